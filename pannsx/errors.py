@@ -1,0 +1,30 @@
+"""The two things that go wrong and that a caller can act on, and how a wrong name is answered."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AudioError(ValueError):
+    """The audio cannot be used: unreadable, empty, not finite, wrongly shaped, too short a part."""
+
+
+class WeightsError(RuntimeError):
+    """A checkpoint cannot be had or cannot be trusted: absent, refused, truncated, altered."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'Cnn14'?"`` for a name close to a known one, else an empty string.
+
+    Case, hyphens and underscores do not count as differences.
+    """
+
+    def fold(text: str) -> str:
+        return text.casefold().replace("-", "_").replace("_", "").replace(" ", "")
+
+    by_folded = {fold(candidate): candidate for candidate in known}
+    close = difflib.get_close_matches(fold(name), by_folded, n=3, cutoff=0.6)
+    if not close:
+        return ""
+    return "; did you mean " + " or ".join(repr(by_folded[key]) for key in close) + "?"
