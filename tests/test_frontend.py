@@ -21,7 +21,8 @@ from pannsx.frontend.definition import (
     reference_log_mel,
     reflected_indices,
 )
-from pannsx.frontend.kernel import LogMelKernel, compiled_kernel
+from pannsx.frontend.kernel import compiled_kernel
+from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.frontend.torch_logmel import LogMel
 
 GOLDEN = Path(__file__).parent / "golden"

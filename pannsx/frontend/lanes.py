@@ -35,7 +35,7 @@ _FLOAT_BYTES = 4
 _CONTRACT = ("contract",)  # a * b + c may become one fused instruction
 
 
-class _LanesType(types.Type):  # type: ignore[misc]
+class _LanesType(types.Type):
     def __init__(self) -> None:
         super().__init__(name=f"float32x{N_LANES}")
 
@@ -44,7 +44,7 @@ _LANES = _LanesType()
 
 
 @register_model(_LanesType)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, _FLOATS)
 
@@ -60,7 +60,7 @@ def _spread(builder: Any, scalar: Any) -> Any:
     return builder.shuffle_vector(first, first, ir.Constant(_INTS, [0] * N_LANES))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load(_typing: Any, array: Any, offset: Any) -> Any:
     """The ``N_LANES`` floats of ``array`` from ``offset`` on."""
 
@@ -70,7 +70,7 @@ def load(_typing: Any, array: Any, offset: Any) -> Any:
     return _LANES(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store(_typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
     """Write ``lanes`` to ``array`` from ``offset`` on."""
 
@@ -82,7 +82,7 @@ def store(_typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
     return types.void(array, types.intp, lanes), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def spread(_typing: Any, scalar: Any) -> Any:
     """One float in every lane."""
 
@@ -92,7 +92,7 @@ def spread(_typing: Any, scalar: Any) -> Any:
     return _LANES(types.float32), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def at_least(_typing: Any, lanes: Any, floor: Any) -> Any:
     """``max(lanes, floor)`` in every lane; NaN becomes ``floor``."""
 
@@ -108,13 +108,13 @@ _MANTISSA_BITS = 23
 
 
 def _binary_exponent(builder: Any, lanes: Any) -> tuple[Any, Any]:
-    """The bits of a positive number and its exponent ``e``, chosen so that x / 2**e is in [sqrt(1/2), sqrt(2))."""
+    """Bits of a positive number and its exponent ``e``, with ``x / 2**e`` in [sqrt(1/2), sqrt(2))."""
     bits = builder.bitcast(lanes, _INTS)
     above = builder.sub(bits, ir.Constant(_INTS, [_SQRT_HALF_BITS] * N_LANES))
     return bits, builder.ashr(above, ir.Constant(_INTS, [_MANTISSA_BITS] * N_LANES))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def exponent(_typing: Any, lanes: Any) -> Any:
     """Whole power of two ``e`` with ``x / 2**e`` in [sqrt(1/2), sqrt(2)), for normal ``x > 0``."""
 
@@ -124,7 +124,7 @@ def exponent(_typing: Any, lanes: Any) -> Any:
     return _LANES(_LANES), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def mantissa(_typing: Any, lanes: Any) -> Any:
     """``x / 2**exponent(x)``, in [sqrt(1/2), sqrt(2)), for normal ``x > 0``."""
 
@@ -136,7 +136,7 @@ def mantissa(_typing: Any, lanes: Any) -> Any:
     return _LANES(_LANES), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def transpose_tile(
     _typing: Any, source: Any, offset: Any, stride: Any, target: Any, to_offset: Any, to_stride: Any
 ) -> Any:
@@ -172,14 +172,14 @@ def transpose_tile(
 
 def _define_operator(symbol: Callable[[Any, Any], Any], instruction: str) -> None:
     @infer_global(symbol)
-    class _Typing(ConcreteTemplate):  # type: ignore[misc]
+    class _Typing(ConcreteTemplate):
         cases = [signature(_LANES, _LANES, _LANES), signature(_LANES, _LANES, types.float32)]  # noqa: RUF012
 
-    @lower_builtin(symbol, _LANES, _LANES)  # type: ignore[untyped-decorator]
+    @lower_builtin(symbol, _LANES, _LANES)
     def _lanes(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         return getattr(builder, instruction)(args[0], args[1], flags=_CONTRACT)
 
-    @lower_builtin(symbol, _LANES, types.float32)  # type: ignore[untyped-decorator]
+    @lower_builtin(symbol, _LANES, types.float32)
     def _scalar(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         return getattr(builder, instruction)(args[0], _spread(builder, args[1]), flags=_CONTRACT)
 

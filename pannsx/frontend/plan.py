@@ -101,7 +101,7 @@ def _as_pairs(values: npt.NDArray[np.complex128]) -> FloatArray:
 
 
 def _twiddles(radices: tuple[int, ...]) -> tuple[FloatArray, IntArray]:
-    """Factors ``exp(-2 pi i j k / m)`` of butterfly ``j``, output ``k >= 1``, for passes over ``m`` points."""
+    """``exp(-2 pi i j k / m)`` for butterfly ``j``, output ``k >= 1``, of each pass over ``m`` points."""
     tables, starts = [], [0]
     m = int(np.prod(radices))
     for radix in radices:
@@ -113,7 +113,7 @@ def _twiddles(radices: tuple[int, ...]) -> tuple[FloatArray, IntArray]:
 
 
 def _places(radices: tuple[int, ...]) -> IntArray:
-    """``(n,)`` place of output ``k``: its digits, taken from the least, lead from the greatest stride down."""
+    """``(n,)`` place of output ``k``: its least digit moves by the greatest stride, and so on down."""
     n = stride = int(np.prod(radices))
     remaining, places = np.arange(n), np.zeros(n, np.int64)
     for radix in radices:
@@ -143,11 +143,11 @@ def _decibel_polynomial() -> FloatArray:
     """Chebyshev interpolation of ``10 log10(1 + f) / f``; in float64 its error is below 1e-7 dB."""
 
     def decibels_per_f(f: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.where(
-            np.abs(f) < 1e-9, 10 / np.log(10), 10 / np.log(10) * np.log1p(f) / np.where(f == 0, 1, f)
-        )
+        per_neper = 10 / np.log(10)
+        divisor = np.where(f == 0, 1, f)
+        return np.asarray(per_neper * np.where(f == 0, 1, np.log1p(f) / divisor))
 
     fit = np.polynomial.Chebyshev.interpolate(
         decibels_per_f, DECIBEL_DEGREE, domain=[np.sqrt(0.5) - 1, np.sqrt(2.0) - 1]
     )
-    return fit.convert(kind=np.polynomial.Polynomial).coef[::-1].astype(np.float32)
+    return np.asarray(fit.convert(kind=np.polynomial.Polynomial).coef[::-1], np.float32)

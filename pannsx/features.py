@@ -1,0 +1,121 @@
+"""`FeatureExtractor`: sounds as vectors, for classifiers, search and clustering."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.pipeline import Pipeline, Settings, Source, as_sources
+from pannsx.results import FrameEmbeddings
+from pannsx.weights import load
+from pannsx.windows import Combination
+
+if TYPE_CHECKING:
+    import torch
+
+    from pannsx.engine import Precision
+    from pannsx.records import Checkpoint
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class FeatureExtractor:
+    """Turns audio into the embeddings of a pretrained network: the layer before its classifier.
+
+    >>> FeatureExtractor().extract(["dog.wav", "rain.flac"]).shape
+    (2, 1024)
+
+    Takes the arguments of :class:`pannsx.AudioTagger` and raises what it raises; ``combine`` says how the
+    embeddings of the windows of long audio give one: ``"mean"``, weighted by time, or ``"max"``.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        checkpoint: str | PathLike[str] | None = None,
+        device: str | torch.device = "auto",
+        precision: Precision = "float32",
+        cache_dir: str | PathLike[str] | None = None,
+        allow_unverified: bool = False,
+        progress: bool = True,
+        window_s: float = 10.0,
+        overlap_s: float = 0.0,
+        combine: Combination = "mean",
+        batch_size: int | None = None,
+    ) -> None:
+        loaded = load(
+            model,
+            checkpoint=checkpoint,
+            cache_dir=cache_dir,
+            allow_unverified=allow_unverified,
+            progress=progress,
+        )
+        self._pipeline = Pipeline(
+            loaded,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            settings=Settings(window_s, overlap_s, combine_embedding=combine),
+        )
+
+    @property
+    def embedding_size(self) -> int:
+        """``D``."""
+        return self._pipeline.embedding_size
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second the model works at; other rates are resampled to it."""
+        return self._pipeline.sample_rate
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one frame embedding to the next."""
+        return self._pipeline.hop_s
+
+    @property
+    def record(self) -> Checkpoint:
+        """The manifest's record of the checkpoint: origin, licence, scores."""
+        return self._pipeline.record
+
+    def extract(self, sources: Source | Sequence[Source], sample_rate: int | None = None) -> FloatArray:
+        """Sources as :meth:`pannsx.AudioTagger.inference` takes them -> ``(N, D)``; one source is ``N = 1``.
+
+        Raises:
+            AudioError: a source is unreadable, empty, not finite or wrongly shaped.
+        """
+        listed, _ = as_sources(sources)
+        analyses = self._pipeline.analyse(listed, sample_rate=sample_rate)
+        return np.stack([analysis.answer.embedding for analysis in analyses])
+
+    def extract_frames(
+        self, sources: Source | Sequence[Source], sample_rate: int | None = None
+    ) -> FrameEmbeddings | list[FrameEmbeddings]:
+        """One source -> :class:`FrameEmbeddings` ``(T', D)`` with the ``(T',)`` seconds of their centres.
+
+        Several sources give a list of them. A frame's embedding is the clip head's, from the maximum and
+        mean over the frame and its two neighbours (as the DecisionLevel models pool).
+
+        Raises:
+            AudioError: as :meth:`extract`.
+        """
+        listed, several = as_sources(sources)
+        found = []
+        for analysis in self._pipeline.analyse(listed, sample_rate=sample_rate, frame_embeddings=True):
+            frames = analysis.answer.frame_embeddings
+            if frames is None:
+                raise RuntimeError("the engine returned no frame embeddings")
+            times_s = self._pipeline.offset_s + self._pipeline.hop_s * np.arange(
+                len(frames), dtype=np.float64
+            )
+            found.append(FrameEmbeddings(frames, times_s))
+        return found if several else found[0]
+
+    def __repr__(self) -> str:
+        engine = self._pipeline.engine
+        return f"<FeatureExtractor {self.record.name} on {engine.device}: D = {self.embedding_size}>"

@@ -1,0 +1,88 @@
+"""The log-mel front end on the CPU: tables, scratch memory and the compiled kernel behind one call."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+from pannsx.config import FrontEnd
+from pannsx.frontend.kernel import compiled_kernel
+from pannsx.frontend.lanes import N_LANES
+from pannsx.frontend.plan import FloatArray, Plan, make_plan
+
+
+class Workspace(NamedTuple):
+    """Scratch memory of one thread, in float32 (``n = n_fft / 2``, ``W`` columns)."""
+
+    samples: FloatArray  # (W * hop,) samples of a block that reaches over an end of the waveform
+    columns: FloatArray  # (phases * W,) transposed samples
+    spectrum: FloatArray  # (n * 2 * L,)
+    power: FloatArray  # ((n + 1) * L,)
+    decibels: FloatArray  # (F' * L,), F' = F rounded up to a multiple of L
+    rows: FloatArray  # (L * F',)
+
+
+def make_workspace(plan: Plan) -> Workspace:
+    """Allocate the scratch memory one thread needs for ``plan``."""
+    n = plan.frontend.n_fft // 2
+    hop = plan.frontend.hop_length
+    n_bands = -(-plan.frontend.n_mels // N_LANES) * N_LANES
+    sizes = (
+        plan.n_columns * hop,
+        max(min(hop, plan.frontend.n_fft), N_LANES) * plan.n_columns,
+        n * 2 * N_LANES,
+        (n + 1) * N_LANES,
+        n_bands * N_LANES,
+        N_LANES * n_bands,
+    )
+    return Workspace(*(np.zeros(size, np.float32) for size in sizes))
+
+
+class LogMelKernel:
+    """``(S,)`` float32 waveform -> ``(T, F)`` float32 log-mel in dB, compiled, on the calling thread.
+
+    One object may be called from many threads at once; each has its own workspace.
+    """
+
+    def __init__(self, frontend: FrontEnd) -> None:
+        self.frontend = frontend
+        plan = make_plan(frontend, N_LANES)
+        self._plan = plan
+        self._function = compiled_kernel(frontend.n_fft, plan.radices)
+        self._tables = (
+            plan.column_samples,
+            plan.window,
+            plan.twiddles,
+            plan.twiddle_starts,
+            plan.places,
+            plan.untangling,
+            plan.segment_ends,
+            plan.rising,
+            plan.falling,
+            plan.decibel_polynomial,
+        )
+        self._limits = (plan.n_columns, plan.first_bin, plan.last_bin)
+        self._local = threading.local()
+
+    def __reduce__(self) -> tuple[type[LogMelKernel], tuple[FrontEnd]]:
+        return LogMelKernel, (self.frontend,)  # tables and scratch memory are made anew where it is unpickled
+
+    def __call__(self, waveform: FloatArray) -> FloatArray:
+        """``(S,)`` waveform -> ``(T, F)`` log-mel in dB, ``T = S // hop_length + 1``; ``S >= 1``."""
+        x = np.ascontiguousarray(waveform, np.float32)
+        if x.ndim != 1 or len(x) == 0:
+            raise ValueError(f"the waveform has shape {x.shape}; (S,) with at least one sample is needed")
+        n_frames = self.frontend.n_frames(len(x))
+        result = np.empty((n_frames, self.frontend.n_mels), np.float32)
+        self._function(
+            x, 0, n_frames, self.frontend.hop_length, result, self._workspace(), self._tables, self._limits
+        )
+        return result
+
+    def _workspace(self) -> tuple[FloatArray, ...]:
+        workspace: Workspace | None = getattr(self._local, "workspace", None)
+        if workspace is None:
+            workspace = self._local.workspace = make_workspace(self._plan)
+        return tuple(workspace)

@@ -1,0 +1,228 @@
+"""`AudioTagger`: which of the AudioSet classes are in a sound, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from pannsx.pipeline import Analysis, Pipeline, Settings, Source, as_sources
+from pannsx.results import BatchResult, FrameEmbeddings, Tag, TaggingResult
+from pannsx.weights import load
+from pannsx.windows import Combination
+
+if TYPE_CHECKING:
+    import torch
+
+    from pannsx.engine import Precision
+    from pannsx.records import Checkpoint
+
+__all__ = ["AudioTagger", "BatchResult", "FrameEmbeddings", "Tag", "TaggingResult"]
+
+
+class AudioTagger:
+    """Tags audio with a pretrained audio neural network.
+
+    >>> tagger = AudioTagger("Cnn14")
+    >>> tagger.inference("street.mp3").top(3)
+
+    Args:
+        model: a name from ``pannsx.list_models()``; its weights are fetched on first use and checked.
+            None is the checkpoint that comes with the package, ``MobileNetV1_distilled``.
+        checkpoint: weights on disk: with a model name any file of that architecture, without one a
+            file that has its record (``.json``) beside it.
+        device: ``"auto"`` (CUDA where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or
+            ``"mps"``.
+        precision: ``"float32"`` (TF32 off), ``"bfloat16"``, or on an accelerator ``"float16"``.
+        cache_dir: a folder that is searched for weights first, as ``pannsx fetch --to`` makes it, and that
+            downloads go to.
+        allow_unverified: take weights whose published record has no digest; theirs is noted and held to.
+        progress: show a progress bar while weights are fetched.
+        window_s: audio longer than this many seconds is processed in windows of this length.
+        overlap_s: seconds that neighbouring windows share at least.
+        combine_clipwise: how windows give one ``clipwise``: ``"mean"`` (weighted by the time each window
+            answers for) or ``"max"``.
+        combine_embedding: the same for ``embedding``.
+        batch_size: windows in one pass; None chooses by device.
+
+    Raises:
+        ValueError: an unknown model, device, precision or impossible window.
+        WeightsError: the weights cannot be had or trusted.
+
+    A tagger may be called from several threads, pickled, and used in forked or spawned workers.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        checkpoint: str | PathLike[str] | None = None,
+        device: str | torch.device = "auto",
+        precision: Precision = "float32",
+        cache_dir: str | PathLike[str] | None = None,
+        allow_unverified: bool = False,
+        progress: bool = True,
+        window_s: float = 10.0,
+        overlap_s: float = 0.0,
+        combine_clipwise: Combination = "mean",
+        combine_embedding: Combination = "mean",
+        batch_size: int | None = None,
+    ) -> None:
+        loaded = load(
+            model,
+            checkpoint=checkpoint,
+            cache_dir=cache_dir,
+            allow_unverified=allow_unverified,
+            progress=progress,
+        )
+        self._pipeline = Pipeline(
+            loaded,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            settings=Settings(window_s, overlap_s, combine_clipwise, combine_embedding),
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """``K`` names of the classes, in the order of the results."""
+        return self._pipeline.labels
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second the model works at; other rates are resampled to it."""
+        return self._pipeline.sample_rate
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one frame of ``framewise`` to the next."""
+        return self._pipeline.hop_s
+
+    @property
+    def embedding_size(self) -> int:
+        """``D``."""
+        return self._pipeline.embedding_size
+
+    @property
+    def record(self) -> Checkpoint:
+        """The manifest's record of the checkpoint: origin, licence, scores."""
+        return self._pipeline.record
+
+    @property
+    def device(self) -> str:
+        """Where the network runs."""
+        return str(self._pipeline.engine.device)
+
+    @overload
+    def inference(
+        self,
+        audio: list[Source] | tuple[Source, ...],
+        sample_rate: int | None = ...,
+        *,
+        framewise: bool = ...,
+        start_s: float = ...,
+        duration_s: float | None = ...,
+    ) -> BatchResult: ...
+
+    @overload
+    def inference(
+        self,
+        audio: Source,
+        sample_rate: int | None = ...,
+        *,
+        framewise: bool = ...,
+        start_s: float = ...,
+        duration_s: float | None = ...,
+    ) -> TaggingResult: ...
+
+    def inference(
+        self,
+        audio: Source | Sequence[Source],
+        sample_rate: int | None = None,
+        *,
+        framewise: bool = True,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+    ) -> TaggingResult | BatchResult:
+        """Tag one source, or several.
+
+        Args:
+            audio: a path, ``bytes``, a binary file object, an array or tensor ``(S,)``; or several: a list
+                of these (where an array may also be ``(samples, channels)``), or an array ``(N, S)``.
+            sample_rate: the rate of arrays, in Hz; without it they are taken to be at the model's rate
+                (``tagger.sample_rate``). Files say their own rate.
+            framewise: whether to compute and keep the probabilities by frame, the largest part of a result.
+            start_s: where to begin, in seconds.
+            duration_s: how much to read, in seconds; None is all.
+
+        Returns:
+            a `TaggingResult` for one source, a `BatchResult` for several. Each source in a batch gets what
+            it would get alone.
+
+        Raises:
+            AudioError: a source is unreadable, empty, not finite or wrongly shaped.
+        """
+        sources, several = as_sources(audio)
+        analyses = list(self._analyse(sources, sample_rate, framewise, start_s, duration_s))
+        if not several:
+            return self._result(analyses[0])
+        answers = [analysis.answer for analysis in analyses]
+        frames = tuple(answer.framewise for answer in answers if answer.framewise is not None)
+        return BatchResult(
+            clipwise=np.stack([answer.clipwise for answer in answers]),
+            embedding=np.stack([answer.embedding for answer in answers]),
+            framewise=frames if framewise else None,
+            hop_s=self._pipeline.hop_s,
+            offset_s=self._pipeline.offset_s,
+            labels=self.labels,
+            durations_s=tuple(analysis.duration_s for analysis in analyses),
+            frame_source=self._pipeline.frame_source,
+        )
+
+    def stream(
+        self,
+        sources: Sequence[Source],
+        sample_rate: int | None = None,
+        *,
+        framewise: bool = False,
+    ) -> Iterator[TaggingResult]:
+        """Results in the order of ``sources``, each as soon as it is there: for large collections.
+
+        Raises:
+            AudioError: as :meth:`inference`; the sources before it have been answered by then.
+        """
+        return (self._result(a) for a in self._analyse(sources, sample_rate, framewise, 0.0, None))
+
+    def _analyse(
+        self,
+        sources: Sequence[Source],
+        sample_rate: int | None,
+        framewise: bool,
+        start_s: float,
+        duration_s: float | None,
+    ) -> Iterator[Analysis]:
+        return self._pipeline.analyse(
+            sources, sample_rate=sample_rate, start_s=start_s, duration_s=duration_s, framewise=framewise
+        )
+
+    def _result(self, analysis: Analysis) -> TaggingResult:
+        answer = analysis.answer
+        return TaggingResult(
+            clipwise=answer.clipwise,
+            embedding=answer.embedding,
+            framewise=answer.framewise,
+            hop_s=self._pipeline.hop_s,
+            offset_s=self._pipeline.offset_s,
+            labels=self.labels,
+            duration_s=analysis.duration_s,
+            frame_source=self._pipeline.frame_source,
+        )
+
+    def __repr__(self) -> str:
+        record = self._pipeline.record
+        return (
+            f"<AudioTagger {record.name} on {self.device}: {len(self.labels)} classes, "
+            f"{self.sample_rate} Hz, frames of {self.hop_s:.3g} s>"
+        )

@@ -1,0 +1,274 @@
+"""Windows, batches and joins with a real network: each source gets what it would get alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import threading
+
+import numpy as np
+import pytest
+import torch
+from small_models import noise, seeded_checkpoint
+
+from pannsx.engine import Engine, Wanted, choose_device
+from pannsx.errors import AudioError
+from pannsx.pipeline import Pipeline, Settings, as_sources
+
+SAME_ALONE = 2e-6  # another batch size may take another summation order
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline(seeded_checkpoint("Cnn6"), device="cpu")
+
+
+def analyse(pipeline: Pipeline, sources, **options):
+    return list(pipeline.analyse(sources, framewise=True, frame_embeddings=True, **options))
+
+
+def assert_same(a, b) -> None:
+    assert a.duration_s == b.duration_s
+    for x, y in zip(a.answer, b.answer, strict=True):
+        assert x.shape == y.shape
+        scale = max(1.0, float(np.abs(y).max()))
+        assert np.abs(x - y).max() <= SAME_ALONE * scale
+
+
+def test_the_kernel_computes_the_log_mel(pipeline):
+    """Not a silent fall-back: what the network is given is the compiled kernel's, bit for bit."""
+    waveform = noise(32000)
+    given = {}
+    stem = pipeline.engine.model.stem
+    handle = stem.register_forward_pre_hook(lambda _, args: given.update(log_mel=args[1]))
+    try:
+        pipeline.engine.run([waveform])
+    finally:
+        handle.remove()
+    kernel = pipeline.engine._kernel
+    np.testing.assert_array_equal(given["log_mel"][0].numpy(), kernel(waveform))
+    assert kernel._function.nopython_signatures
+
+
+def test_engine_equals_the_plain_model(pipeline):
+    waveform = noise(40000)
+    answer = pipeline.engine.run([waveform])[0]
+    with torch.inference_mode():
+        output = pipeline.engine.model(torch.from_numpy(waveform)[None])
+    np.testing.assert_allclose(answer.clipwise, output.logits.sigmoid()[0].numpy(), atol=5e-6)
+    np.testing.assert_allclose(answer.framewise, output.frame_logits.sigmoid()[0].numpy(), atol=5e-6)
+
+
+def test_a_ragged_batch_gives_each_what_it_gets_alone(pipeline):
+    lengths = [32000, 1, 500, 32000, 100_000, 4799, 4801, 330_000, 700_001, 32000, 319_999]
+    clips = [noise(n, i) for i, n in enumerate(lengths)]
+    together = analyse(pipeline, clips)
+    assert len(together) == len(clips)
+    for clip, result in zip(clips, together, strict=True):
+        assert_same(result, analyse(pipeline, [clip])[0])
+
+
+def test_order_is_kept_and_answers_come_early(pipeline):
+    seen = []
+
+    def sources():
+        for i in range(9):
+            seen.append(i)
+            yield noise(32000, i)
+
+    class Lazy(list):
+        def __iter__(self):
+            return sources()
+
+        def __len__(self):
+            return 9
+
+    results = pipeline.analyse(Lazy())
+    next(results)
+    assert len(seen) < 9, "the first answer waited for the last source"
+
+
+@pytest.mark.parametrize("overlap_s", [0.0, 2.5])
+def test_long_audio_is_its_windows(overlap_s):
+    settings = Settings(window_s=2.0, overlap_s=overlap_s / 2.5)
+    pipeline = Pipeline(seeded_checkpoint("Cnn6"), device="cpu", settings=settings)
+    waveform = noise(32000 * 7 + 1234)
+    whole = analyse(pipeline, [waveform])[0].answer
+    assert len(whole.framewise) == pipeline.engine.model.n_frames(len(waveform))
+    assert len(whole.frame_embeddings) == len(whole.framewise)
+    first = pipeline.engine.run([waveform[:64000]], Wanted(framewise=True))[0]
+    n_own = len(first.framewise) if overlap_s == 0 else len(first.framewise) // 2
+    np.testing.assert_allclose(whole.framewise[:n_own], first.framewise[:n_own], atol=SAME_ALONE)
+
+
+def test_frames_far_from_borders_do_not_depend_on_the_windows(pipeline):
+    waveform = noise(32000 * 25)
+    whole = analyse(pipeline, [waveform])[0].answer.framewise
+    advance = pipeline._plan.advance_frames
+    start = advance * pipeline._plan.hop_samples
+    second = pipeline.engine.run([waveform[start : start + 320_000]])[0].framewise
+    np.testing.assert_allclose(whole[advance : 2 * advance], second[:advance], atol=SAME_ALONE)
+
+
+def test_combinations():
+    waveform = noise(32000 * 5)
+    answers = {}
+    for how in ("mean", "max"):
+        settings = Settings(window_s=1.0, combine_clipwise=how, combine_embedding=how)
+        answers[how] = analyse(Pipeline(seeded_checkpoint(), device="cpu", settings=settings), [waveform])[
+            0
+        ].answer
+    assert (answers["max"].clipwise >= answers["mean"].clipwise - 1e-7).all()
+    assert (answers["max"].embedding >= answers["mean"].embedding - 1e-6).all()
+    assert (answers["max"].clipwise > answers["mean"].clipwise).any()
+
+
+def test_an_impulse_at_minute_55_is_found_within_one_frame():
+    """LeeNet11, the smallest model: an hour of silence with one click in it, times must not drift."""
+    pipeline = Pipeline(seeded_checkpoint("LeeNet11"), device="cpu", batch_size=8)
+    rate, at_s = pipeline.sample_rate, 55 * 60 + 0.123
+    block = np.zeros(rate * 60, np.float32)
+
+    def found(click_at: float | None) -> np.ndarray:
+        waveform = np.tile(block, 57)
+        if click_at is not None:
+            waveform[round(click_at * rate)] = 1.0
+        return next(pipeline.analyse([waveform], framewise=True)).answer.framewise
+
+    frames = found(at_s)
+    change = np.abs(frames - np.median(frames, axis=0)).max(axis=1)
+    # Frames at window borders see padding: compare with what a border looks like without a click.
+    usual = np.abs(frames[: 16 * 20] - np.median(frames, axis=0)).max(axis=1).reshape(20, 16).max(axis=0)
+    change -= np.resize(usual, len(change))
+    time_s = pipeline.offset_s + pipeline.hop_s * int(change.argmax())
+    assert abs(time_s - at_s) <= pipeline.hop_s
+
+
+def test_threads_share_a_pipeline(pipeline):
+    clips = [noise(32000 + 1000 * i, i) for i in range(4)]
+    alone = [analyse(pipeline, [clip])[0] for clip in clips]
+    together = [None] * len(clips)
+
+    def work(i: int) -> None:
+        together[i] = analyse(pipeline, [clips[i]])[0]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(clips))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, b in zip(together, alone, strict=True):
+        assert_same(a, b)
+
+
+def test_pickled_and_unpickled(pipeline):
+    waveform = noise(20000)
+    copy = pickle.loads(pickle.dumps(pipeline))
+    assert_same(analyse(copy, [waveform])[0], analyse(pipeline, [waveform])[0])
+
+
+def _clipwise(pipeline: Pipeline, waveform: np.ndarray, results) -> None:
+    results.put(next(pipeline.analyse([waveform])).answer.clipwise)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_workers(pipeline, method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system has no {method}")
+    waveform = noise(20000)
+    expected = next(pipeline.analyse([waveform])).answer.clipwise  # torch's threads have run before the fork
+    context = multiprocessing.get_context(method)
+    results = context.Queue()
+    worker = context.Process(target=_clipwise, args=(pipeline, waveform, results))
+    worker.start()
+    try:
+        computed = results.get(timeout=60)
+    finally:
+        worker.join(10)
+        worker.kill()
+    np.testing.assert_allclose(computed, expected, atol=SAME_ALONE)
+
+
+def test_reduced_precision_is_close_and_float32_is_default(pipeline):
+    waveform = noise(64000)
+    exact = pipeline.engine.run([waveform])[0].clipwise
+    reduced = (
+        Engine(seeded_checkpoint().model, device="cpu", precision="bfloat16").run([waveform])[0].clipwise
+    )
+    assert exact.dtype == reduced.dtype == np.float32
+    assert 0 < np.abs(exact - reduced).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"device": "meta"}, "not supported"),
+        ({"device": "cpu", "precision": "float64"}, "precision is 'float64'"),
+        ({"device": "cpu", "precision": "float16"}, "needs an accelerator"),
+        ({"device": "cpu", "batch_size": 0}, "batch_size is 0"),
+    ],
+)
+def test_impossible_engines(options, message):
+    with pytest.raises(ValueError, match=message):
+        Engine(seeded_checkpoint().model, **options)
+
+
+def test_an_absent_device_is_an_error_not_a_silent_cpu():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(ValueError, match="sees 0 CUDA device"):
+        choose_device("cuda")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(ValueError, match="'mps' was asked for"):
+            choose_device("mps")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_equals_cpu(pipeline):
+    waveform = noise(64000)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    on_gpu = Engine(seeded_checkpoint().model, device="cuda").run([waveform])[0]
+    assert torch.backends.cuda.matmul.allow_tf32
+    np.testing.assert_allclose(on_gpu.clipwise, pipeline.engine.run([waveform])[0].clipwise, atol=2e-5)
+
+
+class TestSources:
+    """What counts as one source, as several, and as a mistake."""
+
+    def test_one_and_several(self):
+        x = np.zeros(100, np.float32)
+        assert as_sources(x)[1] is False
+        assert as_sources("a.wav") == (["a.wav"], False)
+        assert as_sources([x, "a.wav"])[1] is True
+        rows, several = as_sources(np.zeros((3, 100), np.float32))
+        assert several
+        assert len(rows) == 3
+        assert as_sources(torch.zeros(2, 50))[1] is True
+
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            (np.zeros((32000, 2), np.float32), r"\(samples, channels\).*\[array\].*mean\(axis=1\)"),
+            ([], "empty"),
+            ([0.1, 0.2], "list of numbers"),
+            (np.zeros((0, 100), np.float32), "at least one"),
+        ],
+    )
+    def test_mistaken(self, source, message):
+        with pytest.raises(AudioError, match=message):
+            as_sources(source)
+
+
+def test_a_bad_source_in_a_batch_is_named(pipeline, tmp_path):
+    with pytest.raises(AudioError, match=r"source 1 \('.*missing\.wav'\)"):
+        list(pipeline.analyse([noise(1000), os.fspath(tmp_path / "missing.wav")]))
+
+
+def test_unknown_combination():
+    with pytest.raises(ValueError, match="combine_clipwise is 'median'"):
+        Settings(combine_clipwise="median")
