@@ -1,0 +1,189 @@
+"""Build the wheel and the sdist and check that they hold what they must and nothing else.
+
+python tools/check_release.py [--to FOLDER]
+
+Needs the package ``build``.  What is expected comes from the tree (every module) and from the lists below
+(everything that is not a module), so that a file added by accident fails as surely as one forgotten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from email.parser import HeaderParser
+from fnmatch import fnmatch
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MAX_CHECKPOINT_BYTES = 10_000_000  # the issue's bound on the bundled checkpoint
+MAX_SDIST_BYTES = 16_000_000  # checkpoint, golden data and example scene, with room for the text
+
+# Everything in the wheel that is neither a module nor metadata.
+WHEEL_DATA = {
+    "pannsx/py.typed",
+    "pannsx/weights_manifest.json",
+    "pannsx/data/audioset_labels.csv",
+    "pannsx/data/audioset_labels.NOTICE.txt",
+    "pannsx/data/MobileNetV1_distilled.safetensors",
+    "pannsx/data/MobileNetV1_distilled.ATTRIBUTION.txt",
+}
+WHEEL_METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "licenses/NOTICE"}
+
+METADATA = {"Name": "pannsx", "License-Expression": "MIT", "Requires-Python": ">=3.10"}
+
+# The sdist: files at its top, and per folder the kinds of file that may be in it.
+SDIST_TOP = {
+    "CHANGELOG.md", "CITATION.cff", "LICENSE", "NOTICE", "PKG-INFO", "README.md", "pyproject.toml",
+    "weights_manifest.json", ".gitignore", ".ci/run", ".github/workflows/ci.yml",
+}  # fmt: skip
+SDIST_FOLDERS = {
+    "benchmarks": ("*.py", "*.md", "*.json"),
+    "docs": ("*.md", "*.svg", "*.png"),
+    "examples": ("*.py", "*.md", "scene.flac"),
+    "tests": ("*.py", "golden/*.npz", "golden/*.json"),
+    "tools": ("*.py",),
+}
+SDIST_MUST = {"docs", "examples", "tests", "tools"}  # folders without which it is no source release
+
+
+def build(folder: Path) -> tuple[Path, Path]:
+    """Build the sdist, and the wheel from the sdist, in isolation; returns (wheel, sdist)."""
+    command = [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        sys.exit(f"{run.stdout}{run.stderr}\nthe build failed")
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    return wheel, sdist
+
+
+def difference(kind: str, found: set[str], expected: set[str]) -> list[str]:
+    """One complaint for each missing and each unexpected file."""
+    missing = [f"{kind}: {name} is missing" for name in sorted(expected - found)]
+    surplus = [f"{kind}: {name} does not belong in it" for name in sorted(found - expected)]
+    return missing + surplus
+
+
+def package_files() -> set[str]:
+    """Every module of the package in the tree, and the data files that go with it."""
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pannsx").rglob("*.py")}
+    return modules | WHEEL_DATA
+
+
+def check_wheel(path: Path, version: str) -> list[str]:
+    """Contents, sizes and metadata of the wheel."""
+    with zipfile.ZipFile(path) as archive:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist() if not entry.is_dir()}
+        info = f"pannsx-{version}.dist-info"
+        complaints = difference(
+            "wheel", set(sizes), package_files() | {f"{info}/{name}" for name in WHEEL_METADATA}
+        )
+        complaints += [
+            f"wheel: {name} has {size} bytes; fewer than {MAX_CHECKPOINT_BYTES} are allowed"
+            for name, size in sizes.items()
+            if name.endswith(".safetensors") and size >= MAX_CHECKPOINT_BYTES
+        ]
+        if f"{info}/METADATA" in sizes:
+            metadata = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
+            wanted = METADATA | {"Version": version}
+            complaints += [
+                f"wheel: {field} is {metadata[field]!r}; it must be {value!r}"
+                for field, value in wanted.items()
+                if metadata[field] != value
+            ]
+    return complaints
+
+
+def check_sdist(path: Path, version: str) -> list[str]:
+    """Contents and size of the source archive."""
+    prefix = f"pannsx-{version}/"
+    with tarfile.open(path) as archive:
+        names = {member.name for member in archive.getmembers() if not member.isdir()}
+    outside = [f"sdist: {name} is outside {prefix}" for name in sorted(names) if not name.startswith(prefix)]
+    found = {name[len(prefix) :] for name in names if name.startswith(prefix)}
+    packaged = package_files() - {"pannsx/weights_manifest.json"} | SDIST_TOP
+    others = found - packaged
+    complaints = outside + difference("sdist", found - others, packaged)
+    for name in sorted(others):
+        folder, _, rest = name.partition("/")
+        if (
+            not any(fnmatch(rest, pattern) for pattern in SDIST_FOLDERS.get(folder, ()))
+            or "__pycache__" in name
+        ):
+            complaints.append(f"sdist: {name} does not belong in it")
+    present = {name.partition("/")[0] for name in others}
+    complaints += [f"sdist: nothing of {folder}/ is in it" for folder in sorted(SDIST_MUST - present)]
+    if path.stat().st_size > MAX_SDIST_BYTES:
+        complaints.append(f"sdist: {path.stat().st_size} bytes; at most {MAX_SDIST_BYTES} are allowed")
+    return complaints
+
+
+def check_installed(wheel: Path, version: str, folder: Path) -> list[str]:
+    """Install the wheel alone into a folder and import it from there, away from the tree."""
+    target = folder / "installed"
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(target),
+        str(wheel),
+    ]
+    subprocess.run(install, check=True)
+    # Isolated (-I): neither the tree nor PYTHONPATH; only the folder goes in front.
+    program = (
+        f"import sys; sys.path.insert(0, {str(target)!r})\n"
+        "import pannsx, importlib.resources\n"
+        "print(pannsx.__version__)\n"
+        "print(pannsx.__file__)\n"
+        "files = importlib.resources.files('pannsx')\n"
+        "print(files.joinpath('weights_manifest.json').is_file())\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", program], check=True, cwd=folder, capture_output=True, text=True
+    )
+    wanted = [version, str(target / "pannsx" / "__init__.py"), "True"]
+    got = run.stdout.splitlines()
+    return (
+        [] if got == wanted else [f"installed wheel: version, place, manifest are {got}; expected {wanted}"]
+    )
+
+
+def report(complaints: Iterable[str]) -> int:
+    """Print what is wrong; the exit status."""
+    lines = list(complaints)
+    for line in lines:
+        print(line, file=sys.stderr)
+    return 1 if lines else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build the release archives and check what they hold.")
+    parser.add_argument("--to", type=Path, help="keep the archives in this folder (must hold none yet)")
+    arguments = parser.parse_args()
+    found = re.search(r'^__version__ = "(.+)"$', (ROOT / "pannsx" / "__init__.py").read_text("utf-8"), re.M)
+    if found is None:
+        return report(["pannsx/__init__.py has no __version__"])
+    version = found[1]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch).resolve()
+        wheel, sdist = build(arguments.to.resolve() if arguments.to else folder)
+        complaints = check_wheel(wheel, version) + check_sdist(sdist, version)
+        complaints += check_installed(wheel, version, folder)
+        if not complaints:
+            for path in (wheel, sdist):
+                print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, complete, nothing else in it")
+    return report(complaints)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

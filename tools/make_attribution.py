@@ -1,0 +1,141 @@
+"""List the recordings behind the bundled checkpoint, with their authors and licences.
+
+    python tools/make_attribution.py ../shared/data
+
+Reads the training mixtures (``distill/mixtures.csv``, ``distill/clips.csv``) and the attribution
+texts of ESC-10 and ESC-50, and writes ``pannsx/data/MobileNetV1_distilled.ATTRIBUTION.txt``.  CC BY
+asks for the attribution; the CC0 clips are listed out of courtesy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+TARGET = Path(__file__).parent.parent / "pannsx" / "data" / "MobileNetV1_distilled.ATTRIBUTION.txt"
+
+HEADER = """\
+MobileNetV1_distilled.safetensors: the recordings it was trained on
+
+The weights were trained on mixtures of {total} clips of ESC-10 and ESC-50 (K. J. Piczak, "ESC: Dataset
+for Environmental Sound Classification", ACM Multimedia 2015, https://dx.doi.org/10.7910/DVN/YDEPUT).
+The clips are cuts of recordings from freesound.org; none of the audio is distributed here.
+Only clips under CC BY ({by}) and CC0 ({zero}) of folds 1 to 4 were used. They were changed: resampled,
+shifted in time, scaled and mixed in pairs.
+
+CC BY: Creative Commons Attribution 3.0, https://creativecommons.org/licenses/by/3.0/
+CC0: Creative Commons Zero, https://creativecommons.org/publicdomain/zero/1.0/
+The teacher whose outputs the weights imitate: EfficientAT mn04_as (MIT),
+F. Schmid, K. Koutini, G. Widmer, https://github.com/fschmid56/EfficientAT
+
+For some clips the data set's index does not say which of the recordings of their class they are cut
+from; every recording that they can be from is listed.
+
+clip: original recording, author, address [licence]
+"""
+
+_CATEGORY = re.compile(r"^(?P<number>\d{3}) - .*:\s*$")
+_ENTRY = re.compile(
+    r"^- \[(?P<clip>[^\]]+)\.ogg\]:\s+clip derived from (?P<title>.+)\s*\((?P<url>https?://.*/sounds/\d+/?)\)"
+    r"\s+by (?P<author>.+?)\s+\[(?P<licence>[^\]]+)\]\s*$"
+)
+
+
+class Recording(NamedTuple):
+    """An entry of an attribution text: the clip's name, the class it stands under, where it came from."""
+
+    clip: str
+    category: str
+    title: str
+    author: str
+    url: str
+    licence: str
+
+    @property
+    def fold(self) -> str:
+        """The first number of a clip's name."""
+        return self.clip.partition("-")[0]
+
+    def __str__(self) -> str:
+        licence = self.licence.replace("-", " ")
+        return f"{self.clip}: {self.title}, {self.author}, {self.url} [{licence}]"
+
+
+def read_attributions(path: Path) -> dict[str, Recording]:
+    """Recordings by clip name (``1-100032-A``) from an ``ATTRIBUTION.txt``."""
+    recordings = {}
+    category = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if match := _CATEGORY.match(line):
+            category = match["number"]
+        elif match := _ENTRY.match(line):
+            title = match["title"].strip().removeprefix("[").removesuffix("]")
+            recordings[match["clip"]] = Recording(
+                match["clip"], category, title, match["author"], match["url"], match["licence"]
+            )
+    return recordings
+
+
+def recordings_behind(data: Path, clips: set[str], licences: dict[str, str]) -> list[Recording]:
+    """Every recording that a clip is, or may be, a cut of.
+
+    ESC-50's index leaves some clips without a name.  Each of these is one of its class's and fold's
+    clips that no other row names, under the licence that the row gives; all of these are credited.
+    """
+    esc10 = read_attributions(data / "esc10" / "ATTRIBUTION.txt")
+    esc50 = read_attributions(data / "esc50_16k" / "ATTRIBUTION.txt")
+    with (data / "esc50_16k" / "index.csv").open(encoding="utf-8", newline="") as file:
+        rows = {f"esc50/{row['file']}#{row['chunk']}": row for row in csv.DictReader(file)}
+    named = {row["name"].rsplit("-", 1)[0] for row in rows.values() if row["name"]}
+
+    credited: dict[str, Recording] = {}
+    for clip in clips:
+        if clip.startswith("esc10/"):
+            found = [esc10[Path(clip).stem]]
+        elif rows[clip]["name"]:
+            found = [esc50[rows[clip]["name"].rsplit("-", 1)[0]]]
+        else:
+            row = rows[clip]
+            found = [
+                recording
+                for recording in esc50.values()
+                if recording.category == row["file"].partition("-")[0]
+                and recording.fold == row["fold"]
+                and recording.licence == row["licence"]
+                and recording.clip not in named
+            ]
+        if not found or any(recording.licence != licences[clip] for recording in found):
+            raise SystemExit(f"{clip} is {licences[clip]!r} in clips.csv; the attribution texts give {found}")
+        credited.update({recording.clip: recording for recording in found})
+    return sorted(credited.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder that holds distill, esc10 and esc50_16k")
+    data: Path = parser.parse_args().data
+
+    with (data / "distill" / "mixtures.csv").open(encoding="utf-8", newline="") as file:
+        used = {row[key] for row in csv.DictReader(file) for key in ("clip_a", "clip_b")} - {""}
+    with (data / "distill" / "clips.csv").open(encoding="utf-8", newline="") as file:
+        licences = {row["clip"]: row["licence"] for row in csv.DictReader(file)}
+    recordings = recordings_behind(data, used, licences)
+    licences_used = Counter(licences[clip] for clip in used)
+    if set(licences_used) != {"CC-BY", "CC0"}:
+        raise SystemExit(f"only CC BY and CC0 clips may be behind the weights; got {dict(licences_used)}")
+
+    header = HEADER.format(total=len(used), by=licences_used["CC-BY"], zero=licences_used["CC0"])
+    temporary = TARGET.with_suffix(".tmp")
+    temporary.write_text(
+        header + "\n" + "\n".join(map(str, recordings)) + "\n", encoding="utf-8", newline="\n"
+    )
+    temporary.replace(TARGET)
+    print(f"{TARGET.name}: {len(used)} clips, {len(recordings)} recordings")
+
+
+if __name__ == "__main__":
+    main()
