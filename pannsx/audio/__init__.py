@@ -1,0 +1,186 @@
+"""Audio in: from a file, bytes, an array or a tensor to a mono float32 waveform at a wanted rate.
+
+Three functions: :func:`load` for a whole waveform or a part of it, :func:`open_blocks` for one of any
+length at bounded memory, :func:`info` for what a source says about itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from pannsx.audio.reader import FloatArray, check_rate
+from pannsx.audio.sources import open_reader
+from pannsx.audio.stream import Part, regroup, seconds
+from pannsx.errors import AudioError
+
+__all__ = ["Audio", "AudioInfo", "Blocks", "Source", "info", "load", "open_blocks"]
+
+Source: TypeAlias = Any
+"""A path (``str`` or ``os.PathLike``); the bytes of a file; a binary file object, which is read from its
+beginning if it can seek; a NumPy array ``(S,)`` or ``(S, C)`` of any integer or floating-point type; or a
+torch tensor of these shapes, on any device."""
+
+
+class Audio(NamedTuple):
+    """A waveform and its rate; unpacks as ``waveform, sample_rate = load(...)``.
+
+    Attributes:
+        waveform: float32 ``(S,)``, mono.  Full scale is 1; floating-point sources that exceed it are kept as
+            they are.
+        sample_rate: samples per second, in Hz.
+    """
+
+    waveform: FloatArray
+    sample_rate: int
+
+
+class AudioInfo(NamedTuple):
+    """What a source says about itself, without decoding it.
+
+    Attributes:
+        sample_rate: frames per second, in Hz.
+        n_channels: number of channels ``C``.
+        duration_s: length in seconds, or None where the source does not say it.
+        format: the format in words, such as ``"Ogg Opus"``.
+    """
+
+    sample_rate: int
+    n_channels: int
+    duration_s: float | None
+    format: str
+
+
+def load(
+    source: Source,
+    sample_rate: int | None = None,
+    *,
+    source_rate: int | None = None,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+) -> Audio:
+    """Any source -> mono float32 waveform ``(S,)`` at ``sample_rate``.
+
+    Channels are averaged, then the rate is converted (:mod:`pannsx.resample`).  A part is read without
+    decoding the rest, and equals the same part of the whole.
+
+    Args:
+        source: see :data:`Source`.
+        sample_rate: wanted rate in Hz; None keeps the source's own.
+        source_rate: rate of an array or tensor, which carries none; without it the array is taken to be at
+            ``sample_rate`` already.  Files say their own rate: leave it out.
+        start_s: where to begin, in seconds.
+        duration_s: how much to read, in seconds; None reads to the end, and so does more than there is.
+
+    Returns:
+        The waveform, a fresh array, and its rate.
+
+    Raises:
+        AudioError: the source is missing, not audio, empty, not finite, truncated, damaged or wrongly shaped;
+            a rate is unusable; ``start_s`` lies after the end.  The message says which, and what to do.
+    """
+    with open_blocks(
+        source, sample_rate, source_rate=source_rate, start_s=start_s, duration_s=duration_s
+    ) as blocks:
+        return Audio(np.concatenate(list(blocks.pieces())), blocks.sample_rate)
+
+
+def open_blocks(
+    source: Source,
+    sample_rate: int | None = None,
+    *,
+    source_rate: int | None = None,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    block_s: float = 10.0,
+) -> Blocks:
+    """Any source -> mono float32 blocks ``(block_s * sample_rate,)``, the last one shorter; bounded memory.
+
+    The blocks, put together, are what :func:`load` returns; the arguments are the same.
+
+    >>> with open_blocks("lecture.flac", 32000) as blocks:
+    ...     peak = max(abs(block).max() for block in blocks)
+
+    Args:
+        source: see :data:`Source`.
+        sample_rate: wanted rate in Hz; None keeps the source's own.
+        source_rate: rate of an array or tensor.
+        start_s: where to begin, in seconds.
+        duration_s: how much to read, in seconds; None reads to the end.
+        block_s: length of a block in seconds.
+
+    Raises:
+        AudioError: as :func:`load`; what only decoding can tell is raised while the blocks are read.
+    """
+    return Blocks(source, sample_rate, source_rate, start_s, duration_s, block_s)
+
+
+class Blocks:
+    """An open source that gives its waveform in blocks ``(n,)``: a context manager, to be iterated once.
+
+    Attributes:
+        sample_rate: rate of the blocks, in Hz.
+        duration_s: length of all blocks together in seconds, or None where the source does not say it.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        sample_rate: int | None,
+        source_rate: int | None,
+        start_s: float,
+        duration_s: float | None,
+        block_s: float,
+    ) -> None:
+        if sample_rate is not None:
+            sample_rate = check_rate(sample_rate, "sample_rate")
+        with ExitStack() as stack:
+            reader = stack.enter_context(
+                open_reader(source, source_rate=source_rate, wanted_rate=sample_rate)
+            )
+            self.sample_rate = sample_rate or reader.sample_rate
+            self._block_samples = round(seconds(block_s, "block_s") * self.sample_rate)
+            if self._block_samples < 1:
+                raise AudioError(f"block_s is {block_s} s; it must be at least one sample")
+            self._part = Part(reader, self.sample_rate, start_s, duration_s)
+            self.duration_s = self._part.duration_s
+            self._pieces = self._part.pieces()
+            self._stack = stack.pop_all()
+
+    def pieces(self) -> Iterator[FloatArray]:
+        """The waveform in pieces ``(n,)`` as they come out of the decoder, of no particular length."""
+        return self._pieces
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        return regroup(self._pieces, self._block_samples)
+
+    def close(self) -> None:
+        """Let go of the source; iteration ends."""
+        self._pieces = iter(())
+        self._stack.close()
+
+    def __enter__(self) -> Blocks:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def info(source: Source, *, source_rate: int | None = None) -> AudioInfo:
+    """Rate, channels, length and format of a source, from its header.
+
+    Args:
+        source: see :data:`Source`.
+        source_rate: rate of an array or tensor, which carries none.
+
+    Raises:
+        AudioError: the source cannot be opened or is not audio, or is an array without ``source_rate``.
+    """
+    with open_reader(source, source_rate=source_rate) as reader:
+        return AudioInfo(reader.sample_rate, reader.n_channels, reader.duration_s, reader.format)

@@ -1,0 +1,127 @@
+"""What every decoder offers to the rest of the package, and the checks that all of them share."""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.errors import AudioError
+
+FloatArray = npt.NDArray[np.float32]
+
+MIN_SAMPLE_RATE = 100  # Hz; slow seismic and infrasound recorders
+MAX_SAMPLE_RATE = 10_000_000  # Hz; far above the fastest hydrophone
+BLOCK_FRAMES = 1 << 16  # frames decoded at a time
+
+
+class Reader(ABC):
+    """An opened source, at its own rate and with its own channels.
+
+    A frame is one sample of every channel.
+
+    Attributes:
+        name: what messages call the source.
+        format: its format in words, such as ``"FLAC"``.
+        sample_rate: frames per second, in Hz.
+        n_channels: channels ``C``.
+        n_frames: frames in the source as far as it says so, else None; exact once the end was read.
+        duration_s: length as far as it is known, possibly only roughly, else None.
+        defect: why the source is not whole, or None: the text of a clause such as
+            ``"its header announces 9.000 s"``.
+    """
+
+    name: str
+    format: str
+    sample_rate: int
+    n_channels: int
+    n_frames: int | None = None
+    defect: str | None = None
+
+    @property
+    def duration_s(self) -> float | None:
+        """Length in seconds as far as it is known, else None."""
+        return None if self.n_frames is None else self.n_frames / self.sample_rate
+
+    @abstractmethod
+    def read(self, start: int, stop: int | None) -> Iterator[FloatArray]:
+        """Frames ``[start, stop)``, or to the end, as blocks ``(n, C)``; fewer where the source ends.
+
+        Raises:
+            AudioError: the decoder met something that it cannot decode.
+        """
+
+    def check_whole(self, end: int) -> None:
+        """The source ended at frame ``end``, and more was wanted.
+
+        Raises:
+            AudioError: the source is truncated.
+        """
+        defect = self.defect
+        if defect is None and self.n_frames is not None and end < self.n_frames:
+            defect = f"its header announces {self.n_frames / self.sample_rate:.3f} s"
+        if defect is not None:
+            raise AudioError(
+                f"{self.name} is truncated: {defect}, {end / self.sample_rate:.3f} s can be read; fetch or "
+                "copy it again, or take what is there with a start_s and duration_s inside of it"
+            )
+
+    def close(self) -> None:  # noqa: B027 - most readers hold nothing
+        """Let go of files."""
+
+
+def mono_blocks(reader: Reader, start: int, stop: int | None) -> Iterator[FloatArray]:
+    """Frames ``[start, stop)`` of a reader as the mean over channels, in blocks ``(n,)``.
+
+    Raises:
+        AudioError: a sample is not finite; whatever :meth:`Reader.read` raises.
+    """
+    position = start
+    for block in reader.read(start, stop):
+        waveform = downmix(block)
+        finite = np.isfinite(waveform)
+        if not finite.all():
+            first = int(np.argmin(finite))
+            kind = "NaN" if np.isnan(block[first]).any() else "an infinite or far too large value"
+            n_bad = int(len(finite) - np.count_nonzero(finite))
+            raise AudioError(
+                f"{reader.name} has {kind} at sample {position + first} "
+                f"({(position + first) / reader.sample_rate:.3f} s), {n_bad} such samples in this block; "
+                "replace them (numpy.nan_to_num) or cut them out"
+            )
+        position += len(waveform)
+        yield waveform
+
+
+def downmix(frames: FloatArray) -> FloatArray:
+    """``(n, C)`` frames -> ``(n,)`` mean over channels, summed in float64."""
+    if frames.shape[1] == 1:
+        return frames[:, 0]
+    with np.errstate(
+        invalid="ignore", over="ignore"
+    ):  # infinities are reported with their place, not warned of
+        mean: FloatArray = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return mean
+
+
+def check_rate(rate: Any, what: str) -> int:
+    """A sample rate in Hz, as an int.
+
+    Raises:
+        AudioError: not a whole number, or out of range.
+    """
+    try:
+        if isinstance(rate, (bool, np.bool_)):
+            raise TypeError
+        value = operator.index(rate)
+    except TypeError:
+        raise AudioError(
+            f"{what} is {rate!r} ({type(rate).__name__}); a whole number of Hz such as 32000 is needed"
+        ) from None
+    if not MIN_SAMPLE_RATE <= value <= MAX_SAMPLE_RATE:
+        raise AudioError(f"{what} is {value} Hz; {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz is supported")
+    return value

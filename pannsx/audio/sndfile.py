@@ -1,0 +1,134 @@
+"""Decoding by libsndfile: WAV, FLAC, AIFF, Ogg Vorbis and Opus, MP3, and some rarer formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pannsx.audio.containers import Checked, check_iff, check_ogg
+from pannsx.audio.formats import AIFF, MP3, OGG, WAV, Format
+from pannsx.audio.mp3 import check_mp3
+from pannsx.audio.reader import BLOCK_FRAMES, FloatArray, Reader, check_rate
+from pannsx.errors import AudioError
+
+if TYPE_CHECKING:
+    import soundfile
+
+_UNKNOWN_LENGTH = 1 << 60  # libsndfile says 2**63 - 1 where a stream does not tell
+_EXACT_SEEK = {"WAV", "AIFF", "FLAC", "AU", "CAF", "Wave64", "NIST SPHERE"}
+# Lossy decoders start anew after a seek; two of Vorbis' longest blocks, more than MP3 and Opus need.
+_LEAD_IN_FRAMES = 16_384
+
+
+class UnsupportedCodecError(AudioError):
+    """libsndfile knows the container and not what is in it; another decoder may."""
+
+
+class SndfileReader(Reader):
+    """An audio file in a format that libsndfile reads.
+
+    Raises:
+        UnsupportedCodecError: libsndfile cannot decode this file, though it looks whole.
+        AudioError: the file is damaged or truncated.
+    """
+
+    def __init__(self, file: BinaryIO, found: Format, name: str) -> None:
+        import soundfile
+
+        self.name = name
+        checked = _check(file, found, name)
+        checked.file.seek(0)
+        try:
+            self._sound = _open(checked.file)
+        except soundfile.LibsndfileError as error:
+            reason = error.error_string.rstrip(".")
+            if checked.defect or "pyav" not in found.decoders:
+                what = checked.defect or reason
+                raise AudioError(
+                    f"{name} ({found.name}) is truncated or damaged: {what}; fetch or copy it again"
+                ) from error
+            raise UnsupportedCodecError(f"{name} ({found.name}): libsndfile says: {reason}") from error
+        kind = {"VORBIS": " Vorbis", "OPUS": " Opus"}.get(self._sound.subtype, "")
+        self.format = found.name + kind
+        self.sample_rate = check_rate(self._sound.samplerate, f"the sample rate of {name}")
+        self.n_channels = self._sound.channels
+        known = 0 <= self._sound.frames < _UNKNOWN_LENGTH
+        self.n_frames = self._sound.frames if known else None
+        self.defect = checked.defect
+        self._lead_in = 0 if found.name in _EXACT_SEEK else _LEAD_IN_FRAMES
+        self._sequential = not known  # libsndfile cannot seek in a FLAC stream of unknown length
+
+    def read(self, start: int, stop: int | None) -> Iterator[FloatArray]:
+        """Frames ``[start, stop)``, or to the end, as float32 blocks ``(n, C)``."""
+        if self.n_frames is not None and start >= self.n_frames:
+            return
+        position = self._seek(start)
+        while stop is None or position < stop:
+            wanted = BLOCK_FRAMES if stop is None else min(BLOCK_FRAMES, stop - position)
+            block = self._read_block(wanted, position)
+            if len(block) == 0:
+                self.n_frames = max(position, self.n_frames or 0)
+                return
+            before = max(0, start - position)
+            position += len(block)
+            if before < len(block):
+                yield block[before:]
+
+    def close(self) -> None:
+        """Let go of libsndfile's handle; the file itself belongs to whoever opened it."""
+        self._sound.close()
+
+    def _seek(self, start: int) -> int:
+        """Go to a frame at or before ``start`` from which decoding gives what it gives from the beginning."""
+        import soundfile
+
+        target = 0 if self._sequential else max(0, start - self._lead_in)
+        if target == 0 and self._sequential:
+            return 0
+        try:
+            self._sound.seek(target)
+        except soundfile.LibsndfileError as error:
+            raise self._damaged(target, error) from error
+        return target
+
+    def _read_block(self, n_frames: int, position: int) -> FloatArray:
+        import soundfile
+
+        try:
+            block: FloatArray = self._sound.read(n_frames, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise self._damaged(position, error) from error
+        return block
+
+    def _damaged(self, position: int, error: Any) -> AudioError:
+        return AudioError(
+            f"{self.name} ({self.format}) is truncated or damaged near {position / self.sample_rate:.3f} s: "
+            f"{error.error_string.rstrip('.')}; fetch or copy it again, or take the part before it "
+            "with duration_s"
+        )
+
+
+def _check(file: BinaryIO, found: Format, name: str) -> Checked:
+    if found in (WAV, AIFF):
+        return check_iff(file, name)
+    if found == OGG:
+        return check_ogg(file)
+    if found == MP3:
+        return check_mp3(file)
+    return Checked(file)
+
+
+def _open(file: BinaryIO) -> soundfile.SoundFile:
+    import soundfile
+
+    class Sequential(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
+        """Reads on from where it is.
+
+        soundfile tells and seeks around every read of a file that can seek, which costs time and loses
+        the first samples of a lossy codec's block; and it fails where the length is unknown.
+        """
+
+        def seekable(self) -> bool:
+            return False
+
+    return Sequential(file)

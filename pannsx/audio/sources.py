@@ -1,0 +1,121 @@
+"""From whatever a caller has (a path, bytes, a file object, an array, a tensor) to an opened reader."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from pannsx.audio.arrays import ArrayReader, is_tensor
+from pannsx.audio.formats import describe_unknown, sniff
+from pannsx.audio.pyav import PyavReader
+from pannsx.audio.reader import Reader, check_rate
+from pannsx.audio.sndfile import SndfileReader, UnsupportedCodecError
+from pannsx.errors import AudioError
+
+_SPOOL_BYTES = 32 << 20  # a stream that cannot seek is kept in memory up to here, then on disk
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: "C:/" is a drive
+
+
+@contextmanager
+def open_reader(source: Any, *, source_rate: Any = None, wanted_rate: int | None = None) -> Iterator[Reader]:
+    """The reader of a source, closed at the end, as is the file if it was opened here.
+
+    Raises:
+        AudioError: the source cannot be opened or is no audio, or its sample rate is missing or contradicted.
+    """
+    if source_rate is not None:
+        source_rate = check_rate(source_rate, "source_rate")
+    if isinstance(source, np.ndarray) or is_tensor(source):
+        rate = source_rate or wanted_rate
+        if rate is None:
+            raise AudioError(
+                "an array carries no sample rate; say it: source_rate=44100 (or the rate that it has)"
+            )
+        yield ArrayReader(source, rate)
+        return
+    with ExitStack() as stack:
+        file, name = _open_file(source, stack)
+        reader = _open_decoder(file, name)
+        stack.callback(reader.close)
+        if source_rate is not None and source_rate != reader.sample_rate:
+            raise AudioError(
+                f"{name} says that its sample rate is {reader.sample_rate} Hz, and {source_rate} Hz was "
+                "given; a rate is needed for arrays only: leave it out for files"
+            )
+        yield reader
+
+
+def _open_decoder(file: BinaryIO, name: str) -> Reader:
+    found = sniff(file)
+    if found is None:
+        raise AudioError(
+            f"{name} is not audio: it is {describe_unknown(file)}; give WAV, FLAC, AIFF, Ogg, MP3, or with "
+            "pannsx[av] M4A, MP4 or WebM"
+        )
+    reason = ""
+    if "soundfile" in found.decoders:
+        try:
+            return SndfileReader(file, found, name)
+        except UnsupportedCodecError as error:
+            reason = str(error)
+    return PyavReader(file, found, name, reason)
+
+
+def _open_file(source: Any, stack: ExitStack) -> tuple[BinaryIO, str]:
+    """A binary file that can seek, and what to call it."""
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fsdecode(source)
+        return _seekable(stack.enter_context(_open_path(path)), stack, repr(path)), repr(path)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return io.BytesIO(source), f"the source of {memoryview(source).nbytes} bytes"
+    if not hasattr(source, "read"):
+        raise AudioError(
+            f"cannot read audio from {type(source).__name__}; give a path, the bytes of a file, a binary "
+            "file object, a NumPy array (samples,) or (samples, channels), or a torch tensor"
+        )
+    name = f"the file object {getattr(source, 'name', type(source).__name__)!r}"
+    if isinstance(source, io.TextIOBase):
+        raise AudioError(f"{name} is open as text; open it in binary mode: open(path, 'rb')")
+    return _seekable(source, stack, name), name
+
+
+def _open_path(path: str) -> BinaryIO:
+    if _URL.match(path):
+        raise AudioError(
+            f"{path!r} is a URL; fetch it first and give the bytes: urllib.request.urlopen(url).read()"
+        )
+    try:
+        return Path(path).open("rb")
+    except FileNotFoundError as error:
+        where = "" if Path(path).is_absolute() else f" in {os.fspath(Path.cwd())!r}"
+        raise AudioError(f"there is no file {path!r}{where}; check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        # Windows answers a folder with PermissionError, hence the question after the fact.
+        if not isinstance(error, ValueError) and Path(path).is_dir():
+            raise AudioError(f"{path!r} is a folder; give the audio files in it one by one") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise AudioError(f"cannot open {path!r}: {reason}") from error
+
+
+def _seekable(file: Any, stack: ExitStack, name: str) -> BinaryIO:
+    """The file, at its beginning; a copy of what is left of it where it cannot seek."""
+    try:
+        if getattr(file, "seekable", bool)():
+            file.seek(0)
+            seekable: BinaryIO = file
+            return seekable
+        spool = stack.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_BYTES))  # noqa: SIM115
+        shutil.copyfileobj(file, spool)
+    except (OSError, ValueError, TypeError) as error:  # closed, gone, or text where bytes should come
+        raise AudioError(f"cannot read {name}: {error}; give a binary file object that is open") from error
+    spool.seek(0)
+    return spool  # type: ignore[return-value]

@@ -1,0 +1,44 @@
+"""What a model costs: parameters, and multiply-accumulates counted layer by layer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pannsx.models.pann import Pann
+from pannsx.models.zoo import build_empty
+
+
+def n_parameters(model: nn.Module) -> int:
+    """Number of trainable numbers that the model uses."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def multiply_accumulates(model: Pann, duration_s: float = 10.0) -> int:
+    """Multiply-accumulates to tag one clip: every convolution and linear layer up to the logits.
+
+    Not counted: the log-mel, norms, activations, pooling, and the frame logits of clip heads.
+    Nothing is computed: shapes alone run through a copy without weights. The paper's operations
+    are about twice this count, its Fourier transform (a convolution) included.
+    """
+    shapes = build_empty(model.architecture, model.sample_rate, model.frontend, model.n_classes)
+    total = 0
+
+    def count(layer: nn.Module, _: tuple[Tensor, ...], y: Tensor) -> None:
+        nonlocal total
+        weight = layer.get_parameter("weight")
+        # Each output is a sum over one row of the weights: (in / groups) * kernel, or in features.
+        total += y.numel() * math.prod(weight.shape[1:])
+
+    for layer in shapes.modules():
+        if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
+            layer.register_forward_hook(count)
+    n_samples = max(round(duration_s * model.sample_rate), model.min_samples)
+    waveform = torch.empty(1, n_samples, device="meta")
+    log_mel = None
+    if model.frontend is not None:
+        log_mel = torch.empty(1, model.frontend.n_frames(n_samples), model.frontend.n_mels, device="meta")
+    shapes.head.clip(shapes.forward_features(waveform, log_mel))
+    return total

@@ -1,0 +1,121 @@
+"""A PANN: stem, trunk and head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pannsx.models.heads import FrameSource, Head, Output
+from pannsx.models.stems import Stem
+from pannsx.models.timing import TimeGrid, grid_of, n_outputs, shortest_input
+from pannsx.models.trunks import Trunk
+
+if TYPE_CHECKING:
+    from pannsx.config import FrontEnd
+
+Augment = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+
+
+class Pann(nn.Module):
+    """A pretrained audio neural network (Kong et al. 2020): ``head(trunk(stem(waveform)))``.
+
+    Attributes:
+        stem: from samples to what the trunk sees.
+        trunk: from there to features ``(B, C, T')``.
+        head: from features to :class:`Output`.
+        architecture: name of the row of ``ARCHITECTURES`` it was built from.
+        sample_rate: samples per second of the waveforms it takes, in Hz.
+        frontend: settings of its log-mel; None for models of the waveform alone.
+        n_classes: number ``K`` of classes.
+        embedding_size: size ``D`` of the embedding.
+        grid: where its frames lie in time.
+        min_samples: shortest input in samples; a shorter one is zero-padded at its end.
+        frame_source: ``"native"`` or ``"local_pooling"``, what the frame logits are
+            (see :mod:`pannsx.models.heads`).
+    """
+
+    stem: Stem
+    trunk: Trunk
+    head: Head
+
+    def __init__(
+        self,
+        stem: Stem,
+        trunk: Trunk,
+        head: Head,
+        *,
+        architecture: str,
+        sample_rate: int,
+        frontend: FrontEnd | None,
+        n_classes: int,
+        embedding_size: int,
+    ) -> None:
+        super().__init__()
+        self.stem, self.trunk, self.head = stem, trunk, head
+        self.architecture = architecture
+        self.sample_rate = sample_rate
+        self.frontend = frontend
+        self.n_classes = n_classes
+        self.embedding_size = embedding_size
+        self._paths = tuple((*path, *trunk.time_layers) for path in stem.paths)
+        self.grid: TimeGrid = grid_of(self._paths[0])
+        self.min_samples: int = max(shortest_input(path) for path in self._paths)
+        self.frame_source: FrameSource = head.frame_source
+
+    def forward(
+        self, waveform: Tensor, log_mel: Tensor | None = None, augment: Augment | None = None
+    ) -> Output:
+        """``(B, S)`` waveform -> logits ``(B, K)``, embedding ``(B, D)``, frame logits ``(B, T', K)``.
+
+        Args:
+            waveform: float32 samples in [-1, 1] at ``sample_rate``; one sample is enough.
+            log_mel: ``(B, T, F)`` in dB, taken instead of computing it from the waveform; it must
+                have been computed from the waveform as padded by :meth:`pad`.
+            augment: for training (mixup, SpecAugment): maps the stem's representations, after
+                ``bn0`` and before the first block, to as many of the same kind. These are
+                ``((B, 1, T, F),)`` log-mel, ``((B, 64, T / 2, F / 2),)`` wavegram, both in this
+                order, or ``((B, 1, S),)`` samples. The batch may shrink, as it does in mixup.
+
+        Raises:
+            ValueError: the waveform is not ``(B, S)`` with ``S >= 1``, or ``log_mel`` does not fit it.
+        """
+        return self.head(self.forward_features(waveform, log_mel, augment))  # type: ignore[no-any-return]
+
+    def forward_features(
+        self, waveform: Tensor, log_mel: Tensor | None = None, augment: Augment | None = None
+    ) -> Tensor:
+        """``(B, S)`` waveform -> ``(B, C, T')`` features: stem and trunk, arguments as in :meth:`forward`."""
+        waveform = self.pad(waveform)
+        if log_mel is not None and self.frontend is not None:
+            needed = (waveform.shape[0], self.frontend.n_frames(waveform.shape[1]), self.frontend.n_mels)
+            if tuple(log_mel.shape) != needed:
+                raise ValueError(
+                    f"log_mel has shape {tuple(log_mel.shape)}; {needed} is needed for a waveform padded to "
+                    f"{tuple(waveform.shape)}. Compute it from model.pad(waveform) with model.frontend"
+                )
+        representations = self.stem(waveform, log_mel)
+        if augment is not None:
+            representations = augment(representations)
+        return self.trunk(*representations)  # type: ignore[no-any-return]
+
+    def pad(self, waveform: Tensor) -> Tensor:
+        """``(B, S)`` -> ``(B, max(S, min_samples))``, zeros at the end.
+
+        Raises:
+            ValueError: the waveform is not ``(B, S)`` with ``S >= 1``.
+        """
+        if waveform.ndim != 2 or waveform.shape[1] == 0:
+            raise ValueError(
+                f"the waveform has shape {tuple(waveform.shape)}; (batch, samples) with at least one sample "
+                "is needed: a single mono waveform becomes a batch by waveform[None]"
+            )
+        missing = self.min_samples - waveform.shape[1]
+        return functional.pad(waveform, (0, missing)) if missing > 0 else waveform
+
+    def n_frames(self, n_samples: int) -> int:
+        """Number ``T'`` of frames of a waveform of ``n_samples`` samples."""
+        padded = max(n_samples, self.min_samples)
+        return min(n_outputs(path, padded) for path in self._paths)

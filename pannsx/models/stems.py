@@ -1,0 +1,126 @@
+"""Stems: from samples to what the trunk sees.
+
+A stem maps a ``(B, S)`` waveform to a tuple of representations, the tensors that mixup and
+SpecAugment act on in training: after ``bn0``, before the trunk's first block. ``paths`` are the
+layers from samples to each representation, the one that sets the times of the frames first.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pannsx.config import FrontEnd
+from pannsx.frontend.torch_logmel import LogMel
+from pannsx.models.blocks import ConvBlock, conv1d
+from pannsx.models.timing import TimeLayer, centred_stft, pooling, strided
+
+
+class RawStem(nn.Module):
+    """``(B, S)`` waveform -> ``((B, 1, S),)``, for trunks that convolve the samples themselves."""
+
+    paths: tuple[tuple[TimeLayer, ...], ...] = ((),)
+
+    def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Add the channel axis."""
+        _refuse_log_mel(log_mel)
+        return (waveform[:, None],)
+
+
+class LogMelStem(nn.Module):
+    """``(B, S)`` waveform -> ``((B, 1, T, F),)`` log-mel, each band normalised by ``bn0``."""
+
+    def __init__(self, frontend: FrontEnd) -> None:
+        super().__init__()
+        self.log_mel = LogMel(frontend)
+        self.bn0 = nn.BatchNorm2d(frontend.n_mels)
+        self.paths: tuple[tuple[TimeLayer, ...], ...] = ((centred_stft(frontend.hop_length),),)
+
+    def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Take ``log_mel`` ``(B, T, F)`` in dB where it is given, else compute it."""
+        decibels = self.log_mel(waveform) if log_mel is None else log_mel
+        # bn0 is a BatchNorm2d whose channels are the mel bands: (B, F, T, 1).
+        bands_first = self.bn0(decibels.transpose(1, 2)[..., None])
+        return (bands_first.permute(0, 3, 2, 1),)
+
+
+class _WaveBlock(nn.Module):
+    """``(B, C, S) -> (B, C', S // 4)``: two convolutions of three taps, the second dilated by two."""
+
+    pool = 4
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = conv1d(in_channels, out_channels, 3)
+        self.bn1 = nn.BatchNorm1d(out_channels)
+        self.conv2 = conv1d(out_channels, out_channels, 3, dilation=2)
+        self.bn2 = nn.BatchNorm1d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = functional.relu(self.bn2(self.conv2(x)), inplace=True)
+        return functional.max_pool1d(x, self.pool)
+
+
+class WavegramStem(nn.Module):
+    """``(B, S)`` waveform -> ``((B, 64, T, n_bands),)``: a learnt spectrogram (paper, section III-C).
+
+    The channels of a one-dimensional network are regrouped into ``n_bands`` "frequencies" of four
+    channels each, 640 samples a frame: the hop of a log-mel after its first pooling.
+    """
+
+    channels = 64
+    _per_band = 4
+
+    def __init__(self, n_bands: int) -> None:
+        super().__init__()
+        self.n_bands = n_bands
+        self.pre_conv0 = conv1d(1, 64, 11, stride=5)
+        self.pre_bn0 = nn.BatchNorm1d(64)
+        self.pre_block1 = _WaveBlock(64, 64)
+        self.pre_block2 = _WaveBlock(64, 128)
+        self.pre_block3 = _WaveBlock(128, self._per_band * n_bands)
+        self.pre_block4 = ConvBlock(self._per_band, self.channels, pool=(2, 1), dropout=0.0)
+        self.paths: tuple[tuple[TimeLayer, ...], ...] = (
+            (strided(11, 5, 5), *[pooling(_WaveBlock.pool)] * 3, pooling(2)),
+        )
+
+    def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Convolve the samples and regroup the channels."""
+        _refuse_log_mel(log_mel)
+        return (self.wavegram(waveform),)
+
+    def wavegram(self, waveform: Tensor) -> Tensor:
+        """``(B, S)`` waveform -> ``(B, 64, T, n_bands)``."""
+        x = functional.relu(self.pre_bn0(self.pre_conv0(waveform[:, None])), inplace=True)
+        x = self.pre_block3(self.pre_block2(self.pre_block1(x)))
+        by_band = x.unflatten(1, (self._per_band, self.n_bands)).transpose(2, 3)
+        return self.pre_block4(by_band)  # type: ignore[no-any-return]
+
+
+class WavegramLogMelStem(nn.Module):
+    """``(B, S)`` waveform -> ``((B, 1, T, F), (B, 64, T // 2, F // 2))``: log-mel and wavegram.
+
+    The trunk joins them after its first block, which halves the log-mel; the two may then differ by
+    a frame.
+    """
+
+    def __init__(self, frontend: FrontEnd) -> None:
+        super().__init__()
+        self.log_mel = LogMelStem(frontend)
+        self.wavegram = WavegramStem(frontend.n_mels // 2)
+        # The joining pool of the trunk is the log-mel's only: its path has it here, so that both
+        # paths end where the two are joined.
+        self.paths = ((*self.log_mel.paths[0], pooling(2)), *self.wavegram.paths)
+
+    def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Both representations; ``log_mel`` ``(B, T, F)`` in dB is taken where it is given."""
+        return (*self.log_mel(waveform, log_mel), self.wavegram.wavegram(waveform))
+
+
+Stem = RawStem | LogMelStem | WavegramStem | WavegramLogMelStem
+
+
+def _refuse_log_mel(log_mel: Tensor | None) -> None:
+    if log_mel is not None:
+        raise ValueError("log_mel was given, but this model works on the waveform alone; leave log_mel out")

@@ -1,0 +1,26 @@
+"""Trunks: from a stem's representations to ``(B, C, T')`` features, frequency averaged away.
+
+Each has ``out_channels`` (``C``) and ``time_layers``, what it does to the time axis.
+"""
+
+from pannsx.models.trunks.cnn import Cnn
+from pannsx.models.trunks.dainet import DaiNet19
+from pannsx.models.trunks.leenet import LeeNet
+from pannsx.models.trunks.mobilenet import MobileNetV1, MobileNetV2
+from pannsx.models.trunks.res1dnet import Res1dNet
+from pannsx.models.trunks.resnet import BasicBlock, Bottleneck, ResNet
+
+Trunk = Cnn | ResNet | MobileNetV1 | MobileNetV2 | LeeNet | DaiNet19 | Res1dNet
+
+__all__ = [
+    "BasicBlock",
+    "Bottleneck",
+    "Cnn",
+    "DaiNet19",
+    "LeeNet",
+    "MobileNetV1",
+    "MobileNetV2",
+    "Res1dNet",
+    "ResNet",
+    "Trunk",
+]

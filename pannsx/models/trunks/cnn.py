@@ -1,0 +1,55 @@
+"""The plain CNNs: Cnn6, Cnn10, Cnn14 and their wavegram variants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pannsx.models.blocks import ConvBlock
+from pannsx.models.timing import TimeLayer, pooling
+
+
+class Cnn(nn.Module):
+    """``(B, C, T, F)`` -> ``(B, C', T')``: blocks of convolutions, each pooling time and frequency.
+
+    Args:
+        widths: channels of each block.
+        pools: time and frequency pooling of each block.
+        block: what makes a block, from channels in, channels out and pooling.
+        in_channels: channels of the stem's representation.
+        first_block: number of the first block; wavegrams enter at the second.
+        joined_channels: channels of a second representation, joined after the first block.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        pools: Sequence[int],
+        *,
+        block: Callable[[int, int, tuple[int, int]], nn.Module] = ConvBlock,
+        in_channels: int = 1,
+        first_block: int = 1,
+        joined_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        channels, joins = in_channels, joined_channels
+        for number, (width, pool) in enumerate(zip(widths, pools, strict=True), first_block):
+            self.add_module(f"conv_block{number}", block(channels, width, (pool, pool)))
+            channels, joins = width + joins, 0
+        self.out_channels = widths[-1]
+        # With a joined representation, the paths of the stem end after the first block.
+        own_pools = pools[1:] if joined_channels else pools
+        self.time_layers: tuple[TimeLayer, ...] = tuple(pooling(pool) for pool in own_pools if pool > 1)
+
+    def forward(self, x: Tensor, joined: Tensor | None = None) -> Tensor:
+        """Run the blocks; ``joined`` is concatenated, along channels, to the output of the first."""
+        for block in self.children():
+            x = block(x)
+            if joined is not None:
+                # The two differ by one frame for about half of all clip lengths.
+                n_frames = min(x.shape[2], joined.shape[2])
+                x = torch.cat((x[:, :, :n_frames], joined[:, :, :n_frames]), dim=1)
+                joined = None
+        return x.mean(dim=3)

@@ -1,0 +1,61 @@
+"""LeeNets: short kernels on raw samples (Lee et al. 2017), in the published depths 11 and 24."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pannsx.models.blocks import conv1d
+from pannsx.models.timing import TimeLayer, strided
+
+_POOL = 3
+_STRIDE = 3  # of the very first convolution
+
+
+class _LeeBlock(nn.Module):
+    """``(B, C, S) -> (B, C', S')``: convolutions of three taps, then padded max pooling by three."""
+
+    def __init__(self, in_channels: int, out_channels: int, n_convs: int, stride: int, pools: bool) -> None:
+        super().__init__()
+        self.n_convs, self.pools = n_convs, pools
+        for i in range(1, n_convs + 1):
+            self.add_module(f"conv{i}", conv1d(in_channels, out_channels, 3, stride=stride))
+            self.add_module(f"bn{i}", nn.BatchNorm1d(out_channels))
+            in_channels, stride = out_channels, 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i in range(1, self.n_convs + 1):
+            x = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(x))
+            x = functional.relu(x, inplace=True)
+        return functional.max_pool1d(x, _POOL, padding=_POOL // 2) if self.pools else x
+
+
+class LeeNet(nn.Module):
+    """``(B, 1, S)`` waveform -> ``(B, C, T')``.
+
+    Args:
+        widths: channels of each block.
+        pools: for each block, whether it ends in pooling.
+        n_convs: convolutions of a block.
+        dropout: probability after each block.
+    """
+
+    def __init__(self, widths: Sequence[int], pools: Sequence[bool], *, n_convs: int, dropout: float) -> None:
+        super().__init__()
+        channels, stride = 1, _STRIDE
+        for number, (width, pool) in enumerate(zip(widths, pools, strict=True), 1):
+            self.add_module(f"conv_block{number}", _LeeBlock(channels, width, n_convs, stride, pool))
+            channels, stride = width, 1
+        self.dropout = nn.Dropout(dropout)
+        self.n_blocks = len(widths)
+        self.out_channels = channels
+        pooled = [strided(_POOL, _POOL, _POOL // 2) for pool in pools if pool]
+        self.time_layers: tuple[TimeLayer, ...] = (strided(3, _STRIDE, 1), *pooled)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the blocks."""
+        for number in range(1, self.n_blocks + 1):
+            x = self.dropout(self.get_submodule(f"conv_block{number}")(x))
+        return x

@@ -1,0 +1,107 @@
+"""ResNets on the log-mel: a residual network between two convolution blocks of Cnn14."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pannsx.models.blocks import ConvBlock, avg_pool2d, conv2d
+from pannsx.models.timing import TimeLayer, pooling
+
+
+class BasicBlock(nn.Module):
+    """``(B, C, T, F) -> (B, C', T // stride, F // stride)``: two 3x3 convolutions and the input, summed."""
+
+    expansion: ClassVar[int] = 1
+    closing_norm: ClassVar[str] = "bn2"
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        # Strides are mean pooling before the block, not strided convolutions.
+        self.pool = avg_pool2d(stride)
+        self.conv1 = conv2d(in_channels, width, 3)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.dropout = nn.Dropout(0.1)
+        self.conv2 = conv2d(width, width, 3)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _shortcut(in_channels, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sum of the convolved and the (projected) input, rectified."""
+        y = functional.relu(self.bn1(self.conv1(self.pool(x))), inplace=True)
+        y = self.bn2(self.conv2(self.dropout(y)))
+        return functional.relu(y + self.downsample(x), inplace=True)
+
+
+class Bottleneck(nn.Module):
+    """``(B, C, T, F) -> (B, 4 width, T // stride, F // stride)``: 1x1, 3x3 and 1x1, and the input."""
+
+    expansion: ClassVar[int] = 4
+    closing_norm: ClassVar[str] = "bn3"
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        out_channels = self.expansion * width
+        self.pool = avg_pool2d(stride)
+        self.conv1 = conv2d(in_channels, width, 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = conv2d(width, width, 3)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.dropout = nn.Dropout(0.1)
+        self.conv3 = conv2d(width, out_channels, 1)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.downsample = _shortcut(in_channels, out_channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sum of the convolved and the (projected) input, rectified."""
+        y = functional.relu(self.bn1(self.conv1(self.pool(x))), inplace=True)
+        y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
+        y = self.bn3(self.conv3(self.dropout(y)))
+        return functional.relu(y + self.downsample(x), inplace=True)
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    project = [conv2d(in_channels, out_channels, 1), nn.BatchNorm2d(out_channels)]
+    return nn.Sequential(*([nn.AvgPool2d(stride)] if stride > 1 else []), *project)
+
+
+class ResNet(nn.Module):
+    """``(B, 1, T, F)`` normalised log-mel -> ``(B, 2048, T // 32)`` (paper, section III-B).
+
+    Args:
+        block: the residual block.
+        depths: number of blocks of each of the four layers.
+    """
+
+    out_channels = 2048
+    time_layers: tuple[TimeLayer, ...] = (pooling(2),) * 5
+    _widths = (64, 128, 256, 512)
+    _strides = (1, 2, 2, 2)
+
+    def __init__(self, block: type[BasicBlock] | type[Bottleneck], depths: Sequence[int]) -> None:
+        super().__init__()
+        self.conv_block1 = ConvBlock(1, 64)
+        channels, layers = 64, OrderedDict[str, nn.Module]()
+        for number, (width, stride, depth) in enumerate(
+            zip(self._widths, self._strides, depths, strict=True), 1
+        ):
+            blocks = []
+            for i in range(depth):
+                blocks.append(block(channels, width, stride if i == 0 else 1))
+                channels = block.expansion * width
+            layers[f"layer{number}"] = nn.Sequential(*blocks)
+        self.resnet = nn.Sequential(layers)
+        self.dropout = nn.Dropout(0.2)
+        self.conv_block_after1 = ConvBlock(channels, self.out_channels, pool=(1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the network and average over frequency."""
+        x = self.resnet(self.conv_block1(x))
+        x = self.conv_block_after1(self.dropout(functional.avg_pool2d(x, 2)))
+        return x.mean(dim=3)

@@ -1,0 +1,136 @@
+"""A state dict from a file, in the published key layout, without ever running a pickle's code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pannsx.errors import WeightsError
+
+FRONT_END_PREFIXES = ("spectrogram_extractor.", "logmel_extractor.")
+"""Published keys that hold constants of the front end rather than weights."""
+
+_DATA_PARALLEL = "module."
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_DTYPES = ("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64",
+           "Float16", "Float32", "Float64", "Bytes", "Str")  # fmt: skip
+
+
+def _harmless_numpy() -> list[Callable[..., object] | tuple[Callable[..., object], str]]:
+    """What a NumPy array or scalar of plain numbers or text is pickled with, under its old and new names.
+
+    ``Cnn14_16k`` was published with the state of its sampler beside the weights, which holds such
+    arrays.  Arrays of Python objects stay refused.
+    """
+    multiarray = np.array(0).__reduce__()[0].__module__  # numpy._core.multiarray, numpy.core before 2.0
+    reconstruct, scalar = np.array(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+    homes = {multiarray, "numpy.core.multiarray", "numpy._core.multiarray"}
+    return [
+        np.dtype,
+        np.ndarray,
+        *(getattr(np.dtypes, f"{name}DType") for name in _DTYPES),
+        *((reconstruct, f"{home}._reconstruct") for home in sorted(homes)),
+        *((scalar, f"{home}.scalar") for home in sorted(homes)),
+    ]
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Tensors of a ``.pth`` or safetensors file by published key, on the CPU, floating ones as float32.
+
+    The state dict stands alone or under ``model`` or ``state_dict``; the ``module.`` that
+    ``DataParallel`` puts before every key is taken off.  What the file is, its content says, not its name.
+
+    Raises:
+        WeightsError: unreadable, damaged, neither format, a pickle that would run code, or no state dict.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error}") from error
+    if start[8:9] == b"{":  # safetensors: eight bytes of header length, then its JSON
+        entries = _read_safetensors(path)
+    elif start.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive, or a pickle as torch wrote before 1.6
+        entries = _read_pickle(path)
+    else:
+        raise WeightsError(
+            f"{path} is no checkpoint: it starts with {start!r}, which is neither torch nor safetensors"
+            + ("; it is a web page, saved in place of the file" if start.lstrip()[:1] == b"<" else "")
+        )
+    return _normalised(_find_state_dict(entries, path), path)
+
+
+def _read_safetensors(path: Path) -> object:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        # Copies: the file stays mapped otherwise, and a program would die if it were cut short.
+        return {key: tensor.clone() for key, tensor in load_file(path).items()}
+    except (SafetensorError, OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path} is a damaged safetensors file: {error}") from error
+
+
+def _read_pickle(path: Path) -> object:
+    try:
+        with torch.serialization.safe_globals(_harmless_numpy()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if wanted := re.search(r"GLOBAL (\S+) was not an allowed global", str(error)):
+            raise WeightsError(
+                f"{path} is not a plain state dict: its pickle asks for {wanted[1]}, which could run any "
+                "code; nothing of it was run. Save model.state_dict() alone, or convert to safetensors"
+            ) from error
+        raise WeightsError(f"{path} is damaged or holds more than tensors: {_first_line(error)}") from error
+    except Exception as error:  # a damaged pickle can fail at any of its steps, in any way
+        raise WeightsError(f"{path} is damaged: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _find_state_dict(entries: object, path: Path) -> dict[str, Tensor]:
+    for key in ("model", "state_dict"):
+        if isinstance(entries, dict) and isinstance(entries.get(key), dict):
+            entries = entries[key]
+    if not isinstance(entries, dict) or not entries:
+        raise WeightsError(f"{path} holds no state dict but {type(entries).__name__}")
+    strangers = [key for key, value in entries.items() if not (isinstance(key, str) and _is_tensor(value))]
+    if strangers:
+        raise WeightsError(
+            f"{path} holds no state dict: {strangers[0]!r} is no tensor ({len(strangers)} such entries); "
+            "the state dict is looked for at the top, under 'model' and under 'state_dict'"
+        )
+    return entries
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
+def _normalised(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    if all(key.startswith(_DATA_PARALLEL) for key in state):
+        state = {key.removeprefix(_DATA_PARALLEL): tensor for key, tensor in state.items()}
+    for key, tensor in state.items():
+        if tensor.dtype not in _FLOATS and not _is_counter(tensor):
+            raise WeightsError(f"{path}: {key} has type {tensor.dtype}; a floating type is needed")
+    return {
+        key: tensor.detach().to(torch.float32) if tensor.dtype in _FLOATS else tensor.detach()
+        for key, tensor in state.items()
+    }
+
+
+def _is_counter(tensor: Tensor) -> bool:
+    """Batch norms count their batches in an int64, which float32 would round."""
+    return tensor.dtype == torch.int64

@@ -1,0 +1,233 @@
+"""The public API on the bundled checkpoint: what a user calls, and how mistakes are answered."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from small_models import noise
+
+import pannsx
+from pannsx import AudioError, AudioTagger, BatchResult, FeatureExtractor, TaggingResult, WeightsError
+
+SAME_ALONE = 2e-6
+TEST_DATA = Path(os.environ.get("PANNSX_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="module")
+def tagger() -> AudioTagger:
+    return AudioTagger(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def extractor() -> FeatureExtractor:
+    return FeatureExtractor(device="cpu")
+
+
+def wav_bytes(waveform: np.ndarray, rate: int) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, rate, format="WAV", subtype="FLOAT")
+    return buffer.getvalue()
+
+
+def test_one_source(tagger):
+    result = tagger.inference(noise(32000 * 5))
+    assert isinstance(result, TaggingResult)
+    assert result.clipwise.shape == (527,)
+    assert result.embedding.shape == (tagger.embedding_size,) == (1024,)
+    assert result.framewise.shape == (15, 527)
+    assert result.hop_s == tagger.hop_s == 0.32
+    assert result.duration_s == 5
+    assert result.labels == tagger.labels
+    assert len(result.labels) == 527
+    assert result.frame_source == "local_pooling"
+    assert ((result.clipwise >= 0) & (result.clipwise <= 1)).all()
+    np.testing.assert_allclose(result.frame_times, 0.155 + 0.32 * np.arange(15))
+    top = result.top(3)
+    assert [tag.probability for tag in top] == sorted(result.clipwise.tolist(), reverse=True)[:3]
+    assert result.probability(top[0].label) == top[0].probability
+    assert top[0].label in repr(result)
+
+
+def test_every_kind_of_source_gives_the_same(tagger, tmp_path):
+    waveform = noise(40000)
+    expected = tagger.inference(waveform).clipwise
+    path = tmp_path / "ton é.wav"
+    path.write_bytes(wav_bytes(waveform, 32000))
+    sources = [
+        path,
+        str(path),
+        path.read_bytes(),
+        io.BytesIO(path.read_bytes()),
+        torch.from_numpy(waveform),
+        waveform.astype(np.float64),
+        waveform.tolist() and np.asarray(waveform.tolist()),
+    ]
+    for source in sources:
+        np.testing.assert_allclose(tagger.inference(source).clipwise, expected, atol=SAME_ALONE)
+    integers = np.round(waveform * 32767).astype(np.int16)
+    np.testing.assert_allclose(tagger.inference(integers).clipwise, expected, atol=2e-3)
+
+
+def test_rate_of_an_array(tagger):
+    t = np.arange(44100 * 2) / 44100
+    tone = (0.5 * np.sin(2 * np.pi * 1000 * t)).astype(np.float32)
+    by_array = tagger.inference(tone, 44100)
+    by_file = tagger.inference(wav_bytes(tone, 44100))
+    np.testing.assert_allclose(by_array.clipwise, by_file.clipwise, atol=SAME_ALONE)
+    assert by_array.duration_s == pytest.approx(2, abs=1e-3)
+    assert np.abs(tagger.inference(tone).clipwise - by_array.clipwise).max() > 1e-3
+
+
+def test_a_part_of_a_file(tagger):
+    waveform = noise(32000 * 4)
+    part = tagger.inference(wav_bytes(waveform, 32000), start_s=1.0, duration_s=2.0)
+    assert part.duration_s == 2
+    np.testing.assert_allclose(
+        part.clipwise, tagger.inference(waveform[32000:96000]).clipwise, atol=SAME_ALONE
+    )
+
+
+def test_batches(tagger):
+    clips = [noise(n, i) for i, n in enumerate([32000, 50000, 32000, 7])]
+    batch = tagger.inference(clips)
+    assert isinstance(batch, BatchResult)
+    assert batch.clipwise.shape == (4, 527)
+    assert batch.embedding.shape == (4, 1024)
+    assert [len(frames) for frames in batch.framewise] == [3, 4, 3, 1]
+    assert len(batch) == 4
+    assert len(list(batch)) == 4
+    assert batch[-1].duration_s == pytest.approx(7 / 32000)
+    with pytest.raises(IndexError):
+        batch[4]
+    for clip, result in zip(clips, batch, strict=True):
+        alone = tagger.inference(clip)
+        np.testing.assert_allclose(result.clipwise, alone.clipwise, atol=SAME_ALONE)
+        np.testing.assert_allclose(result.framewise, alone.framewise, atol=SAME_ALONE)
+        scale = np.abs(alone.embedding).max()
+        np.testing.assert_allclose(result.embedding, alone.embedding, atol=SAME_ALONE * max(1, scale))
+    assert batch.top(2)[1] == batch[1].top(2)
+    by_array = tagger.inference(np.stack([clips[0], clips[2]]))
+    assert isinstance(by_array, BatchResult)
+    np.testing.assert_allclose(by_array.clipwise, batch.clipwise[[0, 2]], atol=SAME_ALONE)
+    by_tensor = tagger.inference(torch.from_numpy(clips[0])[None])
+    assert by_tensor.clipwise.shape == (1, 527)
+
+
+def test_stereo_in_a_list_is_mixed_down(tagger):
+    waveform = noise(32000)
+    stereo = np.stack([waveform * 1.5, waveform * 0.5], axis=1)
+    expected = tagger.inference(waveform).clipwise
+    np.testing.assert_allclose(tagger.inference([stereo])[0].clipwise, expected, atol=1e-5)
+    with pytest.raises(AudioError, match=r"\(samples, channels\)"):
+        tagger.inference(stereo)
+
+
+def test_without_frames(tagger):
+    result = tagger.inference(noise(32000), framewise=False)
+    assert result.framewise is None
+    with pytest.raises(ValueError, match="framewise=False"):
+        _ = result.frame_times
+    assert tagger.inference([noise(32000)], framewise=False).framewise is None
+
+
+def test_stream_gives_what_inference_gives(tagger):
+    clips = [noise(32000, i) for i in range(5)]
+    batch = tagger.inference(clips)
+    for streamed, result in zip(tagger.stream(clips), batch, strict=True):
+        np.testing.assert_allclose(streamed.clipwise, result.clipwise, atol=SAME_ALONE)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (np.zeros(0, np.float32), "empty|no samples"),
+        (np.full(1000, np.nan, np.float32), "NaN|not finite"),
+        (np.full(1000, np.inf, np.float32), "[Ii]nf|not finite"),
+        (np.zeros((2, 3, 4), np.float32), "shape"),
+        (b"this is not audio at all, only text", "."),
+        ("no such file.wav", "no such file"),
+        (12, "int"),
+        (None, "None"),
+    ],
+)
+def test_bad_sources(tagger, source, message):
+    with pytest.raises(AudioError, match=message):
+        tagger.inference(source)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"'Cnn_14'.*did you mean 'Cnn14'"):
+        AudioTagger("Cnn_14")
+    with pytest.raises(ValueError, match="device"):
+        AudioTagger(device="cuda:77")
+    with pytest.raises(ValueError, match="window_s"):
+        AudioTagger(window_s=0.01)
+    with pytest.raises(WeightsError, match=r"no weights were ever released.*recipe"):
+        AudioTagger("Cnn14_mel128")
+    with pytest.raises(WeightsError, match="nowhere"):
+        AudioTagger("Cnn14", checkpoint="nowhere.pth")
+
+
+def test_unknown_label_is_answered_with_a_close_one(tagger):
+    with pytest.raises(ValueError, match="did you mean 'Speech'"):
+        tagger.inference(noise(32000)).probability("speech")
+
+
+def test_models_by_any_case():
+    assert AudioTagger("mobilenetv1_DISTILLED", device="cpu").record.name == "MobileNetV1_distilled"
+
+
+def test_pickle(tagger):
+    waveform = noise(32000)
+    copy = pickle.loads(pickle.dumps(tagger))
+    np.testing.assert_allclose(
+        copy.inference(waveform).clipwise, tagger.inference(waveform).clipwise, atol=SAME_ALONE
+    )
+    result = pickle.loads(pickle.dumps(tagger.inference(waveform)))
+    assert result.top(1) == tagger.inference(waveform).top(1)
+
+
+def test_extractor(extractor, tagger):
+    clips = [noise(32000, 1), noise(64000, 2)]
+    embeddings = extractor.extract(clips)
+    assert embeddings.shape == (2, extractor.embedding_size)
+    expected = tagger.inference(clips).embedding
+    np.testing.assert_allclose(embeddings, expected, atol=SAME_ALONE * np.abs(expected).max())
+    assert extractor.extract(clips[0]).shape == (1, 1024)
+    frames = extractor.extract_frames(clips[1])
+    assert frames.embeddings.shape == (6, 1024)
+    np.testing.assert_allclose(frames.times_s, 0.155 + 0.32 * np.arange(6))
+    assert [len(each.embeddings) for each in extractor.extract_frames(clips)] == [3, 6]
+
+
+def test_public_names():
+    for name in pannsx.__all__:
+        assert getattr(pannsx, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Tagger'"):
+        _ = pannsx.Tagger
+
+
+def test_esc10_fold_5_scores_what_the_record_says(tagger):
+    """The one score of the bundled checkpoint that anyone can recompute from audio."""
+    folder = TEST_DATA / "esc10"
+    if not folder.is_dir():
+        pytest.skip(f"no ESC-10 recordings at {folder}; set PANNSX_TEST_DATA to a folder that holds esc10/")
+    named = json.loads((folder / "audioset_labels.json").read_text(encoding="utf-8"))
+    with (folder / "index.csv").open(encoding="utf-8", newline="") as lines:
+        clips = [row for row in csv.DictReader(lines) if row["fold"] == "5"]
+    assert len(clips) == 80
+    results = tagger.inference([folder / row["file"] for row in clips], framewise=False)
+    columns = {c: [tagger.labels.index(label) for label in labels] for c, labels in named.items()}
+    categories = list(columns)
+    scores = np.stack([results.clipwise[:, columns[c]].max(axis=1) for c in categories], axis=1)
+    right = [categories[i] == row["category"] for i, row in zip(scores.argmax(axis=1), clips, strict=True)]
+    assert np.mean(right) == pytest.approx(0.825, abs=1e-9)
