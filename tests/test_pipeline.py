@@ -108,7 +108,8 @@ def test_frames_far_from_borders_do_not_depend_on_the_windows(pipeline):
     advance = pipeline._plan.advance_frames
     start = advance * pipeline._plan.hop_samples
     second = pipeline.engine.run([waveform[start : start + 320_000]])[0].framewise
-    np.testing.assert_allclose(whole[advance : 2 * advance], second[:advance], atol=SAME_ALONE)
+    n_own = advance // 2  # the third window is drawn back and answers for some of the rest
+    np.testing.assert_allclose(whole[advance : advance + n_own], second[:n_own], atol=SAME_ALONE)
 
 
 def test_combinations():
@@ -126,22 +127,21 @@ def test_combinations():
 
 def test_an_impulse_at_minute_55_is_found_within_one_frame():
     """LeeNet11, the smallest model: an hour of silence with one click in it, times must not drift."""
-    pipeline = Pipeline(seeded_checkpoint("LeeNet11"), device="cpu", batch_size=8)
+    pipeline = Pipeline(seeded_checkpoint("LeeNet11"), device="cpu")
     rate, at_s = pipeline.sample_rate, 55 * 60 + 0.123
-    block = np.zeros(rate * 60, np.float32)
-
-    def found(click_at: float | None) -> np.ndarray:
-        waveform = np.tile(block, 57)
-        if click_at is not None:
-            waveform[round(click_at * rate)] = 1.0
-        return next(pipeline.analyse([waveform], framewise=True)).answer.framewise
-
-    frames = found(at_s)
-    change = np.abs(frames - np.median(frames, axis=0)).max(axis=1)
-    # Frames at window borders see padding: compare with what a border looks like without a click.
-    usual = np.abs(frames[: 16 * 20] - np.median(frames, axis=0)).max(axis=1).reshape(20, 16).max(axis=0)
-    change -= np.resize(usual, len(change))
-    time_s = pipeline.offset_s + pipeline.hop_s * int(change.argmax())
+    waveform = np.zeros(rate * 60 * 57, np.float32)
+    waveform[round(at_s * rate)] = 1.0
+    frames = next(pipeline.analyse([waveform], framewise=True)).answer.framewise
+    # Every window of silence gives the same frames, edges and all; only the last is of another length.
+    advance = pipeline._plan.advance_frames
+    n_whole = (len(frames) - 2 * advance) // advance * advance
+    silence = np.tile(frames[:advance], (n_whole // advance, 1))
+    change = np.abs(frames[:n_whole] - silence).max(axis=1)
+    assert change.max() > 1e-3
+    # Local pooling shows the click to its frame and to both neighbours: its place is their centre.
+    around = np.arange(int(change.argmax()) - 3, int(change.argmax()) + 4)
+    centre = np.average(around, weights=change[around])
+    time_s = pipeline.offset_s + pipeline.hop_s * centre
     assert abs(time_s - at_s) <= pipeline.hop_s
 
 
