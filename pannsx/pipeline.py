@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pannsx import audio
+from pannsx.audio import open_blocks
 from pannsx.engine import Answer, Engine, Precision, Wanted
 from pannsx.errors import AudioError
 from pannsx.weights import LoadedCheckpoint
@@ -138,7 +138,7 @@ class Pipeline:
     def _windows(
         self, source: Source, sample_rate: int | None, start_s: float, duration_s: float | None
     ) -> Iterator[Window]:
-        with audio.open_blocks(
+        with open_blocks(
             source, self.sample_rate, source_rate=sample_rate, start_s=start_s, duration_s=duration_s
         ) as blocks:
             yield from slide(blocks, self._plan)

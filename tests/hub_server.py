@@ -33,6 +33,7 @@ class Fault:
         error_code: the Hub's ``X-Error-Code`` beside it.
         stop_after: close the connection after so many bytes of the body.
         stall_after: send nothing more for ``stall_s`` after so many bytes of the body.
+        delay_s: wait so long before the answer.
         trickle_s: send the body byte by byte, so many seconds apart.
     """
 
@@ -41,6 +42,7 @@ class Fault:
     stop_after: int | None = None
     stall_after: int | None = None
     stall_s: float = 30.0
+    delay_s: float | None = None
     trickle_s: float | None = None
     method: str = "GET"
     times: int | None = None
@@ -109,6 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.seen.append(Seen(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
             file = self.hub.files.get(self.path)
             fault = self._fault_of(file)
+        if fault is not None and fault.delay_s is not None:
+            self.hub.closing.wait(fault.delay_s)
         if file is None:
             self._refuse(404, "EntryNotFound")
         elif file.token is not None and self.headers.get("Authorization") != f"Bearer {file.token}":

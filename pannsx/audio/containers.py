@@ -1,7 +1,7 @@
 """What containers promise: whether a file is all there, and repairs of headers that were never finished.
 
-libsndfile reads as many samples as a cut file has and says nothing; here the sizes that the header of
-a WAV or AIFF file states, and the end mark of an Ogg stream, are held against the file.
+libsndfile reads as many samples as a cut file has and says nothing; here the sizes that the headers of
+WAV, AIFF and their kin state, and the end mark of an Ogg stream, are held against the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,34 @@ _MAX_CHUNKS = 10_000
 
 # Sizes that programs write when they stream to a pipe and cannot know the length; a few kilobytes of
 # header may have been taken off.  2**31 - 1 is SoX's, 2**32 - 1 is FFmpeg's.
-_UNKNOWN_SIZES = (range(0x7FFF_E000, 0x8000_1000), range(0xFFFF_E000, 0x1_0000_0000))
+_UNKNOWN_SIZES = (
+    range(0x7FFF_E000, 0x8000_1000),
+    range(0xFFFF_E000, 0x1_0000_0000),
+    range(0xFFFF_FFFF_FFFF_E000, 0x1_0000_0000_0000_0000),  # CAF's -1
+)
+
+
+class _Layout(NamedTuple):
+    """How a family of containers lays out its chunks: identifier, size, content, one after another."""
+
+    first_chunk: int
+    identifier_bytes: int
+    size: str  # as struct writes it
+    size_counts_header: bool
+    alignment: int
+
+
+_LITTLE = _Layout(12, 4, "<I", False, 2)
+_BIG = _Layout(12, 4, ">I", False, 2)
+_LAYOUTS = {
+    b"RIFF": _LITTLE,
+    b"RF64": _LITTLE,
+    b"BW64": _LITTLE,
+    b"RIFX": _BIG,
+    b"FORM": _BIG,
+    b"caff": _Layout(8, 4, ">Q", False, 1),
+    b"riff": _Layout(40, 16, "<Q", True, 8),  # Wave64
+}
 
 
 class View(io.RawIOBase):
@@ -75,10 +102,10 @@ def file_size(file: BinaryIO) -> int:
     return file.seek(0, io.SEEK_END)
 
 
-def check_iff(file: BinaryIO, name: str) -> Checked:
-    """A WAV (RIFF, RIFX, RF64) or AIFF file: is the chunk of samples as long as the header says?
+def check_chunks(file: BinaryIO, name: str) -> Checked:
+    """A WAV, RF64, Wave64, AIFF or CAF file: is the chunk of samples as long as its header says?
 
-    Sizes that mean "unknown" are accepted, and a size of zero that a recorder never came to fill in is
+    Sizes that mean "unknown" are accepted, and a WAV size of zero that a recorder never came to fill in is
     mended.
 
     Raises:
@@ -87,28 +114,32 @@ def check_iff(file: BinaryIO, name: str) -> Checked:
     size = file_size(file)
     file.seek(0)
     magic = file.read(4)
-    wide_size = None
-    for identifier, start, length in _chunks(file, "<" if magic in (b"RIFF", b"RF64", b"BW64") else ">"):
+    wide_length = None
+    for identifier, start, length in _chunks(file, _LAYOUTS[magic]):
         if identifier == b"ds64" and length >= 16:
             file.seek(start + 8)
-            wide_size = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]
-        if identifier not in (b"data", b"SSND"):
+            wide_length = int.from_bytes(file.read(8), "little")
+        if identifier[:4] not in (b"data", b"SSND"):
             continue
-        if length == 0 and identifier == b"data" and size > start and _is_unfinished(file, size):
+        if length == 0 and magic == b"RIFF" and size > start and _is_unfinished(file, size):
             file.seek(0)
             header = file.read(start)
             return Checked(View(file, header[:-4] + b"\xff\xff\xff\xff", start))  # type: ignore[arg-type]
-        if length == 0xFFFF_FFFF and wide_size is not None:
-            length = wide_size
-        elif any(length in unknown for unknown in _UNKNOWN_SIZES):
-            return Checked(file)
-        if start + length > size:
-            return Checked(file, f"its header announces {length} bytes of samples and {size - start} follow")
-        return Checked(file)
+        if length == 0xFFFF_FFFF and wide_length is not None:
+            length = wide_length
+        return _against_size(file, length, start, size)
     raise AudioError(
         f"{name} has a header but no samples: it is truncated or damaged ({size} bytes); "
         "fetch or copy it again"
     )
+
+
+def check_au(file: BinaryIO) -> Checked:
+    """An AU file: are there as many bytes of samples as its header says?"""
+    file.seek(4)
+    header = file.read(8).ljust(8, b"\0")
+    start, length = struct.unpack(">II", header)
+    return _against_size(file, length, start, file_size(file))
 
 
 def check_ogg(file: BinaryIO) -> Checked:
@@ -130,17 +161,30 @@ def check_ogg(file: BinaryIO) -> Checked:
     return Checked(file)
 
 
-def _chunks(file: BinaryIO, byte_order: str) -> Iterator[tuple[bytes, int, int]]:
-    """Identifier, first byte and stated length of the chunks of a RIFF or IFF file."""
-    position = 12
+def _against_size(file: BinaryIO, length: int, start: int, size: int) -> Checked:
+    unknown = any(length in sizes for sizes in _UNKNOWN_SIZES)
+    if unknown or start + length <= size:
+        return Checked(file)
+    return Checked(file, f"its header announces {length} bytes of samples and {max(0, size - start)} follow")
+
+
+def _chunks(file: BinaryIO, layout: _Layout) -> Iterator[tuple[bytes, int, int]]:
+    """Identifier, first byte and stated length of the content of all chunks of a file."""
+    header_bytes = layout.identifier_bytes + struct.calcsize(layout.size)
+    position = layout.first_chunk
     for _ in range(_MAX_CHUNKS):
         file.seek(position)
-        header = file.read(8)
-        if len(header) < 8:
+        header = file.read(header_bytes)
+        if len(header) < header_bytes:
             return
-        identifier, length = struct.unpack(f"{byte_order}4sI", header)
-        yield identifier, position + 8, length
-        position += 8 + length + (length & 1)
+        (length,) = struct.unpack(layout.size, header[layout.identifier_bytes :])
+        if layout.size_counts_header:
+            length = max(0, length - header_bytes)
+        yield header[: layout.identifier_bytes], position + header_bytes, length
+        position += header_bytes + length
+        if position >= 1 << 62:
+            return
+        position += -position % layout.alignment
 
 
 def _is_unfinished(file: BinaryIO, size: int) -> bool:

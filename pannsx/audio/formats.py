@@ -29,6 +29,9 @@ MP3 = Format("MP3", _SOUNDFILE)
 OGG = Format("Ogg", _BOTH)
 WAV = Format("WAV", _BOTH)
 AIFF = Format("AIFF", _BOTH)
+AU = Format("AU", _BOTH)
+CAF = Format("CAF", _BOTH)
+WAVE64 = Format("Wave64", _SOUNDFILE)
 ADTS = Format("AAC (ADTS)", _PYAV)
 MP4 = Format("MP4/M4A", _PYAV)
 MATROSKA = Format("WebM/Matroska", _PYAV)
@@ -41,9 +44,9 @@ _SIGNATURES: tuple[tuple[int, bytes, Format], ...] = (
     (4, b"moov", MP4),
     (4, b"mdat", MP4),
     (0, b"\x1a\x45\xdf\xa3", MATROSKA),
-    (0, b"riff\x2e\x91\xcf\x11", Format("Wave64", _SOUNDFILE)),
-    (0, b".snd", Format("AU", _BOTH)),
-    (0, b"caff", Format("CAF", _BOTH)),
+    (0, b"riff\x2e\x91\xcf\x11", WAVE64),
+    (0, b".snd", AU),
+    (0, b"caff", CAF),
     (0, b"NIST_1A", Format("NIST SPHERE", _SOUNDFILE)),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Format("WMA/ASF", _PYAV)),
     (0, b"#!AMR", Format("AMR", _PYAV)),

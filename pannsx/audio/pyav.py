@@ -1,4 +1,8 @@
-"""Decoding by PyAV (FFmpeg's libraries), the optional extra: M4A, AAC, MP4, WebM and some more."""
+"""Decoding by PyAV (FFmpeg's libraries), the optional extra: M4A, AAC, MP4, WebM and some more.
+
+AAC with noise substitution draws that noise anew in each decoding: there a part differs from the same part
+of the whole by its noise.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +43,11 @@ class PyavReader(Reader):
         self._found = found
         self._container, self._stream = self._open()
         codec = self._stream.codec_context
+        if codec is None:
+            self.close()
+            raise AudioError(
+                f"{name} ({found.name}): FFmpeg knows no decoder for its audio; convert it to WAV"
+            )
         self.format = f"{found.name} ({codec.name})"
         self.sample_rate = check_rate(codec.sample_rate, f"the sample rate of {name}")
         self.n_channels = codec.channels
@@ -54,7 +63,8 @@ class PyavReader(Reader):
             yield from self._read(start, stop)
         except (self._av.error.FFmpegError, OSError) as error:
             raise AudioError(
-                f"{self.name} ({self.format}) is truncated or damaged: {error}; fetch or copy it again"
+                f"{self.name} ({self.format}) is truncated or damaged: {_reason(error)}; "
+                "fetch or copy it again"
             ) from error
 
     def check_whole(self, end: int) -> None:
@@ -74,7 +84,8 @@ class PyavReader(Reader):
             container = self._av.open(self._file, mode="r", metadata_errors="ignore")
         except (self._av.error.FFmpegError, OSError, ValueError) as error:
             raise AudioError(
-                f"{self.name} ({self._found.name}) is truncated or damaged: {error}; fetch or copy it again"
+                f"{self.name} ({self._found.name}) is truncated or damaged: {_reason(error)}; "
+                "fetch or copy it again"
             ) from error
         if not container.streams.audio:
             container.close()
@@ -134,6 +145,10 @@ def _frames(frame: Any) -> FloatArray:
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
     return np.ascontiguousarray(scale_to_unit(samples).T)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _import_av(found: Format, name: str, reason: str) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pannsx.audio.containers import Checked, check_iff, check_ogg
-from pannsx.audio.formats import AIFF, MP3, OGG, WAV, Format
+from pannsx.audio.containers import Checked, check_au, check_chunks, check_ogg
+from pannsx.audio.formats import AIFF, AU, CAF, FLAC, MP3, OGG, WAV, WAVE64, Format
 from pannsx.audio.mp3 import check_mp3
 from pannsx.audio.reader import BLOCK_FRAMES, FloatArray, Reader, check_rate
 from pannsx.errors import AudioError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import soundfile
 
 _UNKNOWN_LENGTH = 1 << 60  # libsndfile says 2**63 - 1 where a stream does not tell
-_EXACT_SEEK = {"WAV", "AIFF", "FLAC", "AU", "CAF", "Wave64", "NIST SPHERE"}
+_EXACT_SEEK = (WAV, AIFF, FLAC, AU, CAF, WAVE64)
 # Lossy decoders start anew after a seek; two of Vorbis' longest blocks, more than MP3 and Opus need.
 _LEAD_IN_FRAMES = 16_384
 
@@ -55,7 +55,7 @@ class SndfileReader(Reader):
         known = 0 <= self._sound.frames < _UNKNOWN_LENGTH
         self.n_frames = self._sound.frames if known else None
         self.defect = checked.defect
-        self._lead_in = 0 if found.name in _EXACT_SEEK else _LEAD_IN_FRAMES
+        self._lead_in = 0 if found in _EXACT_SEEK else _LEAD_IN_FRAMES
         self._sequential = not known  # libsndfile cannot seek in a FLAC stream of unknown length
 
     def read(self, start: int, stop: int | None) -> Iterator[FloatArray]:
@@ -109,8 +109,10 @@ class SndfileReader(Reader):
 
 
 def _check(file: BinaryIO, found: Format, name: str) -> Checked:
-    if found in (WAV, AIFF):
-        return check_iff(file, name)
+    if found in (WAV, AIFF, CAF, WAVE64):
+        return check_chunks(file, name)
+    if found == AU:
+        return check_au(file)
     if found == OGG:
         return check_ogg(file)
     if found == MP3:

@@ -1,0 +1,357 @@
+"""Audio files: every format that is promised, and every way in which a file can be broken. All made here."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pannsx import audio
+from pannsx.audio.containers import View
+from pannsx.audio.mp3 import frame_length
+from pannsx.errors import AudioError
+
+RATE = 48_000  # a rate that Opus has
+N_SAMPLES = 48_000
+# 16-bit samples round to half a step of 2**-15.
+PCM_16_STEP = 2.0**-15
+# A part against the whole: lossy decoders restart with a lead-in, in float32.
+SAME = 1e-6
+# Lossy codecs keep a loud tone to a few percent at their default quality.
+LEAST_CORRELATION = 0.95
+
+LOSSLESS = {
+    "wav": ("WAV", "PCM_16"),
+    "float": ("WAV", "FLOAT"),
+    "wavex": ("WAVEX", "PCM_24"),
+    "rf64": ("RF64", "PCM_16"),
+    "wave64": ("W64", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "aiff": ("AIFF", "PCM_16"),
+    "au": ("AU", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
+}
+LOSSY = {"vorbis": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS"), "mp3": ("MP3", "MPEG_LAYER_III")}
+CONTAINERS = {
+    "m4a": ("mp4", "aac"),
+    "webm": ("webm", "libopus"),
+    "aac": ("adts", "aac"),
+    "mka": ("matroska", "flac"),
+}
+
+
+@cache
+def sound(n_samples: int = N_SAMPLES) -> np.ndarray:
+    """``(S,)`` a tone whose loudness and pitch change, so that no two places are alike."""
+    t = np.arange(n_samples) / RATE
+    return (0.5 * np.sin(2 * np.pi * (300 + 400 * t) * t) * (0.3 + 0.7 * np.sin(3 * t) ** 2)).astype(
+        np.float32
+    )
+
+
+@cache
+def encoded(kind: str, n_samples: int = N_SAMPLES) -> bytes:
+    file = io.BytesIO()
+    container, subtype = (LOSSLESS | LOSSY)[kind]
+    with soundfile.SoundFile(file, "w", RATE, 1, subtype, format=container) as out:
+        for start in range(
+            0, n_samples, 4_096
+        ):  # libsndfile overflows its stack on a long Ogg written at once
+            out.write(sound(n_samples)[start : start + 4_096])
+    return file.getvalue()
+
+
+@cache
+def muxed(kind: str, n_samples: int = N_SAMPLES) -> bytes:
+    av = pytest.importorskip("av", reason="PyAV, the extra pannsx[av], is not installed")
+    container, codec = CONTAINERS[kind]
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as out:
+        stream = out.add_stream(codec, rate=RATE, layout="mono")
+        resampler = av.AudioResampler(stream.format, "mono", RATE, frame_size=stream.frame_size or 1_024)
+        frame = av.AudioFrame.from_ndarray(sound(n_samples)[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = RATE, 0
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            out.mux(stream.encode(piece))
+        out.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def any_file(kind: str) -> bytes:
+    return muxed(kind) if kind in CONTAINERS else encoded(kind)
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+def test_lossless_formats(kind: str) -> None:
+    waveform, rate = audio.load(encoded(kind))
+    assert rate == RATE
+    np.testing.assert_allclose(waveform, sound(), rtol=0, atol=PCM_16_STEP)
+
+
+@pytest.mark.parametrize("kind", [*LOSSY, *CONTAINERS])
+def test_lossy_and_muxed_formats(kind: str) -> None:
+    waveform, rate = audio.load(any_file(kind))
+    assert rate == RATE
+    n = min(len(waveform), N_SAMPLES)
+    assert abs(len(waveform) - N_SAMPLES) <= 4_096  # encoders pad to whole packets
+    # Formats that do not tell how much the encoder put in front are late by up to two packets.
+    lags = range(2_200) if kind == "aac" else (0,)
+    best = max(np.corrcoef(waveform[lag:n], sound()[: n - lag])[0, 1] for lag in lags)
+    assert best > LEAST_CORRELATION
+
+
+@pytest.mark.parametrize("kind", [*LOSSLESS, *LOSSY, "webm", "aac", "mka"])
+@pytest.mark.parametrize("rate", [None, 32_000])
+def test_a_part_of_a_file_equals_that_part_of_the_whole(kind: str, rate: int | None) -> None:
+    data = any_file(kind)
+    whole, own = audio.load(data, rate)
+    for start_s, duration_s in [(0.0, 0.1), (0.2003, 0.05), (0.4, None), (0.61, 0.3), (0.9, 5.0)]:
+        part, _ = audio.load(data, rate, start_s=start_s, duration_s=duration_s)
+        first = round(start_s * own)
+        stop = None if duration_s is None else first + round(duration_s * own)
+        np.testing.assert_allclose(part, whole[first:stop], rtol=0, atol=SAME)
+    with pytest.raises(AudioError, match="start_s is 5 s, and"):
+        audio.load(data, rate, start_s=5)
+
+
+def test_a_part_of_m4a_lies_where_it_should() -> None:
+    # AAC's noise substitution is drawn anew in each decoding: the place is exact, the noise is not.
+    data = muxed("m4a")
+    whole, _ = audio.load(data)
+    for start_s in (0.3, 0.5001, 0.7):
+        part, _ = audio.load(data, start_s=start_s, duration_s=0.2)
+        first = round(start_s * RATE)
+        assert np.corrcoef(part, whole[first : first + len(part)])[0, 1] > 0.999
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("m4a", "MP4/M4A"), ("webm", "WebM/Matroska"), ("aac", r"AAC \(ADTS\)")],
+)
+def test_without_the_extra_the_error_names_format_and_extra(
+    kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = muxed(kind)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(AudioError, match=rf"is {name}, which needs .* pip install 'pannsx\[av\]'"):
+        audio.load(data)
+
+
+def test_stereo_files_are_mixed_down() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.stack([sound(), np.zeros(N_SAMPLES)], axis=1), RATE, format="FLAC")
+    np.testing.assert_allclose(audio.load(file).waveform, sound() / 2, rtol=0, atol=PCM_16_STEP)
+
+
+# --- headers that do not tell the length ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("riff_size", "data_size"),
+    [(0, 0), (0xFFFF_FFFF, 0xFFFF_FFFF), (0x7FFF_F024, 0x7FFF_F000), (0xFFFF_FFFF, 0xFFFF_FFD8), (36, 0)],
+)
+def test_streamed_wav_of_unknown_size(riff_size: int, data_size: int) -> None:
+    data = bytearray(encoded("wav"))
+    at = data.index(b"data")
+    data[4:8] = riff_size.to_bytes(4, "little")
+    data[at + 4 : at + 8] = data_size.to_bytes(4, "little")
+    np.testing.assert_allclose(audio.load(data).waveform, sound(), rtol=0, atol=PCM_16_STEP)
+
+
+def test_streamed_flac_of_unknown_length() -> None:
+    data = bytearray(encoded("flac"))
+    data[21] &= 0xF0  # the 36 bits of the number of samples
+    data[22:26] = bytes(4)
+    assert audio.info(data).duration_s is None
+    with audio.open_blocks(data, RATE, start_s=0.5) as blocks:
+        assert blocks.duration_s is None
+        waveform = np.concatenate(list(blocks))
+    np.testing.assert_allclose(waveform, sound()[N_SAMPLES // 2 :], rtol=0, atol=PCM_16_STEP)
+    with pytest.raises(AudioError, match=r"start_s is 2 s, and .* lasts 1.000 s"):
+        audio.load(data, start_s=2)
+
+
+def test_mp3_without_a_length_header_is_read_to_its_end() -> None:
+    # Silence, then sound: variable bit rate, whose first frames promise another length than there is.
+    file = io.BytesIO()
+    loud = np.random.default_rng(0).uniform(-0.9, 0.9, 2 * RATE).astype(np.float32)
+    with soundfile.SoundFile(file, "w", RATE, 1, format="MP3") as out:
+        out.write(np.concatenate([loud, np.zeros(2 * RATE, np.float32)]))
+    data = file.getvalue()
+    whole, _ = audio.load(data)
+    bare = data[frame_length(data[:4]) :]
+    assert b"Xing" not in bare
+    assert b"Info" not in bare
+    waveform, _ = audio.load(bare)
+    assert abs(len(waveform) - len(whole)) <= 3 * 1_152
+    for tail in (b"TAG" + bytes(125), b"APETAGEX" + bytes(24)):
+        np.testing.assert_array_equal(audio.load(bare + tail).waveform, waveform)
+    tagged = b"ID3\x04\0\0" + bytes([0, 0, 1, 0]) + bytes(128) + bare
+    np.testing.assert_array_equal(audio.load(tagged).waveform, waveform)
+    with pytest.raises(AudioError, match="truncated: it ends within a frame"):
+        audio.load(bare[:-30])
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    prefix=st.binary(max_size=20),
+    rest=st.binary(max_size=40),
+    skip=st.integers(0, 40),
+    reads=st.lists(st.tuples(st.integers(0, 70), st.integers(0, 30)), max_size=6),
+)
+def test_a_view_is_the_file_that_it_pretends_to_be(
+    prefix: bytes, rest: bytes, skip: int, reads: list[tuple[int, int]]
+) -> None:
+    skip = min(skip, len(rest))
+    view, plain = View(io.BytesIO(rest), prefix, skip), io.BytesIO(prefix + rest[skip:])
+    assert view.seek(0, io.SEEK_END) == plain.seek(0, io.SEEK_END)
+    for position, length in reads:
+        view.seek(position)
+        plain.seek(position)
+        assert view.read(length) == plain.read(length)
+        assert view.tell() == plain.tell()
+
+
+# --- broken files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [*LOSSLESS, *LOSSY, "m4a"])
+def test_a_file_cut_anywhere_is_an_error(kind: str) -> None:
+    data = muxed(kind, 6_000) if kind in CONTAINERS else encoded(kind, 6_000)
+    whole, _ = audio.load(data)
+    n = len(data)
+    cuts = {*range(0, min(n, 120), 7), *range(0, n, max(1, n // 40)), *range(max(0, n - 5), n)}
+    for cut in sorted(cuts):
+        try:
+            waveform, _ = audio.load(data[:cut])
+        except AudioError:
+            continue
+        else:  # only what comes after the samples may be missing
+            np.testing.assert_array_equal(waveform, whole, err_msg=f"cut after {cut} of {n} bytes")
+
+
+def test_a_truncated_file_says_so_and_gives_what_is_there_on_request() -> None:
+    data = encoded("wav")
+    cut = data[: len(data) // 2]
+    with pytest.raises(AudioError, match=r"truncated: .*96000 bytes .* 0\.500 s can be read; fetch or copy"):
+        audio.load(cut)
+    with pytest.raises(AudioError, match="truncated"):
+        audio.open_blocks(cut, 32_000, start_s=0.4, duration_s=0.2)
+    part, _ = audio.load(cut, 32_000, start_s=0.1, duration_s=0.3)
+    expected, _ = audio.load(data, 32_000, start_s=0.1, duration_s=0.3)
+    np.testing.assert_array_equal(part, expected)
+
+
+def test_a_file_cut_within_its_trailing_metadata_is_whole() -> None:
+    data = encoded("wav") + b"LIST" + (100).to_bytes(4, "little") + bytes(100)
+    np.testing.assert_array_equal(audio.load(data[:-50]).waveform, audio.load(encoded("wav")).waveform)
+
+
+@pytest.mark.parametrize("kind", [*LOSSLESS, "vorbis"])
+def test_a_file_without_samples_is_empty(kind: str) -> None:
+    with pytest.raises(AudioError, match=r"empty|no samples|truncated"):
+        audio.load(encoded(kind, 0))
+
+
+def test_a_file_with_nan_says_where() -> None:
+    samples = sound().copy()
+    samples[36_000] = np.nan
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE, format="WAV", subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"NaN at sample 36000 \(0.750 s\)"):
+        audio.load(file, 32_000)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", r"an empty file \(0 bytes\)"),
+        (b"\0" * 5_000, "no known audio format"),
+        ("Grüße aus dem Wald\n".encode() * 60, "text"),
+        (b"#EXTM3U\n#EXTINF:1,\nhttp://example.org/a.ts\n", "text"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"%PDF-1.7\n\xff", "a PDF document"),
+        (b"PK\x03\x04\x14\x00\x00", "a ZIP archive"),
+        (b"MThd\x00\x00\x00\x06\x00\x01", "MIDI"),
+        (b"RIFF\x10\x00\x00\x00WEBPVP8 ", "no known audio format"),
+    ],
+)
+def test_what_is_not_audio_is_named(data: bytes, message: str) -> None:
+    with pytest.raises(AudioError, match=f"is not audio: it is .*{message}"):
+        audio.load(data)
+
+
+SIGNATURES = [
+    b"", b"RIFF\x24\x00\x00\x00WAVE", b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0", b"FORM\0\0\0\x24AIFF",
+    b"fLaC\0", b"OggS\0\x02", b"ID3\x04\0\0\0\0\0\x05", b"\xff\xfb\x90", b".snd\0\0\0\x18", b"caff\0\x01\0\0",
+    b"NIST_1A\n   1024\n", b"\0\0\0\x18ftypM4A ", b"\x1a\x45\xdf\xa3", b"\xff\xf1\x50\x80", b"#!AMR\n",
+    b"RF64\xff\xff\xff\xffWAVEds64",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(signature=st.sampled_from(SIGNATURES), junk=st.binary(max_size=400))
+def test_random_bytes_are_an_audio_error_and_nothing_else(signature: bytes, junk: bytes) -> None:
+    # Random bytes after an MPEG or AU signature can be a sound, if hardly one of note; nothing else may be.
+    try:
+        waveform, _ = audio.load(signature + junk)
+    except AudioError:
+        return
+    assert signature[:4] in (b".snd", b"RIFF", b"caff") or signature[:1] == b"\xff"
+    assert np.isfinite(waveform).all()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(["wav", "aiff", "flac", "caf"]),
+    changes=st.lists(st.tuples(st.integers(0, 80), st.integers(0, 255)), min_size=1, max_size=6),
+)
+def test_a_damaged_header_is_an_audio_error_or_still_audio(kind: str, changes: list[tuple[int, int]]) -> None:
+    data = bytearray(encoded(kind, 3_000))
+    for at, value in changes:
+        data[at] = value
+    try:
+        waveform, _ = audio.load(data)
+    except AudioError:
+        return
+    assert len(waveform) > 0
+    assert np.isfinite(waveform).all()
+
+
+def test_frame_lengths_of_mp3() -> None:
+    assert frame_length(b"\xff\xfb\x90\x00") == 417  # MPEG-1, 128 kbit/s, 44.1 kHz: 144 * 128000 // 44100
+    assert frame_length(b"\xff\xfb\x92\x00") == 418  # the same, padded
+    assert frame_length(b"\xff\xf3\x80\xc0") == 208  # MPEG-2, 64 kbit/s, 22.05 kHz: 72 * 64000 // 22050
+    assert frame_length(b"\xff\xfb\x00\x00") == 0  # free bit rate
+    assert frame_length(b"\xff\xfd\x90\x00") == 0  # layer II
+    data = encoded("mp3")
+    starts = [0]
+    while starts[-1] < len(data):
+        starts.append(starts[-1] + frame_length(data[starts[-1] : starts[-1] + 4]))
+    assert starts[-1] == len(data)
+    assert all(later > earlier for earlier, later in pairwise(starts))
+
+
+DATA = Path(os.environ.get("PANNSX_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.mark.skipif(
+    not (DATA / "esc10").is_dir(), reason="no recordings: set PANNSX_TEST_DATA to the data folder"
+)
+def test_real_recordings_are_read_whole() -> None:
+    paths = sorted((DATA / "esc10").glob("*/*.ogg"))[::20]
+    assert paths
+    for path in paths:
+        waveform, rate = audio.load(path, 32_000)
+        assert len(waveform) / rate == pytest.approx(5, abs=0.05)
+        assert np.abs(waveform).max() > 0
