@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
 from pannsx.records import Checkpoint
 
@@ -101,10 +102,8 @@ def read_sidecar(path: Path) -> Digest | None:
 def write_sidecar(path: Path, digest: Digest) -> None:
     """Record a digest beside ``path``, in the format of the ``sha256sum`` command."""
     sidecar = sidecar_path(path)
-    temporary = sidecar.with_name(sidecar.name + ".tmp")
     try:
-        sidecar.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(f"{digest.hexdigest}  {path.name}\n", encoding="ascii")
-        temporary.replace(sidecar)
+        with replacing(sidecar) as temporary:
+            temporary.write_text(f"{digest.hexdigest}  {path.name}\n", encoding="ascii")
     except OSError as error:
         raise WeightsError(f"cannot record the digest of {path.name} in {sidecar}: {error}") from error

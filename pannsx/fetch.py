@@ -6,13 +6,13 @@ A file is hashed when it arrives and again on its first use in every process.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from pannsx import hub
+from pannsx.atomic import replacing
 from pannsx.digests import (
     Digest,
     check_file,
@@ -186,13 +186,8 @@ def _accept(path: Path, record: Checkpoint, target: Path, *, allow_unverified: b
 def _copy(path: Path, target: Path) -> Path:
     """A copy under another name, whole or not at all."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-        try:
+        with replacing(target) as temporary:
             shutil.copyfile(path, temporary)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise WeightsError(f"cannot write {target}: {error}") from error
     return target

@@ -35,9 +35,15 @@ def download(source: HubSource, *, progress: bool = True) -> Path:
     Raises:
         WeightsError: not found, refused, no connection, no room; says which.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     try:
+        # Asked once: the download's own question is repeated for half a minute where nobody answers,
+        # while the record's next source may be at hand.
+        url = hf_hub_url(
+            source.repo_id, source.filename, repo_type=source.repo_type, revision=source.revision
+        )
+        get_hf_file_metadata(url)
         with _progress_bars(progress):
             path = hf_hub_download(
                 source.repo_id,

@@ -1,16 +1,21 @@
 """Sample rate conversion: the one door through which every waveform goes from a rate to another.
 
 The filter is resampy's ``kaiser_best``, a Kaiser-windowed sinc, because the clips that the published
-models were trained on went through it.  A file is converted piece by piece, and a piece comes out
-bit for bit as the same part of the whole would: :class:`StreamResampler` keeps as many samples on
-either side as the filter reaches, and gives the filter the very time stamps that one pass over the
-whole would have computed.  (Chunks that are merely aligned to a common period differ by up to
-4e-5 where rounding puts a time stamp on the other side of a sample.)
+models were trained on went through it.  Its weights are resampy's own table, read as resampy reads
+it, but once for each phase instead of once for each output (:mod:`pannsx.polyphase`); only rates
+with so little in common that the weights of all phases would not fit in memory go through resampy's
+loop.  A file is converted piece by piece, and a piece comes out bit for bit as the same part of the
+whole would: :class:`StreamResampler` keeps as many samples on either side as the filter reaches.
+
+Phases are exact here. resampy adds up rounded time stamps, so that where one should fall on a
+source sample it may fall just before it, which moves that output by up to 4e-5: rates like 47,999 Hz
+differ from resampy by that much now and then, the usual ones by less than 1e-6.
 """
 
 from __future__ import annotations
 
-from functools import cache
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,20 +25,19 @@ from pannsx.errors import AudioError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from pannsx.polyphase import Bank, Interpolation
+
     FloatArray = npt.NDArray[np.float32]
 
 FILTER = "kaiser_best"
 
 
-class _Filter(NamedTuple):
-    """The right half of a low-pass filter, scaled for one pair of rates."""
+class _Converter(NamedTuple):
+    """What a pair of rates is converted with."""
 
-    half_window: npt.NDArray[np.float64]
-    slope: npt.NDArray[np.float64]  # difference to the next entry, for linear interpolation
-    entries_per_crossing: int
-    scale: float  # cutoff as a share of the source's, 1.0 when the rate rises
+    filter: Interpolation
+    bank: Bank | None  # None: through resampy's loop
     step_s: float  # advance per output sample, in source samples
-    reach: int  # source samples that count on either side of an output sample
 
 
 def output_length(n_samples: int, from_rate: int, to_rate: int) -> int:
@@ -58,7 +62,7 @@ def resample(waveform: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
     if from_rate == to_rate:
         return waveform
     n_out = output_length(len(waveform), from_rate, to_rate)
-    return _interpolate(waveform, 0, _filter(from_rate, to_rate), 0, n_out)
+    return _convert(waveform, 0, _converter(from_rate, to_rate), 0, n_out)
 
 
 class StreamResampler:
@@ -77,9 +81,9 @@ class StreamResampler:
     ) -> None:
         self._from_rate = from_rate
         self._to_rate = to_rate
-        self._filter = _filter(from_rate, to_rate) if from_rate != to_rate else None
+        self._converter = _converter(from_rate, to_rate) if from_rate != to_rate else None
         # One sample more than the filter reaches, for time stamps rounded to the other side of a sample.
-        self._margin = self._filter.reach + 1 if self._filter else 0
+        self._margin = self._converter.filter.reach + 1 if self._converter else 0
         self._next_out = first_out
         self._stop_out = stop_out
         self.first_in = max(0, first_out * from_rate // to_rate - self._margin)
@@ -107,11 +111,11 @@ class StreamResampler:
             stop = min(stop, self._stop_out)
         if stop <= self._next_out:
             return np.empty(0, np.float32)
-        if self._filter is None:
+        if self._converter is None:
             first = self._next_out - self._buffer_start
             out = self._buffer[first : first + stop - self._next_out]
         else:
-            out = _interpolate(self._buffer, self._buffer_start, self._filter, self._next_out, stop)
+            out = _convert(self._buffer, self._buffer_start, self._converter, self._next_out, stop)
         self._next_out = stop
         keep_from = max(self._buffer_start, stop * self._from_rate // self._to_rate - self._margin)
         self._buffer = self._buffer[keep_from - self._buffer_start :]
@@ -119,44 +123,56 @@ class StreamResampler:
         return out
 
 
-@cache
-def _filter(from_rate: int, to_rate: int) -> _Filter:
+@lru_cache(maxsize=8)
+def _converter(from_rate: int, to_rate: int) -> _Converter:
     from resampy.filters import get_filter
+
+    from pannsx.polyphase import Interpolation, make_bank
 
     half_window, entries_per_crossing, _ = get_filter(FILTER)
     ratio = float(to_rate) / from_rate
     scale = min(1.0, ratio)
-    stride = int(scale * entries_per_crossing)
-    if stride < 1:
+    if int(scale * entries_per_crossing) < 1:
         raise AudioError(
             f"cannot convert from {from_rate} Hz to {to_rate} Hz in one step: "
             f"the rates may differ by a factor of {entries_per_crossing} at most"
         )
-    if ratio < 1:
-        half_window = ratio * half_window
+    half_window = scale * half_window
     slope = np.diff(half_window, append=half_window[-1])
-    return _Filter(
-        half_window, slope, int(entries_per_crossing), scale, 1.0 / ratio, len(half_window) // stride + 1
-    )
+    low_pass = Interpolation(half_window, slope, int(entries_per_crossing), scale)
+    divisor = math.gcd(from_rate, to_rate)
+    return _Converter(low_pass, make_bank(low_pass, to_rate // divisor, from_rate // divisor), 1.0 / ratio)
 
 
-def _interpolate(
-    samples: FloatArray, samples_start: int, low_pass: _Filter, first_out: int, stop_out: int
+def _convert(
+    samples: FloatArray, samples_start: int, converter: _Converter, first_out: int, stop_out: int
 ) -> FloatArray:
     """Source samples ``(n,)`` from index ``samples_start`` on -> output samples ``[first_out, stop_out)``."""
+    if stop_out <= first_out:
+        return np.empty(0, np.float32)
+    if converter.bank is None:
+        return _by_loop(samples, samples_start, converter, first_out, stop_out)
+    from pannsx.polyphase import convert
+
+    return convert(converter.bank, np.asarray(samples, np.float32), samples_start, first_out, stop_out)
+
+
+def _by_loop(
+    samples: FloatArray, samples_start: int, converter: _Converter, first_out: int, stop_out: int
+) -> FloatArray:
+    """As :func:`_convert`, output by output in resampy's own loop."""
     from resampy.interpn import resample_f_s
 
     out = np.zeros(stop_out - first_out, np.float32)
-    if len(out):
-        # The subtraction is exact, so that pieces keep the rounding of the whole's time stamps.
-        times = np.arange(first_out, stop_out) * low_pass.step_s - samples_start
-        resample_f_s(
-            np.ascontiguousarray(samples, np.float32),
-            times,
-            low_pass.half_window,
-            low_pass.slope,
-            low_pass.entries_per_crossing,
-            low_pass.scale,
-            out,
-        )
+    # The subtraction is exact, so that pieces keep the rounding of the whole's time stamps.
+    times = np.arange(first_out, stop_out) * converter.step_s - samples_start
+    resample_f_s(
+        np.ascontiguousarray(samples, np.float32),
+        times,
+        converter.filter.half_window,
+        converter.filter.slope,
+        converter.filter.entries_per_crossing,
+        converter.filter.scale,
+        out,
+    )
     return out

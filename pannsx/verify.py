@@ -43,14 +43,15 @@ def verify(record: Checkpoint, *, cache_dir: PathLike | None = None) -> VerifyRe
     Raises:
         WeightsError: the file is not on this computer, or cannot be read.
     """
+    if not record.released:
+        raise WeightsError(never_released(record))
     home = cache_home() if cache_dir is None else Path(cache_dir)
     target = home / file_name(record)
     for path in (*given_places(record, cache_dir), *cache_places(record, target)):
         if path.is_file():
             break
     else:
-        reason = "fetch it first" if record.released else never_released(record)
-        raise WeightsError(f"no file of {record.name} is on this computer to verify: {reason}")
+        raise WeightsError(f"no file of {record.name} is on this computer to verify; fetch it first")
     known = expected_digest(record) or recorded_digest(path, target)
     try:
         got = Digest(known.algorithm if known else "sha256", "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
+from pannsx.atomic import replacing
 from pannsx.digests import file_digest
 from pannsx.errors import WeightsError
 from pannsx.fetch import FetchOutcome, fetch_all, resolve
@@ -122,38 +123,31 @@ def save_checkpoint(
         raise ValueError(f"checkpoints are written as .safetensors, got {path.name!r}")
     if labels is None and record.labels != "audioset":
         raise ValueError(f"record.labels is {record.labels!r}; give the labels themselves as labels=")
-    temporary = path.with_name(path.name + ".tmp")
     try:
         if labels is not None:
             record = replace(record, labels=f"{path.stem}.labels.txt", n_classes=len(labels))
             _write_text(path.with_name(record.labels), "\n".join(labels) + "\n")
-        # Clones: safetensors refuses tensors that share memory.
-        save_file({key: tensor.clone().contiguous() for key, tensor in state.items()}, temporary)
-        record = replace(
-            record,
-            filename=path.name,
-            size_bytes=temporary.stat().st_size,
-            sha256=file_digest(temporary, "sha256"),
-            md5=None,
-            sources=(),
-            folder=path.parent,
-        )
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            # Clones: safetensors refuses tensors that share memory.
+            save_file({key: tensor.clone().contiguous() for key, tensor in state.items()}, temporary)
+            record = replace(
+                record,
+                filename=path.name,
+                size_bytes=temporary.stat().st_size,
+                sha256=file_digest(temporary, "sha256"),
+                md5=None,
+                sources=(),
+                folder=path.parent,
+            )
         _write_text(path.with_suffix(".json"), json.dumps(record_to_json(record), indent=1) + "\n")
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"cannot write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return record
 
 
 def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _own_record(path: Path) -> Checkpoint:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,6 +58,7 @@ class Served:
     etag: str | None = None
     token: str | None = None
     redirect: str | None = None
+    commit: str = COMMIT
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ class LocalHub:
         self.files[path] = Served(content, **how)  # type: ignore[arg-type]
         return self.files[path]
 
-    def put_hub_file(self, repo: str, name: str, content: bytes, revision: str = "main", **how: object) -> Served:
+    def put_hub_file(
+        self, repo: str, name: str, content: bytes, revision: str = "main", **how: object
+    ) -> Served:
         """Serve ``content`` as a file of a Hub repository; ``datasets/owner/name`` is a data set."""
         return self.put(f"/{repo}/resolve/{revision}/{name}", content, **how)
 
@@ -108,7 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         with self.hub.lock:
-            self.hub.seen.append(Seen(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
+            self.hub.seen.append(
+                Seen(self.command, self.path, {k.lower(): v for k, v in self.headers.items()})
+            )
             file = self.hub.files.get(self.path)
             fault = self._fault_of(file)
         if fault is not None and fault.delay_s is not None:
@@ -158,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         self.send_header("ETag", etag)
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", file.commit)
         self.send_header("Content-Length", str(len(file.content) - start))
         self.end_headers()
         if body:
@@ -241,7 +246,9 @@ class Client:
             **extra,
         }
 
-    def start(self, record: Path, *, prelude: str = "", env: dict[str, str] | None = None, **options: object) -> subprocess.Popen[str]:
+    def start(
+        self, record: Path, *, prelude: str = "", env: dict[str, str] | None = None, **options: object
+    ) -> subprocess.Popen[str]:
         """Begin to resolve a record in a process of its own."""
         return subprocess.Popen(
             [sys.executable, "-c", prelude + _CLIENT, str(record), json.dumps(options)],
@@ -265,10 +272,10 @@ def outcome(process: subprocess.Popen[str], timeout_s: float = 60.0) -> dict[str
     return answer
 
 
-def wait_until(condition: object, timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     """Wait for a callable to become true."""
     deadline = time.monotonic() + timeout_s
-    while not condition():  # type: ignore[operator]
+    while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError("the condition did not come true")
         time.sleep(0.01)

@@ -14,9 +14,26 @@ import torch
 from torch import Tensor
 
 from pannsx import manifest
-from pannsx.models import Pann
+from pannsx.config import FrontEnd
+from pannsx.models import Output, Pann
 from pannsx.models.convert import load_published
 from pannsx.models.zoo import build_empty
+
+FRONT_END = FrontEnd(sample_rate=32000, n_fft=1024, hop_length=320, n_mels=64, fmin=50, fmax=14000)
+"""Of every published checkpoint at 32 kHz with 64 bands."""
+
+HOPS_AND_OFFSETS = {
+    "Cnn6": (5120, 2400.0), "Cnn10": (5120, 2400.0), "Cnn14": (10240, 4960.0),
+    "ResNet22": (10240, 4960.0), "ResNet38": (10240, 4960.0), "ResNet54": (10240, 4960.0),
+    "MobileNetV1": (10240, 4960.0), "MobileNetV2": (10240, 4960.0),
+    "Wavegram_Cnn14": (10240, 5117.5), "Wavegram_Logmel_Cnn14": (10240, 4960.0),
+    "Res1dNet31": (20480, 10237.5), "Res1dNet51": (20480, 10237.5), "DaiNet19": (256, 165.5),
+    "LeeNet11": (19683, 0.0), "LeeNet24": (6561, 0.0),
+}  # fmt: skip
+"""Frame hop and centre of frame 0 in samples at 32 kHz, one name for each trunk with its stem."""
+
+# A deeper network of the same blocks teaches nothing new about times and batches.
+DISTINCT = [name for name in HOPS_AND_OFFSETS if name not in {"Cnn10", "ResNet38", "Res1dNet51"}]
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 
@@ -98,3 +115,15 @@ def seeded_model(name: str) -> Pann:
     model = empty_model(name)
     load_published(model, seeded_state(name))
     return model
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    """Noise of a tenth of full scale, the same for the same shape and seed."""
+    samples = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    return torch.from_numpy(0.1 * samples)
+
+
+def run(model: Pann, waveform: Tensor) -> Output:
+    """The model's answer, without gradients."""
+    with torch.inference_mode():
+        return Output(*model(waveform))

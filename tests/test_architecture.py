@@ -16,12 +16,12 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pannsx"
 
 # The floors of the house, from the ground up: a module imports from its own floor and from those beneath.
 FLOORS = (
-    {"config", "errors"},
-    {"audio", "resample", "frontend", "manifest", "record_json", "records", "labels"},
+    {"config", "errors", "compiling", "lanes"},
+    {"audio", "resample", "polyphase", "frontend", "manifest", "record_json", "records", "labels"},
     {"models"},
     {
         "engine", "windows", "events", "metrics",
-        "weights", "fetch", "verify", "places", "download", "hub", "partial_file", "digests", "state_dict",
+        "weights", "fetch", "verify", "places", "atomic", "download", "hub", "partial_file", "digests", "state_dict",
     },
     {"tagger", "features", "streaming", "pipeline", "results"},
     {"cli", "hear", "compat", "export", "report", "corpus", "__main__"},

@@ -21,15 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 from numba import njit
 
+from pannsx.compiling import compiled, digest_of
 from pannsx.frontend.definition import FLOOR
-from pannsx.frontend.lanes import N_LANES, at_least, exponent, load, mantissa, spread, store, transpose_tile
 from pannsx.frontend.transform import first_pass, last_pass, middle_pass, untangle
+from pannsx.lanes import N_LANES, at_least, exponent, load, mantissa, spread, store, transpose_tile
 
 _DECIBELS_PER_OCTAVE = np.float32(10 * np.log10(2.0))
 _FLOOR = np.float32(FLOOR)
@@ -95,24 +94,10 @@ def _mel_bands(power, segment_ends, rising, falling, coefficients, decibels):
 LogMelFunction = Callable[..., None]
 
 
-def _compiled(function: LogMelFunction) -> LogMelFunction:
-    """Compile without the interpreter's lock; keep the machine code for later processes where possible."""
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # Numba found no folder it may write to: neither the package's nor the user's
-        return njit(nogil=True)(function)
-
-
-def _digest_of_sources() -> int:
-    """Changes with any of the files the kernel is compiled from; Numba's cache looks at this one alone."""
-    folder = Path(__file__).parent
-    return crc32(b"".join((folder / name).read_bytes() for name in ("lanes.py", "transform.py", "kernel.py")))
-
-
 @cache
 def compiled_kernel(n_fft: int, radices: tuple[int, ...]) -> LogMelFunction:
     """The compiled function for one transform size; sizes and strides are constants in it."""
-    sources = _digest_of_sources()
+    sources = digest_of("lanes.py", "frontend/transform.py", "frontend/kernel.py")
     n = n_fft // 2
     radix1, radix2, radix3 = (*radices[1:], 0, 0)[:3]
     m1 = n // 8
@@ -120,7 +105,7 @@ def compiled_kernel(n_fft: int, radices: tuple[int, ...]) -> LogMelFunction:
 
     def log_mel(waveform, first_frame, last_frame, hop, result, work, tables, limits):
         """Write frames ``first_frame`` to ``last_frame`` of ``(S,)`` waveform to ``(T, F)`` result."""
-        _ = sources  # what a function closes over is part of the key it is cached under
+        _ = sources
         samples, columns, spectrum, power, decibels, rows = work
         column_samples, window, twiddles, starts, places, untangling, ends, rising, falling, coefs = tables
         n_columns, first_bin, last_bin = limits
@@ -154,4 +139,4 @@ def compiled_kernel(n_fft: int, radices: tuple[int, ...]) -> LogMelFunction:
                 for band in range(n_bands):
                     result[frame + lane, band] = rows[lane * row_stride + band]
 
-    return _compiled(log_mel)
+    return compiled(log_mel)

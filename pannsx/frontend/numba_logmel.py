@@ -9,8 +9,8 @@ import numpy as np
 
 from pannsx.config import FrontEnd
 from pannsx.frontend.kernel import compiled_kernel
-from pannsx.frontend.lanes import N_LANES
 from pannsx.frontend.plan import FloatArray, Plan, make_plan
+from pannsx.lanes import N_LANES
 
 
 class Workspace(NamedTuple):
