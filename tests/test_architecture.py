@@ -21,7 +21,8 @@ FLOORS = (
     {"models"},
     {
         "engine", "windows", "events", "metrics",
-        "weights", "fetch", "verify", "places", "atomic", "download", "hub", "partial_file", "digests", "state_dict",
+        "weights", "fetch", "verify", "places", "atomic", "download", "hub", "partial_file", "digests",
+        "state_dict",
     },
     {"tagger", "features", "streaming", "pipeline", "results"},
     {"cli", "hear", "compat", "export", "report", "corpus", "__main__"},

@@ -46,7 +46,7 @@ SDIST_FOLDERS = {
     "benchmarks": ("*.py", "*.md", "*.json"),
     "docs": ("*.md", "*.svg", "*.png"),
     "examples": ("*.py", "*.md", "scene.flac"),
-    "tests": ("*.py", "golden/*.npz", "golden/*.json"),
+    "tests": ("*.py", "golden/*.npz", "golden/*.json", "golden/*.md"),
     "tools": ("*.py",),
 }
 SDIST_MUST = {"docs", "examples", "tests", "tools"}  # folders without which it is no source release

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 N_CLASSES = 7
 WINDOW_S, OVERLAP_S = 1.28, 0.96  # short windows that overlap: finer than the 0.32 s of one frame's meaning
 
-LEFT, WIDTH, ROW, WAVE = 190, 560, 24, 80
+LEFT, WIDTH, ROW, WAVE = 230, 560, 24, 80
 INK, ACCENT, FAINT = "#1f2430", "#0b6e99", "#d8dde6"
 
 
