@@ -20,6 +20,7 @@ FRONT_END_PREFIXES = ("spectrogram_extractor.", "logmel_extractor.")
 """Published keys that hold constants of the front end rather than weights."""
 
 _DATA_PARALLEL = "module."
+_SAFE_RELEASE = (2, 6)  # the first torch whose weights_only=True holds what it promises
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DTYPES = ("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64",
            "Float16", "Float32", "Float64", "Bytes", "Str")  # fmt: skip
@@ -82,6 +83,12 @@ def _read_safetensors(path: Path) -> object:
 
 
 def _read_pickle(path: Path) -> object:
+    release = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if release < _SAFE_RELEASE:
+        raise WeightsError(
+            f"{path} is a pickle, and torch {torch.__version__} cannot read one safely (CVE-2025-32434); "
+            "use torch 2.6 or later, or convert the file to safetensors there"
+        )
     try:
         # An open file: from a path, torch would take the ending's word for what is in it.
         with torch.serialization.safe_globals(_harmless_numpy()), path.open("rb") as file:
