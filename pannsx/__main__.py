@@ -1,0 +1,10 @@
+"""``python -m pannsx``: the command line, where the ``pannsx`` script is not on the path."""
+
+from __future__ import annotations
+
+import sys
+
+from pannsx.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

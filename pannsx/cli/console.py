@@ -1,0 +1,55 @@
+"""What all commands share in speaking to a person: exit statuses, complaints, aligned columns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130  # 128 + SIGINT and 128 + SIGPIPE, as a shell reports them
+BROKEN_PIPE = 141
+
+
+class CommandError(Exception):
+    """Ends a command with one message and an exit status."""
+
+    def __init__(self, message: str, status: int = USAGE) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def complain(message: str) -> None:
+    """A problem, on standard error."""
+    print(f"pannsx: {message}", file=sys.stderr)
+
+
+def remark(message: str) -> None:
+    """What went on besides the results, on standard error, so that results alone can be redirected."""
+    print(f"pannsx: {message}", file=sys.stderr)
+
+
+def complain_of(name: str, error: Exception) -> None:
+    """A problem with one file, on standard error, its name said once."""
+    why = str(error)
+    for subject in (f"{name!r} ", f"the file object {name!r} "):
+        why = why.removeprefix(subject)
+    complain(f"{name}: {why}")
+
+
+def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> list[str]:
+    """Rows of equally many cells -> lines with aligned columns; those in ``right`` are set flush right."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def megabytes(n_bytes: int) -> str:
+    """A file size for people: ``"9.7 MB"``, of a million bytes each."""
+    return f"{n_bytes / 1e6:,.1f} MB"

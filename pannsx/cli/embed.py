@@ -1,0 +1,159 @@
+"""``pannsx embed``: each file as a vector, in one file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pannsx.atomic import replacing
+from pannsx.cli.batches import each_answer
+from pannsx.cli.console import FAILED, CommandError, complain, complain_of, remark
+from pannsx.cli.inputs import Item, find_inputs
+from pannsx.cli.options import (
+    Commands,
+    add_files,
+    add_model_options,
+    add_quiet,
+    build,
+    named,
+    new_command,
+)
+from pannsx.cli.progress import Progress
+from pannsx.errors import AudioError
+
+if TYPE_CHECKING:
+    from pannsx.cli.embedding_files import EmbeddingWriter
+    from pannsx.features import FeatureExtractor
+    from pannsx.results import FrameEmbeddings
+
+SUFFIXES = (".npz", ".parquet", ".csv")
+
+_DESCRIPTION = """\
+Writes an embedding of each file, the network's layer before its classifier, to one file:
+features for a classifier of your own, for search, for clustering. With --frames, an embedding
+of each moment instead, with its time.
+
+The ending of the output says its format:
+  .npz      files (N,), embeddings (N, D), model, sample_rate; read it with numpy.load.
+            With --frames embeddings (M, D) of all files one after another, times_s (M,),
+            file_index (M,) into files, and hop_s
+  .parquet  columns file, embedding, with --frames time_s; model and sample_rate as metadata.
+            Needs pip install "pannsx[parquet]"
+  .csv      columns file, with --frames time_s, then e0 to e(D-1)
+
+An existing output is replaced when all is done, never half. A file that cannot be read is
+reported on standard error and left out; the exit status is then 1."""
+
+_EXAMPLES = """\
+  pannsx embed clips/*.wav -o clips.npz
+  pannsx embed recordings/ --model Cnn14 -o recordings.parquet
+  pannsx embed lecture.flac --frames -o lecture.csv"""
+
+
+def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add ``embed`` to the parser."""
+    parser = new_command(
+        commands,
+        "embed",
+        run,
+        summary="write embeddings of audio files to a file",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+    )
+    add_files(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=_output,
+        metavar="OUT",
+        help=f"where to write; ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}; folders are made",
+    )
+    parser.add_argument("--frames", action="store_true", help="embeddings over time, a row a frame")
+    add_quiet(parser)
+    add_model_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Embed the files; the exit status."""
+    if arguments.model is not None:
+        named(arguments.model)  # a mistyped name is answered before torch is loaded
+    output: Path = arguments.output
+    if output.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        raise CommandError('writing .parquet needs pyarrow: pip install "pannsx[parquet]"', FAILED)
+    items, problems = find_inputs(arguments.files)
+    for problem in problems:
+        complain(problem)
+    if not items:
+        return FAILED
+
+    try:
+        with replacing(output) as temporary:
+            temporary.touch()  # a place that cannot be written is known before the work, not after it
+            n_written = _write(items, temporary, output, arguments)
+    except OSError as error:
+        raise CommandError(f"cannot write {output}: {error}", FAILED) from error
+    n_asked = len(items) + len(problems)
+    if not arguments.quiet:
+        remark(f"wrote {output}: {n_written} of {n_asked} files")
+    return FAILED if n_written < n_asked else 0
+
+
+def _write(items: list[Item], temporary: Path, output: Path, arguments: argparse.Namespace) -> int:
+    """Embed the items into a file; how many could be read."""
+    from pannsx.features import FeatureExtractor
+
+    extractor = build(FeatureExtractor, arguments)
+    analyse = _frames(extractor) if arguments.frames else extractor.extract
+    n_written = 0
+    with (
+        _open_writer(temporary, output.suffix.lower(), extractor, frames=arguments.frames) as writer,
+        Progress(items, quiet=arguments.quiet) as progress,
+    ):
+        for item, answer in each_answer(items, analyse, progress):
+            if isinstance(answer, AudioError):
+                with progress.writing():
+                    complain_of(item.name, answer)
+                continue
+            if arguments.frames:
+                writer.write(item.name, answer.embeddings, answer.times_s)
+            else:
+                writer.write(item.name, answer[None], None)
+            n_written += 1
+    if n_written == 0:
+        raise CommandError(f"no file could be read; {output} is not written", FAILED)
+    return n_written
+
+
+def _output(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in SUFFIXES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} ends in {path.suffix!r}; {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} is needed"
+        )
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a folder; name a file")
+    return path
+
+
+def _frames(extractor: FeatureExtractor) -> Callable[[list[Any]], Iterable[FrameEmbeddings]]:
+    def analyse(sources: list[Any]) -> list[FrameEmbeddings]:
+        found = extractor.extract_frames(sources)
+        return found if isinstance(found, list) else [found]
+
+    return analyse
+
+
+def _open_writer(path: Path, suffix: str, extractor: FeatureExtractor, *, frames: bool) -> EmbeddingWriter:
+    from pannsx.cli.embedding_files import WRITERS, Origin
+
+    origin = Origin(
+        model=extractor.record.name,
+        sample_rate=extractor.sample_rate,
+        embedding_size=extractor.embedding_size,
+        hop_s=extractor.hop_s if frames else None,
+    )
+    return WRITERS[suffix](path, origin)

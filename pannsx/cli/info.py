@@ -1,0 +1,170 @@
+"""``pannsx info``: all that is known of a checkpoint, or what an audio file says about itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from pannsx.cli.availability import MEANINGS, availability, local_file
+from pannsx.cli.console import FAILED, CommandError, complain_of, megabytes
+from pannsx.cli.options import Commands, add_cache_dir, add_format, named, new_command
+from pannsx.manifest import Checkpoint, load_manifest, read_record, record_to_json
+
+_DESCRIPTION = """\
+Prints, on standard output, all that is known of a checkpoint: what it is, where its weights
+come from, their digests and licence, what it was trained on, what it scores. Of an audio file:
+format, rate, channels, length."""
+
+_EXAMPLES = """\
+  pannsx info Cnn14
+  pannsx info Cnn14 --format json
+  pannsx info my_checkpoint.json     the record of a checkpoint of your own
+  pannsx info street.mp3"""
+
+_KEY_WIDTH = 16
+_LINE_WIDTH = 100
+
+
+def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add ``info`` to the parser."""
+    parser = new_command(
+        commands,
+        "info",
+        run,
+        summary="all that is known of a checkpoint",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument(
+        "name", metavar="NAME", help="one of `pannsx models`, a record of your own (.json), or an audio file"
+    )
+    add_format(parser, "text", "json")
+    add_cache_dir(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what is known; the exit status."""
+    name: str = arguments.name
+    if not _is_known(name) and Path(name).is_file() and Path(name).suffix.lower() != ".json":
+        return _audio_info(name, as_json=arguments.format == "json")
+    record = read_named_record(name)
+    if arguments.format == "json":
+        print(json.dumps(record_to_json(record), indent=1))
+        return 0
+    print(record.name)
+    for key, value in _facts(record, arguments.cache_dir):
+        lines = textwrap.wrap(
+            value,
+            _LINE_WIDTH - _KEY_WIDTH - 2,
+            break_long_words=False,  # digests and addresses stay whole
+            break_on_hyphens=False,
+        )
+        for i, line in enumerate(lines):
+            print(f"  {key if i == 0 else '':{_KEY_WIDTH}}{line}")
+    return 0
+
+
+def read_named_record(name: str) -> Checkpoint:
+    """The record of a name of the manifest, or of a ``.json`` file that is one."""
+    if _is_known(name) or Path(name).suffix.lower() != ".json":
+        return named(name)
+    try:
+        return read_record(name)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot use the record {name}: {error}", FAILED) from error
+
+
+def _is_known(name: str) -> bool:
+    return name.casefold() in {known.casefold() for known in load_manifest()}
+
+
+def _audio_info(path: str, *, as_json: bool) -> int:
+    from pannsx import audio
+    from pannsx.errors import AudioError
+
+    try:
+        found = audio.info(path)
+    except AudioError as error:
+        complain_of(path, error)
+        return FAILED
+    if as_json:
+        print(json.dumps({"file": path, **found._asdict()}, indent=1))
+        return 0
+    print(path)
+    length = "not said by the file" if found.duration_s is None else f"{found.duration_s:.3f} s"
+    for key, value in (
+        ("format", found.format),
+        ("sample rate", f"{found.sample_rate} Hz"),
+        ("channels", str(found.n_channels)),
+        ("length", length),
+    ):
+        print(f"  {key:{_KEY_WIDTH}}{value}")
+    return 0
+
+
+def _facts(record: Checkpoint, cache_dir: str | None) -> Iterator[tuple[str, str]]:
+    """Key and text of everything that is known, in reading order."""
+    if record.description:
+        yield "description", record.description
+    yield "architecture", record.architecture
+    yield "sample rate", f"{record.sample_rate} Hz"
+    if (front := record.frontend) is None:
+        yield "front end", "none: the network takes samples"
+    else:
+        yield (
+            "front end",
+            f"log-mel: n_fft {front.n_fft}, hop {front.hop_length} samples, {front.n_mels} mel bands from "
+            f"{front.fmin:g} to {front.fmax:g} Hz",
+        )
+    yield "labels", f"{record.labels}, {record.n_classes} classes"
+    if record.parameters is not None:
+        unused = f", of which {record.unused_parameters:,} are never used" if record.unused_parameters else ""
+        yield "parameters", f"{record.parameters:,}{unused}"
+    if record.paper_operations_per_10s is not None:
+        yield (
+            "operations",
+            f"{record.paper_operations_per_10s / 1e9:.2f} G for 10 s, as the paper counts them",
+        )
+    yield from _scores(record)
+    if record.trained_on:
+        yield "trained on", record.trained_on
+    if record.recipe:
+        yield "recipe", record.recipe
+    yield from _weights(record, cache_dir)
+    if record.licence:
+        yield "licence", record.licence
+    if record.example is not None:
+        published = "; ".join(f"{label} {score:.3f}" for label, score in record.example.top.items())
+        yield "example", f"{record.example.file}: {published}"
+    if record.notes:
+        yield "notes", record.notes
+
+
+def _scores(record: Checkpoint) -> Iterator[tuple[str, str]]:
+    if (scores := record.scores) is None:
+        return
+    measured = {"mAP": scores.mAP, "AUC": scores.auc, "d-prime": scores.d_prime, **scores.other}
+    known = [f"{measure} {value:g}" for measure, value in measured.items() if value is not None]
+    if known:
+        yield "scores", ", ".join(known) + (f" ({scores.source})" if scores.source else "")
+
+
+def _weights(record: Checkpoint, cache_dir: str | None) -> Iterator[tuple[str, str]]:
+    path = local_file(record, cache_dir)
+    yield "weights", MEANINGS[availability(record, cache_dir)] + ("" if path is None else f": {path}")
+    if record.filename:
+        size = (
+            ""
+            if record.size_bytes is None
+            else f", {megabytes(record.size_bytes)} ({record.size_bytes:,} bytes)"
+        )
+        yield "file", record.filename + size
+    if record.sha256:
+        yield "sha256", record.sha256
+    if record.md5:
+        yield "md5", record.md5
+    for number, source in enumerate(record.sources, start=1):
+        yield f"source {number}", str(source)

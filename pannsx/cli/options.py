@@ -1,0 +1,183 @@
+"""Options that several commands take, and what they are turned into."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+from pannsx.cli.console import CommandError
+from pannsx.manifest import DEFAULT_CHECKPOINT, Checkpoint, find
+
+T = TypeVar("T")
+Commands = argparse._SubParsersAction  # the type of add_subparsers(), which argparse keeps to itself
+
+
+def new_command(
+    commands: Commands[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    summary: str,
+    description: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """A command's parser with a help page that teaches: what it does, then examples."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """The sources to work on."""
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="an audio file, a folder (searched through), a pattern such as 'clips/**/*.wav', or - for "
+        "standard input",
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Which network, where it runs, and how long audio is cut."""
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "-m",
+        "--model",
+        metavar="NAME",
+        help=f"one of `pannsx models` (default: the bundled {DEFAULT_CHECKPOINT})",
+    )
+    network.add_argument(
+        "--checkpoint",
+        metavar="PATH",
+        help="weights on disk: with --model any file of that architecture, else one with its record beside "
+        "it",
+    )
+    network.add_argument(
+        "--device", default="auto", help="auto (CUDA where there is one, else cpu), cpu, cuda, cuda:1 or mps"
+    )
+    network.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="of the convolutions (default: float32; float16 needs an accelerator)",
+    )
+    network.add_argument(
+        "--window",
+        type=positive,
+        default=10.0,
+        metavar="S",
+        help="audio longer than this many seconds is processed in windows (default: 10)",
+    )
+    network.add_argument(
+        "--overlap",
+        type=not_negative,
+        default=0.0,
+        metavar="S",
+        help="seconds that neighbouring windows share (default: 0)",
+    )
+    add_weights_options(network)
+
+
+def add_weights_options(parser: argparse._ActionsContainer) -> None:
+    """Where weights come from."""
+    add_cache_dir(parser)
+    parser.add_argument(
+        "--allow-unverified",
+        action="store_true",
+        help="take published weights of which no digest is known; theirs is noted and held to from then on",
+    )
+
+
+def add_cache_dir(parser: argparse._ActionsContainer) -> None:
+    """Where weights may lie."""
+    parser.add_argument(
+        "--cache-dir", metavar="DIR", help="look for weights here first, as `pannsx fetch --to DIR` left them"
+    )
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """No progress bars."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar and no closing remark")
+
+
+def add_format(parser: argparse.ArgumentParser, *formats: str) -> None:
+    """The first format is the default."""
+    parser.add_argument(
+        "--format", choices=formats, default=formats[0], help=f"of what is printed (default: {formats[0]})"
+    )
+
+
+def named(name: str) -> Checkpoint:
+    """The manifest's record of a name; CommandError, with close names, where there is none."""
+    try:
+        return find(name)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def build(facade: Callable[..., T], arguments: argparse.Namespace) -> T:
+    """An ``AudioTagger`` or ``FeatureExtractor`` as the options of `add_model_options` want it."""
+    try:
+        return facade(
+            arguments.model,
+            checkpoint=arguments.checkpoint,
+            device=arguments.device,
+            precision=arguments.precision,
+            cache_dir=arguments.cache_dir,
+            allow_unverified=arguments.allow_unverified,
+            progress=not arguments.quiet,
+            window_s=arguments.window,
+            overlap_s=arguments.overlap,
+        )
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    value = _number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A number from 0 up."""
+    value = _number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is below 0")
+    return value
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no probability; one from 0 to 1 is needed")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value

@@ -1,0 +1,91 @@
+"""A progress bar over the bytes of all files, on standard error, for work long enough to wait for."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import Any
+
+from pannsx.cli.inputs import Item
+
+_FEW_FILES = 8
+_LONG_FILE_BYTES = 16_000_000  # a minute and a half of CD audio: seconds of work
+
+
+class Progress:
+    """Draws a bar if that is of use; hands out sources that move it while they are read.
+
+    No bar if ``quiet``, where standard error is no terminal, and for a few short files.
+    """
+
+    def __init__(self, items: Sequence[Item], *, quiet: bool) -> None:
+        self._bar: Any = None
+        self._files: dict[str, _WatchedFile] = {}
+        self._seen: dict[str, int] = {}
+        n_bytes = sum(item.size_bytes for item in items)
+        if quiet or not sys.stderr.isatty() or (len(items) <= _FEW_FILES and n_bytes < _LONG_FILE_BYTES):
+            return
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=n_bytes, unit="B", unit_scale=True, file=sys.stderr, leave=False)
+
+    def source(self, item: Item) -> Any:
+        """What to read for an item: itself, or for a large file an open one that reports how far it is."""
+        if self._bar is None or isinstance(item.source, bytes) or item.size_bytes < _LONG_FILE_BYTES:
+            return item.source
+        if item.name not in self._files:
+            try:
+                self._files[item.name] = _WatchedFile(
+                    item.source, lambda position: self._reached(item, position)
+                )
+            except OSError:
+                return item.source  # whoever reads it will say why it cannot be opened
+        return self._files[item.name]
+
+    def finished(self, item: Item) -> None:
+        """The item is answered or has failed."""
+        if self._bar is None:
+            return
+        self._reached(item, item.size_bytes)
+        if file := self._files.pop(item.name, None):
+            file.close()
+
+    def writing(self) -> AbstractContextManager[Any]:
+        """Keeps the bar out of the way of what is printed meanwhile."""
+        return nullcontext() if self._bar is None else self._bar.external_write_mode()
+
+    def _reached(self, item: Item, position: int) -> None:
+        self._bar.update(position - self._seen.get(item.name, 0))
+        self._seen[item.name] = position
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            file.close()
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _WatchedFile(io.BufferedReader):
+    """A binary file that tells a callback its position after every read."""
+
+    def __init__(self, path: str, report: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(path))
+        self._report = report
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self._report(self.tell())
+        return found
+
+    def readinto(self, buffer: Any, /) -> int:
+        n_read = super().readinto(buffer)
+        self._report(self.tell())
+        return n_read

@@ -1,0 +1,96 @@
+"""``pannsx tag``: the most probable classes of each file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pannsx.cli.batches import each_answer
+from pannsx.cli.console import FAILED, complain, complain_of
+from pannsx.cli.inputs import find_inputs
+from pannsx.cli.options import (
+    Commands,
+    add_files,
+    add_format,
+    add_model_options,
+    add_quiet,
+    build,
+    count,
+    named,
+    new_command,
+    probability,
+)
+from pannsx.cli.progress import Progress
+from pannsx.cli.tag_formats import WRITERS
+from pannsx.errors import AudioError
+
+_TOP = 5
+
+_DESCRIPTION = """\
+Says what is heard in each file: the most probable of the network's classes, most probable
+first.
+
+Results go to standard output, in the order in which the files are named. A file that cannot be
+read is reported on standard error and does not stop the others; the exit status is then 1."""
+
+_EXAMPLES = """\
+  pannsx tag street.mp3
+  pannsx tag recordings/ 'archive/**/*.flac' --model Cnn14 --top 10
+  pannsx tag *.wav --threshold 0.5 --format csv > tags.csv
+  ffmpeg -i film.mkv -f wav - | pannsx tag - --format json"""
+
+
+def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add ``tag`` to the parser."""
+    parser = new_command(
+        commands,
+        "tag",
+        run,
+        summary="say what is heard in audio files",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+    )
+    add_files(parser)
+    parser.add_argument(
+        "-n",
+        "--top",
+        type=count,
+        metavar="N",
+        help=f"tags a file (default: {_TOP}, or with --threshold all that reach it)",
+    )
+    parser.add_argument(
+        "-t", "--threshold", type=probability, metavar="P", help="only tags of at least this probability"
+    )
+    add_format(parser, *WRITERS)
+    add_quiet(parser)
+    add_model_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Tag the files; the exit status."""
+    if arguments.model is not None:
+        named(arguments.model)  # a mistyped name is answered before torch is loaded
+    items, problems = find_inputs(arguments.files)
+    for problem in problems:
+        complain(problem)
+    if not items:
+        return FAILED
+
+    from pannsx.tagger import AudioTagger
+
+    tagger = build(AudioTagger, arguments)
+    threshold = arguments.threshold or 0.0
+    n_tags = arguments.top or (_TOP if arguments.threshold is None else len(tagger.labels))
+    n_failed = len(problems)
+    writer = WRITERS[arguments.format](sys.stdout, tagger.record.name, threshold)
+    with Progress(items, quiet=arguments.quiet) as progress:
+        for item, answer in each_answer(items, tagger.stream, progress):
+            with progress.writing():
+                if isinstance(answer, AudioError):
+                    complain_of(item.name, answer)
+                    n_failed += 1
+                else:
+                    tags = [tag for tag in answer.top(n_tags) if tag.probability >= threshold]
+                    writer.write(item.name, answer.duration_s, tags)
+    writer.close()
+    return FAILED if n_failed else 0

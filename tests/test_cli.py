@@ -1,0 +1,268 @@
+"""The command line as a whole: arguments, exit statuses, what it finds, how it goes on past bad files."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cli_files import wav_bytes, write_wav
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pannsx
+from pannsx.cli import batches, main, progress
+from pannsx.cli.batches import each_answer
+from pannsx.cli.inputs import Item, find_inputs
+from pannsx.cli.progress import Progress
+from pannsx.errors import AudioError
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ("tag", "embed", "models", "info", "fetch", "verify")
+WIDEST_HELP = 104  # columns; beyond this a help page breaks in an ordinary terminal window
+
+
+def names(arguments: list[str]) -> list[str]:
+    return [item.name for item in find_inputs(arguments).items]
+
+
+# --- arguments and exit statuses
+
+
+def test_without_a_command_help_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert all(f"    {command} " in shown.err for command in COMMANDS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pannsx {pannsx.__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    examples = shown.partition("examples:\n")[2].splitlines()
+    assert len(examples) >= 2
+    assert sum(f"pannsx {command} " in line or line == f"  pannsx {command}" for line in examples) >= 2
+    assert "standard output" in shown or "-o OUT" in shown, "where do results go?"
+    assert max(map(len, shown.splitlines())) <= WIDEST_HELP
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tag"], "FILE"),
+        (["tag", "a.wav", "--top", "0"], "'0' is not a whole number from 1 up"),
+        (["tag", "a.wav", "--top", "some"], "'some' is not a whole number"),
+        (["tag", "a.wav", "--threshold", "2"], "no probability"),
+        (["tag", "a.wav", "--window", "0"], "not above 0"),
+        (["tag", "a.wav", "--overlap", "-1"], "below 0"),
+        (["tag", "a.wav", "--window", "nan"], "not a number"),
+        (["tag", "a.wav", "--format", "xml"], "xml"),
+        (["tag", "a.wav", "--model", "Cnn_14"], "unknown model 'Cnn_14'; did you mean 'Cnn14'"),
+        (["embed", "a.wav"], "--output"),
+        (["embed", "a.wav", "-o", "out.txt"], "'out.txt' ends in '.txt'; .npz, .parquet or .csv is needed"),
+        (["embed", "a.wav", "-o", "out.npz", "-m", "Cnn15"], "unknown model 'Cnn15'"),
+        (["info"], "NAME"),
+        (["fetch"], "give --all"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_unusable_arguments_are_status_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert shown.out == ""
+    assert "Traceback" not in shown.err
+
+
+def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(arguments: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pannsx.cli.tag.find_inputs", interrupt)
+    assert main(["tag", "a.wav"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no broken pipes, only failed writes")
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", "pannsx", "models"],
+            cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    finally:
+        os.close(write_end)
+    assert run.stderr == ""
+    assert run.returncode == 141
+
+
+# --- what is found
+
+
+def test_files_patterns_and_folders_in_order_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "b.wav",
+        "a.wav",
+        "in/deep/d.WAV",
+        "in/c.flac",
+        "in/notes.txt",
+        "in/._c.flac",
+        "in/.h/e.wav",
+    ):
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    deep, flat = str(Path("in/deep/d.WAV")), str(Path("in/c.flac"))
+    assert names(["b.wav", "a.wav"]) == ["b.wav", "a.wav"]
+    assert names(["*.wav"]) == ["a.wav", "b.wav"]
+    assert names(["in"]) == [flat, deep]
+    assert names([f"**{os.sep}*.[fW]*"]) == [flat, deep]
+    assert names(["b.wav", str(tmp_path / "b.wav"), f".{os.sep}b.wav", "*.wav"]) == ["b.wav", "a.wav"]
+    assert names([f"in{os.sep}notes.txt"]) == [f"in{os.sep}notes.txt"]
+
+
+def test_a_file_may_look_like_a_pattern(tmp_path: Path) -> None:
+    path = tmp_path / "take [1].wav"
+    path.touch()
+    assert names([str(path)]) == [str(path)]
+
+
+def test_nothing_found_is_named(tmp_path: Path) -> None:
+    pattern = str(tmp_path / "*.wav")
+    assert find_inputs([pattern]).problems == [f"no file matches the pattern {pattern!r}"]
+    (tmp_path / "readme.txt").touch()
+    found = find_inputs([str(tmp_path)])
+    assert found.items == []
+    assert f"the folder {str(tmp_path)!r} has no audio files in it" in found.problems[0]
+
+
+def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"sound")))
+    assert find_inputs(["-", "-"]).items == [Item("-", b"sound", 5)]
+
+
+def test_a_terminal_is_no_audio(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert "standard input is a terminal" in find_inputs(["-"]).problems[0]
+
+
+# --- past the bad files
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    bad=st.lists(st.booleans(), max_size=40),
+    n_waiting=st.integers(0, 10),
+    chunk_files=st.integers(1, 20),
+)
+def test_every_item_is_answered_in_order_whatever_is_bad(
+    bad: list[bool], n_waiting: int, chunk_files: int
+) -> None:
+    items = [Item(str(i), str(i), 1) for i in range(len(bad))]
+    n_reads = [0] * len(bad)
+
+    def analyse(sources: list[str]) -> Iterator[str]:
+        """Like the pipeline: answers lag behind by ``n_waiting``, and are lost at a bad source."""
+        waiting = []
+        for source in sources:
+            n_reads[int(source)] += 1
+            if bad[int(source)]:
+                raise AudioError(f"{source} is bad")
+            waiting.append(source)
+            if len(waiting) > n_waiting:
+                yield waiting.pop(0)
+        yield from waiting
+
+    with pytest.MonkeyPatch.context() as patch, Progress(items, quiet=True) as bar:
+        patch.setattr(batches, "_CHUNK_FILES", chunk_files)
+        answered = list(each_answer(items, analyse, bar))
+    assert [item for item, _ in answered] == items
+    for item, answer in answered:
+        if bad[int(item.name)]:
+            assert isinstance(answer, AudioError)
+        else:
+            assert answer == item.name
+    assert max(n_reads, default=0) <= 2
+
+
+def test_chunks_are_bounded_in_bytes() -> None:
+    items = [Item(str(i), str(i), 40_000_000) for i in range(5)]
+    sizes = []
+
+    def analyse(sources: list[str]) -> list[str]:
+        sizes.append(len(sources))
+        return sources
+
+    with Progress(items, quiet=True) as bar:
+        assert len(list(each_answer(items, analyse, bar))) == 5
+    assert sizes == [1] * 5
+
+
+# --- the progress bar
+
+
+class Terminal(io.StringIO):
+    """A standard error that a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@contextmanager
+def at_a_terminal() -> Iterator[Terminal]:
+    """Not a fixture: pytest puts its own standard error in place after those, and takes it away before."""
+    terminal = Terminal()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        patch.setattr(progress, "_LONG_FILE_BYTES", 30_000)  # so that a second of sound is long work
+        yield terminal
+
+
+def test_bar_on_long_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [write_wav(tmp_path / "a.wav"), write_wav(tmp_path / "b.wav", 0.2)]
+    with at_a_terminal() as terminal:
+        assert main(["tag", *paths, "--format", "csv", "--top", "1"]) == 0
+    assert "%|" in terminal.getvalue()
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_a_watched_file_is_answered_as_any_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_wav(tmp_path / "a.wav", 3)
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(wav_bytes(3)[:-50_000])
+    answers, complaints = [], []
+    for quiet in ([], ["--quiet"]):
+        with at_a_terminal() as terminal:
+            assert main(["tag", path, str(cut), "--format", "csv", *quiet]) == 1
+        answers.append(capsys.readouterr().out)
+        complaints += terminal.getvalue().split(f"pannsx: {cut}: ")[1:]
+    assert answers[0] == answers[1]
+    assert len(complaints) == 2
+    assert all("truncated" in complaint for complaint in complaints)
+
+
+def test_no_bar_when_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with at_a_terminal() as terminal:
+        assert main(["tag", write_wav(tmp_path / "a.wav"), "--quiet"]) == 0
+    assert terminal.getvalue() == ""
+    assert capsys.readouterr().out != ""
