@@ -1,0 +1,112 @@
+"""As much of a shell as the documentation uses, alike on every system: ``&&``, ``|``, ``<``, ``>``, comments.
+
+``pannsx`` runs in this process.  ``pip`` and ``python -m`` do not run (``.ci/run`` runs README's in earnest);
+it is checked that what is to be installed exists.  ``ffmpeg`` is played by a file.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+from docs_pages import ROOT
+
+from pannsx.cli import main
+
+FFMPEG_OUTPUT = "street.wav"
+"""The file of the current folder that any ``ffmpeg`` command of the documentation writes to its output."""
+
+
+class Shell:
+    """Runs the lines of a block; a command that fails is an AssertionError."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, text: str) -> None:
+        """Run a block."""
+        for line in text.replace("\\\n", " ").splitlines():
+            for pipeline in _split(_words(line), "&&"):
+                self._pipeline(pipeline)
+
+    def _pipeline(self, words: list[str]) -> None:
+        commands = _split(words, "|")
+        stdin = b""
+        for command in commands[:-1]:
+            stdin = self._captured(command, stdin)
+        words = commands[-1] if commands else []
+        if "<" in words:
+            at = words.index("<")
+            stdin = Path(words[at + 1]).read_bytes()
+            words = words[:at] + words[at + 2 :]
+        if ">" in words:
+            at = words.index(">")
+            Path(words[at + 1]).write_bytes(self._captured(words[:at] + words[at + 2 :], stdin))
+        elif words:
+            self._run(words, stdin)
+
+    def _captured(self, words: list[str], stdin: bytes) -> bytes:
+        stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n", write_through=True)
+        with redirect_stdout(stdout):
+            self._run(words, stdin)
+        return bytes(stdout.buffer.getvalue())  # type: ignore[attr-defined]
+
+    def _run(self, words: list[str], stdin: bytes) -> None:
+        program = Path(words[0]).name
+        if program == "pannsx":
+            with self._monkeypatch.context() as patch:
+                patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+                status = main(words[1:])
+            assert status == 0, f"{shlex.join(words)} has status {status}"
+        elif program == "python" and words[1].endswith(".py"):
+            _run_script(words[1:])
+        elif program == "python":
+            assert words[1:3] in (["-m", "venv"], ["-m", "pytest"]), f"unknown command {shlex.join(words)}"
+        elif program == "pip":
+            _check_install(words[1:])
+        elif program == "ffmpeg":
+            sys.stdout.buffer.write(Path(FFMPEG_OUTPUT).read_bytes())
+        else:
+            raise AssertionError(f"the documentation's shell does not know {words[0]!r}")
+
+
+def _words(line: str) -> list[str]:
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="&|<>")
+    lexer.whitespace_split = True
+    return list(lexer)
+
+
+def _split(words: list[str], separator: str) -> list[list[str]]:
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word == separator:
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return [part for part in parts if part]
+
+
+def _run_script(words: list[str]) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    sys.stdout.write(done.stdout)
+
+
+def _check_install(words: list[str]) -> None:
+    """What is installed is this package, with extras that it has."""
+    assert words[0] == "install"
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    for word in words[1:]:
+        extra = re.fullmatch(r"(?:pannsx|\.)\[(\w+)\]", word)
+        assert extra or word in {"-e", ".", "torch==2.13.0"}, f"pip install {word}?"
+        assert extra is None or f"\n{extra[1]} = [" in project, f"there is no extra {extra[1]!r}"

@@ -1,0 +1,171 @@
+"""The documentation is true: blocks run and print what it says, links lead somewhere, names exist."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import pytest
+from docs_pages import LANGUAGES, PAGES, ROOT, blocks_of, name_of, run_page, same_text, without_blocks
+from docs_shell import Shell
+from docs_stand_ins import make_files, manifest_at, published_weights, put_weights
+
+import pannsx
+from pannsx.config import FrontEnd
+from pannsx.record_json import ALL_KEYS
+from pannsx.records import BundledSource, Example, HubSource, Scores, UrlSource
+
+DOCS = ROOT / "docs"
+GENERATED = ("api.md", "cli.md", "models.md")
+PUBLISHED = re.compile(r"\bCnn1[04]\b")
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+@pytest.fixture(scope="module")
+def weights() -> Iterator[Path]:
+    """A folder with published weights and the manifest that says where to fetch them."""
+    with tempfile.TemporaryDirectory() as name:
+        make_files(Path(name))
+        with published_weights(Path(name)):
+            yield Path(name)
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A reader's folder, to be the current one; caches and home are the reader's own, too."""
+    # Not tmp_path, which keeps what it holds: some pages fetch hundreds of megabytes.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "reader"
+        home = Path(name) / "home"
+        folder.mkdir()
+        make_files(folder)
+        for variable in ("HOME", "USERPROFILE"):
+            monkeypatch.setenv(variable, str(home))
+        monkeypatch.setenv("PANNSX_HOME", str(home / "pannsx"))
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        monkeypatch.chdir(folder)
+        yield folder
+        monkeypatch.undo()  # leaves the folder, which Windows would not remove else
+
+
+@every_page
+def test_blocks_run(
+    page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    shell = Shell(monkeypatch)
+    if not any(PUBLISHED.search(block.text) for block in blocks_of(page)):
+        run_page(page, shell)
+        return
+    weights: Path = request.getfixturevalue("weights")
+    put_weights(weights, folder, Path.home())
+    with manifest_at(weights / "manifest.json"):
+        run_page(page, shell)
+
+
+@every_page
+def test_blocks_are_of_known_languages(page: Path) -> None:
+    blocks = list(blocks_of(page))
+    assert {block.language for block in blocks} <= LANGUAGES
+    if any(block.language == "py" for block in blocks):
+        assert page.name == "api.md", "only signatures are not run, and they stand in the API's page"
+
+
+def test_changed_output_is_seen() -> None:
+    assert same_text("0.914  ████  Siren\n", "0.913 ███ Siren")
+    assert not same_text("0.914  Siren", "0.814  Siren")
+    assert not same_text("0.914  Siren", "0.914  Rain")
+    assert not same_text("0.914  Siren", "0.914  Siren\n0.861  Rain")
+    assert not same_text("38 of 40", "37 of 40")
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_generated_pages_are_up_to_date(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    build_docs = importlib.import_module("build_docs")
+    committed = (DOCS / "reference" / name).read_text("utf-8")
+    assert committed == generated(build_docs)[name], "run `python tools/build_docs.py`"
+
+
+@cache
+def generated(build_docs: object) -> dict[str, str]:
+    pages: dict[str, str] = build_docs.pages()  # type: ignore[attr-defined]
+    return pages
+
+
+def slugs(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.+)$", without_blocks(page), re.M):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        n_before = sum(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", other) is not None for other in found)
+        found.add(f"{slug}-{n_before}" if n_before else slug)
+    return found
+
+
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    """Every relative link of a page: the file it leads to and the anchor in it."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_blocks(page)):
+        if not re.match(r"https?://", target):
+            path, _, anchor = target.partition("#")
+            yield (page.parent / path).resolve() if path else page, anchor
+
+
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for path, anchor in links(page):
+        assert path.exists(), path
+        assert not anchor or anchor in slugs(path), f"{path.name} has no heading #{anchor}"
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    reached: set[Path] = set()
+    waiting = [DOCS / "index.md"]
+    while waiting:
+        page = waiting.pop()
+        if page.suffix == ".md" and DOCS in page.parents and page not in reached:
+            reached.add(page)
+            waiting += [path for path, _ in links(page)]
+    assert reached == set(PAGES) - {ROOT / "README.md"}
+
+
+@every_page
+def test_names_in_the_text_exist(page: Path) -> None:
+    for name in re.findall(r"`(pannsx(?:\.[A-Za-z_]\w*)+)", without_blocks(page)):
+        parts = name.split(".")
+        found: object = pannsx
+        for depth, part in enumerate(parts[1:], start=2):
+            if not hasattr(found, part):
+                importlib.import_module(".".join(parts[:depth]))
+            found = getattr(found, part)
+
+
+@every_page
+def test_options_in_the_text_exist(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    parsers = importlib.import_module("docs_cli").subparsers().values()
+    known = {option for parser in parsers for option in parser._option_string_actions} | {"--version"}
+    for code in re.findall(r"`([^`]+)`", without_blocks(page)):
+        assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", code)) <= known, code
+
+
+def test_everything_public_is_in_the_api() -> None:
+    headings = set(re.findall(r"^### (\S+)$", (DOCS / "reference" / "api.md").read_text("utf-8"), re.M))
+    assert set(pannsx.__all__) - {"__version__"} <= headings
+    for facade in (pannsx.AudioTagger, pannsx.FeatureExtractor):
+        members = {f"{facade.__name__}.{name}" for name in vars(facade) if not name.startswith("_")}
+        assert members <= headings
+
+
+def test_every_key_of_the_manifest_is_described() -> None:
+    page = (DOCS / "reference" / "manifest.md").read_text("utf-8")
+    keys = ALL_KEYS | {"format", "about", "checkpoints", "type"}
+    for kind in (FrontEnd, HubSource, UrlSource, BundledSource, Scores, Example):
+        keys |= {field.name for field in fields(kind)}
+    undescribed = {key for key in keys if f"`{key}`" not in page}
+    assert not undescribed

@@ -1,0 +1,55 @@
+"""Docstrings of the house as Markdown."""
+
+from __future__ import annotations
+
+import re
+
+_SECTION_NAMES = {
+    "Args": "Arguments", "Attributes": "Attributes", "Returns": "Returns", "Raises": "Raises",
+}  # fmt: skip
+
+
+def markdown(docstring: str) -> str:
+    """A docstring of the house -> Markdown: sections as lists, ``code`` as `code`, examples as blocks."""
+    lines: list[str] = []
+    in_section = in_example = False
+    for line in docstring.splitlines():
+        if line.startswith((">>> ", "... ")):
+            if not in_example:
+                lines.append("```python")
+            in_example = True
+            lines.append(line[4:])
+            continue
+        if in_example and line.strip():
+            lines.append(f"# {line}")  # what the example shows
+            continue
+        if in_example:
+            in_example = False
+            lines.append("```")
+        if match := re.match(r"(\w+):$", line):
+            in_section = match[1] in _SECTION_NAMES
+            lines += [f"**{_SECTION_NAMES.get(match[1], match[1])}**", ""]
+        elif in_section and line.startswith("    "):
+            lines.append(_section_line(line[4:]))
+        else:
+            in_section = in_section and not line.strip()
+            lines.append(line)
+    if in_example:
+        lines.append("```")
+    return _inline("\n".join(lines))
+
+
+def _section_line(line: str) -> str:
+    if line.startswith("    "):  # the entry above goes on
+        return f"  {line.strip()}"
+    if match := re.match(r"(\w+(?:, \w+)*): (.*)", line):
+        names = ", ".join(f"`{name}`" for name in match[1].split(", "))
+        return f"* {names}: {match[2]}"
+    return line
+
+
+def _inline(text: str) -> str:
+    """Roles and double backquotes as plain code; a single-quoted name stays the code it is."""
+    text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", text)
+    text = re.sub(r"(?<=[.:;])  (?=\S)", " ", text)
+    return re.sub(r"(?<!`)``(?!`)", "`", text)
