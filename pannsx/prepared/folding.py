@@ -1,0 +1,27 @@
+"""Batch norms folded into the convolutions before them: in evaluation both are affine maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """``(C,)`` factors and summands that the norm applies in evaluation, computed in float64.
+
+    Raises:
+        ValueError: the norm keeps no running statistics.
+    """
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("a batch norm without running statistics cannot be folded")
+    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
+
+
+def folded(convolution: nn.Conv1d | nn.Conv2d, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one convolution that does what the two layers do."""
+    with torch.no_grad():
+        scale, shift = scale_and_shift(norm)
+        weight = convolution.weight.double() * scale.view(-1, *[1] * (convolution.weight.ndim - 1))
+        bias = shift if convolution.bias is None else shift + convolution.bias.double() * scale
+        return weight.float(), bias.float()
