@@ -1,0 +1,30 @@
+"""Peers that may or may not be installed: either ready to be called, or absent with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from benchmarks.results import Absent
+
+Call = Callable[[], Any]
+
+
+def gather(makers: Iterable[tuple[str, Callable[[], Call]]], absent: list[Absent]) -> dict[str, Call]:
+    """Make every peer that can be made and called; the others go to ``absent``, with what went wrong.
+
+    A peer may fail in any way, not being installed only the likeliest, and must not take the
+    others' results with it.
+    """
+    made: dict[str, Call] = {}
+    for name, make in makers:
+        try:
+            call = make()
+            call()
+        except ImportError as error:
+            absent.append(Absent(name, f"not installed ({error})"))
+        except Exception as error:  # a stranger's code
+            absent.append(Absent(name, f"{type(error).__name__}: {error}"))
+        else:
+            made[name] = call
+    return made

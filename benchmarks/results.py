@@ -1,0 +1,161 @@
+"""What a benchmark found: its shape, and its file, named by the conditions it was found under."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import Times, paired_ratio
+from pannsx.atomic import replacing
+
+FOLDER = Path(__file__).resolve().parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One candidate of a comparison.
+
+    Attributes:
+        name: who.
+        times: seconds of one call.
+        errors: how exact, by what it is measured in; beside speed because speed alone is cheap.
+    """
+
+    name: str
+    times: Times
+    errors: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Candidates that did the same work in alternation.
+
+    Attributes:
+        title: the work.
+        entries: the candidates; the first is ours, and the ratios are to it.
+        group: comparisons of the same candidates on other work share it and are shown as one table.
+        audio_s: seconds of audio one call answers for, where that is what counts.
+        note: what one must know to read it.
+    """
+
+    title: str
+    entries: tuple[Entry, ...]
+    group: str = ""
+    audio_s: float | None = None
+    note: str = ""
+
+    def ratio(self, name: str, to: str | None = None) -> float:
+        """Time of candidate ``name`` over that of ``to`` (ours by default): median of paired ratios."""
+        times = {entry.name: entry.times.seconds for entry in self.entries}
+        return paired_ratio(times[name], times[self.entries[0].name if to is None else to])
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is stored: every time in seconds, with the statistics that the page shows."""
+        entries = [
+            {
+                "name": entry.name,
+                "median_s": entry.times.median,
+                "min_s": entry.times.least,
+                "max_s": entry.times.most,
+                "n": len(entry.times.seconds),
+                "ratio_to_first": self.ratio(entry.name),
+                "errors": entry.errors,
+                "seconds": list(entry.times.seconds),
+            }
+            for entry in self.entries
+        ]
+        return {
+            "title": self.title,
+            "group": self.group,
+            "audio_s": self.audio_s,
+            "note": self.note,
+            "entries": entries,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A single number that is no comparison: bytes, a ratio, seconds of a start."""
+
+    what: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What was to be reached and what was measured; one of the two bounds is given."""
+
+    what: str
+    measured: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the measured number keeps the bound."""
+        above = self.at_least is None or self.measured >= self.at_least
+        return above and (self.at_most is None or self.measured <= self.at_most)
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A peer that could not take part, and why: never left out in silence."""
+
+    name: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """All that a benchmark answers its question with."""
+
+    comparisons: list[Comparison] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+    absent: list[Absent] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is stored."""
+        return {
+            "comparisons": [comparison.as_json() for comparison in self.comparisons],
+            "facts": [asdict(fact) for fact in self.facts],
+            "goals": [{**asdict(goal), "held": goal.held} for goal in self.goals],
+            "absent": [asdict(absent) for absent in self.absent],
+        }
+
+
+def slug(text: str) -> str:
+    """Text as part of a file name: lower case, words of letters and digits joined by ``-``."""
+    without_marks = re.sub(r"\((?:r|tm|c)\)", " ", text.lower())
+    return "-".join(re.findall(r"[a-z0-9]+", without_marks)) or "unknown"
+
+
+def file_name(benchmark: str, conditions: dict[str, Any]) -> str:
+    """``frontend_cpu-2threads_some-processor_2026-01-31T0930.json``: the question and its conditions."""
+    if conditions["device"] == "cpu":
+        where = f"cpu-{conditions['threads']}threads_{slug(conditions['cpu'])}"
+    else:
+        where = f"{slug(conditions['device'])}_{slug(conditions['device_name'])}"
+    when = conditions["time_utc"][:16].replace(":", "")
+    return f"{benchmark}_{where}_{when}.json"
+
+
+def write(
+    benchmark: str, question: str, conditions: dict[str, Any], found: Findings, folder: Path = FOLDER
+) -> Path:
+    """Store what was found, whole or not at all; returns the file."""
+    path = folder / file_name(benchmark, conditions)
+    content = {"benchmark": benchmark, "question": question, "conditions": conditions, **found.as_json()}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8", newline="\n")
+    return path
+
+
+def read_all(folder: Path = FOLDER) -> list[dict[str, Any]]:
+    """Every stored result, the oldest first."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return sorted(results, key=lambda result: result["conditions"]["time_utc"])

@@ -1,0 +1,104 @@
+"""Times that can be compared: candidates run in alternation, and ratios are of neighbours in time."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+Candidate = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds of one call of a candidate, one number a round.
+
+    Attributes:
+        seconds: in the order of the rounds.
+    """
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle one: what a call costs."""
+        return statistics.median(self.seconds)
+
+    @property
+    def least(self) -> float:
+        """The best round: what a call costs on an undisturbed machine."""
+        return min(self.seconds)
+
+    @property
+    def most(self) -> float:
+        """The worst round."""
+        return max(self.seconds)
+
+
+def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
+    """Median over the rounds of one candidate's time divided by another's in the same round.
+
+    Whatever slows the whole machine for a while slows both, and falls out.
+
+    Raises:
+        ValueError: nothing to compare, or not as many rounds of one as of the other.
+    """
+    if len(numerator) != len(denominator) or not numerator:
+        raise ValueError(
+            f"got {len(numerator)} and {len(denominator)} rounds; as many of both, and at least one, are needed"
+        )
+    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+def alternate(
+    candidates: Mapping[str, Candidate],
+    *,
+    rounds: int,
+    warm_ups: int = 2,
+    pause_s: float = 0.0,
+    shortest_s: float = 0.005,
+) -> dict[str, Times]:
+    """Time every candidate once a round, A B C A B C ...; the first rounds do not count.
+
+    Args:
+        candidates: what to call, by name; called without arguments.
+        rounds: how often each is timed.
+        warm_ups: rounds before, in which caches fill and code compiles.
+        pause_s: rest before each timing: thread pools spin for a while after a call, waiting for the
+            next, and would take the cores from the candidate that follows.
+        shortest_s: a candidate quicker than this is called several times for one timing.
+
+    Raises:
+        ValueError: no round to measure.
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds is {rounds}; at least 1 is needed")
+    for _ in range(warm_ups):
+        for candidate in candidates.values():
+            candidate()
+    repeats = {}
+    for name, candidate in candidates.items():
+        once = _seconds(candidate, 1)
+        repeats[name] = max(1, round(shortest_s / max(once, 1e-9)))
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    gc.collect()
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for name, candidate in candidates.items():
+                time.sleep(pause_s)
+                seconds[name].append(_seconds(candidate, repeats[name]))
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: Times(tuple(values)) for name, values in seconds.items()}
+
+
+def _seconds(candidate: Candidate, repeats: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(repeats):
+        candidate()
+    return (time.perf_counter() - begin) / repeats
