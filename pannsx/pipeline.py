@@ -108,13 +108,15 @@ class Pipeline:
         """Answers in the order of ``sources``, each as soon as it and those before it are complete.
 
         Raises:
-            AudioError: a source cannot be used; with several sources the message names which.
+            AudioError: a source cannot be used; with several sources the message names which. Those
+                before it have been yielded by then.
         """
         wanted = Wanted(framewise, frame_embeddings)
         collected: dict[int, _Collected] = {}
         waiting: dict[int, list[tuple[int, int, FloatArray]]] = {}
         complete: set[int] = set()
         next_out = 0
+        failure: AudioError | None = None
         for i, source in enumerate(sources):
             collected[i] = _Collected()
             try:
@@ -122,18 +124,19 @@ class Pipeline:
                     self._enqueue(i, window, collected[i], waiting)
                     self._answer_full(waiting, collected, wanted)
             except AudioError as error:
-                if len(sources) == 1:
-                    raise
-                raise AudioError(f"source {i} ({_name(source)}): {error}") from error
+                failure = error if len(sources) == 1 else _at_source(i, source, error)
+                break
             complete.add(i)
             while next_out in complete and _is_answered(collected[next_out]):
                 yield self._join(collected.pop(next_out))
                 next_out += 1
         for length in list(waiting):
             self._answer(waiting.pop(length), collected, wanted)
-        while next_out in collected:
+        while next_out in complete:
             yield self._join(collected.pop(next_out))
             next_out += 1
+        if failure is not None:
+            raise failure
 
     def _windows(
         self, source: Source, sample_rate: int | None, start_s: float, duration_s: float | None
@@ -207,8 +210,12 @@ def _is_answered(collected: _Collected) -> bool:
     return len(collected.answers) == len(collected.windows)
 
 
-def _name(source: Source) -> str:
-    return repr(str(source)) if isinstance(source, (str, PathLike)) else type(source).__name__
+def _at_source(number: int, source: Source, error: AudioError) -> AudioError:
+    """The error, saying which of several sources it is about."""
+    name = repr(str(source)) if isinstance(source, (str, PathLike)) else type(source).__name__
+    named = AudioError(f"source {number} ({name}): {error}")
+    named.__cause__ = error
+    return named
 
 
 def as_sources(audio_in: Source | Sequence[Source]) -> tuple[list[Source], bool]:

@@ -20,7 +20,7 @@ FLOORS = (
     {"audio", "resample", "polyphase", "frontend", "manifest", "record_json", "records", "labels"},
     {"models"},
     {
-        "engine", "windows", "events", "metrics",
+        "engine", "prepared", "windows", "events", "metrics",
         "weights", "fetch", "verify", "places", "atomic", "download", "hub", "partial_file", "digests",
         "state_dict",
     },

@@ -175,7 +175,6 @@ def test_kernel_is_compiled():
     kernel(np.zeros(1000, np.float32))
     function = compiled_kernel(1024, (8, 8, 8))
     assert function.nopython_signatures, "the kernel ran interpreted"
-    assert "%" in next(iter(function.inspect_asm().values()))
 
 
 def test_threads_do_not_share_scratch_memory():

@@ -269,6 +269,15 @@ def test_a_bad_source_in_a_batch_is_named(pipeline, tmp_path):
         list(pipeline.analyse([noise(1000), os.fspath(tmp_path / "missing.wav")]))
 
 
+def test_sources_before_a_bad_one_are_answered(pipeline, tmp_path):
+    """Lengths differ, so that none of them would have filled a batch by then."""
+    clips = [noise(32000 + 1000 * i, i) for i in range(3)]
+    answered = []
+    with pytest.raises(AudioError, match=r"source 3 \('.*missing\.wav'\)"):
+        answered.extend(pipeline.analyse([*clips, tmp_path / "missing.wav", noise(32000)]))
+    assert [analysis.duration_s for analysis in answered] == [len(clip) / 32000 for clip in clips]
+
+
 def test_unknown_combination():
     with pytest.raises(ValueError, match="combine_clipwise is 'median'"):
         Settings(combine_clipwise="median")

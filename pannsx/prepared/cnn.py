@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from threading import Lock
 
-import torch
 from torch import Tensor
 
 from pannsx.models.blocks import ConvBlock

@@ -26,7 +26,9 @@ _ZERO = np.float32(0)
 def _from_one_channel() -> Callable[..., Any]:
     sources = digest_of("lanes.py", "prepared/direct.py")
 
-    def convolve(source, source_row, source_image, weight, bias, first, last, height, width, target, row, image):  # type: ignore[no-untyped-def]
+    def convolve(
+        source, source_row, source_image, weight, bias, first, last, height, width, target, row, image
+    ):
         """Rows ``first`` to ``last`` (of all items) of one channel -> ``len(bias)`` channels, rectified."""
         _ = sources
         channels = len(bias)

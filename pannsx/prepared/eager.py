@@ -1,4 +1,4 @@
-"""Any part of a PANN for inference on the CPU: batch norms folded, channels last, deep convolutions as products.
+"""Any part of a PANN for inference on the CPU: norms folded, channels last, deep convolutions as products.
 
 The part is traced into its operations (torch.fx) and stays a torch module; what it computes is the
 same, but for rounding.
@@ -32,7 +32,9 @@ def prepare_module(part: nn.Module) -> nn.Module:
     traced.graph.lint()
     traced.recompile()
     traced.requires_grad_(False)
-    return traced.to(memory_format=torch.channels_last) if _is_two_dimensional(traced) else traced
+    if _is_two_dimensional(traced):
+        traced.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return traced
 
 
 def _is_two_dimensional(module: nn.Module) -> bool:
@@ -105,5 +107,3 @@ class _ProductConv2d(nn.Module):
         around = padded.as_strided((b, h, w, 3, 3 * c), (image, row, cell, row, 1))
         out = torch.addmm(self.bias, around.reshape(b * h * w, 9 * c), self.weight)
         return out.view(b, h, w, -1).permute(0, 3, 1, 2)
-
-

@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+Convolution = nn.Conv1d | nn.Conv2d
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
-def scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+
+def scale_and_shift(norm: Norm) -> tuple[Tensor, Tensor]:
     """``(C,)`` factors and summands that the norm applies in evaluation, computed in float64.
 
     Raises:
@@ -18,7 +21,7 @@ def scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tens
     return scale, norm.bias.double() - norm.running_mean.double() * scale
 
 
-def folded(convolution: nn.Conv1d | nn.Conv2d, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def folded(convolution: Convolution, norm: Norm) -> tuple[Tensor, Tensor]:
     """Weight and bias of one convolution that does what the two layers do."""
     with torch.no_grad():
         scale, shift = scale_and_shift(norm)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pannsx.models import Pann
 from pannsx.models.stems import LogMelStem, RawStem, Stem, WavegramLogMelStem, WavegramStem
@@ -15,7 +15,7 @@ from pannsx.prepared.workers import Workers
 
 
 class PreparedNetwork:
-    """``(B, S)`` waveform and its ``(B, T, F)`` log-mel -> ``(B, C, T')`` features, as ``Pann.forward_features``.
+    """``(B, S)`` waveform and its ``(B, T, F)`` log-mel -> ``(B, C, T')``, as ``Pann.forward_features``.
 
     Args:
         model: in float32, on the CPU; its weights are copied in other layouts, not changed.
@@ -25,6 +25,7 @@ class PreparedNetwork:
     def __init__(self, model: Pann, n_threads: int) -> None:
         self._stem = _prepare_stem(model.stem)
         trunk = model.trunk
+        self._trunk: PreparedCnn | nn.Module
         if isinstance(trunk, Cnn) and can_prepare(trunk):
             self._trunk = PreparedCnn(trunk, Workers(n_threads))
         else:
@@ -32,7 +33,7 @@ class PreparedNetwork:
 
     def features(self, waveform: Tensor, log_mel: Tensor | None) -> Tensor:
         """Features of padded waveforms; ``log_mel`` is None for models of the waveform alone."""
-        return self._trunk(*self._stem(waveform, log_mel))  # type: ignore[no-any-return]
+        return self._trunk(*self._stem(waveform, log_mel))
 
 
 class _Normalised:

@@ -37,22 +37,22 @@ class Plane:
     @property
     def batch(self) -> int:
         """``B``."""
-        return self.cells.shape[0]
+        return int(self.cells.shape[0])
 
     @property
     def channels(self) -> int:
         """``C``."""
-        return self.cells.shape[3]
+        return int(self.cells.shape[3])
 
     @property
     def row(self) -> int:
         """Floats from one frame to the next."""
-        return self.cells.shape[2] * self.cells.shape[3]
+        return int(self.cells.shape[2] * self.cells.shape[3])
 
     @property
     def image(self) -> int:
         """Floats from one item of the batch to the next."""
-        return self.cells.shape[1] * self.row
+        return int(self.cells.shape[1]) * self.row
 
     @property
     def tiles(self) -> tuple[int, int]:

@@ -60,7 +60,7 @@ def fits(in_channels: int, out_channels: int) -> bool:
 
 
 @njit(forceinline=True)
-def _bt(a, b, c, d, e, f):  # type: ignore[no-untyped-def]
+def _bt(a, b, c, d, e, f):
     """``Bt`` times six vectors."""
     p, q = d - b * _FOUR, e - c * _FOUR
     r, s = (d - b) * _TWO, e - c
@@ -68,14 +68,14 @@ def _bt(a, b, c, d, e, f):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def _at(a, b, c, d, e, f):  # type: ignore[no-untyped-def]
+def _at(a, b, c, d, e, f):
     """``At`` times six vectors."""
     p, q, r, s = b + c, b - c, d + e, d - e
     return a + p + r, q + s * _TWO, p + r * _FOUR, q + s * _EIGHT + f
 
 
 @njit(forceinline=True)
-def _load_six(array, at, step):  # type: ignore[no-untyped-def]
+def _load_six(array, at, step):
     return (
         load(array, at),
         load(array, at + step),
@@ -87,12 +87,12 @@ def _load_six(array, at, step):  # type: ignore[no-untyped-def]
 
 
 @njit(forceinline=True)
-def _rectified(x, bias):  # type: ignore[no-untyped-def]
+def _rectified(x, bias):
     return at_least(x + bias, _ZERO)
 
 
 @njit(forceinline=True)
-def _mean_of_four(a, b, c, d):  # type: ignore[no-untyped-def]
+def _mean_of_four(a, b, c, d):
     return ((a + b) + (c + d)) * _QUARTER
 
 
@@ -100,7 +100,7 @@ def _mean_of_four(a, b, c, d):  # type: ignore[no-untyped-def]
 def _input_transform() -> Callable[..., Any]:
     sources = digest_of("lanes.py", "prepared/winograd.py")
 
-    def transform(cells, row, image, channels, down, across, first, n_tiles, v, v_step, scratch):  # type: ignore[no-untyped-def]
+    def transform(cells, row, image, channels, down, across, first, n_tiles, v, v_step, scratch):
         """Tiles ``first`` to ``first + n_tiles`` of a plane -> ``v[cell, tile, channel]``."""
         _ = sources
         for i in range(n_tiles):
@@ -134,12 +134,14 @@ def _input_transform() -> Callable[..., Any]:
 def _output_transform() -> Callable[..., Any]:
     sources = digest_of("lanes.py", "prepared/winograd.py")
 
-    def transform(  # type: ignore[no-untyped-def]
-        m, m_step, channels, down, across, first, n_tiles, bias, pool, cells, row, image, cell, height, width, scratch
-    ):
+    def transform(
+        m, m_step, channels, down, across, first, n_tiles, bias, pool,
+        cells, row, image, cell, height, width, scratch,
+    ):  # fmt: skip
         """``m[cell, tile, channel]`` -> rectified outputs plus bias, or their means over 2 x 2, in a plane.
 
-        ``height`` and ``width`` are those of the target plane; ``cell`` is its floats from one cell to the next.
+        ``height`` and ``width`` are those of the target plane; ``cell`` is its floats from one cell to
+        the next.
         """
         _ = sources
         for i in range(n_tiles):

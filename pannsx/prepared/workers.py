@@ -39,7 +39,7 @@ class Workers:
         return kept[: len(sizes)]
 
     def run(self, share: Callable[[int], None]) -> None:
-        """``share(0)`` to ``share(n - 1)`` at once; returns when all are done, raises what any of them raised."""
+        """``share(0)`` to ``share(n - 1)`` at once; returns when all are done; raises what one raised."""
         futures = [self._ready_pool().submit(share, i) for i in range(self.n)]
         for future in futures:
             future.result()
