@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LIBRARIES = ("torch", "numpy", "scipy", "numba", "llvmlite", "safetensors", "soundfile")
 PEERS = (
-    "torchlibrosa", "librosa", "nnAudio", "resampy", "soxr", "panns-inference", "onnx", "onnxruntime",
-    "openvino", "ai-edge-litert", "tflite-runtime",
+    "torchlibrosa", "librosa", "nnAudio", "resampy", "soxr", "panns-inference", "onnx", "onnxscript",
+    "onnxruntime", "openvino", "ai-edge-litert", "tflite-runtime",
 )  # fmt: skip
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
@@ -35,8 +35,8 @@ def thread_environment(threads: int) -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
 
 
-def current(threads: int, rounds: int | None) -> dict[str, Any]:
-    """The conditions of a measurement on this machine's CPU, now."""
+def current(threads: int, rounds: int, took_s: float) -> dict[str, Any]:
+    """The conditions of a measurement on this machine's CPU that took ``took_s`` and ended now."""
     import torch
 
     import pannsx
@@ -48,6 +48,7 @@ def current(threads: int, rounds: int | None) -> dict[str, Any]:
         "cores": n_cores(),
         "threads": threads,
         "rounds": rounds,
+        "took_s": round(took_s, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "pannsx": pannsx.__version__,

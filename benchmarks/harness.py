@@ -5,65 +5,100 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks import conditions, results
 
 PREPARED = "--threads-are-set"  # what the process that measures is started with
 
 
-def parser(question: str, *, rounds: int, one_thread: bool = False) -> argparse.ArgumentParser:
-    """Arguments that every benchmark has.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a benchmark answers, and how often it has to ask.
 
-    Args:
-        question: what it answers, in one line.
-        rounds: default number of timings of each candidate.
+    Attributes:
+        name: of the benchmark, of its module and in the names of its results.
+        text: the question.
+        rounds: timings of each candidate.
+        quick_rounds: the same in a trial run.
         one_thread: the question is about one thread, whatever the number of cores.
     """
-    arguments = argparse.ArgumentParser(description=question)
-    threads = 1 if one_thread else conditions.n_cores()
-    arguments.add_argument(
-        "--threads", type=int, default=threads, help="of every candidate (default: %(default)s)"
-    )
-    arguments.add_argument(
-        "--rounds", type=int, default=rounds, help="timings of each candidate (default: %(default)s)"
-    )
-    arguments.add_argument(PREPARED, action="store_true", help=argparse.SUPPRESS)
-    return arguments
+
+    name: str
+    text: str
+    rounds: int
+    quick_rounds: int = 3
+    one_thread: bool = False
+
+    def arguments(self) -> argparse.ArgumentParser:
+        """The arguments that every benchmark has."""
+        parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=self.text)
+        parser.add_argument(
+            "--threads",
+            type=int,
+            default=1 if self.one_thread else conditions.n_cores(),
+            help="of every candidate (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--rounds",
+            type=int,
+            help=f"timings of each candidate (default: {self.rounds}, or {self.quick_rounds} with --quick)",
+        )
+        parser.add_argument(
+            "--quick", action="store_true", help="a trial: fewer rounds and less work; nothing is stored"
+        )
+        parser.add_argument(
+            "--folder",
+            type=Path,
+            help="where the result is stored, a trial's too (default: benchmarks/results)",
+        )
+        parser.add_argument(PREPARED, action="store_true", help=argparse.SUPPRESS)
+        return parser
 
 
 def run(
-    benchmark: str,
-    arguments: argparse.ArgumentParser,
+    question: Question,
     measure: Callable[[argparse.Namespace], results.Findings],
+    add_arguments: Callable[[argparse.ArgumentParser], object] = lambda _: None,
 ) -> None:
-    """Measure in a process of its own and store the result.
+    """Measure in a process of its own, print what was found and store it.
 
     Libraries read their number of threads from the environment when they are loaded, so it must be
     set before the process starts.
     """
-    given = arguments.parse_args()
+    parser = question.arguments()
+    add_arguments(parser)
+    given = parser.parse_args()
+    if given.rounds is None:
+        given.rounds = question.quick_rounds if given.quick else question.rounds
     if given.threads < 1 or given.rounds < 1:
-        arguments.error(f"--threads {given.threads} --rounds {given.rounds}: both must be at least 1")
+        parser.error(f"--threads {given.threads} --rounds {given.rounds}: both must be at least 1")
     if not given.threads_are_set:
-        command = [sys.executable, "-m", f"benchmarks.{benchmark}", *sys.argv[1:], PREPARED]
+        command = [sys.executable, "-m", f"benchmarks.{question.name}", *sys.argv[1:], PREPARED]
         environment = conditions.thread_environment(given.threads)
         sys.exit(subprocess.run(command, cwd=conditions.ROOT, env=environment, check=False).returncode)
     import torch
 
     torch.set_num_threads(given.threads)
     warnings.filterwarnings("ignore")  # of the peers, about each other's ages
+    begin = time.perf_counter()
     found = measure(given)
+    took_s = time.perf_counter() - begin
     if torch.get_num_threads() != given.threads:
         raise RuntimeError(
             f"torch was left with {torch.get_num_threads()} threads, {given.threads} were set: "
             "a candidate changed them under the others, so the times cannot be compared"
         )
-    measured_under = conditions.current(given.threads, given.rounds)
-    path = results.write(benchmark, arguments.description or "", measured_under, found)
     print(summary(found))
-    print(path.relative_to(conditions.ROOT))
+    print(f"({took_s:.0f} s)")
+    folder = given.folder or (None if given.quick else results.FOLDER)
+    if folder is not None:
+        measured_under = conditions.current(given.threads, given.rounds, took_s)
+        print(results.write(question.name, question.text, measured_under, found, folder))
 
 
 def summary(found: results.Findings) -> str:
@@ -81,7 +116,8 @@ def summary(found: results.Findings) -> str:
             )
     lines += [f"{fact.what}: {fact.value:.4g} {fact.unit}" for fact in found.facts]
     lines += [f"absent: {absent.name}: {absent.reason}" for absent in found.absent]
-    for goal in found.goals:
-        bound = f"at most {goal.at_most:g}" if goal.at_least is None else f"at least {goal.at_least:g}"
-        lines.append(f"{'held' if goal.held else 'MISSED':6} {goal.what}: {goal.measured:.3g} ({bound})")
+    lines += [
+        f"{'held' if goal.held else 'MISSED':6} {goal.what}: {goal.measured:.3g} ({goal.bound})"
+        for goal in found.goals
+    ]
     return "\n".join(lines)

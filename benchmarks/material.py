@@ -43,7 +43,9 @@ def seeded_model(name: str) -> Pann:
     load_published(
         model,
         {
-            key: _seeded_tensor(key, tuple(tensor.shape), key.rpartition(".")[0] in norms, model.frontend is not None)
+            key: _seeded_tensor(
+                key, tuple(tensor.shape), key.rpartition(".")[0] in norms, model.frontend is not None
+            )
             for key, tensor in tensors.items()
             if not key.startswith(prefixes)
         },
@@ -58,7 +60,9 @@ def forget_seeded_tensors() -> None:
 
 @cache
 def _seeded_tensor(key: str, shape: tuple[int, ...], is_batch_norm: bool, has_log_mel: bool) -> Tensor:
-    return torch.from_numpy(np.asarray(_seeded_weights().seeded_tensor(key, shape, is_batch_norm, has_log_mel)))
+    return torch.from_numpy(
+        np.asarray(_seeded_weights().seeded_tensor(key, shape, is_batch_norm, has_log_mel))
+    )
 
 
 @cache

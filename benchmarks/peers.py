@@ -11,7 +11,7 @@ Call = Callable[[], Any]
 
 
 def gather(makers: Iterable[tuple[str, Callable[[], Call]]], absent: list[Absent]) -> dict[str, Call]:
-    """Make every peer that can be made and called; the others go to ``absent``, with what went wrong.
+    """Make every peer that can be made and called; the others go to ``absent``, once for each reason.
 
     A peer may fail in any way, not being installed only the likeliest, and must not take the
     others' results with it.
@@ -22,9 +22,12 @@ def gather(makers: Iterable[tuple[str, Callable[[], Call]]], absent: list[Absent
             call = make()
             call()
         except ImportError as error:
-            absent.append(Absent(name, f"not installed ({error})"))
+            missing = Absent(name, f"not installed ({error})")
         except Exception as error:  # a stranger's code
-            absent.append(Absent(name, f"{type(error).__name__}: {error}"))
+            missing = Absent(name, f"{type(error).__name__}: {error}")
         else:
             made[name] = call
+            continue
+        if missing not in absent:
+            absent.append(missing)
     return made

@@ -57,13 +57,13 @@ class Comparison:
         entries = [
             {
                 "name": entry.name,
-                "median_s": entry.times.median,
-                "min_s": entry.times.least,
-                "max_s": entry.times.most,
+                "median_s": _rounded(entry.times.median),
+                "min_s": _rounded(entry.times.least),
+                "max_s": _rounded(entry.times.most),
                 "n": len(entry.times.seconds),
-                "ratio_to_first": self.ratio(entry.name),
-                "errors": entry.errors,
-                "seconds": list(entry.times.seconds),
+                "ratio_to_first": _rounded(self.ratio(entry.name)),
+                "errors": {what: _rounded(error) for what, error in entry.errors.items()},
+                "seconds": [_rounded(seconds) for seconds in entry.times.seconds],
             }
             for entry in self.entries
         ]
@@ -87,18 +87,33 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What was to be reached and what was measured; one of the two bounds is given."""
+    """What was to be reached and what was measured; one of the two bounds is given.
+
+    Attributes:
+        what: the measured number in words.
+        measured: the number.
+        at_least: its lower bound.
+        at_most: its upper bound.
+        aim: what would be better still.
+    """
 
     what: str
     measured: float
     at_least: float | None = None
     at_most: float | None = None
+    aim: float | None = None
 
     @property
     def held(self) -> bool:
         """Whether the measured number keeps the bound."""
         above = self.at_least is None or self.measured >= self.at_least
         return above and (self.at_most is None or self.measured <= self.at_most)
+
+    @property
+    def bound(self) -> str:
+        """What is asked for, in words."""
+        bound = f"at most {self.at_most:g}" if self.at_least is None else f"at least {self.at_least:g}"
+        return bound if self.aim is None else f"{bound}, aim {self.aim:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +138,14 @@ class Findings:
         return {
             "comparisons": [comparison.as_json() for comparison in self.comparisons],
             "facts": [asdict(fact) for fact in self.facts],
-            "goals": [{**asdict(goal), "held": goal.held} for goal in self.goals],
+            "goals": [{**asdict(goal), "held": goal.held, "bound": goal.bound} for goal in self.goals],
             "absent": [asdict(absent) for absent in self.absent],
         }
+
+
+def _rounded(number: float) -> float:
+    """To five digits, far more than a clock on a busy machine knows."""
+    return float(f"{number:.5g}")
 
 
 def slug(text: str) -> str:
@@ -151,8 +171,14 @@ def write(
     path = folder / file_name(benchmark, conditions)
     content = {"benchmark": benchmark, "question": question, "conditions": conditions, **found.as_json()}
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8", newline="\n")
+        temporary.write_text(as_text(content), encoding="utf-8", newline="\n")
     return path
+
+
+def as_text(content: dict[str, Any]) -> str:
+    """JSON to be read and compared by people: a line an entry, but a list of numbers in one line."""
+    text = json.dumps(content, indent=1)
+    return re.sub(r"\[[-+.\de,\s]+\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
 
 
 def read_all(folder: Path = FOLDER) -> list[dict[str, Any]]:

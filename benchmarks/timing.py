@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 Candidate = Callable[[], object]
@@ -45,11 +45,24 @@ def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> fl
     Raises:
         ValueError: nothing to compare, or not as many rounds of one as of the other.
     """
-    if len(numerator) != len(denominator) or not numerator:
+    return statistics.median(a / b for a, b in _pairs(numerator, denominator))
+
+
+def paired_difference(minuend: Sequence[float], subtrahend: Sequence[float]) -> float:
+    """Median over the rounds of how much longer one candidate took than another in the same round.
+
+    Raises:
+        ValueError: as :func:`paired_ratio`.
+    """
+    return statistics.median(a - b for a, b in _pairs(minuend, subtrahend))
+
+
+def _pairs(first: Sequence[float], second: Sequence[float]) -> Iterator[tuple[float, float]]:
+    if len(first) != len(second) or not first:
         raise ValueError(
-            f"got {len(numerator)} and {len(denominator)} rounds; as many of both, and at least one, are needed"
+            f"got {len(first)} and {len(second)} rounds; as many of both, and at least one, are needed"
         )
-    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+    return zip(first, second, strict=True)
 
 
 def alternate(
@@ -68,7 +81,8 @@ def alternate(
         warm_ups: rounds before, in which caches fill and code compiles.
         pause_s: rest before each timing: thread pools spin for a while after a call, waiting for the
             next, and would take the cores from the candidate that follows.
-        shortest_s: a candidate quicker than this is called several times for one timing.
+        shortest_s: a candidate quicker than this is called several times for one timing; 0 calls each
+            once, without the call that would find out.
 
     Raises:
         ValueError: no round to measure.
@@ -78,10 +92,10 @@ def alternate(
     for _ in range(warm_ups):
         for candidate in candidates.values():
             candidate()
-    repeats = {}
-    for name, candidate in candidates.items():
-        once = _seconds(candidate, 1)
-        repeats[name] = max(1, round(shortest_s / max(once, 1e-9)))
+    repeats = dict.fromkeys(candidates, 1)
+    if shortest_s:
+        for name, candidate in candidates.items():
+            repeats[name] = max(1, round(shortest_s / max(_seconds(candidate, 1), 1e-9)))
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     gc.collect()
     collecting = gc.isenabled()
