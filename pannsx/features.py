@@ -47,6 +47,7 @@ class FeatureExtractor:
         overlap_s: float = 0.0,
         combine: Combination = "mean",
         batch_size: int | None = None,
+        low_memory: bool = False,
     ) -> None:
         loaded = load(
             model,
@@ -60,6 +61,7 @@ class FeatureExtractor:
             device=device,
             precision=precision,
             batch_size=batch_size,
+            low_memory=low_memory,
             settings=Settings(window_s, overlap_s, combine_embedding=combine),
         )
 

@@ -103,6 +103,17 @@ def at_least(_typing: Any, lanes: Any, floor: Any) -> Any:
     return _LANES(_LANES, types.float32), generate
 
 
+@intrinsic
+def at_most(_typing: Any, lanes: Any, ceiling: Any) -> Any:
+    """``min(lanes, ceiling)`` in every lane; NaN becomes ``ceiling``."""
+
+    def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        bound = _spread(builder, args[1])
+        return builder.select(builder.fcmp_ordered("<", args[0], bound), args[0], bound)
+
+    return _LANES(_LANES, types.float32), generate
+
+
 _SQRT_HALF_BITS = 0x3F3504F3  # sqrt(1/2) as float32
 _MANTISSA_BITS = 23
 

@@ -75,12 +75,19 @@ class Pipeline:
         device: str | torch.device = "auto",
         precision: Precision = "float32",
         batch_size: int | None = None,
+        low_memory: bool = False,
         settings: Settings | None = None,
     ) -> None:
         self.record = checkpoint.record
         self.labels = checkpoint.labels.names
         self.settings = settings or Settings()
-        self.engine = Engine(checkpoint.model, device=device, precision=precision, batch_size=batch_size)
+        self.engine = Engine(
+            checkpoint.model,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            low_memory=low_memory,
+        )
         model = checkpoint.model
         self.sample_rate = model.sample_rate
         self.hop_s = model.grid.hop_samples / model.sample_rate
@@ -113,7 +120,7 @@ class Pipeline:
         """
         wanted = Wanted(framewise, frame_embeddings)
         collected: dict[int, _Collected] = {}
-        waiting: dict[int, list[tuple[int, int, FloatArray]]] = {}
+        waiting: dict[int, list[tuple[int, int, FloatArray]]] = {}  # by the engine's group of a length
         complete: set[int] = set()
         next_out = 0
         failure: AudioError | None = None
@@ -130,8 +137,8 @@ class Pipeline:
             while next_out in complete and _is_answered(collected[next_out]):
                 yield self._join(collected.pop(next_out))
                 next_out += 1
-        for length in list(waiting):
-            self._answer(waiting.pop(length), collected, wanted)
+        for group in list(waiting):
+            self._answer(waiting.pop(group), collected, wanted)
         while next_out in complete:
             yield self._join(collected.pop(next_out))
             next_out += 1
@@ -157,7 +164,7 @@ class Pipeline:
         index = len(collected.windows)
         collected.windows.append((window.start_frame, n_samples))
         collected.n_samples = window.start_frame * self._plan.hop_samples + n_samples
-        waiting.setdefault(n_samples, []).append((source, index, window.waveform))
+        waiting.setdefault(self.engine.group_of(n_samples), []).append((source, index, window.waveform))
 
     def _answer_full(
         self,
@@ -165,12 +172,12 @@ class Pipeline:
         collected: dict[int, _Collected],
         wanted: Wanted,
     ) -> None:
-        """Answer whatever fills a batch; and, if much waits, the lengths that have waited longest."""
-        full = [length for length, items in waiting.items() if len(items) >= self.engine.batch_size]
-        for length in full:
-            self._answer(waiting.pop(length), collected, wanted)
+        """Answer whatever fills a batch; and, if much waits, the groups that have waited longest."""
+        lengths = {group: [len(waveform) for _, _, waveform in items] for group, items in waiting.items()}
+        for group in [group for group in waiting if self.engine.is_full(lengths[group])]:
+            self._answer(waiting.pop(group), collected, wanted)
         limit = _WAITING_BATCHES * self.engine.batch_size * self._plan.window_samples
-        while sum(length * len(items) for length, items in waiting.items()) > limit:
+        while sum(sum(lengths[group]) for group in waiting) > limit:
             self._answer(waiting.pop(next(iter(waiting))), collected, wanted)
 
     def _answer(

@@ -46,6 +46,8 @@ class AudioTagger:
             answers for) or ``"max"``.
         combine_embedding: the same for ``embedding``.
         batch_size: windows in one pass; None chooses by device.
+        low_memory: on the CPU, keep to the weights as they are, without the copies laid out for speed:
+            for ``Cnn14`` 0.4 GB less, and less than half as fast.
 
     Raises:
         ValueError: an unknown model, device, precision or impossible window.
@@ -69,6 +71,7 @@ class AudioTagger:
         combine_clipwise: Combination = "mean",
         combine_embedding: Combination = "mean",
         batch_size: int | None = None,
+        low_memory: bool = False,
     ) -> None:
         loaded = load(
             model,
@@ -82,6 +85,7 @@ class AudioTagger:
             device=device,
             precision=precision,
             batch_size=batch_size,
+            low_memory=low_memory,
             settings=Settings(window_s, overlap_s, combine_clipwise, combine_embedding),
         )
 

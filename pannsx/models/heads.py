@@ -157,13 +157,15 @@ class AttentionHead(nn.Module):
         """``(B, C, T')`` features -> logits ``(B, K)``, embedding ``(B, D)``, frame logits ``(B, T', K)``."""
         frames = self.frame_embeddings(features)
         x = self.after_fc1(frames).transpose(1, 2)
+        attention, frame_logits = self.att_block.att(x), self.att_block.cla(x)
+        logits = self.attend(attention.transpose(1, 2), frame_logits.transpose(1, 2))
+        return Output(logits, frames.mean(dim=1), frame_logits.transpose(1, 2))
+
+    def attend(self, attention: Tensor, frame_logits: Tensor) -> Tensor:
+        """Two ``(B, T', K)`` -> ``(B, K)`` logits of the mean of frame probabilities, so weighted."""
         bound = self._max_attention_logit
-        weights = self.att_block.att(x).float().clamp(-bound, bound).softmax(dim=2)
-        frame_logits = self.att_block.cla(x)
-        clip_probability = (weights * frame_logits.float().sigmoid()).sum(dim=2)
-        return Output(
-            logit_of_probability(clip_probability), frames.mean(dim=1), frame_logits.transpose(1, 2)
-        )
+        weights = attention.float().clamp(-bound, bound).softmax(dim=1)
+        return logit_of_probability((weights * frame_logits.float().sigmoid()).sum(dim=1))
 
     def clip(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, C, T')`` features -> logits ``(B, K)`` and embedding ``(B, D)`` of the clip alone."""

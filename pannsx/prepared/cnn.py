@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
+from pannsx.lanes import N_LANES
 from pannsx.models.blocks import ConvBlock
 from pannsx.models.trunks import Cnn
 from pannsx.prepared.direct import FirstConvolution, ProductConvolution
 from pannsx.prepared.folding import folded
 from pannsx.prepared.planes import Plane, Planes
-from pannsx.prepared.winograd import WinogradConvolution, fits
+from pannsx.prepared.winograd import WinogradConvolution
 from pannsx.prepared.workers import Workers
 
+FloatArray = npt.NDArray[np.float32]
 Convolution = FirstConvolution | WinogradConvolution | ProductConvolution
 
 MOST_WINOGRAD_WEIGHTS = 512 * 1024
@@ -23,12 +27,15 @@ MOST_WINOGRAD_WEIGHTS = 512 * 1024
 def can_prepare(trunk: object) -> bool:
     """Whether a trunk is built of what :class:`PreparedCnn` knows."""
     return isinstance(trunk, Cnn) and all(
-        isinstance(block, ConvBlock) and block.pool in ((1, 1), (2, 2)) for block in trunk.children()
+        isinstance(block, ConvBlock)
+        and block.pool in ((1, 1), (2, 2))
+        and block.conv1.out_channels % N_LANES == 0
+        for block in trunk.children()
     )
 
 
 class PreparedCnn:
-    """``(B, C, T, F)`` -> ``(B, C', T')``, as the :class:`~pannsx.models.trunks.Cnn` it is made from.
+    """Representations ``(C, T, F)`` -> features ``(T', C')``, as the :class:`~pannsx.models.trunks.Cnn`.
 
     Args:
         trunk: the trunk, in float32 on the CPU.
@@ -45,43 +52,48 @@ class PreparedCnn:
             self._layers.append(self._convolution(*folded(block.conv1, block.bn1), pool=False))
             self._layers.append(self._convolution(*folded(block.conv2, block.bn2), pool=pool))
         self._planes = Planes()
-        self._lock = Lock()
 
-    def __reduce__(self) -> str:
-        raise TypeError("a prepared network is not pickled; it is made anew from its model")
+    def __call__(
+        self, items: Sequence[FloatArray], joined: Sequence[FloatArray] | None = None
+    ) -> list[FloatArray]:
+        """Features of each item; items may differ in ``T``.
 
-    def __call__(self, x: Tensor, joined: Tensor | None = None) -> Tensor:
-        """Run the convolutions; ``joined`` is concatenated, along channels, after the first block."""
-        with self._lock:  # the planes are shared by all calls, and one call keeps all cores busy
-            plane = self._entry(x)
+        ``joined`` is a second representation of each, concatenated along channels after the first block.
+        """
+        with self._workers.alone:  # the planes are shared by all calls
+            plane = self._entry(items)
             for number, layer in enumerate(self._layers):
                 plane = self._layer(number, layer, plane, joined if number == 1 else None)
-            return plane.inside.mean(dim=2).transpose(1, 2).contiguous()
+            return [item.mean(axis=1) for item in plane.items()]
 
-    def _entry(self, x: Tensor) -> Plane:
-        batch, channels, height, width = x.shape
-        plane = self._planes.get(-1, batch, height, width, channels)
-        plane.inside.copy_(x.permute(0, 2, 3, 1))
+    def _entry(self, items: Sequence[FloatArray]) -> Plane:
+        channels, _, width = items[0].shape
+        plane = self._planes.get(-1, tuple(item.shape[1] for item in items), width, channels)
+        for inside, item in zip(plane.items(), items, strict=True):
+            inside[...] = item.transpose(1, 2, 0)
         return plane
 
-    def _layer(self, number: int, layer: Convolution, source: Plane, joined: Tensor | None) -> Plane:
-        height, width, channels = source.height, source.width, layer.out_channels
+    def _layer(
+        self, number: int, layer: Convolution, source: Plane, joined: Sequence[FloatArray] | None
+    ) -> Plane:
+        heights, width, channels = source.rows.heights, source.width, layer.out_channels
         if layer.pool:
-            height, width = height // 2, width // 2
+            heights, width = tuple(height // 2 for height in heights), width // 2
         if joined is not None:
             # The two differ by one frame for about half of all clip lengths.
-            height = min(height, joined.shape[2])
-            channels += joined.shape[1]
-        target = self._planes.get(number, source.batch, height, width, channels)
+            heights = tuple(min(h, other.shape[1]) for h, other in zip(heights, joined, strict=True))
+            channels += joined[0].shape[0]
+        target = self._planes.get(number, heights, width, channels)
         layer(source, target, self._workers)
         if joined is not None:
-            target.inside[..., layer.out_channels :].copy_(joined[:, :, :height].permute(0, 2, 3, 1))
+            for inside, other in zip(target.items(), joined, strict=True):
+                inside[..., layer.out_channels :] = other[:, : len(inside)].transpose(1, 2, 0)
         return target
 
     def _convolution(self, weight: Tensor, bias: Tensor, *, pool: bool) -> Convolution:
         out_channels, in_channels = weight.shape[:2]
         if in_channels == 1 and not pool:
             return FirstConvolution(weight, bias)
-        if fits(in_channels, out_channels) and in_channels * out_channels <= MOST_WINOGRAD_WEIGHTS:
+        if in_channels % N_LANES == 0 and in_channels * out_channels <= MOST_WINOGRAD_WEIGHTS:
             return WinogradConvolution(weight, bias, pool=pool)
         return ProductConvolution(weight, bias, pool=pool, n_parts=self._workers.n)

@@ -10,53 +10,45 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pannsx.compiling import compiled, digest_of
 from pannsx.lanes import N_LANES, at_least, load, store
-from pannsx.prepared.planes import Plane
+from pannsx.prepared.folding import by_tap
+from pannsx.prepared.planes import Plane, row_sources
 from pannsx.prepared.workers import Workers, shares
 
 FloatArray = npt.NDArray[np.float32]
 
-_ZERO = np.float32(0)
+_ZERO, _QUARTER = np.float32(0), np.float32(0.25)
 
 
 @cache
 def _from_one_channel() -> Callable[..., Any]:
     sources = digest_of("lanes.py", "prepared/direct.py")
 
-    def convolve(
-        source, source_row, source_image, weight, bias, first, last, height, width, target, row, image
-    ):
-        """Rows ``first`` to ``last`` (of all items) of one channel -> ``len(bias)`` channels, rectified."""
+    def convolve(source, source_row, weight, bias, inside, first, last, width, target, row):
+        """Frames ``first`` to ``last`` of one channel -> ``len(bias)`` channels, rectified."""
         _ = sources
         channels = len(bias)
-        for r in range(first, last):
-            item, y = divmod(r, height)
+        for k in range(first, last):
+            y = inside[k]
             for c in range(0, channels, N_LANES):
                 b = load(bias, c)
                 w0, w1, w2 = load(weight, c), load(weight, c + channels), load(weight, c + 2 * channels)
-                w3, w4, w5 = (
-                    load(weight, c + 3 * channels),
-                    load(weight, c + 4 * channels),
-                    load(weight, c + 5 * channels),
-                )
-                w6, w7, w8 = (
-                    load(weight, c + 6 * channels),
-                    load(weight, c + 7 * channels),
-                    load(weight, c + 8 * channels),
-                )
+                w3 = load(weight, c + 3 * channels)
+                w4 = load(weight, c + 4 * channels)
+                w5 = load(weight, c + 5 * channels)
+                w6 = load(weight, c + 6 * channels)
+                w7 = load(weight, c + 7 * channels)
+                w8 = load(weight, c + 8 * channels)
                 for x in range(width):
-                    a = item * source_image + y * source_row + x
+                    a = (y - 1) * source_row + x
                     total = b + w0 * source[a] + w1 * source[a + 1] + w2 * source[a + 2]
                     a += source_row
                     total = total + w3 * source[a] + w4 * source[a + 1] + w5 * source[a + 2]
                     a += source_row
                     total = total + w6 * source[a] + w7 * source[a + 1] + w8 * source[a + 2]
-                    store(
-                        target, item * image + (y + 1) * row + (x + 1) * channels + c, at_least(total, _ZERO)
-                    )
+                    store(target, y * row + (x + 1) * channels + c, at_least(total, _ZERO))
 
     return compiled(convolve)
 
@@ -68,54 +60,113 @@ class FirstConvolution:
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
-        self._weight: FloatArray = weight.float().permute(2, 3, 1, 0).contiguous().numpy().reshape(-1)
+        self._weight: FloatArray = by_tap(weight).numpy().reshape(-1)
         self._bias: FloatArray = bias.float().numpy()
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
-        """Fill ``target`` from ``source``, which has one channel."""
-        ranges = list(shares(source.batch * source.height, workers.n))
+        """Fill ``target`` from ``source``, which has one channel and the same items."""
+        ranges = list(shares(len(source.rows.inside), workers.n))
 
         def share(i: int) -> None:
             _from_one_channel()(
-                source.cells.reshape(-1), source.row, source.image, self._weight, self._bias, *ranges[i],
-                source.height, source.width, target.cells.reshape(-1), target.row, target.image,
+                source.flat, source.row, self._weight, self._bias, source.rows.inside, *ranges[i],
+                source.width, target.flat, target.row,
             )  # fmt: skip
 
         workers.run(share)
+
+
+@cache
+def _neighbourhoods() -> Callable[..., Any]:
+    sources = digest_of("prepared/direct.py")
+
+    def gather(cells, row, channels, inside, first, last, width, out):
+        """Each cell of frames ``first`` to ``last`` -> ``out[cell]``, its 3 x 3 neighbours' channels."""
+        _ = sources
+        for k in range(first, last):
+            for dy in range(3):
+                above = (inside[k] - 1 + dy) * row
+                for x in range(width):
+                    begin = above + x * channels
+                    out[k * width + x, dy * 3 * channels : (dy + 1) * 3 * channels] = cells[
+                        begin : begin + 3 * channels
+                    ]
+
+    return compiled(gather)
+
+
+@cache
+def _rectify_and_pool() -> Callable[..., Any]:
+    sources = digest_of("lanes.py", "prepared/direct.py")
+
+    def settle(products, source_width, n, origins, inside, pool, target, row, cell, width, channel):
+        """``products[cell, n]`` -> rectified, or means over 2 x 2, in channels from ``channel`` on."""
+        _ = sources
+        for k in range(len(inside)):
+            for x in range(width):
+                to = inside[k] * row + (x + 1) * cell + channel
+                if pool:
+                    at = (origins[k] * source_width + 2 * x) * n
+                    below = at + source_width * n
+                    for c in range(0, n, N_LANES):
+                        upper = at_least(load(products, at + c), _ZERO) + at_least(
+                            load(products, at + n + c), _ZERO
+                        )
+                        lower = at_least(load(products, below + c), _ZERO) + at_least(
+                            load(products, below + n + c), _ZERO
+                        )
+                        store(target, to + c, (upper + lower) * _QUARTER)
+                else:
+                    at = (origins[k] * source_width + x) * n
+                    for c in range(0, n, N_LANES):
+                        store(target, to + c, at_least(load(products, at + c), _ZERO))
+
+    return compiled(settle)
 
 
 class ProductConvolution:
     """A 3 x 3 convolution with bias, rectified, as one matrix product over its ``9 C`` inputs.
 
     For the deep layers, whose planes are a few dozen cells and whose weights are many megabytes: the
-    product reads them once, in order.
+    product reads them once, in order, each thread the columns of its own.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
-        by_input = weight.float().permute(2, 3, 1, 0).reshape(-1, self.out_channels)
+        by_input = by_tap(weight).view(-1, self.out_channels)
+        vectors = shares(self.out_channels // N_LANES, n_parts)
         self._parts = [
-            (begin, end, by_input[:, begin:end].contiguous())
-            for begin, end in shares(self.out_channels, n_parts)
+            (begin * N_LANES, by_input[:, begin * N_LANES : end * N_LANES].contiguous())
+            for begin, end in vectors
+            if begin < end
         ]
         self._bias = bias.float()
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
-        b, h, w, c = source.batch, source.height, source.width, self.in_channels
-        around = torch.from_numpy(source.cells).as_strided(
-            (b, h, w, 3, 3 * c), (source.image, source.row, c, source.row, 1)
-        )
-        inputs = around.reshape(b * h * w, 9 * c)
-        inside = target.inside
+        rows, to_rows = source.rows, target.rows
+        n_cells, n_inputs = len(rows.inside) * source.width, 9 * self.in_channels
+        (memory,) = workers.scratch(0, n_cells * n_inputs)
+        inputs = memory[: n_cells * n_inputs].reshape(n_cells, n_inputs)
+        origins = row_sources(rows.heights, to_rows.heights, 2 if self.pool else 1)
+        ranges = list(shares(len(rows.inside), workers.n))
 
-        def share(i: int) -> None:
+        def gather(i: int) -> None:
+            _neighbourhoods()(
+                source.flat, source.row, self.in_channels, rows.inside, *ranges[i], source.width, inputs
+            )
+
+        def multiply(i: int) -> None:
             with torch.inference_mode():
-                for begin, end, weights in self._parts[i :: workers.n]:
-                    out = torch.addmm(self._bias[begin:end], inputs, weights).relu_().view(b, h, w, -1)
-                    if self.pool:
-                        out = functional.avg_pool2d(out.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
-                    inside[..., begin:end] = out[:, : target.height, : target.width]
+                for channel, weights in self._parts[i :: workers.n]:
+                    n = weights.shape[1]
+                    bias = self._bias[channel : channel + n]
+                    products = torch.addmm(bias, torch.from_numpy(inputs), weights)
+                    _rectify_and_pool()(
+                        products.numpy().reshape(-1), source.width, n, origins, to_rows.inside, self.pool,
+                        target.flat, target.row, target.channels, target.width, channel,
+                    )  # fmt: skip
 
-        workers.run(share)
+        workers.run(gather)
+        workers.run(multiply)

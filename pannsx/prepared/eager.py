@@ -7,12 +7,13 @@ same, but for rounding.
 from __future__ import annotations
 
 import copy
+import inspect
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from pannsx.prepared.folding import folded
+from pannsx.prepared.folding import by_tap, folded
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -24,17 +25,24 @@ PRODUCT_WEIGHTS = 1024 * 1024
 
 def prepare_module(part: nn.Module) -> nn.Module:
     """A copy of ``part`` for inference; the original is left as it is."""
-    traced = fx.symbolic_trace(copy.deepcopy(part).eval())
+    traced = fx.symbolic_trace(copy.deepcopy(part).eval(), concrete_args=_unused_arguments(part))
     _fold_norms(traced)
     _drop_dropout(traced)
     _use_products(traced)
     traced.graph.eliminate_dead_code()
     traced.graph.lint()
+    traced.delete_all_unused_submodules()
     traced.recompile()
     traced.requires_grad_(False)
     if _is_two_dimensional(traced):
         traced.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return traced
+
+
+def _unused_arguments(part: nn.Module) -> dict[str, None]:
+    """Arguments that inference does not give, such as a log-mel to a stem that makes a wavegram."""
+    parameters = inspect.signature(part.forward).parameters.values()
+    return {each.name: None for each in parameters if each.default is None}
 
 
 def _is_two_dimensional(module: nn.Module) -> bool:
@@ -94,8 +102,7 @@ class _ProductConv2d(nn.Module):
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
-        weight = layer.weight.detach().permute(2, 3, 1, 0).reshape(-1, layer.out_channels)
-        self.weight = nn.Parameter(weight.contiguous())
+        self.weight = nn.Parameter(by_tap(layer.weight).view(-1, layer.out_channels))
         bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
         self.bias = nn.Parameter(bias)
 

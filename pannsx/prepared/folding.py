@@ -25,6 +25,15 @@ def folded(convolution: Convolution, norm: Norm) -> tuple[Tensor, Tensor]:
     """Weight and bias of one convolution that does what the two layers do."""
     with torch.no_grad():
         scale, shift = scale_and_shift(norm)
-        weight = convolution.weight.double() * scale.view(-1, *[1] * (convolution.weight.ndim - 1))
+        weight = convolution.weight * scale.float().view(-1, *[1] * (convolution.weight.ndim - 1))
         bias = shift if convolution.bias is None else shift + convolution.bias.double() * scale
-        return weight.float(), bias.float()
+        return weight, bias.float()
+
+
+def by_tap(weight: Tensor) -> Tensor:
+    """``(C', C, h, w)`` filters -> ``(h w, C, C')``, contiguous."""
+    out_channels, in_channels, height, width = weight.shape
+    # Two copies along long runs of memory are many times quicker than one that hops.
+    transposed = weight.detach().float().reshape(out_channels, -1).t().contiguous()
+    taps = transposed.view(in_channels, height * width, out_channels)
+    return taps.transpose(0, 1).contiguous()

@@ -2,62 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pannsx.models import Pann
 from pannsx.models.stems import LogMelStem, RawStem, Stem, WavegramLogMelStem, WavegramStem
 from pannsx.models.trunks import Cnn
+from pannsx.models.trunks.mobilenet import MobileNetV1, MobileNetV2
 from pannsx.prepared.cnn import PreparedCnn, can_prepare
 from pannsx.prepared.eager import prepare_module
 from pannsx.prepared.folding import scale_and_shift
+from pannsx.prepared.head import Found, PreparedHead
+from pannsx.prepared.mobile import PreparedMobileNet, can_prepare_mobile
 from pannsx.prepared.workers import Workers
+
+FloatArray = npt.NDArray[np.float32]
 
 
 class PreparedNetwork:
-    """``(B, S)`` waveform and its ``(B, T, F)`` log-mel -> ``(B, C, T')``, as ``Pann.forward_features``.
+    """``(S,)`` waveforms and their ``(T, F)`` log-mels -> an :class:`~pannsx.prepared.head.Found` each.
 
     Args:
         model: in float32, on the CPU; its weights are copied in other layouts, not changed.
-        n_threads: threads to compute on.
+        workers: the threads to compute on.
+
+    Attributes:
+        mixes: whether waveforms of different lengths can go through together, each getting exactly
+            what it would get alone.
     """
 
-    def __init__(self, model: Pann, n_threads: int) -> None:
+    def __init__(self, model: Pann, workers: Workers) -> None:
         self._stem = _prepare_stem(model.stem)
+        self._head = PreparedHead(model.head, workers)
+        self._trunk: PreparedCnn | PreparedMobileNet | _Stacked
         trunk = model.trunk
-        self._trunk: PreparedCnn | nn.Module
         if isinstance(trunk, Cnn) and can_prepare(trunk):
-            self._trunk = PreparedCnn(trunk, Workers(n_threads))
+            self._trunk = PreparedCnn(trunk, workers)
+            self.mixes = isinstance(self._stem, _Normalised)
+        elif isinstance(trunk, (MobileNetV1, MobileNetV2)) and can_prepare_mobile(trunk):
+            self._trunk = PreparedMobileNet(trunk, workers)
+            self.mixes = True
         else:
-            self._trunk = prepare_module(trunk)
+            self._trunk = _Stacked(prepare_module(trunk))
+            self.mixes = False
 
-    def features(self, waveform: Tensor, log_mel: Tensor | None) -> Tensor:
-        """Features of padded waveforms; ``log_mel`` is None for models of the waveform alone."""
-        return self._trunk(*self._stem(waveform, log_mel))
+    def __call__(
+        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray], *, frames: bool
+    ) -> list[Found]:
+        """Answers for padded waveforms; ``log_mels`` is empty for models of the waveform alone.
+
+        Without ``frames``, the answers by frame are left out where they cost extra.
+        """
+        return self._head(self._trunk(*self._stem(waveforms, log_mels)), frames=frames)
+
+
+class _Stacked:
+    """A module on batches, for items of one size."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def __call__(self, *representations: Sequence[FloatArray]) -> list[FloatArray]:
+        batches = [torch.from_numpy(np.stack(items)) for items in representations]
+        return list(self._module(*batches).transpose(1, 2).contiguous().numpy())
 
 
 class _Normalised:
-    """``(B, T, F)`` log-mel -> ``(B, 1, T, F)``, each band scaled and shifted as ``bn0`` does."""
+    """``(T, F)`` log-mels -> ``(1, T, F)``, each band scaled and shifted as ``bn0`` does."""
 
     def __init__(self, stem: LogMelStem) -> None:
         with torch.no_grad():
             scale, shift = scale_and_shift(stem.bn0)
-            self._scale, self._shift = scale.float(), shift.float()
+        self._scale, self._shift = scale.float().numpy(), shift.float().numpy()
 
-    def __call__(self, waveform: Tensor, log_mel: Tensor | None) -> tuple[Tensor, ...]:
-        if log_mel is None:
-            raise ValueError("this network works on a log-mel; none was given")
-        return (torch.addcmul(self._shift, log_mel, self._scale)[:, None],)
+    def __call__(
+        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
+    ) -> tuple[list[FloatArray], ...]:
+        return ([(log_mel * self._scale + self._shift)[None] for log_mel in log_mels],)
 
 
 class _Wavegram:
-    """``(B, S)`` waveform -> ``(B, 64, T, n_bands)``."""
+    """``(S,)`` waveforms -> ``(64, T, n_bands)``."""
 
     def __init__(self, stem: WavegramStem) -> None:
         self._stem = prepare_module(stem)
 
-    def __call__(self, waveform: Tensor, log_mel: Tensor | None) -> tuple[Tensor, ...]:
-        return self._stem(waveform)  # type: ignore[no-any-return]
+    def __call__(
+        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
+    ) -> tuple[list[FloatArray], ...]:
+        (wavegrams,) = self._stem(torch.from_numpy(np.stack(waveforms)))
+        return (list(wavegrams.numpy()),)
 
 
 class _Both:
@@ -66,15 +104,19 @@ class _Both:
     def __init__(self, stem: WavegramLogMelStem) -> None:
         self._parts = (_Normalised(stem.log_mel), _Wavegram(stem.wavegram))
 
-    def __call__(self, waveform: Tensor, log_mel: Tensor | None) -> tuple[Tensor, ...]:
-        return tuple(found for part in self._parts for found in part(waveform, log_mel))
+    def __call__(
+        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
+    ) -> tuple[list[FloatArray], ...]:
+        return tuple(found for part in self._parts for found in part(waveforms, log_mels))
 
 
 class _Raw:
-    """``(B, S)`` waveform -> ``(B, 1, S)``."""
+    """``(S,)`` waveforms -> ``(1, S)``."""
 
-    def __call__(self, waveform: Tensor, log_mel: Tensor | None) -> tuple[Tensor, ...]:
-        return (waveform[:, None],)
+    def __call__(
+        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
+    ) -> tuple[list[FloatArray], ...]:
+        return ([waveform[None] for waveform in waveforms],)
 
 
 def _prepare_stem(stem: Stem) -> _Normalised | _Wavegram | _Both | _Raw:

@@ -1,23 +1,93 @@
-"""Where the prepared networks keep their activations: channels last, with a border of zeros.
+"""Where the prepared networks keep their activations: channels last, one item below the other, zeros around.
 
-A plane of ``H`` frames by ``W`` bands by ``C`` channels stands in an array ``(B, H', W', C)``, one cell in
-from every edge, ``H'`` and ``W'`` two more than the next multiples of four.  Convolutions then read their
-neighbourhood, and Winograd tiles their 6 x 6 cells, without asking where the edge is.  Cells outside
-the plane are never written: they stay the zeros that the convolutions pad with.
+An item of ``H`` frames by ``W`` bands stands one cell in from every edge of its ``H'`` rows of ``W'``
+cells, ``H'`` and ``W'`` two more than the next multiples of four; the items of a batch, which may differ
+in ``H``, stand one below the other. So convolutions read their neighbourhood, and Winograd tiles their
+6 x 6 cells, without asking where the edge is, and no item ever sees another, or padding that its
+convolutions have not asked for: each gets what it would get alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
 
 TILE = 4
+
+
+def _up_to_tile(size: int) -> int:
+    return -(-size // TILE) * TILE
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Where the frames of a batch's items are, one below the other.
+
+    Attributes:
+        heights: ``H`` of each item.
+        starts: row of the first frame of each item.
+        n_rows: rows in all, borders included.
+        inside: ``(sum of H,)`` rows that are frames, in order.
+        tiles: first row that each row of tiles reads, one above the first that it is for.
+    """
+
+    heights: tuple[int, ...]
+    starts: IntArray
+    n_rows: int
+    inside: IntArray
+    tiles: IntArray
+
+    def border(self) -> list[tuple[int, int]]:
+        """Stretches of rows that are zero."""
+        ends = [*(self.starts[1:] - 1), self.n_rows]
+        stretches = [
+            [(start - 1, start), (start + height, end)]
+            for start, height, end in zip(self.starts, self.heights, ends, strict=True)
+        ]
+        return [(int(begin), int(end)) for pair in stretches for begin, end in pair]
+
+
+@lru_cache(maxsize=64)
+def rows_of(heights: tuple[int, ...]) -> Rows:
+    """The rows of a batch whose items have these heights."""
+    taken = [_up_to_tile(height) + 2 for height in heights]
+    starts = np.cumsum([1, *taken[:-1]])
+    inside = np.concatenate(
+        [start + np.arange(height) for start, height in zip(starts, heights, strict=True)]
+    )
+    tiles = np.concatenate(
+        [start - 1 + np.arange(0, height, TILE) for start, height in zip(starts, heights, strict=True)]
+    )
+    return Rows(heights, starts, sum(taken), inside, tiles)
+
+
+@lru_cache(maxsize=64)
+def tile_targets(source: tuple[int, ...], target: tuple[int, ...], step: int) -> IntArray:
+    """For each row of tiles of ``source``: the row of ``target`` it fills from, and how many it may fill.
+
+    ``step`` is how many rows of the target a tile makes: four, or two where it pools.
+    """
+    rows = rows_of(target)
+    parts = []
+    for start, from_height, to_height in zip(rows.starts, source, target, strict=True):
+        first = np.arange(-(-from_height // TILE)) * step
+        parts.append(np.stack([start + first, np.maximum(to_height - first, 0)], axis=1))
+    return np.ascontiguousarray(np.concatenate(parts))
+
+
+@lru_cache(maxsize=64)
+def row_sources(source: tuple[int, ...], target: tuple[int, ...], step: int) -> IntArray:
+    """For each frame of ``target``: the first frame of ``source`` (borders not counted) it is made from."""
+    starts = np.cumsum([0, *source[:-1]])
+    return np.concatenate(
+        [start + step * np.arange(height) for start, height in zip(starts, target, strict=True)]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,69 +95,71 @@ class Plane:
     """Activations of one layer.
 
     Attributes:
-        cells: ``(B, H', W', C)``, contiguous.
-        height: ``H``, in frames.
+        cells: ``(rows.n_rows, W', C)``, contiguous.
+        rows: where the items are.
         width: ``W``, in bands.
     """
 
     cells: FloatArray
-    height: int
+    rows: Rows
     width: int
-
-    @property
-    def batch(self) -> int:
-        """``B``."""
-        return int(self.cells.shape[0])
 
     @property
     def channels(self) -> int:
         """``C``."""
-        return int(self.cells.shape[3])
+        return int(self.cells.shape[2])
 
     @property
     def row(self) -> int:
         """Floats from one frame to the next."""
-        return int(self.cells.shape[2] * self.cells.shape[3])
+        return int(self.cells.shape[1] * self.cells.shape[2])
 
     @property
-    def image(self) -> int:
-        """Floats from one item of the batch to the next."""
-        return int(self.cells.shape[1]) * self.row
+    def across(self) -> int:
+        """Tiles across."""
+        return -(-self.width // TILE)
 
     @property
-    def tiles(self) -> tuple[int, int]:
-        """Tiles of 4 x 4 cells down and across."""
-        return -(-self.height // TILE), -(-self.width // TILE)
+    def flat(self) -> FloatArray:
+        """All cells in one dimension."""
+        return self.cells.reshape(-1)
 
-    @property
-    def inside(self) -> Tensor:
-        """``(B, H, W, C)`` view without the border."""
-        return torch.from_numpy(self.cells)[:, 1 : self.height + 1, 1 : self.width + 1]
-
-
-def make_plane(batch: int, height: int, width: int, channels: int) -> Plane:
-    """A plane of zeros."""
-    padded = [-(-size // TILE) * TILE + 2 for size in (height, width)]
-    return Plane(np.zeros((batch, *padded, channels), np.float32), height, width)
+    def items(self) -> list[FloatArray]:
+        """Views ``(H, W, C)`` of each item, without the border."""
+        return [
+            self.cells[start : start + height, 1 : self.width + 1]
+            for start, height in zip(self.rows.starts, self.rows.heights, strict=True)
+        ]
 
 
 class Planes:
-    """Planes by shape, kept from one pass to the next: their zeros are written once.
+    """The planes of a network's layers, in memory that is kept from one pass to the next.
 
-    Holds those of the shapes seen last, at most ``limit`` of them.
+    Fresh memory is slow, and the zeros around a plane are written only where its shape changes.
     """
 
-    def __init__(self, limit: int = 40) -> None:
-        self._limit = limit
-        self._kept: dict[tuple[int, ...], Plane] = {}
+    def __init__(self) -> None:
+        self._memory: dict[int, FloatArray] = {}
+        self._shapes: dict[int, tuple[Rows, int, int]] = {}
 
-    def get(self, layer: int, batch: int, height: int, width: int, channels: int) -> Plane:
-        """The plane of ``layer``, as the last pass of this shape left it: the inside is to be overwritten."""
-        key = (layer, batch, height, width, channels)
-        plane = self._kept.pop(key, None)
-        if plane is None:
-            while len(self._kept) >= self._limit:
-                self._kept.pop(next(iter(self._kept)))
-            plane = make_plane(batch, height, width, channels)
-        self._kept[key] = plane
+    def get(self, layer: int, heights: tuple[int, ...], width: int, channels: int) -> Plane:
+        """The plane of ``layer``, zero around the items; what is inside is left from an earlier pass."""
+        rows = rows_of(heights)
+        shape = (rows.n_rows, _up_to_tile(width) + 2, channels)
+        size = shape[0] * shape[1] * shape[2]
+        memory = self._memory.get(layer)
+        if memory is None or len(memory) < size:
+            memory = self._memory[layer] = np.empty(size, np.float32)
+            self._shapes.pop(layer, None)
+        plane = Plane(memory[:size].reshape(shape), rows, width)
+        if self._shapes.get(layer) != (rows, width, channels):
+            _clear_border(plane)
+            self._shapes[layer] = (rows, width, channels)
         return plane
+
+
+def _clear_border(plane: Plane) -> None:
+    for begin, end in plane.rows.border():
+        plane.cells[begin:end] = 0
+    plane.cells[:, 0] = 0
+    plane.cells[:, plane.width + 1 :] = 0

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from pannsx.compiling import compiled, digest_of
 from pannsx.lanes import N_LANES, at_least, load, store
-from pannsx.prepared.planes import Plane
+from pannsx.prepared.folding import by_tap
+from pannsx.prepared.planes import TILE, Plane, tile_targets
 from pannsx.prepared.workers import Workers, shares
 
 FloatArray = npt.NDArray[np.float32]
@@ -48,15 +49,9 @@ _G = np.array(
 
 
 def transformed_weights(weight: Tensor) -> Tensor:
-    """``(C', C, 3, 3)`` filters -> ``(36, C, C')``, computed in float64."""
-    g = torch.from_numpy(_G)
-    u = torch.einsum("au,oiuv,bv->abio", g, weight.double(), g)
-    return u.reshape(CELLS, weight.shape[1], weight.shape[0]).float().contiguous()
-
-
-def fits(in_channels: int, out_channels: int) -> bool:
-    """Whether channels fill whole vectors."""
-    return in_channels % N_LANES == 0 and out_channels % N_LANES == 0
+    """``(C', C, 3, 3)`` filters -> ``(36, C, C')``."""
+    both = torch.from_numpy(np.kron(_G, _G)).float()  # (36, 9)
+    return torch.mm(both, by_tap(weight).view(9, -1)).view(CELLS, weight.shape[1], weight.shape[0])
 
 
 @njit(forceinline=True)
@@ -100,13 +95,12 @@ def _mean_of_four(a, b, c, d):
 def _input_transform() -> Callable[..., Any]:
     sources = digest_of("lanes.py", "prepared/winograd.py")
 
-    def transform(cells, row, image, channels, down, across, first, n_tiles, v, v_step, scratch):
+    def transform(cells, row, channels, tiles, across, first, n_tiles, v, v_step, scratch):
         """Tiles ``first`` to ``first + n_tiles`` of a plane -> ``v[cell, tile, channel]``."""
         _ = sources
         for i in range(n_tiles):
             y, x = divmod(first + i, across)
-            item, y = divmod(y, down)
-            corner = item * image + 4 * y * row + 4 * x * channels
+            corner = tiles[y] * row + 4 * x * channels
             for c in range(0, channels, N_LANES):
                 for j in range(_SIDE):
                     t = _bt(*_load_six(cells, corner + j * channels + c, row))
@@ -135,18 +129,17 @@ def _output_transform() -> Callable[..., Any]:
     sources = digest_of("lanes.py", "prepared/winograd.py")
 
     def transform(
-        m, m_step, channels, down, across, first, n_tiles, bias, pool,
-        cells, row, image, cell, height, width, scratch,
-    ):  # fmt: skip
+        m, m_step, channels, targets, across, first, n_tiles, bias, pool, cells, row, cell, width, scratch
+    ):
         """``m[cell, tile, channel]`` -> rectified outputs plus bias, or their means over 2 x 2, in a plane.
 
-        ``height`` and ``width`` are those of the target plane; ``cell`` is its floats from one cell to
+        ``cells``, ``row`` and ``width`` are of the target plane; ``cell`` is its floats from one cell to
         the next.
         """
         _ = sources
         for i in range(n_tiles):
             y, x = divmod(first + i, across)
-            item, y = divmod(y, down)
+            top, n_rows = targets[y, 0], targets[y, 1]
             for c in range(0, channels, N_LANES):
                 for j in range(_SIDE):
                     t = _at(*_load_six(m, i * channels + c + j * m_step, _SIDE * m_step))
@@ -157,39 +150,37 @@ def _output_transform() -> Callable[..., Any]:
                     store(scratch, at + 18 * N_LANES, t[3])
                 b = load(bias, c)
                 if pool:
-                    for j in range(2):
-                        if 2 * y + j < height:
-                            upper = _at(*_load_six(scratch, 2 * j * _SIDE * N_LANES, N_LANES))
-                            lower = _at(*_load_six(scratch, (2 * j + 1) * _SIDE * N_LANES, N_LANES))
-                            to = item * image + (2 * y + j + 1) * row + (2 * x + 1) * cell + c
-                            if 2 * x < width:
-                                mean = _mean_of_four(
-                                    _rectified(upper[0], b),
-                                    _rectified(upper[1], b),
-                                    _rectified(lower[0], b),
-                                    _rectified(lower[1], b),
-                                )
-                                store(cells, to, mean)
-                            if 2 * x + 1 < width:
-                                mean = _mean_of_four(
-                                    _rectified(upper[2], b),
-                                    _rectified(upper[3], b),
-                                    _rectified(lower[2], b),
-                                    _rectified(lower[3], b),
-                                )
-                                store(cells, to + cell, mean)
+                    for j in range(min(2, n_rows)):
+                        upper = _at(*_load_six(scratch, 2 * j * _SIDE * N_LANES, N_LANES))
+                        lower = _at(*_load_six(scratch, (2 * j + 1) * _SIDE * N_LANES, N_LANES))
+                        to = (top + j) * row + (2 * x + 1) * cell + c
+                        if 2 * x < width:
+                            mean = _mean_of_four(
+                                _rectified(upper[0], b),
+                                _rectified(upper[1], b),
+                                _rectified(lower[0], b),
+                                _rectified(lower[1], b),
+                            )
+                            store(cells, to, mean)
+                        if 2 * x + 1 < width:
+                            mean = _mean_of_four(
+                                _rectified(upper[2], b),
+                                _rectified(upper[3], b),
+                                _rectified(lower[2], b),
+                                _rectified(lower[3], b),
+                            )
+                            store(cells, to + cell, mean)
                 else:
-                    for j in range(4):
-                        if 4 * y + j < height:
-                            t = _at(*_load_six(scratch, j * _SIDE * N_LANES, N_LANES))
-                            to = item * image + (4 * y + j + 1) * row + (4 * x + 1) * cell + c
-                            store(cells, to, _rectified(t[0], b))
-                            if 4 * x + 1 < width:
-                                store(cells, to + cell, _rectified(t[1], b))
-                            if 4 * x + 2 < width:
-                                store(cells, to + 2 * cell, _rectified(t[2], b))
-                            if 4 * x + 3 < width:
-                                store(cells, to + 3 * cell, _rectified(t[3], b))
+                    for j in range(min(4, n_rows)):
+                        t = _at(*_load_six(scratch, j * _SIDE * N_LANES, N_LANES))
+                        to = (top + j) * row + (4 * x + 1) * cell + c
+                        store(cells, to, _rectified(t[0], b))
+                        if 4 * x + 1 < width:
+                            store(cells, to + cell, _rectified(t[1], b))
+                        if 4 * x + 2 < width:
+                            store(cells, to + 2 * cell, _rectified(t[2], b))
+                        if 4 * x + 3 < width:
+                            store(cells, to + 3 * cell, _rectified(t[3], b))
 
     return compiled(transform)
 
@@ -210,38 +201,42 @@ class WinogradConvolution:
         its own, from input to output; with many, the weights are what must be read, so the threads
         share the 36 products of one block.
         """
-        down, across = source.tiles
-        total = source.batch * down * across
+        n = workers.n
+        total = len(source.rows.tiles) * source.across
         together = self.in_channels * self.out_channels >= _SHARED_WEIGHTS
         widest = max(self.in_channels, self.out_channels)
-        block = max(N_LANES, min(_BLOCK_FLOATS // widest, total if together else -(-total // workers.n)))
+        block = max(N_LANES, min(_BLOCK_FLOATS // widest, total if together else -(-total // n)))
         sizes = [CELLS * (block * channels + _SKEW) for channels in (self.in_channels, self.out_channels)]
         if together:
             v, m = workers.scratch(0, *sizes)
             for first in range(0, total, block):
-                n = min(block, total - first)
-                tiles, cells = list(shares(n, workers.n)), list(shares(CELLS, workers.n))
-                workers.run(lambda i: self._enter(source, v, n, first, *tiles[i]))  # noqa: B023
-                workers.run(lambda i: self._multiply(v, m, n, *cells[i]))  # noqa: B023
-                workers.run(lambda i: self._leave(source, target, m, n, first, *tiles[i]))  # noqa: B023
+                self._shared_block(source, target, v, m, first, min(block, total - first), workers)
             return
 
         def share(i: int) -> None:
             v, m = workers.scratch(i, *sizes)
-            begin, end = total * i // workers.n, total * (i + 1) // workers.n
+            begin, end = total * i // n, total * (i + 1) // n
             for first in range(begin, end, block):
-                n = min(block, end - first)
-                self._enter(source, v, n, first, 0, n)
-                self._multiply(v, m, n, 0, CELLS)
-                self._leave(source, target, m, n, first, 0, n)
+                size = min(block, end - first)
+                self._enter(source, v, size, first, 0, size)
+                self._multiply(v, m, size, 0, CELLS)
+                self._leave(source, target, m, size, first, 0, size)
 
         workers.run(share)
 
+    def _shared_block(
+        self, source: Plane, target: Plane, v: FloatArray, m: FloatArray, first: int, n: int, workers: Workers
+    ) -> None:
+        """``n`` tiles from ``first`` on, by all threads together."""
+        tiles, cells = list(shares(n, workers.n)), list(shares(CELLS, workers.n))
+        workers.run(lambda i: self._enter(source, v, n, first, *tiles[i]))
+        workers.run(lambda i: self._multiply(v, m, n, *cells[i]))
+        workers.run(lambda i: self._leave(source, target, m, n, first, *tiles[i]))
+
     def _enter(self, source: Plane, v: FloatArray, n: int, first: int, begin: int, end: int) -> None:
         """Transform tiles ``begin`` to ``end`` of the ``n`` of a block that starts at tile ``first``."""
-        down, across = source.tiles
         _input_transform()(
-            source.cells.reshape(-1), source.row, source.image, self.in_channels, down, across,
+            source.flat, source.row, self.in_channels, source.rows.tiles, source.across,
             first + begin, end - begin, v[begin * self.in_channels :], n * self.in_channels + _SKEW,
             np.empty(CELLS * N_LANES, np.float32),
         )  # fmt: skip
@@ -259,12 +254,12 @@ class WinogradConvolution:
         self, source: Plane, target: Plane, m: FloatArray, n: int, first: int, begin: int, end: int
     ) -> None:
         """Outputs of tiles ``begin`` to ``end`` of the ``n`` of a block that starts at tile ``first``."""
-        down, across = source.tiles
+        step = TILE // 2 if self.pool else TILE
         _output_transform()(
-            m[begin * self.out_channels :], n * self.out_channels + _SKEW, self.out_channels, down, across,
+            m[begin * self.out_channels :], n * self.out_channels + _SKEW, self.out_channels,
+            tile_targets(source.rows.heights, target.rows.heights, step), source.across,
             first + begin, end - begin, self._bias, self.pool,
-            target.cells.reshape(-1), target.row, target.image, target.channels, target.height, target.width,
-            np.empty(CELLS * N_LANES, np.float32),
+            target.flat, target.row, target.channels, target.width, np.empty(CELLS * N_LANES, np.float32),
         )  # fmt: skip
 
 

@@ -8,9 +8,11 @@ here runs its share of both, and torch's pool is left out of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier, Lock
+from threading import Barrier, RLock
+from typing import TypeVar
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -18,20 +20,46 @@ import torch
 
 FloatArray = npt.NDArray[np.float32]
 
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+_everyone: WeakSet[Workers] = WeakSet()
+
+
+def _after_fork() -> None:
+    for workers in _everyone:
+        workers.forget_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
 
 class Workers:
-    """``n`` threads that compute the shares of a task side by side; made on first use, anew after a fork."""
+    """As many threads as torch is set to use, which compute the shares of a task side by side.
 
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self._lock = Lock()
+    They are made on first use, and anew after a fork or when torch's setting has changed.
+    """
+
+    def __init__(self) -> None:
+        self._scratch: dict[int, list[FloatArray]] = {}
+        self.forget_threads()
+        _everyone.add(self)
+
+    def forget_threads(self) -> None:
+        """Start without threads, and without a lock that one of them may hold: as a forked process must."""
+        self.alone = RLock()  # held by whoever computes: one network at a time keeps all threads busy
         self._pool: ThreadPoolExecutor | None = None
-        self._process = 0
-        self._scratch: list[list[FloatArray]] = [[] for _ in range(n)]
+        self._n_made = 0
+
+    @property
+    def n(self) -> int:
+        """Number of threads."""
+        return torch.get_num_threads()
 
     def scratch(self, share: int, *sizes: int) -> list[FloatArray]:
         """Arrays of at least ``sizes`` floats, the same ones for a share every time: fresh pages are slow."""
-        kept = self._scratch[share]
+        kept = self._scratch.setdefault(share, [])
         kept += [np.empty(0, np.float32)] * (len(sizes) - len(kept))
         for i, size in enumerate(sizes):
             if len(kept[i]) < size:
@@ -40,18 +68,24 @@ class Workers:
 
     def run(self, share: Callable[[int], None]) -> None:
         """``share(0)`` to ``share(n - 1)`` at once; returns when all are done; raises what one raised."""
-        futures = [self._ready_pool().submit(share, i) for i in range(self.n)]
+        n = self.n
+        pool = self._ready_pool(n)
+        futures = [pool.submit(share, i) for i in range(n)]
         for future in futures:
             future.result()
 
-    def __reduce__(self) -> tuple[type[Workers], tuple[int]]:
-        return Workers, (self.n,)
+    def map(self, function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
+        """``function`` of each item, in their order; one item is computed on the calling thread."""
+        if len(items) == 1:
+            return [function(items[0])]
+        return list(self._ready_pool(self.n).map(function, items))
 
-    def _ready_pool(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._pool is None or self._process != os.getpid():
-                self._process = os.getpid()
-                self._pool = _single_threaded_pool(self.n)
+    def _ready_pool(self, n: int) -> ThreadPoolExecutor:
+        with self.alone:
+            if self._pool is None or self._n_made != n:
+                if self._pool is not None:
+                    self._pool.shutdown(wait=False)
+                self._pool, self._n_made = _single_threaded_pool(n), n
             return self._pool
 
 
@@ -59,6 +93,7 @@ def _single_threaded_pool(n: int) -> ThreadPoolExecutor:
     everyone = Barrier(n + 1)
 
     def begin() -> None:
+        torch.get_num_threads()  # a thread takes over torch's default when it first asks, and only then
         torch.set_num_threads(1)
         everyone.wait()
 
@@ -67,7 +102,7 @@ def _single_threaded_pool(n: int) -> ThreadPoolExecutor:
         pool.submit(lambda: None)
     everyone.wait()
     # What a thread sets is its own, but torch also takes it as the default of threads yet to come.
-    torch.set_num_threads(torch.get_num_threads())
+    torch.set_num_threads(n)
     return pool
 
 

@@ -1,0 +1,258 @@
+"""The prepared networks: each layer against torch's, and each item of a batch against itself alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_models import noise, seeded_checkpoint
+from torch import nn
+from torch.nn import functional
+
+from pannsx.engine import Engine, Wanted
+from pannsx.models.blocks import ConvBlock
+from pannsx.models.heads import pool_locally as pool_locally_in_torch
+from pannsx.models.trunks import Cnn
+from pannsx.prepared.cnn import can_prepare
+from pannsx.prepared.direct import FirstConvolution, ProductConvolution
+from pannsx.prepared.eager import prepare_module
+from pannsx.prepared.folding import folded
+from pannsx.prepared.head import pool_locally
+from pannsx.prepared.mobile import Memory, Separable
+from pannsx.prepared.planes import Plane, Planes
+from pannsx.prepared.product import Product
+from pannsx.prepared.winograd import WinogradConvolution
+from pannsx.prepared.workers import Workers
+
+SAME_ALONE = 2e-6  # another batch size may take another summation order
+WINOGRAD_ERROR = 2e-5  # of a layer's largest output: its transforms scale by up to eight, and back
+ROUNDING = 2e-6  # of a layer's largest output: sums of at most 1,152 terms in float32
+
+sizes = st.lists(st.integers(1, 19), min_size=1, max_size=4)
+examples = settings(max_examples=12, deadline=None, derandomize=True)
+
+
+def plane_of(items: list[np.ndarray], planes: Planes, layer: int) -> Plane:
+    """``(C, H, W)`` items in a plane."""
+    channels, _, width = items[0].shape
+    plane = planes.get(layer, tuple(item.shape[1] for item in items), width, channels)
+    for inside, item in zip(plane.items(), items, strict=True):
+        inside[...] = item.transpose(1, 2, 0)
+    return plane
+
+
+def random_items(rng: np.random.Generator, channels: int, heights: list[int], width: int) -> list[np.ndarray]:
+    return [rng.standard_normal((channels, height, width)).astype(np.float32) for height in heights]
+
+
+def torch_convolution(
+    item: np.ndarray, weight: torch.Tensor, bias: torch.Tensor, *, pool: bool
+) -> np.ndarray:
+    """``(C, H, W) -> (H', W', C')``: what each of the convolutions should give, in float64."""
+    x = torch.from_numpy(item)[None].double()
+    x = functional.conv2d(x, weight.double(), bias.double(), padding=1).relu()
+    if pool:
+        x = functional.avg_pool2d(x, 2)
+    return x[0].permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("pool", [False, True])
+@pytest.mark.parametrize("kind", ["winograd", "winograd, shared", "product", "first"])
+@examples
+@given(heights=sizes, width=st.integers(1, 13), seed=st.integers(0, 99))
+def test_convolutions(kind: str, pool: bool, heights: list[int], width: int, seed: int) -> None:
+    if kind == "first" and pool:
+        return  # no network pools there
+    if pool:
+        heights, width = [height + 1 for height in heights], width + 1
+    rng = np.random.default_rng(seed)
+    channels = {"first": 1, "winograd, shared": 256}.get(kind, 32)
+    out_channels = 256 if kind == "winograd, shared" else 48
+    weight = torch.from_numpy(rng.standard_normal((out_channels, channels, 3, 3)).astype(np.float32))
+    bias = torch.from_numpy(rng.standard_normal(out_channels).astype(np.float32))
+    layer: FirstConvolution | WinogradConvolution | ProductConvolution
+    if kind == "first":
+        layer = FirstConvolution(weight, bias)
+    elif kind == "product":
+        layer = ProductConvolution(weight, bias, pool=pool, n_parts=2)
+    else:
+        layer = WinogradConvolution(weight, bias, pool=pool)
+    planes = Planes()
+    planes.get(1, (40,), 20, out_channels).cells[...] = np.nan  # what an earlier pass left
+    items = random_items(rng, channels, heights, width)
+    step = 2 if pool else 1
+    target = planes.get(1, tuple(height // step for height in heights), width // step, out_channels)
+    layer(plane_of(items, planes, 0), target, Workers())
+    for found, item in zip(target.items(), items, strict=True):
+        expected = torch_convolution(item, weight, bias, pool=pool)
+        error = WINOGRAD_ERROR if isinstance(layer, WinogradConvolution) else ROUNDING
+        np.testing.assert_allclose(found, expected, rtol=0, atol=error * max(1.0, np.abs(expected).max()))
+    outside = np.ones(target.cells.shape[:2], bool)
+    outside[target.rows.inside, 1 : target.width + 1] = False
+    assert not target.cells[outside].any(), "something was written into the border"
+
+
+@pytest.mark.parametrize("n_out", [24, 64])
+@pytest.mark.parametrize("stride", [1, 2])
+@examples
+@given(heights=sizes, width=st.integers(1, 13), seed=st.integers(0, 99))
+def test_separable_convolutions(stride: int, n_out: int, heights: list[int], width: int, seed: int) -> None:
+    heights, width = [height + stride - 1 for height in heights], width + stride - 1
+    rng = np.random.default_rng(seed)
+    items = random_items(rng, 32, heights, width)
+    depthwise = torch.from_numpy(rng.standard_normal((32, 1, 3, 3)).astype(np.float32))
+    pointwise = torch.from_numpy(rng.standard_normal((n_out, 32, 1, 1)).astype(np.float32))
+    biases = [torch.from_numpy(rng.standard_normal(n).astype(np.float32)) for n in (32, n_out)]
+    memory = Memory()
+    source = memory.matrix(0, tuple(heights), width, 32)
+    flat = np.concatenate([item.transpose(1, 2, 0).reshape(-1, 32) for item in items])
+    source.cells.copy_(torch.from_numpy(flat))
+    layer = Separable(depthwise, biases[0], stride, 6.0, Product(pointwise, biases[1]))
+    target = layer(source, memory, 1, Workers())
+    found = np.split(
+        target.cells.numpy(), np.cumsum([height // stride * (width // stride) for height in heights])[:-1]
+    )
+    for cells, item in zip(found, items, strict=True):
+        x = functional.relu6(torch.from_numpy(item)[None].double())
+        x = functional.conv2d(x, depthwise.double(), padding=1, groups=32)
+        x = functional.relu6(functional.avg_pool2d(x, stride) + biases[0].double().view(1, -1, 1, 1))
+        x = functional.conv2d(x, pointwise.double(), biases[1].double())
+        expected = x[0].permute(1, 2, 0).reshape(-1, n_out).numpy()
+        np.testing.assert_allclose(cells, expected, rtol=0, atol=ROUNDING * max(1.0, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("n_rows", [1, 700])
+def test_a_product_is_the_linear_layer(n_rows: int) -> None:
+    layer = nn.Linear(40, 33)
+    inputs = torch.randn(n_rows, 40)
+    with torch.inference_mode():
+        found = Product(layer.weight, layer.bias)(inputs, Workers())
+        torch.testing.assert_close(found, layer(inputs), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 9])
+def test_local_pooling_is_the_models(n_frames: int) -> None:
+    features = np.random.default_rng(0).standard_normal((n_frames, 5)).astype(np.float32)
+    expected = pool_locally_in_torch(torch.from_numpy(features.T.copy())[None])[0].numpy()
+    np.testing.assert_allclose(pool_locally(features), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_folded_norms(dimensions: int) -> None:
+    convolution = (nn.Conv1d if dimensions == 1 else nn.Conv2d)(4, 6, 3, padding=1)
+    norm = (nn.BatchNorm1d if dimensions == 1 else nn.BatchNorm2d)(6)
+    x = torch.randn(2, 4, *[9] * dimensions)
+    for _ in range(3):
+        norm(convolution(x))  # gives the norm statistics
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    norm.eval()
+    weight, bias = folded(convolution, norm)
+    function = functional.conv1d if dimensions == 1 else functional.conv2d
+    torch.testing.assert_close(
+        function(x, weight, bias, padding=1), norm(convolution(x)), atol=2e-6, rtol=1e-5
+    )
+
+
+def test_preparing_leaves_the_original_as_it_is() -> None:
+    model = seeded_checkpoint("Cnn6").model
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    prepared = prepare_module(model.trunk)
+    assert not [layer for layer in prepared.modules() if isinstance(layer, (nn.BatchNorm2d, nn.Dropout))]
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_what_the_planes_cannot_do_is_left_to_torch() -> None:
+    assert can_prepare(Cnn((16, 32), (2, 1)))
+    assert not can_prepare(Cnn((16, 24), (2, 1)))  # channels that fill no vector
+    assert not can_prepare(Cnn((16, 32), (2, 4)))
+    assert not can_prepare(ConvBlock(16, 16))
+
+
+@pytest.mark.parametrize("name", ["Cnn10", "MobileNetV1", "MobileNetV2"])
+def test_each_of_a_ragged_batch_gets_what_it_gets_alone(name: str) -> None:
+    engine = Engine(seeded_checkpoint(name).model, device="cpu")
+    assert engine.group_of(1) == engine.group_of(2), "no longer runs ragged batches"
+    waveforms = [noise(n, n) for n in (1, 31_999, 100_000, 32_000, 9_921, 52_345, 100_000)]
+    wanted = Wanted(framewise=True, frame_embeddings=True)
+    together = engine.run(waveforms, wanted)
+    for waveform, found in zip(waveforms, together, strict=True):
+        (alone,) = engine.run([waveform], wanted)
+        for a, b in zip(found, alone, strict=True):
+            assert a.shape == b.shape
+            assert np.abs(a - b).max() <= SAME_ALONE * max(1.0, np.abs(b).max())
+
+
+@pytest.mark.parametrize("name", ["Cnn10", "MobileNetV1", "LeeNet11"])
+def test_low_memory_gives_the_same(name: str) -> None:
+    model = seeded_checkpoint(name).model
+    waveform = noise(40_000)
+    (fast,) = Engine(model, device="cpu").run([waveform])
+    (small,) = Engine(model, device="cpu", low_memory=True).run([waveform])
+    np.testing.assert_allclose(fast.clipwise, small.clipwise, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(fast.framewise, small.framewise, rtol=0, atol=1e-5)
+
+
+def test_frames_that_are_not_wanted_are_left_out() -> None:
+    engine = Engine(seeded_checkpoint("MobileNetV1").model, device="cpu")
+    (full,) = engine.run([noise(40_000)], Wanted(framewise=True, frame_embeddings=True))
+    (lean,) = engine.run([noise(40_000)], Wanted(framewise=False))
+    assert lean.framewise is None
+    assert lean.frame_embeddings is None
+    np.testing.assert_allclose(lean.clipwise, full.clipwise, rtol=0, atol=SAME_ALONE)
+
+
+def test_a_failure_in_a_thread_is_raised() -> None:
+    def share(i: int) -> None:
+        if i == 0:
+            raise ArithmeticError("this one")
+
+    with pytest.raises(ArithmeticError, match="this one"):
+        Workers().run(share)
+
+
+def test_threads_follow_torch_and_leave_its_setting() -> None:
+    workers = Workers()
+    before = torch.get_num_threads()
+    try:
+        for n in (1, 2, 1):
+            torch.set_num_threads(n)
+            seen: set[str] = set()
+            together = threading.Barrier(n, timeout=30)
+
+            def share(_: int, seen: set[str] = seen, together: threading.Barrier = together) -> None:
+                together.wait()
+                seen.add(threading.current_thread().name)
+                assert torch.get_num_threads() == 1
+
+            workers.run(share)
+            assert len(seen) == n
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(before)
+
+
+def _runs(engine: Engine, results) -> None:
+    results.put(engine.run([noise(32_000)])[0].clipwise)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
+def test_a_fork_while_another_thread_computes() -> None:
+    """The child starts with threads and locks of its own: those of the parent are not there, or held."""
+    engine = Engine(seeded_checkpoint("MobileNetV1").model, device="cpu")
+    expected = engine.run([noise(32_000)])[0].clipwise
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    with engine._workers.alone:
+        process = context.Process(target=_runs, args=(engine, results))
+        process.start()
+    found = results.get(timeout=60)
+    process.join(timeout=60)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=SAME_ALONE)
