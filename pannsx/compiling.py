@@ -8,24 +8,58 @@ is part of the key it is cached under.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 from zlib import crc32
 
 from numba import njit
+from numba.core import event
 
 PACKAGE = Path(__file__).parent
 
+logger = logging.getLogger("pannsx")
+
+_ours: WeakSet[Any] = WeakSet()
+
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile ``function`` when it is first called, or take its machine code from an earlier process."""
+    """Compile ``function`` when it is first called, or take its machine code from an earlier process.
+
+    The first compilation of a process that finds nothing in the cache is announced, as a warning of the
+    ``pannsx`` logger: it takes some seconds.
+    """
+    _listen()
     try:
-        return njit(nogil=True, cache=True)(function)
+        dispatcher = njit(nogil=True, cache=True)(function)
     except RuntimeError:  # Numba found no folder it may write to: neither the package's nor the user's
-        return njit(nogil=True)(function)
+        dispatcher = njit(nogil=True)(function)
+    _ours.add(dispatcher)
+    return dispatcher
 
 
 def digest_of(*files: str) -> int:
     """A number that changes with any of ``files``, paths inside the package."""
     return crc32(b"".join((PACKAGE / file).read_bytes() for file in files))
+
+
+class _Announcer(event.Listener):
+    """Numba tells it when a function is compiled rather than found in the cache."""
+
+    _is_said = False
+
+    def on_start(self, event: Any) -> None:
+        if not self._is_said and event.data["dispatcher"] in _ours:
+            self._is_said = True
+            logger.warning("compiling for this processor: some seconds, the first time only")
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+@cache
+def _listen() -> None:
+    event.register("numba:compile", _Announcer())  # type: ignore[no-untyped-call]

@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import expit
 from torch import Tensor
 
 from pannsx.frontend.numba_logmel import LogMelKernel
@@ -168,9 +167,9 @@ class Engine:
             found = self._prepared(padded, log_mels, frames=any(wanted))
             return [
                 Answer(
-                    expit(each.logits),
+                    _sigmoid(each.logits),
                     each.embedding,
-                    expit(each.frame_logits) if wanted.framewise else None,
+                    _sigmoid(each.frame_logits) if wanted.framewise else None,
                     each.frame_embeddings if wanted.frame_embeddings else None,
                 )
                 for each in found
@@ -213,6 +212,8 @@ class Engine:
         """Padded waveforms -> ``(T, F)`` each by the compiled kernel; none where the model makes its own."""
         if self._kernel is None:
             return []
+        if len(waveforms) == 1:
+            return [self._kernel(waveforms[0], self._workers)]
         return self._workers.map(self._kernel, waveforms)
 
     def _reduced_precision(self) -> Any:
@@ -225,6 +226,12 @@ def _rebuilt(
     model: Pann, device: str, precision: Precision, batch_size: int | None, low_memory: bool
 ) -> Engine:
     return Engine(model, device=device, precision=precision, batch_size=batch_size, low_memory=low_memory)
+
+
+def _sigmoid(logits: FloatArray) -> FloatArray:
+    """Probabilities of logits; beyond 80 float32 knows none but 0 and 1, and ``exp`` would overflow."""
+    with_bounds: FloatArray = np.clip(logits, -80, 80)
+    return np.asarray(1 / (1 + np.exp(-with_bounds)), np.float32)
 
 
 def _to_numpy(tensor: Tensor) -> FloatArray:

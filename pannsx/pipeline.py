@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, Literal, TypeAlias, get_args
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pannsx.ahead import read_ahead
 from pannsx.audio import open_blocks
 from pannsx.engine import Answer, Engine, Precision, Wanted
 from pannsx.errors import AudioError
@@ -30,6 +31,7 @@ FloatArray = npt.NDArray[np.float32]
 Source: TypeAlias = Any  # a path, bytes, a binary file object, a NumPy array or a torch tensor
 
 _MOST_CHANNELS_AT_A_GLANCE = 32
+_BATCHES_AHEAD = 2  # of windows that are read while the network is busy
 _WAITING_BATCHES = 4  # windows of unequal length that wait for company, in batches
 
 
@@ -124,19 +126,20 @@ class Pipeline:
         complete: set[int] = set()
         next_out = 0
         failure: AudioError | None = None
-        for i, source in enumerate(sources):
-            collected[i] = _Collected()
-            try:
-                for window in self._windows(source, sample_rate, start_s, duration_s):
-                    self._enqueue(i, window, collected[i], waiting)
-                    self._answer_full(waiting, collected, wanted)
-            except AudioError as error:
-                failure = error if len(sources) == 1 else _at_source(i, source, error)
-                break
-            complete.add(i)
-            while next_out in complete and _is_answered(collected[next_out]):
-                yield self._join(collected.pop(next_out))
-                next_out += 1
+        cuts = (sample_rate, start_s, duration_s)
+        for i, window in read_ahead(
+            self._windows_of(sources, *cuts), _BATCHES_AHEAD * self.engine.batch_size
+        ):
+            if isinstance(window, AudioError):
+                failure = window
+            elif window is not None:
+                self._enqueue(i, window, collected.setdefault(i, _Collected()), waiting)
+                self._answer_full(waiting, collected, wanted)
+            else:
+                complete.add(i)
+                while next_out in complete and _is_answered(collected[next_out]):
+                    yield self._join(collected.pop(next_out))
+                    next_out += 1
         for group in list(waiting):
             self._answer(waiting.pop(group), collected, wanted)
         while next_out in complete:
@@ -145,13 +148,21 @@ class Pipeline:
         if failure is not None:
             raise failure
 
-    def _windows(
-        self, source: Source, sample_rate: int | None, start_s: float, duration_s: float | None
-    ) -> Iterator[Window]:
-        with open_blocks(
-            source, self.sample_rate, source_rate=sample_rate, start_s=start_s, duration_s=duration_s
-        ) as blocks:
-            yield from slide(blocks, self._plan)
+    def _windows_of(
+        self, sources: Sequence[Source], sample_rate: int | None, start_s: float, duration_s: float | None
+    ) -> Generator[tuple[int, Window | AudioError | None], None, None]:
+        """The windows of each source with its number, then None; or an error, which is the last thing."""
+        for i, source in enumerate(sources):
+            try:
+                with open_blocks(
+                    source, self.sample_rate, source_rate=sample_rate, start_s=start_s, duration_s=duration_s
+                ) as blocks:
+                    for window in slide(blocks, self._plan):
+                        yield i, window
+            except AudioError as error:
+                yield i, error if len(sources) == 1 else _at_source(i, source, error)
+                return
+            yield i, None
 
     def _enqueue(
         self,

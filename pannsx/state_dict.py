@@ -76,8 +76,9 @@ def _read_safetensors(path: Path) -> object:
     from safetensors.torch import load_file
 
     try:
-        # Copies: the file stays mapped otherwise, and a program would die if it were cut short.
-        return {key: tensor.clone() for key, tensor in load_file(path).items()}
+        # Mapped, not copied: what is read is what is used, when it is used. The file must not be cut
+        # short meanwhile; one that is replaced, as this package replaces files, stays mapped as it was.
+        return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, json.JSONDecodeError) as error:
         raise WeightsError(f"{path} is a damaged safetensors file: {error}") from error
 

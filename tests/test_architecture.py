@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pannsx"
 
 # The floors of the house, from the ground up: a module imports from its own floor and from those beneath.
 FLOORS = (
-    {"config", "errors", "compiling", "lanes"},
+    {"config", "errors", "compiling", "lanes", "ahead"},
     {"audio", "resample", "polyphase", "frontend", "manifest", "record_json", "records", "labels"},
     {"models"},
     {

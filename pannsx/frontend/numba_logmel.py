@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,6 +12,19 @@ from pannsx.config import FrontEnd
 from pannsx.frontend.kernel import compiled_kernel
 from pannsx.frontend.plan import FloatArray, Plan, make_plan
 from pannsx.lanes import N_LANES
+
+_FEWEST_SHARED = 64  # frames for each thread, with fewer of which it is not worth waking
+
+
+class Threads(Protocol):
+    """A pool that runs ``share(0)`` to ``share(n - 1)`` side by side."""
+
+    @property
+    def n(self) -> int:
+        """Number of threads."""
+
+    def run(self, share: Callable[[int], None]) -> None:
+        """Run all shares; return when they are done."""
 
 
 class Workspace(NamedTuple):
@@ -41,7 +55,7 @@ def make_workspace(plan: Plan) -> Workspace:
 
 
 class LogMelKernel:
-    """``(S,)`` float32 waveform -> ``(T, F)`` float32 log-mel in dB, compiled, on the calling thread.
+    """``(S,)`` float32 waveform -> ``(T, F)`` float32 log-mel in dB, compiled.
 
     One object may be called from many threads at once; each has its own workspace.
     """
@@ -69,16 +83,28 @@ class LogMelKernel:
     def __reduce__(self) -> tuple[type[LogMelKernel], tuple[FrontEnd]]:
         return LogMelKernel, (self.frontend,)  # tables and scratch memory are made anew where it is unpickled
 
-    def __call__(self, waveform: FloatArray) -> FloatArray:
-        """``(S,)`` waveform -> ``(T, F)`` log-mel in dB, ``T = S // hop_length + 1``; ``S >= 1``."""
+    def __call__(self, waveform: FloatArray, threads: Threads | None = None) -> FloatArray:
+        """``(S,)`` waveform -> ``(T, F)`` log-mel in dB, ``T = S // hop_length + 1``; ``S >= 1``.
+
+        On the calling thread, or on ``threads``, a stretch of frames each.
+        """
         x = np.ascontiguousarray(waveform, np.float32)
         if x.ndim != 1 or len(x) == 0:
             raise ValueError(f"the waveform has shape {x.shape}; (S,) with at least one sample is needed")
         n_frames = self.frontend.n_frames(len(x))
         result = np.empty((n_frames, self.frontend.n_mels), np.float32)
-        self._function(
-            x, 0, n_frames, self.frontend.hop_length, result, self._workspace(), self._tables, self._limits
-        )
+        hop = self.frontend.hop_length
+
+        def share(i: int) -> None:
+            begin, end = n_frames * i // n, n_frames * (i + 1) // n
+            self._function(x, begin, end, hop, result, self._workspace(), self._tables, self._limits)
+
+        n = 1 if threads is None else threads.n
+        if threads is None or n_frames < _FEWEST_SHARED * n:
+            n = 1
+            share(0)
+        else:
+            threads.run(share)
         return result
 
     def _workspace(self) -> tuple[FloatArray, ...]:

@@ -20,7 +20,7 @@ from pannsx.prepared.workers import Workers
 FloatArray = npt.NDArray[np.float32]
 Convolution = FirstConvolution | WinogradConvolution | ProductConvolution
 
-MOST_WINOGRAD_WEIGHTS = 512 * 1024
+MOST_WINOGRAD_WEIGHTS = 1024 * 1024
 """Channels in times channels out up to which Winograd's form, of four times the weights, pays."""
 
 

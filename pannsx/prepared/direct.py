@@ -78,19 +78,19 @@ class FirstConvolution:
 
 @cache
 def _neighbourhoods() -> Callable[..., Any]:
-    sources = digest_of("prepared/direct.py")
+    sources = digest_of("lanes.py", "prepared/direct.py")
 
     def gather(cells, row, channels, inside, first, last, width, out):
-        """Each cell of frames ``first`` to ``last`` -> ``out[cell]``, its 3 x 3 neighbours' channels."""
+        """Each cell of frames ``first`` to ``last`` -> ``9 C`` floats: the channels of its 3 x 3 cells."""
         _ = sources
+        run = 3 * channels  # three neighbouring cells lie side by side
         for k in range(first, last):
-            for dy in range(3):
-                above = (inside[k] - 1 + dy) * row
-                for x in range(width):
-                    begin = above + x * channels
-                    out[k * width + x, dy * 3 * channels : (dy + 1) * 3 * channels] = cells[
-                        begin : begin + 3 * channels
-                    ]
+            for x in range(width):
+                for dy in range(3):
+                    at = (inside[k] - 1 + dy) * row + x * channels
+                    to = ((k * width + x) * 3 + dy) * run
+                    for c in range(0, run, N_LANES):
+                        store(out, to + c, load(cells, at + c))
 
     return compiled(gather)
 
@@ -148,23 +148,24 @@ class ProductConvolution:
         rows, to_rows = source.rows, target.rows
         n_cells, n_inputs = len(rows.inside) * source.width, 9 * self.in_channels
         (memory,) = workers.scratch(0, n_cells * n_inputs)
-        inputs = memory[: n_cells * n_inputs].reshape(n_cells, n_inputs)
+        inputs = torch.from_numpy(memory[: n_cells * n_inputs]).view(n_cells, n_inputs)
         origins = row_sources(rows.heights, to_rows.heights, 2 if self.pool else 1)
-        ranges = list(shares(len(rows.inside), workers.n))
+        n = workers.n
+        ranges = list(shares(len(rows.inside), n))
 
         def gather(i: int) -> None:
             _neighbourhoods()(
-                source.flat, source.row, self.in_channels, rows.inside, *ranges[i], source.width, inputs
+                source.flat, source.row, self.in_channels, rows.inside, *ranges[i], source.width, memory
             )
 
         def multiply(i: int) -> None:
             with torch.inference_mode():
-                for channel, weights in self._parts[i :: workers.n]:
-                    n = weights.shape[1]
-                    bias = self._bias[channel : channel + n]
-                    products = torch.addmm(bias, torch.from_numpy(inputs), weights)
+                for channel, weights in self._parts[i::n]:
+                    width = weights.shape[1]
+                    bias = self._bias[channel : channel + width]
+                    products = torch.addmm(bias, inputs, weights)
                     _rectify_and_pool()(
-                        products.numpy().reshape(-1), source.width, n, origins, to_rows.inside, self.pool,
+                        products.numpy().reshape(-1), source.width, width, origins, to_rows.inside, self.pool,
                         target.flat, target.row, target.channels, target.width, channel,
                     )  # fmt: skip
 

@@ -54,7 +54,7 @@ class Workers:
 
     @property
     def n(self) -> int:
-        """Number of threads."""
+        """Number of threads, to be asked by the caller: a thread of the pool has but itself."""
         return torch.get_num_threads()
 
     def scratch(self, share: int, *sizes: int) -> list[FloatArray]:
@@ -75,9 +75,7 @@ class Workers:
             future.result()
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
-        """``function`` of each item, in their order; one item is computed on the calling thread."""
-        if len(items) == 1:
-            return [function(items[0])]
+        """``function`` of each item, in their order."""
         return list(self._ready_pool(self.n).map(function, items))
 
     def _ready_pool(self, n: int) -> ThreadPoolExecutor:

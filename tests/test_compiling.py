@@ -1,0 +1,63 @@
+"""Compiled code: announced when that takes time, silent when it is found, uncached where it must be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pannsx.compiling import compiled, digest_of
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(folder: Path, module: str) -> str:
+    """What a fresh process writes to standard error; machine code is kept in ``folder``."""
+    environment = {
+        **os.environ,
+        "NUMBA_CACHE_DIR": str(folder / "cache"),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}",
+    }
+    program = f"import {module}; assert {module}.twice(21) == 42; assert {module}.thrice(14) == 42"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stderr
+
+
+def test_compiling_is_announced_once_and_not_when_the_code_is_found(tmp_path: Path) -> None:
+    (tmp_path / "kernels.py").write_text(
+        "from pannsx.compiling import compiled\n\n"
+        "@compiled\ndef twice(x):\n    return x + x\n\n"
+        "@compiled\ndef thrice(x):\n    return x + x + x\n"
+    )
+    assert run(tmp_path, "kernels") == "compiling for this processor: some seconds, the first time only\n"
+    assert run(tmp_path, "kernels") == ""
+
+
+def test_other_peoples_functions_are_not_announced(tmp_path: Path) -> None:
+    (tmp_path / "kernels.py").write_text(
+        "import numba\nfrom pannsx.compiling import compiled\n\n"
+        "compiled(lambda x: x)\n\n"
+        "@numba.njit\ndef twice(x):\n    return x + x\n\n"
+        "@numba.njit\ndef thrice(x):\n    return x + x + x\n"
+    )
+    assert run(tmp_path, "kernels") == ""
+
+
+def test_without_a_folder_to_keep_it_in_it_is_compiled_all_the_same() -> None:
+    """As in a read-only installation without a home: Numba finds no place for a function of no file."""
+    namespace: dict[str, object] = {}
+    exec("def twice(x):\n    return x + x\n", namespace)
+    assert compiled(namespace["twice"])(21) == 42  # type: ignore[arg-type]
+
+
+def test_the_digest_follows_the_files() -> None:
+    assert digest_of("lanes.py") == digest_of("lanes.py")
+    assert digest_of("lanes.py") != digest_of("lanes.py", "compiling.py")
