@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seeded_models import golden_arrays, golden_waveform, seeded_model
 from small_models import noise, seeded_checkpoint
 from torch import nn
 from torch.nn import functional
 
+from pannsx import AudioTagger
 from pannsx.engine import Engine, Wanted
 from pannsx.models.blocks import ConvBlock
 from pannsx.models.heads import pool_locally as pool_locally_in_torch
 from pannsx.models.trunks import Cnn
+from pannsx.prepared import precision
 from pannsx.prepared.cnn import can_prepare
 from pannsx.prepared.direct import FirstConvolution, ProductConvolution
 from pannsx.prepared.eager import prepare_module
@@ -79,7 +84,7 @@ def test_convolutions(kind: str, pool: bool, heights: list[int], width: int, see
     if kind == "first":
         layer = FirstConvolution(weight, bias)
     elif kind == "product":
-        layer = ProductConvolution(weight, bias, pool=pool, n_parts=2)
+        layer = ProductConvolution(weight, bias, pool=pool, n_parts=2, kind=torch.float32)
     else:
         layer = WinogradConvolution(weight, bias, pool=pool)
     planes = Planes()
@@ -256,3 +261,38 @@ def test_a_fork_while_another_thread_computes() -> None:
     found = results.get(timeout=60)
     process.join(timeout=60)
     np.testing.assert_allclose(found, expected, rtol=0, atol=SAME_ALONE)
+
+
+BFLOAT16_CHANGE = 5e-3  # of a probability of the seeded Cnn14
+BFLOAT16_CHANGE_BUNDLED = 0.03  # of any probability of the bundled checkpoint on recordings
+
+
+def test_bfloat16_is_used_only_where_it_is_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    for quicker, kind in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(precision, "bfloat16_is_quicker", lambda quicker=quicker: quicker)
+        assert precision.product_type(may_round=True) == kind
+        assert precision.product_type(may_round=False) == torch.float32
+
+
+def test_measuring_bfloat16_gives_an_answer_and_keeps_it() -> None:
+    assert precision.bfloat16_is_quicker() is precision.bfloat16_is_quicker()
+
+
+def test_bfloat16_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "bfloat16_is_quicker", lambda: True)
+    engine = Engine(seeded_model("Cnn14"), device="cpu", precision="bfloat16")
+    (answer,) = engine.run([golden_waveform(32_000)[0].numpy()])
+    change = np.abs(answer.clipwise - golden_arrays("outputs.npz")["Cnn14/clipwise_output"][0]).max()
+    assert 1e-5 < change <= BFLOAT16_CHANGE, "changes nothing: bfloat16 is not used, or too much"
+
+
+def test_bfloat16_changes_little_on_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(os.environ.get("PANNSX_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "esc10"
+    if not folder.is_dir():
+        pytest.skip(f"no ESC-10 recordings at {folder}; set PANNSX_TEST_DATA to a folder that holds esc10/")
+    clips = sorted(folder.rglob("5-*.ogg"))
+    assert len(clips) == 80
+    exact = AudioTagger(device="cpu").inference(clips, framewise=False).clipwise
+    monkeypatch.setattr(precision, "bfloat16_is_quicker", lambda: True)
+    rounded = AudioTagger(device="cpu", precision="bfloat16").inference(clips, framewise=False).clipwise
+    assert 1e-5 < np.abs(exact - rounded).max() <= BFLOAT16_CHANGE_BUNDLED

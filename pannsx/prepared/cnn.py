@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from pannsx.lanes import N_LANES
@@ -40,10 +41,12 @@ class PreparedCnn:
     Args:
         trunk: the trunk, in float32 on the CPU.
         workers: the threads to compute on.
+        kind: type of the products of the deep layers.
     """
 
-    def __init__(self, trunk: Cnn, workers: Workers) -> None:
+    def __init__(self, trunk: Cnn, workers: Workers, kind: torch.dtype) -> None:
         self._workers = workers
+        self._kind = kind
         self._layers: list[Convolution] = []
         for block in trunk.children():
             if not isinstance(block, ConvBlock):
@@ -96,4 +99,4 @@ class PreparedCnn:
             return FirstConvolution(weight, bias)
         if in_channels % N_LANES == 0 and in_channels * out_channels <= MOST_WINOGRAD_WEIGHTS:
             return WinogradConvolution(weight, bias, pool=pool)
-        return ProductConvolution(weight, bias, pool=pool, n_parts=self._workers.n)
+        return ProductConvolution(weight, bias, pool=pool, n_parts=self._workers.n, kind=self._kind)

@@ -15,6 +15,7 @@ from pannsx.compiling import compiled, digest_of
 from pannsx.lanes import N_LANES, at_least, load, store
 from pannsx.prepared.folding import by_tap
 from pannsx.prepared.planes import Plane, row_sources
+from pannsx.prepared.product import affine
 from pannsx.prepared.workers import Workers, shares
 
 FloatArray = npt.NDArray[np.float32]
@@ -131,13 +132,13 @@ class ProductConvolution:
     product reads them once, in order, each thread the columns of its own.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, kind: torch.dtype) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
         by_input = by_tap(weight).view(-1, self.out_channels)
         vectors = shares(self.out_channels // N_LANES, n_parts)
         self._parts = [
-            (begin * N_LANES, by_input[:, begin * N_LANES : end * N_LANES].contiguous())
+            (begin * N_LANES, by_input[:, begin * N_LANES : end * N_LANES].to(kind).contiguous())
             for begin, end in vectors
             if begin < end
         ]
@@ -163,7 +164,8 @@ class ProductConvolution:
                 for channel, weights in self._parts[i::n]:
                     width = weights.shape[1]
                     bias = self._bias[channel : channel + width]
-                    products = torch.addmm(bias, inputs, weights)
+                    products = torch.empty(n_cells, width)
+                    affine(bias, inputs, weights, products)
                     _rectify_and_pool()(
                         products.numpy().reshape(-1), source.width, width, origins, to_rows.inside, self.pool,
                         target.flat, target.row, target.channels, target.width, channel,

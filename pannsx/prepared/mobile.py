@@ -136,10 +136,12 @@ class PreparedMobileNet:
     Args:
         trunk: in float32 on the CPU.
         workers: the threads to compute on.
+        kind: type of the products.
     """
 
-    def __init__(self, trunk: MobileNetV1 | MobileNetV2, workers: Workers) -> None:
+    def __init__(self, trunk: MobileNetV1 | MobileNetV2, workers: Workers, kind: torch.dtype) -> None:
         self._workers = workers
+        self._kind = kind
         self._cap = 6.0 if isinstance(trunk, MobileNetV2) else math.inf
         first, *blocks = trunk.features.children()
         convolution, _, norm, _ = first.children()
@@ -150,10 +152,10 @@ class PreparedMobileNet:
         for block in blocks:
             if isinstance(block, InvertedResidual):
                 layers = list(block.conv.children())
-                widen = Product(*_folded(*layers[:2])) if len(layers) > _SEPARABLE_LAYERS else None
+                widen = Product(*_folded(*layers[:2]), kind) if len(layers) > _SEPARABLE_LAYERS else None
                 self._add_stage(layers[-_SEPARABLE_LAYERS:], widen, adds_input=block.adds_input)
             elif len(layers := list(block.children())) < _SEPARABLE_LAYERS:
-                self._last = Product(*_folded(*layers[:2]))
+                self._last = Product(*_folded(*layers[:2]), kind)
             else:
                 self._add_stage(layers[:_SEPARABLE_LAYERS], None, adds_input=False)
         self._planes = Planes()
@@ -163,7 +165,9 @@ class PreparedMobileNet:
         convolution, pool, norm, _, narrow, last_norm = layers
         stride = 2 if isinstance(pool, nn.AvgPool2d) else 1
         weight, bias = _folded(convolution, norm)
-        separable = Separable(weight, bias, stride, self._cap, Product(*_folded(narrow, last_norm)))
+        separable = Separable(
+            weight, bias, stride, self._cap, Product(*_folded(narrow, last_norm), self._kind)
+        )
         self._stages.append(_Stage(widen, separable, adds_input))
 
     def __call__(self, items: Sequence[FloatArray]) -> list[FloatArray]:

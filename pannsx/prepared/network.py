@@ -1,4 +1,4 @@
-"""A PANN made ready for inference on the CPU in float32: each part in the form that is quickest for it."""
+"""A PANN made ready for inference on the CPU: each part in the form that is quickest for it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pannsx.prepared.eager import prepare_module
 from pannsx.prepared.folding import scale_and_shift
 from pannsx.prepared.head import Found, PreparedHead
 from pannsx.prepared.mobile import PreparedMobileNet, can_prepare_mobile
+from pannsx.prepared.precision import product_type
 from pannsx.prepared.workers import Workers
 
 FloatArray = npt.NDArray[np.float32]
@@ -29,25 +30,27 @@ class PreparedNetwork:
     Args:
         model: in float32, on the CPU; its weights are copied in other layouts, not changed.
         workers: the threads to compute on.
+        may_round: whether the trunk's products may be rounded to bfloat16, where that is quicker.
 
     Attributes:
         mixes: whether waveforms of different lengths can go through together, each getting exactly
             what it would get alone.
     """
 
-    def __init__(self, model: Pann, workers: Workers) -> None:
+    def __init__(self, model: Pann, workers: Workers, *, may_round: bool = False) -> None:
+        kind = product_type(may_round=may_round)
         self._stem = _prepare_stem(model.stem)
         self._head = PreparedHead(model.head, workers)
         self._trunk: PreparedCnn | PreparedMobileNet | _Stacked
         trunk = model.trunk
         if isinstance(trunk, Cnn) and can_prepare(trunk):
-            self._trunk = PreparedCnn(trunk, workers)
+            self._trunk = PreparedCnn(trunk, workers, kind)
             self.mixes = isinstance(self._stem, _Normalised)
         elif isinstance(trunk, (MobileNetV1, MobileNetV2)) and can_prepare_mobile(trunk):
-            self._trunk = PreparedMobileNet(trunk, workers)
+            self._trunk = PreparedMobileNet(trunk, workers, kind)
             self.mixes = True
         else:
-            self._trunk = _Stacked(prepare_module(trunk))
+            self._trunk = _Stacked(prepare_module(trunk), kind)
             self.mixes = False
 
     def __call__(
@@ -63,12 +66,13 @@ class PreparedNetwork:
 class _Stacked:
     """A module on batches, for items of one size."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
+    def __init__(self, module: nn.Module, kind: torch.dtype) -> None:
+        self._module = module.to(kind)
+        self._kind = kind
 
     def __call__(self, *representations: Sequence[FloatArray]) -> list[FloatArray]:
-        batches = [torch.from_numpy(np.stack(items)) for items in representations]
-        return list(self._module(*batches).transpose(1, 2).contiguous().numpy())
+        batches = [torch.from_numpy(np.stack(items)).to(self._kind) for items in representations]
+        return list(self._module(*batches).float().transpose(1, 2).contiguous().numpy())
 
 
 class _Normalised:

@@ -11,26 +11,35 @@ FEW_ROWS = 512
 """With fewer, the weights are what must be read, and threads share a product by its columns."""
 
 
+def affine(bias: Tensor, inputs: Tensor, weights: Tensor, out: Tensor) -> None:
+    """``bias + inputs @ weights`` -> ``out``, the product in the type of the weights, all else in float32."""
+    if weights.dtype == torch.float32:
+        torch.addmm(bias, inputs, weights, out=out)
+    else:
+        torch.add(torch.mm(inputs.to(weights.dtype), weights), bias, out=out)
+
+
 class Product:
     """``(n, C)`` rows -> ``(n, C')``.
 
     Args:
         weight: ``(C', C)``, with axes of size one after these or not.
         bias: ``(C',)``.
+        kind: float32, or bfloat16 to round inputs, weights and products to.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, kind: torch.dtype = torch.float32) -> None:
         self.out_channels = len(weight)
-        self._weight = weight.detach().flatten(1).T.float().contiguous()
+        self._weight = weight.detach().flatten(1).T.to(kind).contiguous()
         self._bias = bias.detach().float()
 
     def rows(self, inputs: Tensor, out: Tensor) -> None:
         """``(n, C)`` -> ``out`` ``(n, C')``, on the calling thread."""
-        torch.addmm(self._bias, inputs, self._weight, out=out)
+        affine(self._bias, inputs, self._weight, out)
 
     def columns(self, inputs: Tensor, out: Tensor, begin: int, end: int) -> None:
         """Columns ``begin`` to ``end`` of ``out``, on the calling thread."""
-        torch.addmm(self._bias[begin:end], inputs, self._weight[:, begin:end], out=out[:, begin:end])
+        affine(self._bias[begin:end], inputs, self._weight[:, begin:end], out[:, begin:end])
 
     def __call__(self, inputs: Tensor, workers: Workers, out: Tensor | None = None) -> Tensor:
         """``(n, C)`` -> ``(n, C')``, on all threads."""
