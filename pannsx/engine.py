@@ -167,12 +167,14 @@ class Engine:
             if self._prepared is None:
                 return self._head(self._features(padded, log_mels), wanted)
             found = self._prepared(padded, log_mels, frames=any(wanted))
+            # Copies: what is found are views of arrays of the whole batch, frames and all, and an answer
+            # may be kept for hours.
             return [
                 Answer(
                     _sigmoid(each.logits),
-                    each.embedding,
+                    each.embedding.copy(),
                     _sigmoid(each.frame_logits) if wanted.framewise else None,
-                    each.frame_embeddings if wanted.frame_embeddings else None,
+                    each.frame_embeddings.copy() if wanted.frame_embeddings else None,
                 )
                 for each in found
             ]

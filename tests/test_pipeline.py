@@ -194,7 +194,9 @@ def test_reduced_precision_is_close_and_float32_is_default(pipeline):
     waveform = noise(64000)
     exact = pipeline.engine.run([waveform])[0].clipwise
     reduced = (
-        Engine(seeded_checkpoint().model, device="cpu", precision="bfloat16").run([waveform])[0].clipwise
+        Engine(seeded_checkpoint().model, device="cpu", precision="bfloat16", low_memory=True)
+        .run([waveform])[0]
+        .clipwise
     )
     assert exact.dtype == reduced.dtype == np.float32
     assert 0 < np.abs(exact - reduced).max() < 0.05
@@ -280,3 +282,9 @@ def test_sources_before_a_bad_one_are_answered(pipeline, tmp_path):
 def test_unknown_combination():
     with pytest.raises(ValueError, match="combine_clipwise is 'median'"):
         Settings(combine_clipwise="median")
+
+
+def test_answers_keep_nothing_but_themselves_alive(pipeline):
+    """A view would hold the arrays of a whole batch, for as long as a result is kept."""
+    answer = analyse(pipeline, [noise(64_000)])[0].answer
+    assert all(array.base is None or array.base.nbytes <= array.nbytes for array in answer)

@@ -43,11 +43,12 @@ SDIST_TOP = {
     "weights_manifest.json", ".gitignore", ".ci/run", ".github/workflows/ci.yml",
 }  # fmt: skip
 SDIST_FOLDERS = {
-    "benchmarks": ("*.py", "*.md", "*.json"),
+    "benchmarks": ("*.py", "*.md", "*.json", "*.txt"),
     "docs": ("*.md", "*.svg", "*.png"),
     "examples": ("*.py", "*.md", "scene.flac"),
     "tests": ("*.py", "golden/*.npz", "golden/*.json", "golden/*.md"),
     "tools": ("*.py",),
+    "train": ("*.py", "*.md", "*.toml"),
 }
 SDIST_MUST = {"docs", "examples", "tests", "tools"}  # folders without which it is no source release
 

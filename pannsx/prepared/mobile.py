@@ -15,7 +15,7 @@ from pannsx.lanes import N_LANES
 from pannsx.models.trunks.mobilenet import InvertedResidual, MobileNetV1, MobileNetV2
 from pannsx.prepared.depthwise import depthwise, depthwise_halving, first_halving, frame_table, taps_of
 from pannsx.prepared.folding import folded
-from pannsx.prepared.planes import Planes, rows_of
+from pannsx.prepared.planes import Planes, pooled_rows
 from pannsx.prepared.product import FEW_ROWS, Product
 from pannsx.prepared.workers import Workers, shares
 
@@ -186,12 +186,7 @@ class PreparedMobileNet:
         plane = self._planes.get(0, heights, width, 1)
         for inside, item in zip(plane.items(), items, strict=True):
             inside[...] = item.transpose(1, 2, 0)
-        tops = np.concatenate(
-            [
-                start - 1 + 2 * np.arange(h // 2)
-                for start, h in zip(rows_of(heights).starts, heights, strict=True)
-            ]
-        )
+        tops = pooled_rows(heights) - 1
         out = self._memory.matrix(1, tuple(h // 2 for h in heights), width // 2, len(bias))
         cells = out.cells.numpy().reshape(-1)
         ranges = list(shares(out.n_frames, self._workers.n))

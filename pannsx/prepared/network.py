@@ -13,12 +13,14 @@ from pannsx.models import Pann
 from pannsx.models.stems import LogMelStem, RawStem, Stem, WavegramLogMelStem, WavegramStem
 from pannsx.models.trunks import Cnn
 from pannsx.models.trunks.mobilenet import MobileNetV1, MobileNetV2
+from pannsx.models.trunks.resnet import ResNet
 from pannsx.prepared.cnn import PreparedCnn, can_prepare
 from pannsx.prepared.eager import prepare_module
 from pannsx.prepared.folding import scale_and_shift
 from pannsx.prepared.head import Found, PreparedHead
 from pannsx.prepared.mobile import PreparedMobileNet, can_prepare_mobile
 from pannsx.prepared.precision import product_type
+from pannsx.prepared.resnet import PreparedResNet
 from pannsx.prepared.workers import Workers
 
 FloatArray = npt.NDArray[np.float32]
@@ -41,13 +43,16 @@ class PreparedNetwork:
         kind = product_type(may_round=may_round)
         self._stem = _prepare_stem(model.stem)
         self._head = PreparedHead(model.head, workers)
-        self._trunk: PreparedCnn | PreparedMobileNet | _Stacked
+        self._trunk: PreparedCnn | PreparedMobileNet | PreparedResNet | _Stacked
         trunk = model.trunk
         if isinstance(trunk, Cnn) and can_prepare(trunk):
             self._trunk = PreparedCnn(trunk, workers, kind)
             self.mixes = isinstance(self._stem, _Normalised)
         elif isinstance(trunk, (MobileNetV1, MobileNetV2)) and can_prepare_mobile(trunk):
             self._trunk = PreparedMobileNet(trunk, workers, kind)
+            self.mixes = True
+        elif isinstance(trunk, ResNet):
+            self._trunk = PreparedResNet(trunk, workers, kind)
             self.mixes = True
         else:
             self._trunk = _Stacked(prepare_module(trunk), kind)

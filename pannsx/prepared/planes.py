@@ -9,11 +9,14 @@ convolutions have not asked for: each gets what it would get alone.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -90,6 +93,17 @@ def row_sources(source: tuple[int, ...], target: tuple[int, ...], step: int) -> 
     )
 
 
+@lru_cache(maxsize=64)
+def pooled_rows(heights: tuple[int, ...]) -> IntArray:
+    """For each frame of these items, pooled by two: the row of the first of the two it is made from."""
+    return np.concatenate(
+        [
+            start + 2 * np.arange(height // 2)
+            for start, height in zip(rows_of(heights).starts, heights, strict=True)
+        ]
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Plane:
     """Activations of one layer.
@@ -124,6 +138,18 @@ class Plane:
         """All cells in one dimension."""
         return self.cells.reshape(-1)
 
+    @property
+    def matrix(self) -> Tensor:
+        """All cells as rows ``(n, C)``, the border's too."""
+        return torch.from_numpy(self.cells).view(-1, self.channels)
+
+    def clear_border(self) -> None:
+        """Make zero what is around the items."""
+        for begin, end in self.rows.border():
+            self.cells[begin:end] = 0
+        self.cells[:, 0] = 0
+        self.cells[:, self.width + 1 :] = 0
+
     def items(self) -> list[FloatArray]:
         """Views ``(H, W, C)`` of each item, without the border."""
         return [
@@ -139,10 +165,10 @@ class Planes:
     """
 
     def __init__(self) -> None:
-        self._memory: dict[int, FloatArray] = {}
-        self._shapes: dict[int, tuple[Rows, int, int]] = {}
+        self._memory: dict[Hashable, FloatArray] = {}
+        self._shapes: dict[Hashable, tuple[Rows, int, int]] = {}
 
-    def get(self, layer: int, heights: tuple[int, ...], width: int, channels: int) -> Plane:
+    def get(self, layer: Hashable, heights: tuple[int, ...], width: int, channels: int) -> Plane:
         """The plane of ``layer``, zero around the items; what is inside is left from an earlier pass."""
         rows = rows_of(heights)
         shape = (rows.n_rows, _up_to_tile(width) + 2, channels)
@@ -153,13 +179,6 @@ class Planes:
             self._shapes.pop(layer, None)
         plane = Plane(memory[:size].reshape(shape), rows, width)
         if self._shapes.get(layer) != (rows, width, channels):
-            _clear_border(plane)
+            plane.clear_border()
             self._shapes[layer] = (rows, width, channels)
         return plane
-
-
-def _clear_border(plane: Plane) -> None:
-    for begin, end in plane.rows.border():
-        plane.cells[begin:end] = 0
-    plane.cells[:, 0] = 0
-    plane.cells[:, plane.width + 1 :] = 0

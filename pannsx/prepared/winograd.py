@@ -87,6 +87,14 @@ def _rectified(x, bias):
 
 
 @njit(forceinline=True)
+def _settle(cells, at, x, bias, adds):
+    if adds:
+        store(cells, at, _rectified(x + load(cells, at), bias))
+    else:
+        store(cells, at, _rectified(x, bias))
+
+
+@njit(forceinline=True)
 def _mean_of_four(a, b, c, d):
     return ((a + b) + (c + d)) * _QUARTER
 
@@ -129,9 +137,25 @@ def _output_transform() -> Callable[..., Any]:
     sources = digest_of("lanes.py", "prepared/winograd.py")
 
     def transform(
-        m, m_step, channels, targets, across, first, n_tiles, bias, pool, cells, row, cell, width, scratch
+        m,
+        m_step,
+        channels,
+        targets,
+        across,
+        first,
+        n_tiles,
+        bias,
+        pool,
+        adds,
+        cells,
+        row,
+        cell,
+        width,
+        scratch,
     ):
         """``m[cell, tile, channel]`` -> rectified outputs plus bias, or their means over 2 x 2, in a plane.
+
+        Where it ``adds``, what the plane holds is added before rectifying.
 
         ``cells``, ``row`` and ``width`` are of the target plane; ``cell`` is its floats from one cell to
         the next.
@@ -174,21 +198,27 @@ def _output_transform() -> Callable[..., Any]:
                     for j in range(min(4, n_rows)):
                         t = _at(*_load_six(scratch, j * _SIDE * N_LANES, N_LANES))
                         to = (top + j) * row + (4 * x + 1) * cell + c
-                        store(cells, to, _rectified(t[0], b))
+                        _settle(cells, to, t[0], b, adds)
                         if 4 * x + 1 < width:
-                            store(cells, to + cell, _rectified(t[1], b))
+                            _settle(cells, to + cell, t[1], b, adds)
                         if 4 * x + 2 < width:
-                            store(cells, to + 2 * cell, _rectified(t[2], b))
+                            _settle(cells, to + 2 * cell, t[2], b, adds)
                         if 4 * x + 3 < width:
-                            store(cells, to + 3 * cell, _rectified(t[3], b))
+                            _settle(cells, to + 3 * cell, t[3], b, adds)
 
     return compiled(transform)
 
 
 class WinogradConvolution:
-    """A 3 x 3 convolution with bias, rectified and, where ``pool`` is set, averaged over 2 x 2 cells."""
+    """A 3 x 3 convolution with bias, rectified and, where ``pool`` is set, averaged over 2 x 2 cells.
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool) -> None:
+    Where ``adds`` is set, what the target holds is added to the outputs before they are rectified.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool = False, adds: bool = False) -> None:
+        if pool and adds:
+            raise ValueError("a convolution that pools cannot add to what is there before")
+        self.adds = adds
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
         self._weights = transformed_weights(weight)
@@ -258,7 +288,7 @@ class WinogradConvolution:
         _output_transform()(
             m[begin * self.out_channels :], n * self.out_channels + _SKEW, self.out_channels,
             tile_targets(source.rows.heights, target.rows.heights, step), source.across,
-            first + begin, end - begin, self._bias, self.pool,
+            first + begin, end - begin, self._bias, self.pool, self.adds,
             target.flat, target.row, target.channels, target.width, np.empty(CELLS * N_LANES, np.float32),
         )  # fmt: skip
 
