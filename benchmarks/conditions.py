@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = ("torch", "numpy", "scipy", "numba", "llvmlite", "safetensors", "soundfile")
 PEERS = (
     "torchlibrosa", "librosa", "nnAudio", "resampy", "soxr", "panns-inference", "onnx", "onnxscript",
-    "onnxruntime", "openvino", "ai-edge-litert", "tflite-runtime",
+    "onnxruntime", "openvino", "ai-edge-litert", "tflite-runtime", "scikit-learn", "h5py",
 )  # fmt: skip
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -23,12 +22,13 @@ from benchmarks import conditions, harness
 from benchmarks.material import Samples, sound
 from benchmarks.peers import Call, gather
 from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
-from benchmarks.timing import alternate
+from benchmarks.timing import alternate, paired_ratio
 from pannsx.config import FrontEnd
 from pannsx.frontend.definition import hann_window, mel_filters, reference_log_mel
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.frontend.torch_logmel import LogMel
 from pannsx.manifest import load_manifest
+from pannsx.prepared.workers import Workers
 
 QUESTION = harness.Question(
     "frontend",
@@ -54,7 +54,7 @@ def measure(given: argparse.Namespace) -> Findings:
     ten_seconds = found.comparisons[0]
     found.comparisons += _all_settings(max(3, given.rounds // 4))
     found.facts += _long(ten_seconds.entries[0].times.median, 60 if given.quick else 3600)
-    found.facts += _threads(max(3, given.rounds // 4))
+    found.facts += _threads(given.threads, max(3, given.rounds // 4))
     if given.threads == 1:
         present = {entry.name for entry in ten_seconds.entries}
         found.goals += [
@@ -111,21 +111,33 @@ def _long(ten_seconds_s: float, duration_s: int) -> list[Fact]:
     ]
 
 
-def _threads(rounds: int) -> list[Fact]:
-    """One kernel called from a pool of as many threads as there are cores, against one thread."""
+def _threads(given_threads: int, rounds: int) -> list[Fact]:
+    """A waveform shared among the threads of our pool, and clips on a thread each, against one thread."""
     n = conditions.n_cores()
     if n == 1:
         return []
-    kernel = LogMelKernel(FRONT_END)
-    clips = [sound(320_000, FRONT_END.sample_rate, seed) for seed in range(8 * n)]
-    with ThreadPoolExecutor(n) as pool:
-        calls = {
-            "pool": lambda: list(pool.map(kernel, clips)),
-            "alone": lambda: [kernel(clip) for clip in clips],
-        }
-        times = alternate(calls, rounds=rounds)
-    comparison = Comparison("", tuple(Entry(name, times[name]) for name in calls))
-    return [Fact(f"Clips a second on {n} threads, against one", comparison.ratio("alone"), "times as many")]
+    kernel, workers = LogMelKernel(FRONT_END), Workers()
+    rate = FRONT_END.sample_rate
+    clips = [sound(10 * rate, rate, seed) for seed in range(8 * n)]
+    minute = np.tile(clips[0], 6)
+
+    def share(i: int) -> None:
+        for clip in clips[i::n]:
+            kernel(clip)
+
+    pairs: dict[str, tuple[Call, Call]] = {
+        "10 s": (lambda: kernel(clips[0]), lambda: kernel(clips[0], workers)),
+        "a minute": (lambda: kernel(minute), lambda: kernel(minute, workers)),
+        "many clips": (lambda: [kernel(clip) for clip in clips], lambda: workers.run(share)),
+    }
+    facts = []
+    torch.set_num_threads(n)  # which is what the pool goes by
+    for what, (alone, together) in pairs.items():
+        times = alternate({"alone": alone, "together": together}, rounds=rounds)
+        gain = paired_ratio(times["alone"].seconds, times["together"].seconds)
+        facts.append(Fact(f"{what} on {n} threads, against one", gain, "times as fast"))
+    torch.set_num_threads(given_threads)
+    return facts
 
 
 def error_db(log_mel: Any, waveform: Samples, frontend: FrontEnd) -> float:
@@ -201,7 +213,7 @@ def _librosa(waveform: Samples, frontend: FrontEnd) -> Call:
             waveform, n_fft=frontend.n_fft, hop_length=frontend.hop_length, pad_mode="reflect"
         )
         power = spectrum.real**2 + spectrum.imag**2
-        return librosa.power_to_db(filters @ power, amin=AMIN, top_db=None).T
+        return np.asarray(librosa.power_to_db(filters @ power, amin=AMIN, top_db=None).T)
 
     return call
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,12 +23,17 @@ def gather(makers: Iterable[tuple[str, Callable[[], Call]]], absent: list[Absent
             call = make()
             call()
         except ImportError as error:
-            missing = Absent(name, f"not installed ({error})")
+            missing = Absent(name, without_folders(f"not installed ({error})"))
         except Exception as error:  # a stranger's code
-            missing = Absent(name, f"{type(error).__name__}: {error}")
+            missing = Absent(name, without_folders(f"{type(error).__name__}: {error}"))
         else:
             made[name] = call
             continue
         if missing not in absent:
             absent.append(missing)
     return made
+
+
+def without_folders(message: str) -> str:
+    """An error's message for a page that others read: of files their names alone."""
+    return re.sub(r"(?:[A-Za-z]:)?(?:[/\\][\w.+~-]+)+[/\\](?=[\w.])", "", message)

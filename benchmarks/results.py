@@ -138,7 +138,7 @@ class Findings:
         return {
             "comparisons": [comparison.as_json() for comparison in self.comparisons],
             "facts": [asdict(fact) for fact in self.facts],
-            "goals": [{**asdict(goal), "held": goal.held, "bound": goal.bound} for goal in self.goals],
+            "goals": [{**asdict(goal), "held": goal.held} for goal in self.goals],
             "absent": [asdict(absent) for absent in self.absent],
         }
 

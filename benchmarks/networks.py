@@ -1,0 +1,139 @@
+"""One network in several hands: ours prepared, ours plain, ONNX Runtime and OpenVINO.
+
+Each takes the waveform and computes the log-mel with our kernel, so that only the network differs;
+each answers with probabilities and embedding, and computes no frames.  Settings are those that the
+documentation of each recommends for the shortest time of one answer.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.material import Samples
+from benchmarks.peers import Call
+from pannsx.engine import Engine, Precision, Wanted
+from pannsx.frontend.definition import reference_log_mel
+from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.models import Pann
+from pannsx.models.heads import ClipHead, Head
+
+
+class ClipNetwork(nn.Module):
+    """``(B, T, F)`` log-mel -> ``(B, K)`` probabilities and ``(B, D)`` embedding: what is exported."""
+
+    def __init__(self, model: Pann) -> None:
+        super().__init__()
+        self.stem, self.trunk, self.head = model.stem, model.trunk, model.head
+
+    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Stem, trunk and the clip's part of the head."""
+        features = self.trunk(*self.stem(None, log_mel))
+        logits, embedding = _clip(self.head, features)
+        return logits.sigmoid(), embedding
+
+
+def _clip(head: Head, features: Tensor) -> tuple[Tensor, Tensor]:
+    """``(B, C, T')`` features -> ``(B, K)`` logits and ``(B, D)`` embedding, without frames if possible."""
+    if isinstance(head, ClipHead):
+        return head.clip(features)
+    logits, embedding, _ = head(features)
+    return logits, embedding
+
+
+def prepared(model: Pann, waveform: Samples, precision: Precision = "float32") -> Call:
+    """Through :class:`pannsx.engine.Engine`, as `AudioTagger` does."""
+    engine = Engine(model, device="cpu", precision=precision)
+    wanted = Wanted(framewise=False)
+    return lambda: engine.run([waveform], wanted)[0].clipwise
+
+
+def plain(model: Pann, waveform: Samples) -> Call:
+    """The torch module as it is, called as one calls a torch module."""
+    samples = model.pad(torch.from_numpy(waveform)[None])
+    kernel = None if model.frontend is None else LogMelKernel(model.frontend)
+
+    def call() -> Any:
+        with torch.inference_mode():
+            log_mel = None if kernel is None else torch.from_numpy(kernel(samples[0].numpy()))[None]
+            logits, _ = _clip(model.head, model.forward_features(samples, log_mel))
+            return logits.sigmoid()[0].numpy()
+
+    return call
+
+
+def export(model: Pann, n_samples: int, path: Path) -> None:
+    """Write the network of a model with a log-mel as ONNX, for inputs of ``n_samples`` samples."""
+    if model.frontend is None:
+        raise ValueError(f"{model.architecture} has no log-mel; this export begins at it")
+    log_mel = torch.zeros(1, model.frontend.n_frames(n_samples), model.frontend.n_mels)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # of operators that are not in use here
+    with redirect_stdout(io.StringIO()):
+        program = torch.onnx.export(ClipNetwork(model).eval(), (log_mel,), dynamo=True, verbose=False)
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    program.save(path)
+
+
+def onnxruntime(path: Path, model: Pann, waveform: Samples, threads: int) -> Call:
+    """ONNX Runtime: every graph optimisation, one operator at a time on all threads."""
+    import onnxruntime as runtime
+
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = threads
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    kernel = _kernel(model)
+    return lambda: session.run(None, {name: kernel(waveform)[None]})[0][0]
+
+
+def openvino(path: Path, model: Pann, waveform: Samples, threads: int, precision: str) -> Call:
+    """OpenVINO with its latency hint, one stream on all threads, computing in ``f32`` or ``bf16``."""
+    import openvino as ov
+
+    core = ov.Core()
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise RuntimeError("OpenVINO says that this processor has no bfloat16")
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    compiled = core.compile_model(core.read_model(path), "CPU", settings)
+    request = compiled.create_infer_request()
+    kernel = _kernel(model)
+    return lambda: request.infer([kernel(waveform)[None]], share_inputs=True)[0][0].copy()
+
+
+def exact_probabilities(model: Pann, waveform: Samples) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """``(S,)`` waveform -> ``(K,)`` probabilities, in float64 from the definition of the log-mel on."""
+    double = copy.deepcopy(model).double().eval()
+    samples = model.pad(torch.from_numpy(waveform)[None]).double()
+    log_mel = None
+    if model.frontend is not None:
+        log_mel = torch.from_numpy(reference_log_mel(samples[0].numpy(), model.frontend))[None]
+    with torch.inference_mode():
+        logits, _ = _clip(double.head, double.forward_features(samples, log_mel))
+        return logits.sigmoid()[0].numpy()
+
+
+def largest_change(call: Call, exact: np.ndarray[Any, Any]) -> dict[str, float]:
+    """The error column: the largest difference of a probability from the exact one."""
+    return {"max error of a probability": float(np.abs(np.asarray(call(), np.float64) - exact).max())}
+
+
+def _kernel(model: Pann) -> LogMelKernel:
+    if model.frontend is None:
+        raise ValueError(f"{model.architecture} has no log-mel")
+    return LogMelKernel(model.frontend)

@@ -1,0 +1,42 @@
+"""Write a recording of any length, block by block: a process of its own, for the memory it takes is not ours.
+
+python -m benchmarks.recordings PATH SECONDS
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+RATE = 44_100
+BLOCK_S = 10
+N_BLOCKS = 6  # different ones, which the recording repeats
+
+
+def blocks(duration_s: int) -> Iterator[NDArray[np.float32]]:
+    """``(441000,)`` samples at 44.1 kHz at a time: tones that begin and end, in noise."""
+    rng = np.random.default_rng(0)
+    time_s = np.arange(BLOCK_S * RATE) / RATE
+    made = []
+    for number in range(N_BLOCKS):
+        tone = np.sin(2 * np.pi * (200 + 300 * number) * time_s) * np.sin(np.pi * time_s / 2) ** 2
+        made.append((0.3 * tone + 0.003 * rng.standard_normal(len(tone))).astype(np.float32))
+    for begin in range(0, duration_s, BLOCK_S):
+        block = made[begin // BLOCK_S % N_BLOCKS]
+        yield block[: (duration_s - begin) * RATE]
+
+
+def write(path: Path, duration_s: int) -> None:
+    """FLAC or Ogg Vorbis by the ending of ``path``, mono."""
+    with soundfile.SoundFile(path, "w", RATE, channels=1) as file:
+        for block in blocks(duration_s):
+            file.write(block)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,63 @@
+"""How much memory this process has resident, and its peak over a stretch of work."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+
+_STATUS = Path("/proc/self/status")
+_INTERVAL_S = 0.005
+
+
+def resident_bytes() -> int:
+    """Resident memory now.
+
+    Raises:
+        ImportError: the system has no ``/proc``, and psutil, which knows other ways, is not installed.
+    """
+    if _STATUS.exists():
+        return _status("VmRSS")
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+class Peak:
+    """Samples resident memory in a thread from entry to exit.
+
+    The system's own count of the peak is no help: it reaches back to the start of the process, to
+    the reading of the weights.
+
+    Attributes:
+        bytes: the largest sample.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Peak:
+        self.bytes = resident_bytes()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+        self.bytes = max(self.bytes, resident_bytes())
+
+    def _sample(self) -> None:
+        while not self._done.wait(_INTERVAL_S):
+            self.bytes = max(self.bytes, resident_bytes())
+
+
+def _status(key: str) -> int:
+    for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name == key:
+            return 1024 * int(value.split()[0])
+    raise RuntimeError(f"{_STATUS} has no {key}")

@@ -1,0 +1,150 @@
+"""How long from a fresh process to the first tags, and how long to read Cnn14?
+
+    python -m benchmarks.startup
+
+Processes run in alternation, files and compiled code warm; what lies beyond importing torch is the
+difference between neighbours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmarks import harness
+from benchmarks.conditions import ROOT
+from benchmarks.material import seeded_model
+from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
+from benchmarks.timing import alternate, paired_difference
+from pannsx.models.convert import to_published
+from pannsx.state_dict import FRONT_END_PREFIXES
+from pannsx.weights import load, read_state_dict
+
+QUESTION = harness.Question(
+    "startup",
+    "How long from a fresh process to the first tags, and how long to read Cnn14?",
+    rounds=5,
+    quick_rounds=2,
+)
+SCENE = ROOT / "examples" / "scene.flac"
+BARE, IMPORT, TORCH = "python", "import pannsx", "import torch"
+TAGS, TAGS_44 = "first tags of a file at 32 kHz", "first tags of a file at 44.1 kHz"
+FIRST_TAGS = (
+    "import sys; from pannsx import AudioTagger; AudioTagger(device='cpu').inference(sys.argv[1]).top(3)"
+)
+NUMBERS_IN_A_PAGE = 1024  # four bytes each, pages of 4 kB
+KERNEL = """
+import time, numba, numpy
+from pannsx.config import FrontEnd
+front_end = FrontEnd(sample_rate=32000, n_fft=1024, hop_length=320, n_mels=64, fmin=50, fmax=14000)
+begin = time.perf_counter()
+from pannsx.frontend.numba_logmel import LogMelKernel
+LogMelKernel(front_end)(numpy.zeros(320000, numpy.float32))
+print(time.perf_counter() - begin)
+"""
+
+
+def main() -> None:
+    harness.run(QUESTION, measure)
+
+
+def measure(given: argparse.Namespace) -> Findings:
+    found = Findings()
+    with tempfile.TemporaryDirectory() as folder:
+        found.comparisons.append(_processes(Path(folder), given.rounds))
+        times = {entry.name: entry.times.seconds for entry in found.comparisons[0].entries}
+        beyond = paired_difference(times[TAGS], times[TORCH])
+        found.facts += [
+            Fact(
+                "import pannsx, beyond a bare interpreter", paired_difference(times[IMPORT], times[BARE]), "s"
+            ),
+            Fact(
+                "first tags of a file at 44.1 kHz, beyond importing torch",
+                paired_difference(times[TAGS_44], times[TORCH]),
+                "s",
+            ),
+        ]
+        found.goals.append(Goal("first tags beyond importing torch, warm caches, s", beyond, at_most=1.0))
+        found.goals += _kernel(Path(folder) / "numba", given.rounds)
+        found.comparisons.append(_reading(Path(folder), max(3, given.rounds)))
+    reading = found.comparisons[-1]
+    what = "reading Cnn14 from safetensors, times the time to read the file"
+    found.goals.append(Goal(what, reading.ratio(reading.entries[0].name, to=FILE), at_most=2.0))
+    return found
+
+
+def _processes(folder: Path, rounds: int) -> Comparison:
+    recording = folder / "clip.flac"
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.recordings", str(recording), "10"], cwd=ROOT, check=True
+    )
+    programs: dict[str, Callable[[], object]] = {
+        TAGS: partial(_python, FIRST_TAGS, str(SCENE)),
+        TAGS_44: partial(_python, FIRST_TAGS, str(recording)),
+        TORCH: partial(_python, "import torch"),
+        IMPORT: partial(_python, "import pannsx"),
+        BARE: partial(_python, "pass"),
+    }
+    times = alternate(programs, rounds=rounds, warm_ups=1, shortest_s=0)
+    entries = tuple(Entry(name, times[name]) for name in programs)
+    return Comparison("A fresh process, from its start to its end", entries)
+
+
+def _kernel(cache: Path, rounds: int) -> list[Goal]:
+    """First use of the log-mel kernel, numba being imported: compiled, and from the cache."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    cold = float(_python(KERNEL, environment=environment))
+    warm = sorted(float(_python(KERNEL, environment=environment)) for _ in range(rounds))
+    return [
+        Goal("first use of the log-mel kernel, warm cache, s", warm[len(warm) // 2], at_most=0.3),
+        Goal("first use of the log-mel kernel, nothing compiled yet, s", cold, at_most=15.0),
+    ]
+
+
+FILE = "the bytes of the file"
+
+
+def _reading(folder: Path, rounds: int) -> Comparison:
+    from safetensors.torch import save_file
+
+    path = folder / "Cnn14.safetensors"
+    state = to_published(seeded_model("Cnn14"))
+    save_file(
+        {key: value.contiguous() for key, value in state.items() if not key.startswith(FRONT_END_PREFIXES)},
+        path,
+    )
+    calls: dict[str, Callable[[], object]] = {
+        "its tensors, every page of them read": lambda: touch(read_state_dict(path)),
+        "its tensors, mapped": partial(read_state_dict, path),
+        "the model, ready to be prepared": partial(load, "Cnn14", checkpoint=path),
+        FILE: path.read_bytes,
+    }
+    times = alternate(calls, rounds=rounds, warm_ups=1, shortest_s=0)
+    title = f"Reading Cnn14, {path.stat().st_size / 1e6:.0f} MB of safetensors"
+    return Comparison(title, tuple(Entry(name, times[name]) for name in calls))
+
+
+def touch(tensors: dict[str, Tensor]) -> float:
+    """Read a number of every page, which memory that is mapped has not done by then."""
+    return sum(float(tensor.reshape(-1)[::NUMBERS_IN_A_PAGE].sum()) for tensor in tensors.values())
+
+
+def _python(program: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
+    """What a fresh interpreter prints."""
+    command = [sys.executable, "-c", program, *arguments]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise RuntimeError(f"a process failed:\n{run.stderr}")
+    return run.stdout
+
+
+if __name__ == "__main__":
+    main()
