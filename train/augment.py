@@ -1,0 +1,157 @@
+"""Augmentation: gain, time roll, mixup and SpecAugment, with all random choices made ahead.
+
+The choices of a step are drawn for the global batch from the seed and the step alone, on the CPU, and
+cut as the batch is cut, over ranks and over accumulated parts: how many there are changes nothing, and a
+resumed run draws what the killed one would have.
+
+Sources: mixup, Zhang et al. 2018 (arXiv:1710.09412), applied after ``bn0`` as in the paper (IV-B), or to
+waveforms (the paper's "time-domain" ablation); SpecAugment, Park et al. 2019 (arXiv:1904.08779), without
+its time warp, stripes as published; gain and roll as in EfficientAT (Schmid et al. 2023, arXiv:2211.04772).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from train.recipe import Augment
+
+_STREAM = 4  # the samplers have 1 to 3
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is done to each of ``B`` clips; None where nothing is.
+
+    Attributes:
+        gain_db: ``(B,)``.
+        roll: ``(B,)`` samples.
+        frames: ``(B, n, 2)`` first blanked frame and the one after the last.
+        bands: ``(B, n, 2)``, the same of mel bands.
+        weights: ``(B / 2,)`` weight of the first clip of each pair in mixup.
+        mixes_waveforms: where mixup acts.
+    """
+
+    gain_db: NDArray[np.float32] | None
+    roll: NDArray[np.int64] | None
+    frames: NDArray[np.int64] | None
+    bands: NDArray[np.int64] | None
+    weights: NDArray[np.float32] | None
+    mixes_waveforms: bool
+
+    def part(self, begin: int, end: int) -> Choices:
+        """Those of clips ``begin`` to ``end``; both even where there is mixup."""
+        chosen = slice(begin, end)
+        return Choices(
+            None if self.gain_db is None else self.gain_db[chosen],
+            None if self.roll is None else self.roll[chosen],
+            None if self.frames is None else self.frames[chosen],
+            None if self.bands is None else self.bands[chosen],
+            None if self.weights is None else self.weights[begin // 2 : end // 2],
+            self.mixes_waveforms,
+        )
+
+    def waveform(self, waveform: Tensor) -> Tensor:
+        """``(B, S)`` waveform -> the same, augmented; ``(B / 2, S)`` where waveforms are mixed."""
+        if self.roll is not None:
+            waveform = torch.stack([row.roll(int(n)) for row, n in zip(waveform, self.roll, strict=True)])
+        if self.gain_db is not None:
+            waveform = waveform * _on(waveform, 10.0 ** (self.gain_db / 20.0))[:, None]
+        if self.weights is not None and self.mixes_waveforms:
+            waveform = mix(waveform, _on(waveform, self.weights))
+        return waveform
+
+    def representations(self, representations: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What a stem gives, ``(B, C, ...)`` each -> the same, augmented: Pann's ``augment``.
+
+        SpecAugment blanks stripes of the log-mel (zero, since ``bn0``: the mean) before mixup. Where
+        waveforms were mixed, there are half as many, and each pair has the stripes of its first.
+        """
+        step = 2 if self.weights is not None and self.mixes_waveforms else 1
+        augmented = list(representations)
+        for axis, stripes in ((2, self.frames), (3, self.bands)):
+            if stripes is not None:
+                augmented[0] = blank(augmented[0], stripes[::step], axis)
+        if self.weights is not None and not self.mixes_waveforms:
+            weights = _on(augmented[0], self.weights)
+            augmented = [mix(x, weights) for x in augmented]
+        return tuple(augmented)
+
+    def targets(self, targets: Tensor) -> Tensor:
+        """``(B, K)`` targets -> ``(B / 2, K)`` where anything is mixed, else the same."""
+        return targets if self.weights is None else mix(targets, _on(targets, self.weights))
+
+
+def choose(
+    augment: Augment, seed: int, step: int, *, n_clips: int, sample_rate: int, log_mel: tuple[int, int] | None
+) -> Choices:
+    """The choices of a step for a global batch.
+
+    Args:
+        augment: the recipe's settings.
+        seed: the run's.
+        step: the step.
+        n_clips: clips drawn, ``B``.
+        sample_rate: in Hz.
+        log_mel: frames and bands of the log-mel; None where the model has none, and no stripe is blanked.
+
+    Raises:
+        ValueError: stripes wider than the log-mel.
+    """
+    # Every kind of choice has a stream of its own, so that one more augmentation changes none of the others.
+    gains, rolls, frames, bands, mixes = (np.random.default_rng((seed, _STREAM, step, i)) for i in range(5))
+    roll = round(augment.roll_s * sample_rate)
+    n_frames, n_bands = log_mel or (0, 0)
+    has_mixup = augment.mixup != "none"
+    return Choices(
+        gains.uniform(-augment.gain_db, augment.gain_db, n_clips).astype(np.float32)
+        if augment.gain_db
+        else None,
+        rolls.integers(-roll, roll + 1, n_clips) if roll else None,
+        _stripes(frames, n_clips, augment.time_stripes, augment.time_width, n_frames) if log_mel else None,
+        _stripes(bands, n_clips, augment.band_stripes, augment.band_width, n_bands) if log_mel else None,
+        mixes.beta(augment.mixup_alpha, augment.mixup_alpha, n_clips // 2).astype(np.float32)
+        if has_mixup
+        else None,
+        augment.mixup == "waveform",
+    )
+
+
+def mix(x: Tensor, weights: Tensor) -> Tensor:
+    """``(B, ...)`` and ``(B / 2,)`` weights -> ``(B / 2, ...)``: each even row with the odd one after it."""
+    weights = weights.reshape(-1, *[1] * (x.ndim - 1))
+    return weights * x[0::2] + (1 - weights) * x[1::2]
+
+
+def blank(x: Tensor, stripes: NDArray[np.int64], axis: int) -> Tensor:
+    """``(B, C, T, F)`` and ``(B, n, 2)`` stripes of an axis -> ``x``, zero in them."""
+    places = torch.arange(x.shape[axis], device=x.device)
+    edges = torch.from_numpy(stripes).to(x.device)
+    inside = (places >= edges[..., :1]) & (places < edges[..., 1:])  # (B, n, places)
+    blanked = inside.any(dim=1)
+    shape = [len(x), 1, 1, 1]
+    shape[axis] = x.shape[axis]
+    return x.masked_fill(blanked.reshape(shape), 0.0)
+
+
+def _stripes(
+    rng: np.random.Generator, n_clips: int, n_stripes: int, width: int, size: int
+) -> NDArray[np.int64] | None:
+    """Stripes narrower than ``width``, anywhere within ``size``, as published."""
+    if not n_stripes or width < 2:
+        return None
+    if width > size:
+        raise ValueError(
+            f"SpecAugment stripes of up to {width - 1} do not fit a log-mel of {size}; make them narrower"
+        )
+    widths = rng.integers(0, width, (n_clips, n_stripes))
+    begins = rng.integers(0, size - widths)
+    return np.stack((begins, begins + widths), axis=-1)
+
+
+def _on(like: Tensor, values: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(values).to(like.device, like.dtype)

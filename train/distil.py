@@ -1,0 +1,84 @@
+"""Knowledge distillation from a teacher's stored logits.
+
+The student is to predict the teacher's probabilities beside the labels (Hinton et al. 2015,
+arXiv:1503.02531; for AudioSet, Schmid et al. 2023, arXiv:2211.04772, with weights 0.9 and 0.1).
+Since the sigmoid cross-entropy is linear in its target, both make one target between the two.
+
+A teacher is one of
+
+    logits.npz     ``ids`` (M,) and ``logits`` (M, K): of each clip by its id
+    logits.npy     (N, K), in the order of the training clips
+    folder/        ``<id>.npy`` (K,), a file a clip
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Teacher = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+"""``(B,)`` rows of the training clips -> ``(B, K)`` logits."""
+
+
+def open_teacher(path: str | Path, ids: Sequence[str], n_classes: int) -> Teacher:
+    """The stored logits of the clips with these ids.
+
+    Raises:
+        ValueError: not such a file, of other classes, or clips are missing from it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _from_folder(path, ids, n_classes)
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                known, logits = [str(one) for one in file["ids"]], file["logits"]
+            place = {clip_id: row for row, clip_id in enumerate(known)}
+            missing = [clip_id for clip_id in ids if clip_id not in place]
+            if missing:
+                raise ValueError(
+                    f"{path} lacks {len(missing)} of {len(ids)} training clips, as {missing[0]!r}; "
+                    "train on an index of those it has"
+                )
+            rows_of = np.array([place[clip_id] for clip_id in ids], np.int64)
+        else:
+            logits = np.load(path, mmap_mode="r", allow_pickle=False)
+            rows_of = np.arange(len(ids))
+    except (OSError, KeyError) as error:
+        raise ValueError(f"cannot read the teacher's logits {path}: {error}") from error
+    if (
+        logits.ndim != 2
+        or logits.shape[1] != n_classes
+        or (path.suffix != ".npz" and len(logits) != len(ids))
+    ):
+        raise ValueError(
+            f"{path} holds logits {logits.shape}; ({len(ids)}, {n_classes}) is needed for the training clips"
+        )
+    return lambda rows: np.asarray(logits[rows_of[rows]], np.float32)
+
+
+def _from_folder(folder: Path, ids: Sequence[str], n_classes: int) -> Teacher:
+    present = {file.stem for file in folder.glob("*.npy")}
+    missing = [clip_id for clip_id in ids if clip_id not in present]
+    if missing:
+        raise ValueError(f"{folder} lacks {len(missing)} of {len(ids)} training clips, as {missing[0]!r}.npy")
+
+    def read(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        logits = [np.load(folder / f"{ids[int(row)]}.npy", allow_pickle=False) for row in rows]
+        strangers = {one.shape for one in logits} - {(n_classes,)}
+        if strangers:
+            raise ValueError(f"{folder} holds logits {strangers.pop()}; ({n_classes},) is needed in a file")
+        return np.array(logits, np.float32)
+
+    return read
+
+
+def soft_targets(
+    labels: NDArray[np.float32], logits: NDArray[np.float32], *, weight: float, temperature: float
+) -> NDArray[np.float32]:
+    """``(B, K)`` labels and teacher's logits -> ``(B, K)`` targets between labels and probabilities."""
+    probabilities = 0.5 * (1.0 + np.tanh(logits / (2.0 * temperature)))  # the sigmoid, without overflow
+    return ((1.0 - weight) * labels + weight * probabilities).astype(np.float32)

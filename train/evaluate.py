@@ -1,0 +1,159 @@
+"""Score a checkpoint on an evaluation set: mAP, AUC and d-prime, of all classes and of each.
+
+python -m train.evaluate CHECKPOINT CLIPS [--report REPORT.csv] [--device cuda]
+
+CHECKPOINT is a run's folder (its newest checkpoint), a run's checkpoint, or whatever
+``pannsx.weights.load`` takes: a name, or a file of weights with its record. Under ``torchrun`` every rank
+computes a part of the clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pannsx import manifest, weights
+from pannsx.atomic import replacing
+from pannsx.errors import WeightsError
+from pannsx.metrics import TaggingScores, tagging_scores
+from pannsx.models import Pann
+from train import checkpoints
+from train.distributed import Ranks, gathered, joined
+from train.indexed import open_index
+from train.loader import Clips, LoaderError, as_waveform, ordered_batches
+from train.recipe import Recipe, parse_recipe
+from train.step import ClipLogits
+from train.trained import trained_model
+
+
+def predict(
+    model: Pann, clips: Clips, ranks: Ranks, *, batch_size: int = 32, workers: int = 0, progress: bool = False
+) -> NDArray[np.float32]:
+    """``(N, K)`` probabilities of all clips, computed by all ranks, on every one of them.
+
+    The model is left in the mode it was in.
+
+    Raises:
+        LoaderError: a clip cannot be read.
+    """
+    was_training = model.training
+    model.eval()
+    dtype = next(model.parameters()).dtype
+    network = ClipLogits(model, dtype)
+    begin, end = ranks.share(len(clips))
+    rows = []
+    with (
+        torch.inference_mode(),
+        tqdm(
+            total=end - begin,
+            unit="clip",
+            desc="evaluate",
+            disable=not (progress and ranks.first) or None,
+            leave=False,
+        ) as bar,
+    ):
+        for pcm, _ in ordered_batches(clips, begin, end, batch_size, workers=workers):
+            logits = network(as_waveform(pcm.to(ranks.device, non_blocking=True)))
+            rows.append(logits.float().sigmoid().cpu().numpy())
+            bar.update(len(pcm))
+    model.train(was_training)
+    own = np.concatenate(rows) if rows else np.empty((0, model.n_classes), np.float32)
+    return gathered(own, len(clips), ranks)
+
+
+def evaluate(
+    model: Pann, clips: Clips, ranks: Ranks, *, batch_size: int = 32, workers: int = 0, progress: bool = False
+) -> TaggingScores:
+    """Scores of a model on clips, the same on every rank; arguments as of `predict`."""
+    probabilities = predict(model, clips, ranks, batch_size=batch_size, workers=workers, progress=progress)
+    return tagging_scores(clips.targets, probabilities)
+
+
+def write_report(path: Path, scores: TaggingScores, labels: Sequence[str]) -> None:
+    """A CSV with a row a class, best average precision first; classes without a positive clip last, empty."""
+    order = np.argsort(-np.nan_to_num(scores.average_precision, nan=-1.0), kind="stable")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", "n_positive", "average_precision", "auc", "d_prime"])
+        for k in order.tolist():
+            values = [scores.average_precision[k], scores.auc[k], scores.d_prime[k]]
+            written = ["" if np.isnan(value) else f"{value:.6f}" for value in values]
+            writer.writerow([labels[k], int(scores.n_positive[k]), *written])
+
+
+class Evaluated(NamedTuple):
+    """A model to evaluate, and the recipe it was made by where that is known."""
+
+    model: Pann
+    labels: tuple[str, ...]
+    recipe: Recipe | None
+
+
+def open_model(checkpoint: str) -> Evaluated:
+    """A run's newest or named checkpoint, else whatever ``pannsx.weights.load`` takes.
+
+    Raises:
+        CheckpointError, WeightsError, ValueError: there is none, or it cannot be read.
+    """
+    path = Path(checkpoint)
+    steps = checkpoints.present(path) if path.is_dir() else []
+    if steps or path.suffix == ".pt":
+        state = checkpoints.load(steps[-1][1] if steps else path)
+        recipe = parse_recipe(state["recipe"], path.name)
+        return Evaluated(trained_model(state), tuple(state["labels"]), recipe)
+    is_name = checkpoint.casefold() in {name.casefold() for name in manifest.load_manifest()}
+    loaded = weights.load(checkpoint) if is_name else weights.load(checkpoint=path)
+    return Evaluated(loaded.model, loaded.labels.names, None)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="train.evaluate", description="Score a checkpoint on clips.")
+    parser.add_argument("checkpoint", help="a run's folder, a checkpoint of it, a file of weights or a name")
+    parser.add_argument("clips", help="index file or packed store")
+    parser.add_argument("--report", type=Path, help="write the scores of each class (.csv)")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=4, help="processes that read (default: %(default)s)")
+    parser.add_argument("--device", help="cpu or cuda (default: a GPU where there is one)")
+    given = parser.parse_args(arguments)
+    try:
+        with joined(given.device) as ranks:
+            evaluated = open_model(given.checkpoint)
+            clips = open_index(given.clips)
+            if tuple(clips.labels) != evaluated.labels:
+                raise ValueError(f"{given.clips} and {given.checkpoint} have different labels")
+            if clips.sample_rate != evaluated.model.sample_rate:
+                raise ValueError(
+                    f"{given.clips} has {clips.sample_rate} Hz, the model {evaluated.model.sample_rate} Hz"
+                )
+            model = evaluated.model.to(ranks.device)
+            scores = evaluate(
+                model, clips, ranks, batch_size=given.batch_size, workers=given.workers, progress=True
+            )
+            if ranks.first:
+                print(scores)
+                if given.report is not None:
+                    write_report(given.report, scores, evaluated.labels)
+    except (
+        checkpoints.CheckpointError,
+        LoaderError,
+        WeightsError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        print(f"train.evaluate: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

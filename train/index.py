@@ -1,0 +1,157 @@
+"""Choose the clips to train on or to evaluate on: rows of one store or several, in a file.
+
+python -m train.index INDEX STORE... [--segments LIST...] [--black-list FILE...] [--leave-out silent]
+    [--hold-out 0.05 --seed 0 --held-out OTHER_INDEX]
+
+The published sets: *balanced* is the store of the balanced list, *full* that of the balanced and the
+unbalanced list, *evaluation* that of the evaluation list; with one store of everything,
+``--segments`` cuts them out.  A black list is a file of ids, one a line or in the first column of a CSV.
+The clips held out depend on their ids and the seed alone, so that a clip stays on its side when
+clips are added.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from train.indexed import Indexed, open_index, write_index
+from train.segments import read_segments
+from train.store import Store, StoreError
+
+__all__ = ["Indexed", "faulty", "hold_out", "open_index", "read_ids", "select", "write_index"]
+
+_HEADER_WORDS = {"id", "ytid", "video_id", "name"}
+
+
+def select(
+    stores: Sequence[Store], *, only: Iterable[str] | None = None, without: Iterable[str] = ()
+) -> Indexed:
+    """The clips of stores whose ids are wanted, each once.
+
+    Args:
+        stores: a clip that several have is taken from the first.
+        only: ids; None takes all.
+        without: ids of the black list.
+    """
+    taken = set(without)
+    wanted = None if only is None else set(only)
+    rows = []
+    for store in stores:
+        chosen = []
+        for row, clip_id in enumerate(store.ids):
+            if clip_id not in taken and (wanted is None or clip_id in wanted):
+                taken.add(clip_id)
+                chosen.append(row)
+        rows.append(np.array(chosen, np.int64))
+    return Indexed(stores, rows)
+
+
+def hold_out(index: Indexed, share: float, seed: int) -> tuple[Indexed, Indexed]:
+    """What remains and what is held out: about ``share`` of the clips, by a hash of seed and id.
+
+    Raises:
+        ValueError: the share is not between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"the share to hold out is {share}; it must lie between 0 and 1")
+    remaining, held = [], []
+    for store, rows in zip(index.stores, index.rows, strict=True):
+        out = np.array([_uniform(store.ids[int(row)], seed) < share for row in rows], np.bool_)
+        remaining.append(rows[~out])
+        held.append(rows[out])
+    return Indexed(index.stores, remaining), Indexed(index.stores, held)
+
+
+def read_ids(path: Path) -> list[str]:
+    """Ids from a text file, one a line, or the first column of a CSV; ``#`` begins a comment.
+
+    As in the published black lists, ids may be written as file names (``Y<id>.wav``).
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = [row[0].strip() for row in csv.reader(file) if row and not row[0].lstrip().startswith("#")]
+    if first and first[0].casefold() in _HEADER_WORDS:
+        del first[0]
+    return [name[1:-4] if name.startswith("Y") and name.endswith(".wav") else name for name in first if name]
+
+
+def faulty(store: Store, kinds: Iterable[str]) -> list[str]:
+    """The ids that the packing report of a store has under the given faults.
+
+    Raises:
+        StoreError: the store has no report.
+    """
+    wanted, path = set(kinds), store.folder / "report.csv"
+    if not wanted:
+        return []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [row["id"] for row in csv.DictReader(file) if row["fault"] in wanted]
+    except OSError as error:
+        raise StoreError(f"cannot read {path}, the report of train.pack: {error.strerror}") from error
+
+
+def _uniform(clip_id: str, seed: int) -> float:
+    """A number in [0, 1) that looks random and is the same everywhere."""
+    digest = hashlib.blake2b(f"{seed}:{clip_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2.0**64
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="train.index", description="Choose clips of stores.")
+    parser.add_argument("index", type=Path, help="file to write (.npz)")
+    parser.add_argument("stores", type=Path, nargs="+", help="stores, in order of preference")
+    parser.add_argument(
+        "--segments", type=Path, nargs="+", default=[], help="take only what these lists name"
+    )
+    parser.add_argument("--black-list", type=Path, nargs="+", default=[], help="files of ids to leave out")
+    parser.add_argument(
+        "--leave-out",
+        nargs="+",
+        default=[],
+        choices=("silent", "duplicate"),
+        help="faults that pack reported",
+    )
+    parser.add_argument("--hold-out", type=float, help="share of the clips to hold out")
+    parser.add_argument("--seed", type=int, default=0, help="of the hold-out (default: %(default)s)")
+    parser.add_argument("--held-out", type=Path, help="index of what is held out")
+    given = parser.parse_args(arguments)
+    if (given.hold_out is None) != (given.held_out is None):
+        parser.error("--hold-out says how much, --held-out where to write it: give both or neither")
+    try:
+        stores = [Store(folder) for folder in given.stores]
+        only = {segment.id for path in given.segments for segment in read_segments(path)} or None
+        black = [clip_id for path in given.black_list for clip_id in read_ids(path)]
+        black += [clip_id for store in stores for clip_id in faulty(store, given.leave_out)]
+        index = select(stores, only=only, without=black)
+        made_with = {
+            "segments": [path.name for path in given.segments],
+            "black_lists": [path.name for path in given.black_list],
+            "leave_out": given.leave_out,
+            "hold_out": given.hold_out,
+            "seed": given.seed,
+        }
+        if given.hold_out is not None:
+            index, held = hold_out(index, given.hold_out, given.seed)
+            write_index(given.held_out, held, made_with)
+            print(f"{given.held_out}: {len(held)} clips")
+        write_index(given.index, index, made_with)
+        unused = np.flatnonzero(~index.targets.any(axis=0)) if len(index) else range(len(index.labels))
+        print(
+            f"{given.index}: {len(index)} clips"
+            + (f", {len(unused)} labels without any" if len(unused) else "")
+        )
+    except (StoreError, OSError, ValueError) as error:
+        print(f"train.index: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

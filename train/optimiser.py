@@ -1,0 +1,26 @@
+"""What moves the weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from train.recipe import Optimiser
+
+
+def make_optimiser(settings: Optimiser, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser of all weights; as published, Adam (Kingma and Ba 2015) with AMSGrad."""
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.kind == "sgd":
+        return torch.optim.SGD(weights, lr=rate, weight_decay=decay)
+    kind = torch.optim.AdamW if settings.kind == "adamw" else torch.optim.Adam
+    return kind(
+        weights, lr=rate, betas=settings.betas, eps=settings.eps, weight_decay=decay, amsgrad=settings.amsgrad
+    )
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """For the step to come."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate

@@ -1,0 +1,270 @@
+"""Pack audio into a store (:mod:`train.store`).
+
+python -m train.pack STORE SOURCE... [--segments LIST...] [--sample-rate 32000] [--variant flac]
+
+Sources are folders of audio files, WebDataset tars, Parquet files and published HDF5 packs (and
+folders of the last three), in any mixture.  With segment lists, the clips on the lists are packed
+with the lists' labels; without, all clips with the labels that the source gives them.
+
+Killed at any moment, the same command goes on where it was: finished parts stay.  Clips that are
+missing or cannot be decoded leave no rows.  ``report.csv`` in the store names them, and those that are
+silent or the same as another; ``train.index`` can leave these out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from pannsx.atomic import replacing
+from pannsx.errors import AudioError
+from pannsx.labels import LabelSet, audioset, read_labels
+from train.clips import Chunk, Wanted, is_silent, samples_of
+from train.parts import Fault, finish, read_part, writing_part
+from train.pool import run_all
+from train.segments import Listing
+from train.sources import chunks_of
+from train.sources_folder import FolderChunk
+
+CLIPS_PER_PART = 1024  # 650 MB raw: few files for two million clips, and little lost by a kill
+
+
+class PackError(RuntimeError):
+    """Packing stopped before its end; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the clips.
+
+    Attributes:
+        n_packed: rows of the store.
+        faults: in the order of the store, then the missing clips.
+    """
+
+    n_packed: int
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        counts = Counter(fault.kind for fault in self.faults)
+        return ", ".join(
+            [f"{self.n_packed} clips packed", *(f"{n} {kind}" for kind, n in sorted(counts.items()))]
+        )
+
+
+class _Job(NamedTuple):
+    """What all parts have in common."""
+
+    folder: Path
+    wanted: Wanted
+    listing: Listing
+
+
+def pack(
+    folder: str | Path,
+    sources: Iterable[str | Path],
+    *,
+    labels: LabelSet,
+    lists: Sequence[str | Path] = (),
+    wanted: Wanted | None = None,
+    n_workers: int = 0,
+    clips_per_part: int = CLIPS_PER_PART,
+    keep_going: bool = False,
+    progress: bool = False,
+) -> Report:
+    """Pack sources into the store ``folder``, or go on where an earlier call was stopped.
+
+    Args:
+        folder: the store.
+        sources: see the module.
+        labels: ``K`` labels of the store.
+        lists: segment lists.
+        wanted: rate, length and variant.
+        n_workers: processes; 0 packs in this one.
+        clips_per_part: for sources that can be cut anywhere.
+        keep_going: finish without the tars, packs and row groups that cannot be read.
+        progress: draw a bar.
+
+    Raises:
+        PackError: another process packs there, the folder holds a store of other settings or sources,
+            a source cannot be read, or a worker died.
+        ValueError: unknown labels, or sources without any.
+    """
+    folder, wanted = Path(folder), wanted or Wanted()
+    listing = Listing(labels, lists)
+    chunks = [chunk for source in sources for chunk in chunks_of(Path(source), listing, clips_per_part)]
+    if not chunks:
+        raise PackError(
+            "there is nothing to pack: no source has a clip that is wanted; check the ids on the lists"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "pack.lock", timeout=0):
+            _check_plan(folder, wanted, labels, chunks)
+            _pack_chunks(
+                _Job(folder, wanted, listing), chunks, n_workers, keep_going=keep_going, progress=progress
+            )
+            return _finish(folder, wanted, listing, len(chunks))
+    except Timeout:
+        raise PackError(f"another process is packing into {folder}; wait for it") from None
+
+
+def pack_chunk(job: _Job, piece: tuple[int, Chunk]) -> int:
+    """Pack one part; returns how many clips it looked at."""
+    number, chunk = piece
+    wanted, n_seen = job.wanted, 0
+    with writing_part(job.folder, number, wanted.variant, wanted.sample_rate) as part:
+        for clip in chunk.clips(job.listing):
+            n_seen += 1
+            try:
+                pcm = samples_of(clip, wanted)
+            except (AudioError, OSError) as error:
+                part.faults.append(Fault(clip.id, "corrupt", str(error)))
+                continue
+            if is_silent(pcm):
+                part.faults.append(Fault(clip.id, "silent", f"{len(pcm) / wanted.sample_rate:.3f} s"))
+            part.add(clip.id, clip.targets, pcm)
+    return n_seen
+
+
+def _check_plan(folder: Path, wanted: Wanted, labels: LabelSet, chunks: Sequence[Chunk]) -> None:
+    """Parts of other sources or settings must not be taken for finished ones."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(repr(chunk).encode())
+    names = hashlib.sha256("\n".join(labels).encode()).hexdigest()
+    plan: dict[str, Any] = {
+        **asdict(wanted),
+        "labels": names,
+        "n_parts": len(chunks),
+        "sources": digest.hexdigest(),
+    }
+    path = folder / "pack.json"
+    if not path.is_file():
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8", newline="\n")
+    before = json.loads(path.read_text("utf-8"))
+    changed = [key for key in plan if before.get(key) != plan[key]]
+    if changed:
+        raise PackError(
+            f"{folder} was begun with other {' and '.join(changed)}; repeat the command it was begun with, "
+            "or pack into a new folder"
+        )
+    for leftover in (folder / "parts").glob("*.tmp"):  # of killed runs: the lock says there is no other
+        leftover.unlink()
+
+
+def _pack_chunks(
+    job: _Job, chunks: Sequence[Chunk], n_workers: int, *, keep_going: bool, progress: bool
+) -> None:
+    pieces = {n: (n, chunk) for n, chunk in enumerate(chunks) if read_part(job.folder, n) is None}
+    known = [chunk.n_clips for chunk in chunks]
+    total = None if None in known else sum(n for n in known if n)
+    n_done = sum(n or 0 for number, n in enumerate(known) if number not in pieces)
+    if all(isinstance(chunk, FolderChunk) for chunk in chunks):
+        job = job._replace(
+            listing=Listing(job.listing.labels)
+        )  # files know their labels: send no list around
+    failures: list[str] = []
+    with tqdm(total=total, initial=n_done, unit="clip", disable=not progress, smoothing=0.05) as bar:
+        try:
+            for number, outcome in run_all(pack_chunk, pieces, job, n_workers):
+                if isinstance(outcome, Exception):
+                    failures.append(f"{chunks[number].name}: {outcome}")
+                    if isinstance(outcome, OSError) and not keep_going:
+                        break  # a full disk, as a rule: every further part would fail as well
+                else:
+                    bar.update(outcome)
+        except RuntimeError as error:
+            raise PackError(str(error)) from error
+    if failures and not keep_going:
+        raise PackError(
+            "finished parts are kept; run the same command again once this is mended, or with --keep-going "
+            "to do without: " + "; ".join(failures)
+        )
+    for failure in failures:
+        print(f"left out: {failure}", file=sys.stderr)
+
+
+def _finish(folder: Path, wanted: Wanted, listing: Listing, n_parts: int) -> Report:
+    parts = [read_part(folder, number) or ([], []) for number in range(n_parts)]
+    faults = [fault for _, part_faults in parts for fault in part_faults]
+    faults += finish(
+        folder,
+        [clips for clips, _ in parts],
+        labels=listing.labels,
+        sample_rate=wanted.sample_rate,
+        n_samples=wanted.n_samples,
+        variant=wanted.variant,
+        made_with={"decimated": wanted.decimated},
+    )
+    packed = {clip.id for clips, _ in parts for clip in clips}
+    met = packed | {fault.id for fault in faults}
+    faults += [
+        Fault(wanted_id, "missing", "no source has it")
+        for wanted_id in listing.targets or ()
+        if wanted_id not in met
+    ]
+    with (
+        replacing(folder / "report.csv") as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows([("id", "fault", "detail"), *faults])
+    return Report(len(packed), tuple(faults))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="train.pack", description="Pack audio into a store.")
+    parser.add_argument("store", type=Path, help="folder to make")
+    parser.add_argument(
+        "sources", type=Path, nargs="+", help="folders of audio, tars, Parquet files, HDF5 packs"
+    )
+    parser.add_argument("--segments", type=Path, nargs="+", default=[], help="AudioSet segment lists")
+    parser.add_argument("--labels", type=Path, help="label file; AudioSet's 527 without it")
+    parser.add_argument("--sample-rate", type=int, default=32000, help="in Hz (default: %(default)s)")
+    parser.add_argument("--decimate", action="store_true", help="16 or 8 kHz as published: aliased")
+    parser.add_argument(
+        "--duration", type=float, default=10.0, help="longest clip in s (default: %(default)s)"
+    )
+    parser.add_argument("--variant", choices=("raw", "flac"), default="flac", help="(default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
+    )
+    parser.add_argument("--clips-per-part", type=int, default=CLIPS_PER_PART, help="(default: %(default)s)")
+    parser.add_argument(
+        "--keep-going", action="store_true", help="finish without sources that cannot be read"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        report = pack(
+            given.store,
+            given.sources,
+            labels=audioset() if given.labels is None else read_labels(given.labels),
+            lists=given.segments,
+            wanted=Wanted(given.sample_rate, given.duration, given.decimate, given.variant),
+            n_workers=given.workers,
+            clips_per_part=given.clips_per_part,
+            keep_going=given.keep_going,
+            progress=sys.stderr.isatty(),
+        )
+    except (PackError, OSError, ValueError) as error:
+        print(f"train.pack: {error}", file=sys.stderr)
+        return 1
+    print(f"{given.store}: {report}" + (f"; see {given.store / 'report.csv'}" if report.faults else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

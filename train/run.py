@@ -1,0 +1,244 @@
+"""Train a model by a recipe.
+
+python -m train.run RECIPE [table.key=value ...] [--folder runs/NAME] [--device cuda]
+torchrun --nproc-per-node 8 -m train.run RECIPE ...
+
+RECIPE is a name in train/recipes or a .toml file. The same command again goes on where the run stopped,
+for whatever reason it did; on a CPU it is then bit for bit the run that did not stop. SIGTERM and
+Ctrl+C save and stop.
+
+Every random number is a function of the seed, the step and the place it is for (samplers, augmentation;
+dropout by the rank as well), so that a checkpoint need hold no generator's state: seed and step are it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pannsx import __version__
+from pannsx.metrics import TaggingScores
+from pannsx.models import Pann
+from train import average, checkpoints, log
+from train.augment import choose
+from train.checks import check_division, check_same_run, not_finite
+from train.distil import open_teacher, soft_targets
+from train.distributed import Ranks, joined, sums, wait_for_all
+from train.evaluate import evaluate, write_report
+from train.loader import as_waveform, death_of_worker, is_worker_death, training_batches
+from train.opening import label_set, open_clips
+from train.optimiser import make_optimiser, set_learning_rate
+from train.recipe import Recipe, read_recipe, to_tables
+from train.samplers import make_sampler
+from train.schedule import learning_rate
+from train.step import backward, cut, gradient_norm, log_mel_shape, place, prepare, shorten_gradients
+from train.stop import stop_signal
+from train.trained import fresh_model
+
+
+def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = False) -> None:
+    """Train until the recipe's last step or a signal to stop, from the folder's newest checkpoint if any.
+
+    Args:
+        recipe: what to do.
+        folder: of the run.
+        ranks: where this process stands.
+        may_differ: go on with a run that was begun with another recipe.
+
+    Raises:
+        TrainingError: the run in the folder is another, ranks and batch do not go together, or the loss is
+            not finite (the ids of the batch are then written down).
+        CheckpointError, LoaderError: see there.
+        OSError, RuntimeError, ValueError: the clips, the teacher or the first weights cannot be read.
+    """
+    n_drawn = recipe.run.batch_size * (2 if recipe.augment.mixup != "none" else 1)
+    check_division(recipe, ranks)
+
+    clips = open_clips(recipe.data.train, recipe)
+    evaluation = open_clips(recipe.data.evaluation, recipe) if recipe.data.evaluation else None
+    labels = label_set(clips)
+    if evaluation is not None and tuple(evaluation.labels) != labels.names:
+        raise ValueError(f"{recipe.data.evaluation} and {recipe.data.train} have different labels")
+    targets = clips.targets
+    teacher = open_teacher(recipe.distil.teacher, clips.ids, len(labels)) if recipe.distil.teacher else None
+
+    model = fresh_model(recipe, len(labels))
+    network = prepare(model, recipe, ranks)
+    optimiser = make_optimiser(recipe.optimiser, model)
+    sampler = make_sampler(recipe, targets)
+    averaged = None if recipe.average.kind == "none" else average.start(model)
+    step, best, mAP = 0, (-math.inf, -1), math.nan
+
+    state = checkpoints.newest(folder)
+    if state is not None:
+        check_same_run(recipe, state["recipe"], folder, may_differ=may_differ)
+        step, best = state["step"], tuple(state["best"])
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        sampler.load_state_dict(state["sampler"])
+        averaged = None if averaged is None else average.restore(state["average"], model)
+    wait_for_all(ranks)  # the first rank may write soon; the others have read by now
+    sampler_state = sampler.state_dict()
+
+    def save() -> None:
+        if ranks.first:
+            checkpoints.save(folder, step, {
+                "recipe": to_tables(recipe),
+                "labels": list(labels.names),
+                "label_ids": None if labels.ids is None else list(labels.ids),
+                "model": model.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "average": averaged,
+                "sampler": sampler_state,
+                "random": {"seed": recipe.run.seed, "step": step},
+                "best": list(best),
+                "versions": {"pannsx": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
+            })  # fmt: skip
+            keep = recipe.keep
+            checkpoints.prune(folder, keep_last=keep.keep_last, keep_every=keep.keep_every, keep=best[1])
+
+    batches = training_batches(
+        clips, sampler, n_drawn, ranks.share(n_drawn), recipe.run.steps - step, workers=recipe.data.workers
+    )
+    with (
+        stop_signal() as stop,
+        log.opened(folder, step, write=ranks.first) as entries,
+        _progress(recipe, step, ranks) as bar,
+    ):
+        network.train()
+        began, losses = time.perf_counter(), []
+        for batch in batches:
+            labelled = targets[batch.rows].astype(np.float32)
+            if teacher is not None:
+                labelled = soft_targets(
+                    labelled, teacher(batch.rows),
+                    weight=recipe.distil.weight, temperature=recipe.distil.temperature,
+                )  # fmt: skip
+            choices = choose(
+                recipe.augment, recipe.run.seed, step,
+                n_clips=n_drawn, sample_rate=recipe.model.sample_rate,
+                log_mel=log_mel_shape(model, clips.n_samples),
+            )  # fmt: skip
+            waveform = as_waveform(batch.pcm.to(ranks.device, non_blocking=True))
+            wanted = torch.from_numpy(labelled).to(ranks.device)
+            parts = list(cut(waveform, wanted, choices.part(*ranks.share(n_drawn)), recipe.run.accumulate))
+
+            torch.manual_seed(_dropout_seed(recipe.run.seed, step, ranks.rank))
+            set_learning_rate(optimiser, learning_rate(recipe, step))
+            optimiser.zero_grad(set_to_none=True)
+            own_loss = backward(network, parts)
+            norm = gradient_norm(model)
+            loss, n_bad, n_stop = sums(
+                [float(own_loss) / ranks.world_size, not math.isfinite(float(own_loss + norm)), stop.is_set],
+                ranks,
+            )
+            if n_bad:
+                ids = [clips.ids[int(row)] for row in batch.rows]
+                raise not_finite(folder, step + 1, ranks, ids, loss=float(own_loss), norm=float(norm))
+            shorten_gradients(model, norm, recipe.optimiser.clip_norm)
+            optimiser.step()
+            step += 1
+            sampler_state = batch.sampler_state
+            if averaged is not None:
+                average.update(averaged, model, recipe.average, step)
+
+            losses.append(loss)
+            last = step == recipe.run.steps
+            bar.update()
+            if step % recipe.keep.log_every == 0 or last:
+                now = time.perf_counter()
+                entries.add(
+                    "train", step, loss=sum(losses) / len(losses), gradient_norm=float(norm),
+                    learning_rate=optimiser.param_groups[0]["lr"],
+                    clips_per_s=round(len(losses) * n_drawn / (now - began), 1),
+                )  # fmt: skip
+                bar.set_postfix(loss=f"{losses[-1]:.4f}")
+                began, losses = now, []
+            if evaluation is not None and (step % recipe.keep.evaluate_every == 0 or last):
+                scored = _evaluated_model(model, averaged, recipe, ranks)
+                scores = evaluate(
+                    scored, evaluation, ranks,
+                    batch_size=max(1, n_drawn // ranks.world_size), workers=recipe.data.workers,
+                    progress=True,
+                )  # fmt: skip
+                mAP = scores.mAP
+                _note_scores(entries, folder, step, scores, labels.names, ranks)
+                began = time.perf_counter()
+            if step % recipe.keep.save_every == 0 or last or n_stop:
+                best = (mAP, step) if mAP > best[0] else best
+                save()
+            mAP = math.nan  # of this step alone: the best checkpoint is one that is there
+            if n_stop and not last:
+                if ranks.first:
+                    print(f"stopped at step {step}; the same command again goes on", file=sys.stderr)
+                return
+
+
+def _evaluated_model(model: Pann, averaged: average.Weights | None, recipe: Recipe, ranks: Ranks) -> Pann:
+    """The model with its averaged weights where there are any: what will be exported."""
+    if averaged is None:
+        return model
+    evaluated = copy.deepcopy(model)
+    place(evaluated, recipe, ranks.device)
+    evaluated.load_state_dict(averaged)
+    return evaluated
+
+
+def _note_scores(
+    entries: log.Log, folder: Path, step: int, scores: TaggingScores, labels: Sequence[str], ranks: Ranks
+) -> None:
+    if ranks.first:
+        entries.add(
+            "evaluate", step, mAP=scores.mAP, auc=scores.mean_auc, d_prime=scores.mean_d_prime,
+            average_precision=[round(float(value), 6) for value in scores.average_precision],
+        )  # fmt: skip
+        write_report(folder / "classes.csv", scores, labels)
+        tqdm.write(f"step {step}: {scores}", file=sys.stderr)
+
+
+def _progress(recipe: Recipe, step: int, ranks: Ranks) -> Any:
+    return tqdm(
+        total=recipe.run.steps, initial=step, unit="step", desc=recipe.name, disable=not ranks.first or None
+    )
+
+
+def _dropout_seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence((seed, 5, step, rank)).generate_state(1, np.uint64)[0])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="train.run", description="Train a model by a recipe.")
+    parser.add_argument("recipe", help="a name in train/recipes, or a .toml file")
+    parser.add_argument("overrides", nargs="*", metavar="table.key=value", help="as run.steps=1000")
+    parser.add_argument("--folder", type=Path, help="of the run (default: runs/<name of the recipe>)")
+    parser.add_argument("--may-differ", action="store_true", help="go on with a run of another recipe")
+    parser.add_argument("--device", help="cpu or cuda (default: a GPU where there is one)")
+    given = parser.parse_args(arguments)
+    try:
+        recipe = read_recipe(given.recipe, given.overrides)
+        with joined(given.device) as ranks:
+            train(recipe, given.folder or Path("runs") / recipe.name, ranks, may_differ=given.may_differ)
+    except (
+        RuntimeError
+    ) as error:  # ours among them: TrainingError, CheckpointError, LoaderError, WeightsError
+        known = death_of_worker(error) if is_worker_death(error) else error
+        print(f"train.run: {known}", file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(f"train.run: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

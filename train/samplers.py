@@ -1,0 +1,203 @@
+"""The order in which clips are drawn: the three published samplers.
+
+``none`` goes through all clips in a shuffled order, and shuffles anew for the next pass. ``balanced``
+goes through the classes in a shuffled order, and takes from each class the next of its clips, which are
+shuffled anew when the class has been gone through: every class is drawn equally often, whatever its size
+(it is not a weighting by inverse frequency: no clip of a class comes again before all others have come).
+``alternate`` draws one batch balanced, the next from all clips.
+
+Every shuffle is a function of the seed and its place (which class, which pass). So a sampler's complete
+state is a few counters, cheap enough to go along with every batch, and nothing depends on what else
+draws random numbers. All ranks run the same sampler over the global batch, and each takes its part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.recipe import Recipe
+
+Rows = NDArray[np.int64]
+
+# First word of the key of each stream of random numbers.
+_ALL, _CLASSES, _CLIPS = 1, 2, 3
+
+
+class Sampler(Protocol):
+    """Draws rows for ever."""
+
+    def draw(self, n: int) -> Rows:
+        """The next ``(n,)`` rows."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides what is drawn next, as plain values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a sampler of the same clips and seed was; ValueError where it was of others."""
+
+
+def make_sampler(recipe: Recipe, targets: NDArray[np.bool_]) -> Sampler:
+    """The recipe's sampler of clips with ``(N, K)`` targets."""
+    if recipe.sampler == "none":
+        return Uniform(len(targets), recipe.run.seed)
+    if recipe.sampler == "balanced":
+        return Balanced(targets, recipe.run.seed)
+    return Alternate(targets, recipe.run.seed)
+
+
+class Uniform:
+    """Every clip once a pass, in another order each pass.
+
+    Raises:
+        ValueError: there is no clip.
+    """
+
+    def __init__(self, n_clips: int, seed: int) -> None:
+        if n_clips < 1:
+            raise ValueError("there is no clip to train on")
+        self.n_clips, self.seed = n_clips, seed
+        self._pass, self._place = 0, 0
+        self._order = self._shuffled()
+
+    def draw(self, n: int) -> Rows:
+        """The next ``(n,)`` rows; a batch may reach into the next pass."""
+        rows = np.empty(n, np.int64)
+        for i in range(n):
+            if self._place == self.n_clips:
+                self._pass, self._place = self._pass + 1, 0
+                self._order = self._shuffled()
+            rows[i] = self._order[self._place]
+            self._place += 1
+        return rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """Pass and place in it; seed and number of clips to tell strangers by."""
+        return {
+            "kind": "none",
+            "seed": self.seed,
+            "n_clips": self.n_clips,
+            "pass": self._pass,
+            "place": self._place,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        _check_same(self.state_dict(), state, ("kind", "seed", "n_clips"))
+        self._pass, self._place = int(state["pass"]), int(state["place"])
+        self._order = self._shuffled()
+
+    def _shuffled(self) -> NDArray[np.uint32]:
+        return _permutation(self.n_clips, self.seed, _ALL, self._pass)
+
+
+class Balanced:
+    """Every class once a cycle; of each class, every clip once a pass.
+
+    Classes without clips stand in no cycle.
+
+    Raises:
+        ValueError: no class has a clip.
+    """
+
+    def __init__(self, targets: NDArray[np.bool_], seed: int) -> None:
+        self.seed = seed
+        self.clips_of = [np.flatnonzero(targets[:, k]).astype(np.uint32) for k in range(targets.shape[1])]
+        self.classes = np.flatnonzero([len(clips) for clips in self.clips_of])
+        if not len(self.classes):
+            raise ValueError("no clip has a label: there is nothing to balance")
+        self._cycle, self._place = 0, 0
+        self._passes = [0] * len(self.clips_of)
+        self._places = [0] * len(self.clips_of)
+        self._orders: dict[int, NDArray[np.uint32]] = {}
+        self._queue = self._shuffled_classes()
+
+    def draw(self, n: int) -> Rows:
+        """The next ``(n,)`` rows."""
+        return np.array([self._draw_from(self._next_class()) for _ in range(n)], np.int64)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Cycle of classes and place in it; of each class, pass and place."""
+        return {
+            "kind": "balanced",
+            "seed": self.seed,
+            "clips_per_class": [len(clips) for clips in self.clips_of],
+            "cycle": self._cycle,
+            "place": self._place,
+            "passes": list(self._passes),
+            "places": list(self._places),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        _check_same(self.state_dict(), state, ("kind", "seed", "clips_per_class"))
+        self._cycle, self._place = int(state["cycle"]), int(state["place"])
+        self._passes, self._places = list(state["passes"]), list(state["places"])
+        self._orders.clear()
+        self._queue = self._shuffled_classes()
+
+    def _next_class(self) -> int:
+        if self._place == len(self._queue):
+            self._cycle, self._place = self._cycle + 1, 0
+            self._queue = self._shuffled_classes()
+        self._place += 1
+        return int(self._queue[self._place - 1])
+
+    def _draw_from(self, k: int) -> int:
+        clips = self.clips_of[k]
+        if self._places[k] == len(clips):
+            self._passes[k], self._places[k] = self._passes[k] + 1, 0
+            self._orders.pop(k, None)  # after a resume it is not there
+        if k not in self._orders:
+            self._orders[k] = clips[_permutation(len(clips), self.seed, _CLIPS, k, self._passes[k])]
+        self._places[k] += 1
+        return int(self._orders[k][self._places[k] - 1])
+
+    def _shuffled_classes(self) -> NDArray[np.int64]:
+        return self.classes[_permutation(len(self.classes), self.seed, _CLASSES, self._cycle)]
+
+
+class Alternate:
+    """A batch of `Balanced`, a batch of `Uniform`, and so on."""
+
+    def __init__(self, targets: NDArray[np.bool_], seed: int) -> None:
+        self.balanced, self.uniform = Balanced(targets, seed), Uniform(len(targets), seed)
+        self._n_drawn = 0
+
+    def draw(self, n: int) -> Rows:
+        """The next ``(n,)`` rows: a batch."""
+        sampler: Sampler = self.uniform if self._n_drawn % 2 else self.balanced
+        self._n_drawn += 1
+        return sampler.draw(n)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Batches drawn, and both samplers' states."""
+        return {
+            "kind": "alternate",
+            "n_drawn": self._n_drawn,
+            "balanced": self.balanced.state_dict(),
+            "uniform": self.uniform.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        _check_same(self.state_dict(), state, ("kind",))
+        self._n_drawn = int(state["n_drawn"])
+        self.balanced.load_state_dict(state["balanced"])
+        self.uniform.load_state_dict(state["uniform"])
+
+
+def _permutation(n: int, *key: int) -> NDArray[np.uint32]:
+    return np.random.default_rng(key).permutation(n).astype(np.uint32)
+
+
+def _check_same(own: Mapping[str, Any], other: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if own.get(key) != other.get(key):
+            raise ValueError(
+                f"the sampler's state is of another run: its {key} differs from that of these clips and this "
+                "recipe; resume with the data and the seed the run was started with"
+            )

@@ -1,0 +1,35 @@
+"""Stopping a run from outside: at the end of a step, with a checkpoint."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stop:
+    """Whether the run is to stop.
+
+    Attributes:
+        is_set: set from a signal's handler.
+    """
+
+    is_set = False
+
+
+@contextmanager
+def stop_signal() -> Iterator[Stop]:
+    """Set by SIGTERM, as schedulers and ``torchrun`` send it, and by Ctrl+C; a second Ctrl+C interrupts."""
+    stop = Stop()
+
+    def note(number: int, _: object) -> None:
+        stop.is_set = True
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
