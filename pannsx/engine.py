@@ -115,6 +115,9 @@ class Engine:
         self.low_memory = low_memory
         self._has_own_batch_size = batch_size is not None
         self.model = model.to(self.device).eval()
+        if self.device.type == "cuda":
+            # Tensor cores take channels last; four-dimensional weights are laid out so, all others stay.
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._workers = Workers()
         self._kernel: LogMelKernel | None = None
         self._prepared: PreparedNetwork | None = None
@@ -181,7 +184,10 @@ class Engine:
 
     def _features(self, waveforms: list[FloatArray], log_mels: list[FloatArray]) -> Tensor:
         """Equally long waveforms -> ``(B, C, T')``, by the model as it is."""
-        waveform = torch.from_numpy(np.stack(waveforms)).to(self.device)
+        waveform = torch.from_numpy(np.stack(waveforms))
+        if self.device.type == "cuda":
+            waveform = waveform.pin_memory()  # from there the copy goes on while the processor does
+        waveform = waveform.to(self.device, non_blocking=True)
         log_mel = torch.from_numpy(np.stack(log_mels)) if log_mels else None
         with self._reduced_precision():
             return self.model.forward_features(waveform, log_mel).float()

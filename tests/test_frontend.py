@@ -24,6 +24,7 @@ from pannsx.frontend.definition import (
 from pannsx.frontend.kernel import compiled_kernel
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.frontend.torch_logmel import LogMel
+from pannsx.prepared.workers import Workers
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -175,6 +176,22 @@ def test_kernel_is_compiled():
     kernel(np.zeros(1000, np.float32))
     function = compiled_kernel(1024, (8, 8, 8))
     assert function.nopython_signatures, "the kernel ran interpreted"
+
+
+def test_the_module_computes_in_float32_under_autocast():
+    module = LogMel(SETTINGS["32k_mel64"])
+    waveform = torch.from_numpy(0.1 * np.random.default_rng(0).standard_normal((1, 32000)).astype(np.float32))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        reduced = module(waveform)
+    torch.testing.assert_close(reduced, module(waveform), atol=0, rtol=0)
+
+
+def test_the_kernel_gives_the_same_on_several_threads():
+    kernel = LogMelKernel(SETTINGS["32k_mel64"])
+    waveform = np.random.default_rng(0).standard_normal(32000 * 5).astype(np.float32)
+    workers = Workers()
+    np.testing.assert_array_equal(kernel(waveform, workers), kernel(waveform))
+    np.testing.assert_array_equal(kernel(waveform[:999], workers), kernel(waveform[:999]))
 
 
 def test_threads_do_not_share_scratch_memory():

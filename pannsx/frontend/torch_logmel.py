@@ -29,7 +29,14 @@ class LogMel(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """``(B, S)`` waveform -> ``(B, T, F)`` log-mel in dB; at least one sample is needed."""
+        """``(B, S)`` waveform -> ``(B, T, F)`` log-mel in dB; at least one sample is needed.
+
+        In float32 whatever autocast is in force: decibels rounded to bfloat16 would be off by tenths.
+        """
+        with torch.autocast(waveform.device.type, enabled=False):
+            return self._decibels(waveform.float())
+
+    def _decibels(self, waveform: Tensor) -> Tensor:
         # A complex transform of the real signal: in float32, MKL's real one is four times less
         # exact in bands near the Nyquist frequency (2.7e-4 against 6e-5 dB on the golden input).
         spectrum = torch.stft(

@@ -15,7 +15,7 @@ from pannsx.compiling import compiled, digest_of
 from pannsx.lanes import N_LANES, at_least, load, store
 from pannsx.prepared.folding import by_tap
 from pannsx.prepared.planes import Plane, row_sources
-from pannsx.prepared.product import affine
+from pannsx.prepared.product import accumulate, affine
 from pannsx.prepared.workers import Workers, shares
 
 FloatArray = npt.NDArray[np.float32]
@@ -78,19 +78,19 @@ class FirstConvolution:
 
 
 @cache
-def _neighbourhoods() -> Callable[..., Any]:
+def _columns() -> Callable[..., Any]:
     sources = digest_of("lanes.py", "prepared/direct.py")
 
     def gather(cells, row, channels, inside, first, last, width, out):
-        """Each cell of frames ``first`` to ``last`` -> ``9 C`` floats: the channels of its 3 x 3 cells."""
+        """Frames ``first`` to ``last`` -> ``out[x, frame]``, ``3 C``: a cell, the one before and the next."""
         _ = sources
-        run = 3 * channels  # three neighbouring cells lie side by side
+        n_frames = len(inside)
         for k in range(first, last):
             for x in range(width):
                 for dy in range(3):
-                    at = (inside[k] - 1 + dy) * row + x * channels
-                    to = ((k * width + x) * 3 + dy) * run
-                    for c in range(0, run, N_LANES):
+                    at = (inside[k] - 1 + dy) * row + (x + 1) * channels
+                    to = ((x * n_frames + k) * 3 + dy) * channels
+                    for c in range(0, channels, N_LANES):
                         store(out, to + c, load(cells, at + c))
 
     return compiled(gather)
@@ -100,46 +100,47 @@ def _neighbourhoods() -> Callable[..., Any]:
 def _rectify_and_pool() -> Callable[..., Any]:
     sources = digest_of("lanes.py", "prepared/direct.py")
 
-    def settle(products, source_width, n, origins, inside, pool, target, row, cell, width, channel):
-        """``products[cell, n]`` -> rectified, or means over 2 x 2, in channels from ``channel`` on."""
+    def settle(products, n_frames, n, origins, inside, pool, target, row, cell, width, channel):
+        """``products[x, frame, n]`` -> rectified, or means over 2 x 2, in channels from ``channel`` on."""
         _ = sources
+        column = n_frames * n
         for k in range(len(inside)):
             for x in range(width):
                 to = inside[k] * row + (x + 1) * cell + channel
                 if pool:
-                    at = (origins[k] * source_width + 2 * x) * n
-                    below = at + source_width * n
-                    for c in range(0, n, N_LANES):
-                        upper = at_least(load(products, at + c), _ZERO) + at_least(
-                            load(products, at + n + c), _ZERO
+                    at = 2 * x * column + origins[k] * n
+                    for c in range(at, at + n, N_LANES):
+                        left = at_least(load(products, c), _ZERO) + at_least(load(products, c + n), _ZERO)
+                        right = at_least(load(products, c + column), _ZERO) + at_least(
+                            load(products, c + column + n), _ZERO
                         )
-                        lower = at_least(load(products, below + c), _ZERO) + at_least(
-                            load(products, below + n + c), _ZERO
-                        )
-                        store(target, to + c, (upper + lower) * _QUARTER)
+                        store(target, to + c - at, (left + right) * _QUARTER)
                 else:
-                    at = (origins[k] * source_width + x) * n
-                    for c in range(0, n, N_LANES):
-                        store(target, to + c, at_least(load(products, at + c), _ZERO))
+                    at = x * column + origins[k] * n
+                    for c in range(at, at + n, N_LANES):
+                        store(target, to + c - at, at_least(load(products, c), _ZERO))
 
     return compiled(settle)
 
 
 class ProductConvolution:
-    """A 3 x 3 convolution with bias, rectified, as one matrix product over its ``9 C`` inputs.
+    """A 3 x 3 convolution with bias, rectified, as matrix products over three frames of a column of cells.
 
     For the deep layers, whose planes are a few dozen cells and whose weights are many megabytes: the
-    product reads them once, in order, each thread the columns of its own.
+    products read them once, in order, each thread those for outputs of its own. Each column of the plane,
+    with the frames before and after, is multiplied by the filters' middle column for its own outputs, and
+    by the outer ones for its neighbours', where there are any: two columns need four such products, while
+    neighbourhoods of nine cells would have six, a third of them zeros.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, kind: torch.dtype) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
-        by_input = by_tap(weight).view(-1, self.out_channels)
-        vectors = shares(self.out_channels // N_LANES, n_parts)
+        by_column = by_tap(weight).view(3, 3, self.in_channels, -1).transpose(0, 1)  # (dx, dy, C, C')
+        by_column = by_column.reshape(3, 3 * self.in_channels, -1).to(kind)
         self._parts = [
-            (begin * N_LANES, by_input[:, begin * N_LANES : end * N_LANES].to(kind).contiguous())
-            for begin, end in vectors
+            (begin * N_LANES, by_column[:, :, begin * N_LANES : end * N_LANES].contiguous())
+            for begin, end in shares(self.out_channels // N_LANES, n_parts)
             if begin < end
         ]
         self._bias = bias.float()
@@ -147,29 +148,32 @@ class ProductConvolution:
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
         rows, to_rows = source.rows, target.rows
-        n_cells, n_inputs = len(rows.inside) * source.width, 9 * self.in_channels
+        n_frames, n_inputs = len(rows.inside), 3 * self.in_channels
+        n_cells = n_frames * source.width
         (memory,) = workers.scratch(0, n_cells * n_inputs)
         inputs = torch.from_numpy(memory[: n_cells * n_inputs]).view(n_cells, n_inputs)
         origins = row_sources(rows.heights, to_rows.heights, 2 if self.pool else 1)
         n = workers.n
-        ranges = list(shares(len(rows.inside), n))
+        ranges = list(shares(n_frames, n))
 
         def gather(i: int) -> None:
-            _neighbourhoods()(
+            _columns()(
                 source.flat, source.row, self.in_channels, rows.inside, *ranges[i], source.width, memory
             )
 
         def multiply(i: int) -> None:
-            with torch.inference_mode():
-                for channel, weights in self._parts[i::n]:
-                    width = weights.shape[1]
-                    bias = self._bias[channel : channel + width]
-                    products = torch.empty(n_cells, width)
-                    affine(bias, inputs, weights, products)
-                    _rectify_and_pool()(
-                        products.numpy().reshape(-1), source.width, width, origins, to_rows.inside, self.pool,
-                        target.flat, target.row, target.channels, target.width, channel,
-                    )  # fmt: skip
+            for channel, (left, middle, right) in self._parts[i::n]:
+                width = middle.shape[1]
+                products = torch.empty(n_cells, width)
+                with torch.inference_mode():
+                    affine(self._bias[channel : channel + width], inputs, middle, products)
+                    if source.width > 1:
+                        accumulate(inputs[:-n_frames], left, products[n_frames:])
+                        accumulate(inputs[n_frames:], right, products[:-n_frames])
+                _rectify_and_pool()(
+                    products.numpy().reshape(-1), n_frames, width, origins, to_rows.inside, self.pool,
+                    target.flat, target.row, target.channels, target.width, channel,
+                )  # fmt: skip
 
         workers.run(gather)
         workers.run(multiply)

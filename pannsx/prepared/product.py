@@ -19,6 +19,14 @@ def affine(bias: Tensor, inputs: Tensor, weights: Tensor, out: Tensor) -> None:
         torch.add(torch.mm(inputs.to(weights.dtype), weights), bias, out=out)
 
 
+def accumulate(inputs: Tensor, weights: Tensor, out: Tensor) -> None:
+    """Add ``inputs @ weights`` to ``out``, in the same types."""
+    if weights.dtype == torch.float32:
+        out.addmm_(inputs, weights)
+    else:
+        out += torch.mm(inputs.to(weights.dtype), weights)
+
+
 class Product:
     """``(n, C)`` rows -> ``(n, C')``.
 
