@@ -54,7 +54,7 @@ class _Announcer(event.Listener):
     def on_start(self, event: Any) -> None:
         if not self._is_said and event.data["dispatcher"] in _ours:
             self._is_said = True
-            logger.warning("compiling for this processor: some seconds, the first time only")
+            logger.warning("pannsx compiles for this processor: some seconds, the first time only")
 
     def on_end(self, event: Any) -> None:
         pass

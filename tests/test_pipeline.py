@@ -238,6 +238,27 @@ def test_cuda_equals_cpu(pipeline):
     np.testing.assert_allclose(on_gpu.clipwise, pipeline.engine.run([waveform])[0].clipwise, atol=2e-5)
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_reduced_precision_on_cuda_is_close(pipeline, precision):
+    waveforms = [noise(64000, i) for i in range(5)]
+    engine = Engine(seeded_checkpoint().model, device="cuda", precision=precision, batch_size=2)
+    for reduced, exact in zip(engine.run(waveforms), pipeline.engine.run(waveforms), strict=True):
+        assert reduced.clipwise.dtype == np.float32
+        np.testing.assert_allclose(reduced.clipwise, exact.clipwise, atol=5e-3)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_ragged_batch_on_cuda(pipeline):
+    waveforms = [noise(n, n) for n in (1, 40_000, 32_000, 40_000)]
+    engine = Engine(seeded_checkpoint().model, device="cuda")
+    for found, exact in zip(engine.run(waveforms), pipeline.engine.run(waveforms), strict=True):
+        np.testing.assert_allclose(found.clipwise, exact.clipwise, atol=2e-5)
+        np.testing.assert_allclose(found.framewise, exact.framewise, atol=2e-5)
+
+
 class TestSources:
     """What counts as one source, as several, and as a mistake."""
 
