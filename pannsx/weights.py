@@ -177,6 +177,14 @@ def _own_record(path: Path) -> Checkpoint:
     return record
 
 
+def _hidden(state: dict[str, Tensor]) -> list[int]:
+    """Sizes of the layers between the embedding and the classes; published checkpoints have none."""
+    sizes: list[int] = []
+    while (key := f"hidden.{len(sizes)}.weight") in state:
+        sizes.append(len(state[key]))
+    return sizes
+
+
 def _model(record: Checkpoint, state: dict[str, Tensor], path: Path) -> Pann:
     from pannsx.models.convert import load_published
     from pannsx.models.zoo import build_empty
@@ -188,7 +196,9 @@ def _model(record: Checkpoint, state: dict[str, Tensor], path: Path) -> Pann:
             "classes of their own need a record beside them that names the labels; load them by path alone"
         )
     try:
-        model = build_empty(record.architecture, record.sample_rate, record.frontend, record.n_classes)
+        model = build_empty(
+            record.architecture, record.sample_rate, record.frontend, record.n_classes, hidden=_hidden(state)
+        )
         load_published(model, state)
     except (ValueError, WeightsError) as error:
         raise WeightsError(f"{path}: {error}") from error

@@ -37,7 +37,9 @@ def test_compiling_is_announced_once_and_not_when_the_code_is_found(tmp_path: Pa
         "@compiled\ndef twice(x):\n    return x + x\n\n"
         "@compiled\ndef thrice(x):\n    return x + x + x\n"
     )
-    assert run(tmp_path, "kernels") == "pannsx compiles for this processor: some seconds, the first time only\n"
+    assert (
+        run(tmp_path, "kernels") == "pannsx compiles for this processor: some seconds, the first time only\n"
+    )
     assert run(tmp_path, "kernels") == ""
 
 

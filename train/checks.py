@@ -11,8 +11,9 @@ from pannsx.atomic import replacing
 from train.distributed import Ranks
 from train.recipe import Recipe, differences, parse_recipe
 
-# Keys that may change when a run goes on: they do not touch what is computed.
-_FREE = ("data.workers", "data.evaluation", "keep.", "run.steps")
+# Keys that may change when a run goes on: they do not touch what is computed. Clips may have moved: their
+# digest says whether they are the same.
+_FREE = ("data.train", "data.workers", "data.evaluation", "keep.", "run.steps")
 
 
 class TrainingError(RuntimeError):
@@ -42,6 +43,16 @@ def check_same_run(recipe: Recipe, begun_with: Mapping[str, Any], folder: Path, 
             f"the run in {folder} was begun with another recipe ({'; '.join(changed)}); give another "
             "--folder, or the same values, or --may-differ to go on regardless"
         )
+
+
+def check_same_data(begun: Mapping[str, Any], now: Mapping[str, Any], recipe: Recipe, folder: Path) -> None:
+    """TrainingError where clips or teacher are not those a run was begun with."""
+    for what, path in (("train", recipe.data.train), ("teacher", recipe.distil.teacher)):
+        if begun[what] != now[what]:
+            raise TrainingError(
+                f"{path} is not what the run in {folder} was begun with (digest {now[what]}, then "
+                f"{begun[what]}); restore it, or begin a run in another --folder"
+            )
 
 
 def not_finite(

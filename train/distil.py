@@ -57,7 +57,12 @@ def open_teacher(path: str | Path, ids: Sequence[str], n_classes: int) -> Teache
         raise ValueError(
             f"{path} holds logits {logits.shape}; ({len(ids)}, {n_classes}) is needed for the training clips"
         )
-    return lambda rows: np.asarray(logits[rows_of[rows]], np.float32)
+
+    def read(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        chosen: NDArray[np.float32] = logits[rows_of[rows]].astype(np.float32)
+        return chosen
+
+    return read
 
 
 def _from_folder(folder: Path, ids: Sequence[str], n_classes: int) -> Teacher:
@@ -81,4 +86,5 @@ def soft_targets(
 ) -> NDArray[np.float32]:
     """``(B, K)`` labels and teacher's logits -> ``(B, K)`` targets between labels and probabilities."""
     probabilities = 0.5 * (1.0 + np.tanh(logits / (2.0 * temperature)))  # the sigmoid, without overflow
-    return ((1.0 - weight) * labels + weight * probabilities).astype(np.float32)
+    mixed: NDArray[np.float32] = ((1.0 - weight) * labels + weight * probabilities).astype(np.float32)
+    return mixed

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,13 @@ def joined(device: str | None = None) -> Iterator[Ranks]:
     if world_size == 1:
         yield Ranks(0, 1, chosen)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=world_size)
+    on_gpu = chosen.type == "cuda"
+    dist.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        rank=rank,
+        world_size=world_size,
+        device_id=chosen if on_gpu else None,
+    )
     try:
         yield Ranks(rank, world_size, chosen)
     finally:
@@ -93,6 +99,13 @@ def gathered(rows: NDArray[np.float32], n_rows: int, ranks: Ranks) -> NDArray[np
     ]
     kept = [part[:length].cpu().numpy() for part, length in zip(parts, lengths, strict=True)]
     return np.concatenate(kept)
+
+
+def share_buffers(model: nn.Module, ranks: Ranks) -> None:
+    """Give every rank the first one's buffers: batch statistics differ where they are not synchronised."""
+    if ranks.world_size > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def wait_for_all(ranks: Ranks) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pannsx.metrics import accuracy, tagging_scores
 from pannsx.weights import LoadedCheckpoint
 from train.data_set import DataSet, Split
-from train.head import Head, HeadSettings, apply, train_head
+from train.head import Head, HeadSettings, apply, new_head, train_head
 from train.transfer import TuneSettings, embed, fresh, tune
 from train.waveforms import Waveforms
 
@@ -92,11 +92,18 @@ def network_and_head(
     *,
     from_scratch: bool = False,
 ) -> Learn:
-    """Train network and head together, from the network's weights or from first ones."""
+    """Train network and head together: from the network as it is and a head trained on its embeddings,
+    or both from first weights.
+    """
+    embeddings = None if from_scratch else embed(base, waveforms, device=settings.device)
 
     def learn(rows: Sequence[int], seed: int) -> Fitted:
-        begin = fresh(base, seed=seed) if from_scratch else base
-        tuned, head = tune(begin, waveforms, targets, rows, settings, head_settings, seed=seed)
+        if embeddings is None:
+            begin = fresh(base, seed=seed)
+            first = new_head(begin.model.embedding_size, targets.shape[1], head_settings, seed=seed)
+        else:
+            begin, first = base, train_head(embeddings[rows], targets[rows], head_settings, seed=seed)
+        tuned, head = tune(begin, waveforms, targets, rows, settings, first, seed=seed)
 
         def predict(chosen: Sequence[int]) -> NDArray[np.float32]:
             return apply(head, embed(tuned, [waveforms[row] for row in chosen], device=settings.device))

@@ -43,8 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.save is not None and given.mode == "mfcc":
         parser.error("--save writes a network with its head, and --mode mfcc has none")
-    if given.save is not None and given.layers != 1:
-        parser.error(f"--save writes heads of one layer, got --layers {given.layers}")
     try:
         data = read_data_set(given.data_set, given.place)
         splits = _splits(data, given.folds)
@@ -77,9 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mode", choices=MODES, default="frozen", help="(default: %(default)s)")
     parser.add_argument("--layers", type=int, choices=range(1, MAX_LAYERS + 1), default=1, help="of the head")
     parser.add_argument("--epochs", type=int, help="default: 100 for a head alone, else 10")
-    parser.add_argument("--learning-rate", type=float, help="default: 3e-3 for a head alone, else 2e-4")
+    parser.add_argument("--learning-rate", type=float, help="default: 3e-3 for a head alone, else 1e-4")
     parser.add_argument("--batch-size", type=int, default=32, help="(default: %(default)s)")
-    parser.add_argument("--no-augment", action="store_true", help="tune without mixup and SpecAugment")
+    parser.add_argument("--augment", action="store_true", help="mixup and SpecAugment, for long training")
     parser.add_argument("--folds", nargs="+", help="hold out these only (names of folds)")
     parser.add_argument("--shots", type=int, nargs="+", help="clips a class to train on")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
@@ -113,7 +111,7 @@ def _learner(
         batch_size=given.batch_size,
         clip_s=data.clip_s,
         device=given.device,
-        augment=NO_AUGMENT if given.no_augment else AUGMENT,
+        augment=AUGMENT if given.augment else NO_AUGMENT,
     )
     return network_and_head(base, waveforms, targets, settings, head, from_scratch=given.mode == "scratch")
 
@@ -135,7 +133,9 @@ def _tell(split: str, score: float) -> None:
 def _line(given: argparse.Namespace, result: Result) -> str:
     layers = f" L{given.layers}" if given.mode != "scratch" else ""
     shots = "" if result.shots is None else f", {result.shots} clips a class"
-    splits = f"over {len(result.scores)} splits" if len(result.scores) > 1 else "on its test set"
+    splits = (
+        f"over {len(result.scores)} splits" if len(result.scores) > 1 else f"on {next(iter(result.scores))}"
+    )
     return f"{given.mode}{layers}{shots}: {result.measure} {result.mean:.4f} ± {result.spread:.4f} {splits}"
 
 
@@ -146,7 +146,7 @@ def _write_json(given: argparse.Namespace, data: DataSet, model: str, results: S
         "model": model,
         **{
             key: getattr(given, key)
-            for key in ("mode", "layers", "epochs", "learning_rate", "batch_size", "no_augment", "seed")
+            for key in ("mode", "layers", "epochs", "learning_rate", "batch_size", "augment", "seed")
         },
         "results": [{**asdict(result), "mean": result.mean, "spread": result.spread} for result in results],
     }

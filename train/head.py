@@ -78,6 +78,13 @@ class Head(nn.Module):
         return x
 
 
+def new_head(embedding: int, n_classes: int, settings: HeadSettings, *, seed: int) -> Head:
+    """A head with first weights of a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Head(embedding, n_classes, settings)
+
+
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
     """``(B, K)`` logits and targets in [0, 1] -> binary cross-entropy, summed over classes.
 

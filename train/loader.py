@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from train.samplers import Rows, Sampler
 
-_PREFETCH = 4
+PREFETCH = 4
 """Batches that each worker has ready or under way."""
 
 
@@ -132,7 +132,7 @@ def _read(clips: Clips, draws: Iterable[Rows], workers: int) -> Iterator[tuple[T
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=torch.cuda.is_available(),
-        prefetch_factor=_PREFETCH if workers else None,
+        prefetch_factor=PREFETCH if workers else None,
         worker_init_fn=_start_worker,
         # Its own, so that starting to read draws nothing from the global generator.
         generator=torch.Generator(),

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pannsx import audio, labels
+from pannsx.digests import file_digest
 from train.encoding import as_float, as_pcm
 
 DURATION_S = 5.0
@@ -38,6 +39,7 @@ class Mixtures:
         labels: AudioSet's.
         ids: the mixtures' numbers.
         targets: ``(N, K)``, all false.
+        digest: SHA-256 of the list.
 
     Raises:
         OSError: the list cannot be read.
@@ -50,6 +52,7 @@ class Mixtures:
         self.n_samples = round(DURATION_S * sample_rate)
         self.labels: tuple[str, ...] = labels.audioset().names
         self.label_ids = labels.audioset().ids
+        self.digest = file_digest(self.folder / "mixtures.csv", "sha256")
         with (self.folder / "mixtures.csv").open(encoding="utf-8", newline="") as file:
             self._rows = list(csv.DictReader(file))
         names = {row[column] for row in self._rows for column in ("clip_a", "clip_b")} - {""}

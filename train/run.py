@@ -26,18 +26,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from pannsx import __version__
 from pannsx.metrics import TaggingScores
 from pannsx.models import Pann
 from train import average, checkpoints, log
 from train.augment import choose
-from train.checks import check_division, check_same_run, not_finite
+from train.checks import check_division, check_same_data, check_same_run, not_finite
 from train.distil import open_teacher, soft_targets
-from train.distributed import Ranks, joined, sums, wait_for_all
+from train.distributed import Ranks, joined, share_buffers, sums, wait_for_all
 from train.evaluate import evaluate, write_report
 from train.loader import as_waveform, death_of_worker, is_worker_death, training_batches
 from train.opening import label_set, open_clips
 from train.optimiser import make_optimiser, set_learning_rate
+from train.provenance import clips_digest, teacher_digest, versions
 from train.recipe import Recipe, read_recipe, to_tables
 from train.samplers import make_sampler
 from train.schedule import learning_rate
@@ -72,6 +72,13 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
     targets = clips.targets
     teacher = open_teacher(recipe.distil.teacher, clips.ids, len(labels)) if recipe.distil.teacher else None
 
+    data = {
+        "train": clips_digest(clips),
+        "n_clips": len(clips),
+        "clips_per_class": targets.sum(axis=0).tolist(),
+        "teacher": teacher_digest(recipe.distil.teacher),
+    }
+
     model = fresh_model(recipe, len(labels))
     network = prepare(model, recipe, ranks)
     optimiser = make_optimiser(recipe.optimiser, model)
@@ -82,6 +89,7 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
     state = checkpoints.newest(folder)
     if state is not None:
         check_same_run(recipe, state["recipe"], folder, may_differ=may_differ)
+        check_same_data(state["data"], data, recipe, folder)
         step, best = state["step"], tuple(state["best"])
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
@@ -102,7 +110,8 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
                 "sampler": sampler_state,
                 "random": {"seed": recipe.run.seed, "step": step},
                 "best": list(best),
-                "versions": {"pannsx": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
+                "data": data,
+                "versions": versions(),
             })  # fmt: skip
             keep = recipe.keep
             checkpoints.prune(folder, keep_last=keep.keep_last, keep_every=keep.keep_every, keep=best[1])
@@ -186,11 +195,12 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
 
 def _evaluated_model(model: Pann, averaged: average.Weights | None, recipe: Recipe, ranks: Ranks) -> Pann:
     """The model with its averaged weights where there are any: what will be exported."""
-    if averaged is None:
-        return model
-    evaluated = copy.deepcopy(model)
-    place(evaluated, recipe, ranks.device)
-    evaluated.load_state_dict(averaged)
+    evaluated = model
+    if averaged is not None:
+        evaluated = copy.deepcopy(model)
+        place(evaluated, recipe, ranks.device)
+        evaluated.load_state_dict(averaged)
+    share_buffers(evaluated, ranks)
     return evaluated
 
 

@@ -86,6 +86,7 @@ def prepare(model: Pann, recipe: Recipe, ranks: Ranks) -> nn.Module:
     if recipe.run.sync_batch_norm and ranks.world_size > 1:
         synchronise(model, ranks.device)
     place(model, recipe, ranks.device)
+    torch.backends.cudnn.benchmark = True  # every step has the same shapes
     network = ClipLogits(model, _DTYPES[recipe.run.precision])
     if ranks.world_size == 1:
         return network

@@ -21,7 +21,7 @@ from pannsx.pipeline import Pipeline
 from pannsx.records import Checkpoint, Scores
 from pannsx.weights import LoadedCheckpoint, save_checkpoint
 from train.augment import Choices, choose
-from train.head import Head, HeadSettings, batches, learning_rate_at, loss_of
+from train.head import Head, batches, learning_rate_at, loss_of
 from train.recipe import Augment
 from train.waveforms import Waveforms, batch_of
 
@@ -53,11 +53,11 @@ class TuneSettings:
     """
 
     epochs: int = 10
-    learning_rate: float = 2e-4
+    learning_rate: float = 1e-4
     batch_size: int = 32
     clip_s: float = 10.0
     device: str = "cpu"
-    augment: Augment = AUGMENT
+    augment: Augment = NO_AUGMENT
 
 
 class Tuned(nn.Module):
@@ -97,11 +97,14 @@ def tune(
     targets: NDArray[np.bool_],
     rows: Sequence[int],
     settings: TuneSettings,
-    head_settings: HeadSettings,
+    head: Head,
     *,
     seed: int,
 ) -> tuple[LoadedCheckpoint, Head]:
-    """Train a copy of a network together with a new head on some clips.
+    """Train a copy of a network together with a copy of a head on some clips.
+
+    A head that was trained on the network's embeddings before keeps its first gradients from pulling
+    the network apart (Kumar et al. 2022, arXiv:2202.10054).
 
     Args:
         base: where to begin; left as it is.
@@ -109,8 +112,8 @@ def tune(
         targets: ``(N, K)``.
         rows: which of them to train on.
         settings: of the training.
-        head_settings: of the head; only its shape and dropout count here.
-        seed: of first weights, order, parts, augmentation and dropout.
+        head: where the head begins; left as it is.
+        seed: of order, parts, augmentation and dropout.
 
     Raises:
         ValueError: the loss is not finite.
@@ -119,10 +122,10 @@ def tune(
     device = torch.device(settings.device)
     longest = max(base.model.min_samples, round(settings.clip_s * base.model.sample_rate))
     wanted = torch.from_numpy(targets.astype(np.float32))
+    model = copy.deepcopy(base.model)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        model = copy.deepcopy(base.model)
-        tuned = Tuned(model, Head(model.embedding_size, targets.shape[1], head_settings)).to(device).train()
+        tuned = Tuned(model, copy.deepcopy(head)).to(device).train()
         optimiser = torch.optim.Adam(tuned.parameters())
         n_steps, step = settings.epochs * len(batches(rows, settings.batch_size, rng)), 0
         for _ in range(settings.epochs):
@@ -171,23 +174,21 @@ def save(
     Args:
         path: ends in ``.safetensors``; its stem becomes the checkpoint's name.
         base: the network.
-        head: its head, of one layer.
+        head: its head.
         labels: of the ``K`` classes.
         description: one sentence.
         trained_on: data and how.
         scores: further measures by name.
 
     Raises:
-        ValueError: the head or the network's own is of a kind that a checkpoint cannot hold.
+        ValueError: the network decides frame by frame.
         WeightsError: the files cannot be written.
     """
     model = copy.deepcopy(base.model)
     if not isinstance(model.head, ClipHead):
         raise ValueError(f"{base.record.architecture} decides frame by frame; take a model with a clip head")
-    layers = head.layers()
-    if len(layers) != 1:
-        raise ValueError(f"a checkpoint holds one layer after the embedding, this head has {len(layers)}")
-    model.head.fc_audioset = copy.deepcopy(layers[-1])
+    *hidden, last = copy.deepcopy(head.layers())
+    model.head.hidden, model.head.fc_audioset = nn.ModuleList(hidden), last
     record = replace(
         base.record,
         name=path.stem,

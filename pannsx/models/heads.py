@@ -7,7 +7,8 @@ neighbourhood.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -52,6 +53,9 @@ def logit_of_probability(probability: Tensor) -> Tensor:
 class ClipHead(nn.Module):
     """Pools over time, then decides: maximum plus mean, ``fc1``, ``fc_audioset``.
 
+    Published heads have no more. Checkpoints put to another task may have layers between the two
+    (:meth:`insert`), the paper's L3.
+
     Args:
         in_channels: channels ``C`` of the features.
         embedding: size ``D`` of the embedding.
@@ -66,19 +70,34 @@ class ClipHead(nn.Module):
         self.before_fc1 = nn.Dropout(dropout)
         self.fc1 = nn.Linear(in_channels, embedding)
         self.after_fc1 = nn.Dropout(0.5)
+        self.hidden = nn.ModuleList()
         self.fc_audioset = nn.Linear(embedding, n_classes)
+
+    def insert(self, sizes: Sequence[int]) -> None:
+        """Put layers of these sizes between the embedding and ``fc_audioset``, which is made anew."""
+        chain = (self.fc1.out_features, *sizes)
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(chain))
+        self.fc_audioset = nn.Linear(chain[-1], self.fc_audioset.out_features)
 
     def forward(self, features: Tensor) -> Output:
         """``(B, C, T')`` features -> logits ``(B, K)``, embedding ``(B, D)``, frame logits ``(B, T', K)``."""
         logits, embedding = self.clip(features)
         # No dropout: nothing is trained through these.
-        return Output(logits, embedding, self.fc_audioset(self.frame_embeddings(features)))
+        frame_logits = self._decide(self.frame_embeddings(features), nn.Identity())
+        return Output(logits, embedding, frame_logits)
 
     def clip(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, C, T')`` features -> logits ``(B, K)`` and embedding ``(B, D)`` of the clip alone."""
         pooled = self.before_fc1(features.amax(dim=2) + features.mean(dim=2))
         embedding = functional.relu(self.fc1(pooled))
-        return self.fc_audioset(self.after_fc1(embedding)), embedding
+        return self._decide(embedding, self.after_fc1), embedding
+
+    def _decide(self, embedding: Tensor, drop: nn.Module) -> Tensor:
+        """``(..., D)`` embeddings -> ``(..., K)`` logits, with dropout ``drop`` before every layer."""
+        x = drop(embedding)
+        for layer in self.hidden:
+            x = drop(functional.relu(layer(x)))
+        return self.fc_audioset(x)  # type: ignore[no-any-return]
 
     def frame_embeddings(self, features: Tensor) -> Tensor:
         """``(B, C, T')`` features -> ``(B, T', D)``."""

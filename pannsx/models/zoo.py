@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -114,12 +114,20 @@ def build(architecture: str, sample_rate: int, frontend: FrontEnd | None, n_clas
     return model
 
 
-def build_empty(architecture: str, sample_rate: int, frontend: FrontEnd | None, n_classes: int) -> Pann:
+def build_empty(
+    architecture: str,
+    sample_rate: int,
+    frontend: FrontEnd | None,
+    n_classes: int,
+    *,
+    hidden: Sequence[int] = (),
+) -> Pann:
     """As :func:`build`, but with parameters that hold no numbers and take no memory (meta device).
 
     For weights that come from elsewhere: :func:`pannsx.models.convert.load_published` gives it its
     tensors, and nothing is drawn at random only to be thrown away. What is derived from the front
-    end is real already.
+    end is real already. ``hidden`` are sizes of further layers between the embedding and the classes:
+    checkpoints put to another task may have such.
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(
@@ -131,6 +139,10 @@ def build_empty(architecture: str, sample_rate: int, frontend: FrontEnd | None, 
         stem = _stem(architecture, row, sample_rate, frontend)
         trunk = row.trunk()
         head = row.head(trunk.out_channels, row.embedding, n_classes)
+        if hidden and not isinstance(head, ClipHead):
+            raise ValueError(f"{architecture} decides frame by frame; only clip heads can have hidden layers")
+        if hidden and isinstance(head, ClipHead):
+            head.insert(hidden)
     return Pann(
         stem,
         trunk,

@@ -43,6 +43,10 @@ class PreparedHead:
             layers = [head.att_block.cla, head.att_block.att]
         else:
             layers = [head.fc_audioset]
+        hidden = list(head.hidden) if isinstance(head, ClipHead) else []
+        self._hidden = [
+            Product(layer.weight, _bias(layer)) for layer in hidden if isinstance(layer, torch.nn.Linear)
+        ]
         self._outputs = [Product(layer.weight, _bias(layer)) for layer in layers]
 
     def __call__(self, features: Sequence[FloatArray], *, frames: bool) -> list[Found]:
@@ -72,7 +76,10 @@ class PreparedHead:
         """``(n, C)`` -> embeddings ``(n, D)``, and what the output layers make of them, ``(n, K)`` each."""
         with self._workers.alone:
             embeddings = self._fc1(torch.from_numpy(rows), self._workers).relu_()
-            return embeddings.numpy(), [layer(embeddings, self._workers).numpy() for layer in self._outputs]
+            x = embeddings
+            for layer in self._hidden:
+                x = layer(x, self._workers).relu_()
+            return embeddings.numpy(), [layer(x, self._workers).numpy() for layer in self._outputs]
 
     def _combine(self, frame_logits: FloatArray, attention: FloatArray | None = None) -> FloatArray:
         """Answers by frame -> the clip's ``(K,)``, as the head combines them."""

@@ -1,0 +1,187 @@
+"""Make a checkpoint to use of a training run: safetensors, record and model card.
+
+python -m train.export RUN FOLDER [--name NAME] [--half] [--constants] [--licence MIT] [--description TEXT]
+
+RUN is a run's folder (its newest checkpoint) or one of its checkpoints. Averaged weights are taken where
+the recipe averages. ``AudioTagger(checkpoint=FOLDER)`` then loads the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pannsx import manifest
+from pannsx.atomic import replacing
+from pannsx.errors import WeightsError
+from pannsx.labels import LabelSet
+from pannsx.models import Pann
+from pannsx.models.convert import published_key, to_published
+from pannsx.models.cost import n_parameters
+from pannsx.records import Checkpoint, Scores
+from pannsx.weights import save_checkpoint
+from train import checkpoints, log
+from train.model_card import model_card
+from train.recipe import Recipe, parse_recipe
+from train.trained import trained_model
+
+
+def export(
+    run: Path,
+    folder: Path,
+    *,
+    name: str | None = None,
+    half: bool = False,
+    constants: bool = False,
+    licence: str | None = None,
+    description: str | None = None,
+) -> Checkpoint:
+    """Write a run's checkpoint, record and card into a folder -> the record.
+
+    Args:
+        run: a run's folder, or a checkpoint in it.
+        folder: to write to; made if need be.
+        name: of the checkpoint; None: the recipe's.
+        half: store weights in float16.
+        constants: store the front end's constants too, which the published code wants and pannsx derives.
+        licence: of the weights, as an SPDX identifier.
+        description: one sentence.
+
+    Raises:
+        CheckpointError, WeightsError: there is no checkpoint, or it cannot be read or written.
+    """
+    present = checkpoints.present(run) if run.is_dir() else []
+    if run.is_dir() and not present:
+        raise checkpoints.CheckpointError(f"{run} holds no checkpoint of a run; train.run makes them")
+    path = present[-1][1] if present else run
+    state = checkpoints.load(path)
+    recipe = parse_recipe(state["recipe"], path.name)
+    model = trained_model(state)
+    is_audioset = recipe.model.labels == "audioset"
+    ids = state["label_ids"]
+    labels = LabelSet(tuple(state["labels"]), None if ids is None else tuple(ids))
+    record = Checkpoint(
+        name=name or recipe.name,
+        architecture=recipe.model.architecture,
+        sample_rate=recipe.model.sample_rate,
+        frontend=recipe.frontend,
+        labels="audioset" if is_audioset else "own",
+        n_classes=len(labels),
+        parameters=n_parameters(model),
+        unused_parameters=0,
+        licence=licence,
+        description=description or f"{recipe.model.architecture} trained by the recipe {recipe.name}",
+        trained_on=_provenance(recipe, state),
+        scores=_scores(path.parent.parent, state["step"], recipe),
+        recipe=f"train/recipes/{recipe.name}.toml" if _is_shipped(recipe) else None,
+    )
+    return write_exported(
+        folder, model, record, None if is_audioset else labels, half=half, constants=constants,
+        recipe=state["recipe"],
+    )  # fmt: skip
+
+
+def write_exported(
+    folder: Path,
+    model: Pann,
+    record: Checkpoint,
+    labels: LabelSet | None,
+    *,
+    half: bool,
+    constants: bool,
+    recipe: Mapping[str, Any] | None = None,
+) -> Checkpoint:
+    """Write a model's weights, record, labels and card into a folder -> the record as written.
+
+    Raises:
+        WeightsError: a weight does not fit into float16, or the files cannot be written.
+    """
+    state = (
+        to_published(model)
+        if constants
+        else {published_key(key): tensor for key, tensor in model.state_dict().items()}
+    )
+    if half:
+        state = {key: _halved(key, tensor) for key, tensor in state.items()}
+    record = save_checkpoint(folder / f"{record.name}.safetensors", state, record, labels=labels)
+    try:
+        with replacing(folder / "README.md") as temporary:
+            temporary.write_text(model_card(record, recipe=recipe), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise WeightsError(f"cannot write {folder / 'README.md'}: {error}") from error
+    return record
+
+
+def _halved(key: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    halved = tensor.to(torch.float16)
+    if not bool(halved.isfinite().all()):
+        raise WeightsError(f"{key} holds {float(tensor.abs().max()):g}, beyond float16; store it in float32")
+    return halved
+
+
+def _provenance(recipe: Recipe, state: Mapping[str, Any]) -> str:
+    """What a run was, in words; the card has the whole recipe."""
+    data, versions = state["data"], state["versions"]
+    run = recipe.run
+    said = [
+        f"{state['step']:,} of {run.steps:,} steps of {run.batch_size} clips, seed {run.seed}",
+        f"recipe {recipe.name}, changed on the command line or not; the model card has it whole",
+        f"training clips: {data['n_clips']:,}, sha256 {data['train']}",
+    ]
+    if data["teacher"]:
+        said.append(f"teacher's logits: sha256 {data['teacher']}")
+    if state["average"]:
+        said.append(f"weights averaged ({recipe.average.kind})")
+    made_with = ", ".join(f"{what} {version}" for what, version in versions.items() if version)
+    return "; ".join([*said, made_with]) + "."
+
+
+def _scores(run: Path, step: int, recipe: Recipe) -> Scores:
+    """Those that the run's log has of this step."""
+    for entry in log.read(run):
+        if entry.get("kind") == "evaluate" and entry["step"] == step:
+            source = f"train.run on {Path(recipe.data.evaluation).name}, step {step:,}"
+            return Scores(
+                mAP=entry["mAP"], auc=entry["auc"], d_prime=entry["d_prime"], source=source, other={}
+            )
+    return Scores(mAP=None, auc=None, d_prime=None, source=None, other={})
+
+
+def _is_shipped(recipe: Recipe) -> bool:
+    return recipe.name in manifest.load_manifest()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="train.export", description="Make a checkpoint to use of a run.")
+    parser.add_argument("run", type=Path, help="a run's folder, or a checkpoint in it")
+    parser.add_argument("folder", type=Path, help="to write to")
+    parser.add_argument("--name", help="of the checkpoint (default: the recipe's)")
+    parser.add_argument("--half", action="store_true", help="store weights in float16")
+    parser.add_argument("--constants", action="store_true", help="store the front end's constants too")
+    parser.add_argument("--licence", help="of the weights, as MIT")
+    parser.add_argument("--description", help="one sentence")
+    given = parser.parse_args(arguments)
+    try:
+        record = export(
+            given.run, given.folder, name=given.name, half=given.half, constants=given.constants,
+            licence=given.licence, description=given.description,
+        )  # fmt: skip
+    except (checkpoints.CheckpointError, WeightsError, ValueError) as error:
+        print(f"train.export: {error}", file=sys.stderr)
+        return 1
+    shown = {"file": str(given.folder / str(record.filename)), "bytes": record.size_bytes}
+    print(json.dumps({**shown, "sha256": record.sha256}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
