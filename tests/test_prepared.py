@@ -23,6 +23,7 @@ from pannsx.models.blocks import ConvBlock
 from pannsx.models.heads import pool_locally as pool_locally_in_torch
 from pannsx.models.trunks import Cnn
 from pannsx.prepared import precision
+from pannsx.prepared.blocks import MANY_TILES, EitherConvolution
 from pannsx.prepared.cnn import can_prepare
 from pannsx.prepared.direct import FirstConvolution, ProductConvolution
 from pannsx.prepared.eager import prepare_module
@@ -100,6 +101,23 @@ def test_convolutions(kind: str, pool: bool, heights: list[int], width: int, see
     outside = np.ones(target.cells.shape[:2], bool)
     outside[target.rows.inside, 1 : target.width + 1] = False
     assert not target.cells[outside].any(), "something was written into the border"
+
+
+@pytest.mark.parametrize("heights", [(8,), (62, 62)])
+def test_a_deep_layer_in_either_form(heights: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    weight = torch.from_numpy(rng.standard_normal((1024, 512, 3, 3)).astype(np.float32) / 64)
+    bias = torch.zeros(1024)
+    items = random_items(rng, 512, list(heights), 4)
+    layer = EitherConvolution(weight, bias, pool=True, n_parts=2, kind=torch.float32)
+    planes = Planes()
+    source = plane_of(items, planes, 0)
+    assert (len(source.rows.tiles) * source.across >= MANY_TILES) == (len(heights) > 1)
+    target = planes.get(1, tuple(height // 2 for height in heights), 2, 1024)
+    layer(source, target, Workers())
+    for found, item in zip(target.items(), items, strict=True):
+        expected = torch_convolution(item, weight, bias, pool=True)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=WINOGRAD_ERROR * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("n_out", [24, 64])

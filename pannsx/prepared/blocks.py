@@ -18,10 +18,34 @@ from pannsx.prepared.winograd import WinogradConvolution
 from pannsx.prepared.workers import Workers
 
 FloatArray = npt.NDArray[np.float32]
-Convolution = FirstConvolution | WinogradConvolution | ProductConvolution
+
+WINOGRAD_WEIGHTS = 512 * 1024
+"""Channels in times channels out below which Winograd's form pays for any input."""
 
 MOST_WINOGRAD_WEIGHTS = 1024 * 1024
-"""Channels in times channels out up to which Winograd's form, of four times the weights, pays."""
+"""The same up to which it pays for inputs of many tiles; its weights are four times as large."""
+
+MANY_TILES = 32
+"""Tiles of 4 x 4 cells from which on reading these weights pays: two clips of 10 s in such layers."""
+
+
+class EitherConvolution:
+    """A convolution in two forms, Winograd's for many tiles and products for few."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, kind: torch.dtype) -> None:
+        self.out_channels, self.in_channels = weight.shape[:2]
+        self.pool = pool
+        self._of_many = WinogradConvolution(weight, bias, pool=pool)
+        self._of_few = ProductConvolution(weight, bias, pool=pool, n_parts=n_parts, kind=kind)
+
+    def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
+        """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
+        n_tiles = len(source.rows.tiles) * source.across
+        form = self._of_many if n_tiles >= MANY_TILES else self._of_few
+        form(source, target, workers)
+
+
+Convolution = FirstConvolution | WinogradConvolution | ProductConvolution | EitherConvolution
 
 
 def can_prepare_block(block: object) -> bool:
@@ -52,9 +76,11 @@ def _convolution(
     out_channels, in_channels = weight.shape[:2]
     if in_channels == 1 and not pool:
         return FirstConvolution(weight, bias)
-    if in_channels % N_LANES == 0 and in_channels * out_channels <= MOST_WINOGRAD_WEIGHTS:
+    size = in_channels * out_channels
+    if in_channels % N_LANES == 0 and size < WINOGRAD_WEIGHTS:
         return WinogradConvolution(weight, bias, pool=pool)
-    return ProductConvolution(weight, bias, pool=pool, n_parts=workers.n, kind=kind)
+    form = EitherConvolution if size <= MOST_WINOGRAD_WEIGHTS else ProductConvolution
+    return form(weight, bias, pool=pool, n_parts=workers.n, kind=kind)
 
 
 def entry_plane(items: Sequence[FloatArray], planes: Planes) -> Plane:
