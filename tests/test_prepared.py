@@ -26,7 +26,7 @@ from pannsx.prepared import precision
 from pannsx.prepared.blocks import MANY_TILES, EitherConvolution
 from pannsx.prepared.cnn import can_prepare
 from pannsx.prepared.direct import FirstConvolution, ProductConvolution
-from pannsx.prepared.eager import prepare_module
+from pannsx.prepared.eager import _ProductConv1d, prepare_module
 from pannsx.prepared.folding import folded
 from pannsx.prepared.head import pool_locally
 from pannsx.prepared.mobile import Memory, Separable
@@ -314,3 +314,16 @@ def test_bfloat16_changes_little_on_recordings(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(precision, "bfloat16_is_quicker", lambda: True)
     rounded = AudioTagger(device="cpu", precision="bfloat16").inference(clips, framewise=False).clipwise
     assert 1e-5 < np.abs(exact - rounded).max() <= BFLOAT16_CHANGE_BUNDLED
+
+
+@pytest.mark.parametrize(("taps", "dilation"), [(3, 1), (3, 2), (1, 1)])
+def test_a_convolution_over_time_as_a_product(taps: int, dilation: int) -> None:
+    layer = nn.Conv1d(8, 12, taps, dilation=dilation, padding=dilation * (taps // 2))
+    x = torch.randn(2, 8, 21)
+    with torch.inference_mode():
+        torch.testing.assert_close(_ProductConv1d(layer)(x), layer(x), atol=2e-6, rtol=1e-5)
+
+
+def test_the_deep_convolutions_over_time_are_products() -> None:
+    prepared = prepare_module(seeded_checkpoint("Res1dNet31").model.trunk)
+    assert any(isinstance(layer, _ProductConv1d) for layer in prepared.modules())

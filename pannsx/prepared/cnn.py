@@ -42,11 +42,10 @@ class PreparedCnn:
 
         ``joined`` is a second representation of each, concatenated along channels after the first block.
         """
-        with self._workers.alone:  # the planes are shared by all calls
-            plane = entry_plane(items, self._planes)
-            for number, layer in enumerate(self._layers):
-                plane = self._layer(number, layer, plane, joined if number == 1 else None)
-            return features_of(plane)
+        plane = entry_plane(items, self._planes)
+        for number, layer in enumerate(self._layers):
+            plane = self._layer(number, layer, plane, joined if number == 1 else None)
+        return features_of(plane)
 
     def _layer(
         self, number: int, layer: Convolution, source: Plane, joined: Sequence[FloatArray] | None

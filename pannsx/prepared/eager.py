@@ -22,6 +22,9 @@ _MEAN_POOLS = (nn.AvgPool2d, nn.AvgPool1d)
 PRODUCT_WEIGHTS = 1024 * 1024
 """Channels in times channels out from which a 3 x 3 convolution is one matrix product."""
 
+PRODUCT_WEIGHTS_1D = 512 * 512
+"""The same for a convolution over time."""
+
 
 def prepare_module(part: nn.Module) -> nn.Module:
     """A copy of ``part`` for inference; the original is left as it is."""
@@ -95,6 +98,36 @@ def _use_products(traced: fx.GraphModule) -> None:
             and layer.in_channels * layer.out_channels >= PRODUCT_WEIGHTS
         ):
             _replace(traced, str(node.target), _ProductConv2d(layer))
+        if (
+            isinstance(layer, nn.Conv1d)
+            and layer.stride == (1,)
+            and layer.groups == 1
+            and layer.kernel_size[0] % 2 == 1
+            and layer.in_channels * layer.out_channels >= PRODUCT_WEIGHTS_1D
+        ):
+            _replace(traced, str(node.target), _ProductConv1d(layer))
+
+
+class _ProductConv1d(nn.Module):
+    """The same for a convolution over time, dilated or not, that keeps the length."""
+
+    def __init__(self, layer: nn.Conv1d) -> None:
+        super().__init__()
+        taps = by_tap(layer.weight[..., None])
+        self.n_taps, self.dilation = len(taps), layer.dilation[0]
+        self.weight = nn.Parameter(taps.view(-1, layer.out_channels))
+        bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
+        self.bias = nn.Parameter(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, L) -> (B, C', L)``."""
+        b, c, length = x.shape
+        beside = self.dilation * (self.n_taps // 2)
+        padded = functional.pad(x.transpose(1, 2), (0, 0, beside, beside)).contiguous()
+        item, cell, _ = padded.stride()
+        around = padded.as_strided((b, length, self.n_taps, c), (item, cell, self.dilation * cell, 1))
+        out = torch.addmm(self.bias, around.reshape(b * length, self.n_taps * c), self.weight)
+        return out.view(b, length, -1).transpose(1, 2)
 
 
 class _ProductConv2d(nn.Module):

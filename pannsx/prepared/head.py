@@ -74,12 +74,11 @@ class PreparedHead:
 
     def _dense(self, rows: FloatArray) -> tuple[FloatArray, list[FloatArray]]:
         """``(n, C)`` -> embeddings ``(n, D)``, and what the output layers make of them, ``(n, K)`` each."""
-        with self._workers.alone:
-            embeddings = self._fc1(torch.from_numpy(rows), self._workers).relu_()
-            x = embeddings
-            for layer in self._hidden:
-                x = layer(x, self._workers).relu_()
-            return embeddings.numpy(), [layer(x, self._workers).numpy() for layer in self._outputs]
+        embeddings = self._fc1(torch.from_numpy(rows), self._workers).relu_()
+        x = embeddings
+        for layer in self._hidden:
+            x = layer(x, self._workers).relu_()
+        return embeddings.numpy(), [layer(x, self._workers).numpy() for layer in self._outputs]
 
     def _combine(self, frame_logits: FloatArray, attention: FloatArray | None = None) -> FloatArray:
         """Answers by frame -> the clip's ``(K,)``, as the head combines them."""

@@ -172,13 +172,12 @@ class PreparedMobileNet:
 
     def __call__(self, items: Sequence[FloatArray]) -> list[FloatArray]:
         """Features of each item; items may differ in ``T``."""
-        with self._workers.alone, torch.inference_mode():
-            x = self._enter(items)
-            for number, stage in enumerate(self._stages):
-                x = self._run_stage(stage, x, 3 * (number % 2))
-            if self._last is not None:
-                x = self._widened(self._last, x, 2)
-            return self._leave(x)
+        x = self._enter(items)
+        for number, stage in enumerate(self._stages):
+            x = self._run_stage(stage, x, 3 * (number % 2))
+        if self._last is not None:
+            x = self._widened(self._last, x, 2)
+        return self._leave(x)
 
     def _enter(self, items: Sequence[FloatArray]) -> Matrix:
         taps, bias = self._first

@@ -41,6 +41,7 @@ class PreparedNetwork:
 
     def __init__(self, model: Pann, workers: Workers, *, may_round: bool = False) -> None:
         kind = product_type(may_round=may_round)
+        self._workers = workers
         self._stem = _prepare_stem(model.stem)
         self._head = PreparedHead(model.head, workers)
         self._trunk: PreparedCnn | PreparedMobileNet | PreparedResNet | _Stacked
@@ -65,7 +66,12 @@ class PreparedNetwork:
 
         Without ``frames``, the answers by frame are left out where they cost extra.
         """
-        return self._head(self._trunk(*self._stem(waveforms, log_mels)), frames=frames)
+        representations = self._stem(waveforms, log_mels)
+        with self._workers.alone:  # the layers' memory is shared by all calls
+            if isinstance(self._trunk, _Stacked):  # on torch's own threads
+                return self._head(self._trunk(*representations), frames=frames)
+            trunk = self._trunk
+            return self._workers.lead(lambda: self._head(trunk(*representations), frames=frames))
 
 
 class _Stacked:

@@ -119,11 +119,10 @@ class PreparedResNet:
 
     def __call__(self, items: Sequence[FloatArray]) -> list[FloatArray]:
         """Features of each item; items may differ in ``T``."""
-        with self._workers.alone:  # the planes are shared by all calls
-            x = self._through(self._first, entry_plane(items, self._planes), "first")
-            for number, block in enumerate(self._blocks):
-                x = self._run(block, x, number % 2)
-            return features_of(self._through(self._last, self._pooled(x), "last"))
+        x = self._through(self._first, entry_plane(items, self._planes), "first")
+        for number, block in enumerate(self._blocks):
+            x = self._run(block, x, number % 2)
+        return features_of(self._through(self._last, self._pooled(x), "last"))
 
     def _plane(self, name: Hashable, like: Plane, channels: int, step: int = 1) -> Plane:
         """A plane of the same items, smaller by ``step``. Few names: memory is used again."""

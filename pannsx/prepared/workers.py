@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier, RLock
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from threading import Barrier, Lock, RLock, local
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -39,7 +40,12 @@ class Workers:
     """As many threads as torch is set to use, which compute the shares of a task side by side.
 
     They are made on first use, and anew after a fork or when torch's setting has changed.
+
+    Attributes:
+        alone: held by whoever leads: one network at a time keeps all threads busy.
     """
+
+    alone: AbstractContextManager[bool]
 
     def __init__(self) -> None:
         self._scratch: dict[int, list[FloatArray]] = {}
@@ -47,15 +53,21 @@ class Workers:
         _everyone.add(self)
 
     def forget_threads(self) -> None:
-        """Start without threads, and without a lock that one of them may hold: as a forked process must."""
-        self.alone = RLock()  # held by whoever computes: one network at a time keeps all threads busy
+        """Start without threads, and without locks that one of them may hold: as a forked process must."""
+        self.alone = RLock()
+        self._making = Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._n_made = 0
+        self._leading = local()
 
     @property
     def n(self) -> int:
-        """Number of threads, to be asked by the caller: a thread of the pool has but itself."""
-        return torch.get_num_threads()
+        """Number of threads, for the caller of :meth:`run` to divide the work by."""
+        return self._n_made if self._is_leading else torch.get_num_threads()
+
+    @property
+    def _is_leading(self) -> bool:
+        return getattr(self._leading, "is_so", False)
 
     def scratch(self, share: int, *sizes: int) -> list[FloatArray]:
         """Arrays of at least ``sizes`` floats, the same ones for a share every time: fresh pages are slow."""
@@ -66,11 +78,33 @@ class Workers:
                 kept[i] = np.empty(size, np.float32)
         return kept[: len(sizes)]
 
+    def lead(self, task: Callable[[], Out]) -> Out:
+        """Run ``task`` on a thread of the pool, where what it runs takes the first share itself.
+
+        Whoever calls this holds ``alone``: two that lead would wait for each other's threads.
+        """
+
+        def leading() -> Out:
+            self._leading.is_so = True
+            try:
+                with torch.inference_mode():
+                    return task()
+            finally:
+                self._leading.is_so = False
+
+        return self._ready_pool(self.n).submit(leading).result()
+
     def run(self, share: Callable[[int], None]) -> None:
         """``share(0)`` to ``share(n - 1)`` at once; returns when all are done; raises what one raised."""
         n = self.n
+        first = 1 if self._is_leading else 0
         pool = self._ready_pool(n)
-        futures = [pool.submit(share, i) for i in range(n)]
+        futures = [pool.submit(share, i) for i in range(first, n)]
+        try:
+            if first:
+                share(0)
+        finally:
+            wait(futures)
         for future in futures:
             future.result()
 
@@ -79,7 +113,7 @@ class Workers:
         return list(self._ready_pool(self.n).map(function, items))
 
     def _ready_pool(self, n: int) -> ThreadPoolExecutor:
-        with self.alone:
+        with self._making:
             if self._pool is None or self._n_made != n:
                 if self._pool is not None:
                     self._pool.shutdown(wait=False)
