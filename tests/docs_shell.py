@@ -1,7 +1,8 @@
 """As much of a shell as the documentation uses, alike on every system: ``&&``, ``|``, ``<``, ``>``, comments.
 
-``pannsx`` runs in this process.  ``pip`` and ``python -m`` do not run (``.ci/run`` runs README's in earnest);
-it is checked that what is to be installed exists.  ``ffmpeg`` is played by a file.
+``pannsx`` runs in this process.  ``pip`` and ``python -m`` do not run (``.ci/run`` runs README's in
+earnest); it is checked that what is to be installed, and the steps of ``train``, exist.  ``ffmpeg`` is
+played by a file.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class Shell:
             assert status == 0, f"{shlex.join(words)} has status {status}"
         elif program == "python" and words[1].endswith(".py"):
             _run_script(words[1:])
+        elif program in {"python", "torchrun"} and any(word.startswith("train.") for word in words):
+            _check_training(words)
         elif program == "python":
             assert words[1:3] in (["-m", "venv"], ["-m", "pytest"]), f"unknown command {shlex.join(words)}"
         elif program == "pip":
@@ -100,6 +103,15 @@ def _run_script(words: list[str]) -> None:
     )
     assert done.returncode == 0, done.stderr
     sys.stdout.write(done.stdout)
+
+
+def _check_training(words: list[str]) -> None:
+    """Steps of ``train`` take hours, and tests of theirs run them; here: they exist, and so do options."""
+    step = next(word for word in words if word.startswith("train."))
+    text = (ROOT / f"{step.replace('.', '/')}.py").read_text("utf-8")
+    for option in words[words.index(step) + 1 :]:
+        if option.startswith("--"):
+            assert f'"{option}"' in text, f"{step} has no option {option}"
 
 
 def _check_install(words: list[str]) -> None:

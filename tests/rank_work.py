@@ -1,10 +1,12 @@
 """What two ranks and a lone process do alike in the tests: steps in float64, first gradients in float32.
 
-python tests/rank_work.py FOLDER STORE, under the environment of torchrun; writes ``FOLDER/rank-N.pt``.
+python tests/rank_work.py FOLDER STORE PORT ARGUMENT..., under the environment of torchrun: writes
+``FOLDER/rank-N.pt``, then calls train.run with the arguments, with PORT for the ranks to meet at.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from train.evaluate import predict
 from train.loader import as_waveform
 from train.optimiser import make_optimiser
 from train.recipe import Recipe, read_recipe
+from train.run import main
 from train.samplers import make_sampler
 from train.step import backward, cut, log_mel_shape, prepare
 from train.store import Store
@@ -86,3 +89,5 @@ def work(store: Store, ranks: Ranks) -> dict[str, Any]:
 if __name__ == "__main__":
     with joined("cpu") as ranks:
         torch.save(work(Store(sys.argv[2]), ranks), Path(sys.argv[1]) / f"rank-{ranks.rank}.pt")
+    os.environ["MASTER_PORT"] = sys.argv[3]
+    sys.exit(main(sys.argv[4:]))

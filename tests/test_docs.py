@@ -21,7 +21,7 @@ from pannsx.record_json import ALL_KEYS
 from pannsx.records import BundledSource, Example, HubSource, Scores, UrlSource
 
 DOCS = ROOT / "docs"
-GENERATED = ("api.md", "cli.md", "models.md")
+GENERATED = ("api.md", "cli.md", "models.md", "recipes.md")
 PUBLISHED = re.compile(r"\bCnn1[04]\b")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -150,6 +150,9 @@ def test_options_in_the_text_exist(page: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     parsers = importlib.import_module("docs_cli").subparsers().values()
     known = {option for parser in parsers for option in parser._option_string_actions} | {"--version"}
+    for step in (ROOT / "train").glob("*.py"):
+        known |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', step.read_text("utf-8")))
+    known.add("--nproc-per-node")  # of torchrun
     for code in re.findall(r"`([^`]+)`", without_blocks(page)):
         assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", code)) <= known, code
 

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from rank_work import CASES, work
 from seeded_models import noise
 from torch import nn
-from training import REPOSITORY, command, environment, last_state, make_store, overrides
+from training import REPOSITORY, environment, last_state, make_store, overrides
 
 from train import log
 from train.distributed import Ranks, joined
@@ -31,27 +31,36 @@ RUN_TOLERANCE = 1e-3
 """Relative, of the losses of a few float32 steps, in which such differences grow."""
 
 
-def together(arguments: list[str], n_ranks: int = 2) -> None:
-    """Run a command as that many ranks, as torchrun would."""
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+        return str(free.getsockname()[1])
+
+
+def two_ranks(arguments: list[str]) -> None:
+    """Run a command as two ranks, as torchrun would."""
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     ranks = [
         subprocess.Popen(
             arguments,
             cwd=REPOSITORY,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(
-                RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(n_ranks), MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=port,
-            ),
+            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **meeting),
         )
-        for rank in range(n_ranks)
-    ]  # fmt: skip
+        for rank in range(2)
+    ]
     for rank in ranks:
         _, said = rank.communicate(timeout=120)
         assert rank.returncode == 0, said
+
+
+def arguments_of_run(folder: Path, store: Path, *more: str) -> list[str]:
+    given = overrides(
+        store, model__dropout="false", run__sync_batch_norm="true", run__steps=4, keep__save_every=2,
+        data__evaluation=store, data__workers=0, optimiser__kind="sgd",
+    )  # fmt: skip
+    return ["LeeNet11", *given, *more, "--folder", str(folder), "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +69,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(store: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What a lone process and each of two ranks have got."""
+def folder(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two ranks have left what they got, and begun a run."""
     folder = tmp_path_factory.mktemp("ranks")
-    together([sys.executable, "tests/rank_work.py", str(folder), str(store)])
+    begun = arguments_of_run(folder / "run", store, "run.steps=2", "data.workers=1")
+    two_ranks([sys.executable, "tests/rank_work.py", str(folder), str(store), free_port(), *begun])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path, store: Path) -> list[dict[str, Any]]:
+    """What a lone process and each of two ranks have got."""
     n_threads = torch.get_num_threads()
     alone = work(Store(store), Ranks(0, 1, torch.device("cpu")))
     torch.set_num_threads(n_threads)
@@ -96,22 +112,16 @@ def test_evaluation_over_ranks_is_that_of_one(results: list[dict[str, Any]]) -> 
         torch.testing.assert_close(result["probabilities"], results[0]["probabilities"], rtol=1e-4, atol=1e-6)
 
 
-def test_a_run_of_two_ranks_goes_on_as_a_run_of_one(store: Path, tmp_path: Path) -> None:
-    given = overrides(
-        store, model__dropout="false", run__sync_batch_norm="true", data__evaluation=store,
-        keep__save_every=2, data__workers=0, optimiser__kind="sgd",
-    )  # fmt: skip
-    together(command(tmp_path / "two", [*given, "data.workers=1", "run.steps=2"]))
-    for folder in ("two", "one"):
-        arguments = ["LeeNet11", *given, "run.steps=4", "--folder", str(tmp_path / folder), "--device", "cpu"]
-        assert main(arguments) == 0
-    one, two = (
-        [entry["loss"] for entry in log.read(tmp_path / which) if entry["kind"] == "train"]
-        for which in ("one", "two")
+def test_a_run_of_two_ranks_goes_on_as_a_run_of_one(folder: Path, store: Path, tmp_path: Path) -> None:
+    runs = (tmp_path / "alone", folder / "run")
+    for run in runs:
+        assert main(arguments_of_run(run, store)) == 0
+    alone, begun_by_two = (
+        [entry["loss"] for entry in log.read(run) if entry["kind"] == "train"] for run in runs
     )
-    assert len(two) == 4
-    assert two == pytest.approx(one, rel=RUN_TOLERANCE)
-    assert last_state(tmp_path / "two")["sampler"] == last_state(tmp_path / "one")["sampler"]
+    assert len(begun_by_two) == 4
+    assert begun_by_two == pytest.approx(alone, rel=RUN_TOLERANCE)
+    assert last_state(runs[1])["sampler"] == last_state(runs[0])["sampler"]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""Write the generated pages of ``docs/reference``: models, API and command line.
+"""Write the generated pages of ``docs/reference``: models, recipes, API and command line.
 
-Models come from the manifest and the architecture table, the API from signatures and docstrings, the command
-line from its parser.
+Models come from the manifest and the architecture table, recipes from their headers, the API from signatures
+and docstrings, the command line from its parser.
 
     python tools/build_docs.py
 
@@ -15,13 +15,19 @@ from pathlib import Path
 import docs_api
 import docs_cli
 import docs_models
+import docs_recipes
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 
 
 def pages() -> dict[str, str]:
     """The text of every generated page by its file name."""
-    return {"api.md": docs_api.page(), "cli.md": docs_cli.page(), "models.md": docs_models.page()}
+    return {
+        "api.md": docs_api.page(),
+        "cli.md": docs_cli.page(),
+        "models.md": docs_models.page(),
+        "recipes.md": docs_recipes.page(),
+    }
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +23,9 @@ from train.samplers import Rows, Sampler
 
 PREFETCH = 4
 """Batches that each worker has ready or under way."""
+
+GRACE_S = 60
+"""Seconds between the first SIGTERM to a worker and its end."""
 
 
 class Clips(Protocol):
@@ -169,7 +173,17 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """Workers end when their training process does: signals to all of a group are for that one."""
+    """Signals to a whole group of processes are for the training process, which ends its workers itself.
+
+    It does so by SIGTERM where a worker hangs, so that one is put off, not ignored: the first leaves time to
+    save a checkpoint, the second ends at once.
+    """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_soon)
+
+
+def _end_soon(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform != "win32":
+        signal.alarm(GRACE_S)

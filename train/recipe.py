@@ -10,10 +10,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pannsx.config import FrontEnd
 from pannsx.errors import did_you_mean
+from train.limits import check_limits
+from train.tables import flattened, from_text, merged, parse
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -242,8 +244,8 @@ def parse_recipe(tables: Mapping[str, Any], where: str) -> Recipe:
         tables["frontend"] = {"sample_rate": rate, **frontend}
     else:
         tables.setdefault("frontend", None)
-    parsed: Recipe = _parse(Recipe, tables, where, "")
-    _check(parsed, where)
+    parsed: Recipe = parse(Recipe, tables, where)
+    check_limits(parsed, where)
     return parsed
 
 
@@ -254,19 +256,12 @@ def to_tables(recipe: Recipe) -> dict[str, Any]:
 
 def differences(a: Recipe, b: Recipe) -> list[str]:
     """``table.key: one value, other value`` of every key that differs."""
-    flat_a, flat_b = _flat(to_tables(a)), _flat(to_tables(b))
+    flat_a, flat_b = flattened(to_tables(a)), flattened(to_tables(b))
     return [
         f"{key}: {flat_a.get(key)!r}, {flat_b.get(key)!r}"
         for key in {**flat_a, **flat_b}
         if flat_a.get(key) != flat_b.get(key)
     ]
-
-
-def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tables.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
 
 
 def _find(recipe: str | Path) -> Path:
@@ -290,15 +285,7 @@ def _with_bases(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = tables.pop("extends", None)
     if base is None:
         return tables
-    return _merged(_with_bases(path.parent / str(base), (*seen, path)), tables)
-
-
-def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in own.items():
-        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merged(base[key], value) if nested else value
-    return merged
+    return merged(_with_bases(path.parent / str(base), (*seen, path)), tables)
 
 
 def _override(tables: dict[str, Any], override: str) -> None:
@@ -315,7 +302,7 @@ def _override(tables: dict[str, Any], override: str) -> None:
         raise ValueError(f"got {override!r}; an override is written table.key=value, as run.steps=1000")
     for part in table_names:
         tables = tables.setdefault(part, {})
-    tables[name] = _from_text(kind, text, key)
+    tables[name] = from_text(kind, text, key)
 
 
 def _known_keys() -> list[str]:
@@ -323,108 +310,3 @@ def _known_keys() -> list[str]:
     keys = [name for name, kind in hints.items() if not is_dataclass(kind)]
     tables = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
     return keys + [f"{name}.{field.name}" for name, kind in tables.items() for field in fields(kind)]
-
-
-def _from_text(kind: Any, text: str, key: str) -> Any:
-    """What a command line's text means for a key of some type."""
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        if kind is int:
-            return int(text)
-        if kind is float:
-            return float(text)
-        if get_origin(kind) is tuple:
-            return [float(part) for part in text.strip("[]()").split(",")]
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{key}={text} is no {_words(kind)}") from error
-    return text
-
-
-def _parse(kind: Any, value: Any, where: str, key: str) -> Any:
-    if kind == FrontEnd | None:
-        return None if value is None else _parse(FrontEnd, value, where, key)
-    if is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{where}: {key} is {value!r}; a table [{key}] is needed")
-        hints = get_type_hints(kind)
-        prefix = f"{key}." if key else ""
-        if unknown := [name for name in value if name not in hints]:
-            raise ValueError(f"{where}: unknown key {prefix}{unknown[0]}{did_you_mean(unknown[0], hints)}")
-        if missing := [prefix + name for name in hints if name not in value]:
-            raise ValueError(f"{where}: missing {', '.join(missing)}; set them, or extend a recipe that does")
-        parsed = {name: _parse(hint, value[name], where, prefix + name) for name, hint in hints.items()}
-        try:
-            return kind(**parsed)  # type: ignore[operator]
-        except ValueError as error:
-            raise ValueError(f"{where}, [{key}]: {error}") from error
-    if get_origin(kind) is tuple:
-        parts = get_args(kind)
-        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != len(parts):
-            raise ValueError(f"{where}: {key} is {value!r}; {_words(kind)} is needed")
-        return tuple(_parse(part, one, where, key) for part, one in zip(parts, value, strict=True))
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            hint = did_you_mean(value, get_args(kind)) if isinstance(value, str) else ""
-            raise ValueError(f"{where}: {key} is {value!r}; {_words(kind)} is needed{hint}")
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise ValueError(f"{where}: {key} is {value!r}; {_words(kind)} is needed")
-    return value
-
-
-def _words(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(repr(choice) for choice in get_args(kind))
-    if get_origin(kind) is tuple:
-        return f"list of {len(get_args(kind))} numbers"
-    return {bool: "true or false", int: "whole number", float: "number", str: "text"}[kind]
-
-
-def _check(recipe: Recipe, where: str) -> None:
-    """What types cannot say."""
-    run, augment, keep = recipe.run, recipe.augment, recipe.keep
-    positive = {
-        "model.sample_rate": recipe.model.sample_rate,
-        "run.steps": run.steps,
-        "run.batch_size": run.batch_size,
-        "run.accumulate": run.accumulate,
-        "keep.log_every": keep.log_every,
-        "keep.evaluate_every": keep.evaluate_every,
-        "keep.save_every": keep.save_every,
-        "keep.keep_last": keep.keep_last,
-        "average.every": recipe.average.every,
-        "optimiser.learning_rate": recipe.optimiser.learning_rate,
-        "augment.mixup_alpha": augment.mixup_alpha,
-        "distil.temperature": recipe.distil.temperature,
-    }
-    not_negative = {
-        **{f"augment.{name}": value for name, value in asdict(augment).items() if name != "mixup"},
-        "data.workers": recipe.data.workers,
-        "optimiser.weight_decay": recipe.optimiser.weight_decay,
-        "optimiser.clip_norm": recipe.optimiser.clip_norm,
-        "schedule.warm_up_steps": recipe.schedule.warm_up_steps,
-        "average.start_step": recipe.average.start_step,
-        "keep.keep_every": keep.keep_every,
-        "run.seed": run.seed,
-    }
-    shares = {
-        "distil.weight": recipe.distil.weight,
-        "average.decay": recipe.average.decay,
-        "schedule.last_share": recipe.schedule.last_share,
-    }
-    for key, value in positive.items():
-        if not value > 0:
-            raise ValueError(f"{where}: {key} is {value}; it must be positive")
-    for key, value in not_negative.items():
-        if not value >= 0:
-            raise ValueError(f"{where}: {key} is {value}; it must not be negative")
-    for key, value in shares.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{where}: {key} is {value}; it must lie between 0 and 1")
-    if bool(recipe.distil.teacher) != (recipe.distil.weight > 0):
-        raise ValueError(f"{where}: distil.teacher and distil.weight go together; set both or neither")
-    if recipe.frontend is not None and recipe.frontend.sample_rate != recipe.model.sample_rate:
-        raise ValueError(f"{where}: frontend.sample_rate differs from model.sample_rate")

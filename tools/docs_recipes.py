@@ -1,0 +1,72 @@
+"""The page of the training recipes, from the headers of ``train/recipes``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+RECIPES = Path(__file__).resolve().parents[1] / "train" / "recipes"
+
+INTRODUCTION = """# Training recipes
+
+One recipe for each checkpoint, `train/recipes/NAME.toml`;
+[how to run one](../how-to/rebuild-a-checkpoint.md).
+
+Operations are computed from the architecture: three times those of one pass, for the batch of every step
+(32 clips, mixed of 64 that are drawn). Hours are what they take at a sustained 100 TFLOP/s, which is a
+computation and no measurement; no loader, no evaluation. Scores are what is published of the checkpoint
+the recipe is for, on AudioSet's evaluation set: the paper's, or those in a file's name. **None of them was
+reached with this code yet**, which takes the whole of AudioSet.
+
+This page is generated from the recipes' headers by `tools/build_docs.py`.
+"""
+
+
+def page() -> str:
+    """``docs/reference/recipes.md``."""
+    rows = [_row(path) for path in sorted(RECIPES.glob("*.toml"), key=_order) if not _is_base(path)]
+    table = [
+        "| recipe | steps | operations | hours | published score |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
+    return "\n".join([INTRODUCTION, *table, *rows]) + "\n"
+
+
+def _is_base(path: Path) -> bool:
+    return path.stem.startswith("published")
+
+
+def _order(path: Path) -> tuple[str, int, str]:
+    """Models side by side in the order of their depths."""
+    match = re.match(r"([A-Za-z]+?)(\d*)(\D.*)?$", path.stem)
+    return (match[1], int(match[2] or 0), match[3] or "") if match else (path.stem, 0, "")
+
+
+def header(path: Path) -> dict[str, str]:
+    """The labelled lines of a recipe's header, continued lines joined."""
+    found: dict[str, str] = {}
+    label = ""
+    for line in path.read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        if match := re.match(r"# (\w+): +(.*)", line):
+            label = match[1]
+            found[label] = match[2]
+        elif line.strip() == "#":
+            label = ""
+        elif label:
+            found[label] += " " + line[1:].strip()
+    return found
+
+
+def _row(path: Path) -> str:
+    lines = header(path)
+    cost = lines["Cost"]
+    steps = re.search(r"([\d,]+) steps", cost)
+    operations = re.search(r"([\d.]+e\d+) operations", cost)
+    if steps is None or operations is None:
+        raise ValueError(f"{path.name}: its Cost says no steps or no operations: {cost!r}")
+    hours = float(operations[1]) / 100e12 / 3600
+    score = re.sub(r" on AudioSet's evaluation set", "", lines["Score"]).rstrip(".")
+    shown = f"{hours:.1f}" if hours >= 0.1 else "under 0.1"
+    return f"| `{path.stem}` | {steps[1]} | {operations[1]} | {shown} | {score} |"

@@ -1,0 +1,56 @@
+"""What a recipe's types cannot say: the ranges of its values, and which of them go together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from train.recipe import Recipe
+
+
+def check_limits(recipe: Recipe, where: str) -> None:
+    """ValueError names the first key out of its range; `where` is named with it."""
+    run, augment, keep = recipe.run, recipe.augment, recipe.keep
+    positive = {
+        "model.sample_rate": recipe.model.sample_rate,
+        "run.steps": run.steps,
+        "run.batch_size": run.batch_size,
+        "run.accumulate": run.accumulate,
+        "keep.log_every": keep.log_every,
+        "keep.evaluate_every": keep.evaluate_every,
+        "keep.save_every": keep.save_every,
+        "keep.keep_last": keep.keep_last,
+        "average.every": recipe.average.every,
+        "optimiser.learning_rate": recipe.optimiser.learning_rate,
+        "augment.mixup_alpha": augment.mixup_alpha,
+        "distil.temperature": recipe.distil.temperature,
+    }
+    not_negative = {
+        **{f"augment.{name}": value for name, value in asdict(augment).items() if name != "mixup"},
+        "data.workers": recipe.data.workers,
+        "optimiser.weight_decay": recipe.optimiser.weight_decay,
+        "optimiser.clip_norm": recipe.optimiser.clip_norm,
+        "schedule.warm_up_steps": recipe.schedule.warm_up_steps,
+        "average.start_step": recipe.average.start_step,
+        "keep.keep_every": keep.keep_every,
+        "run.seed": run.seed,
+    }
+    shares = {
+        "distil.weight": recipe.distil.weight,
+        "average.decay": recipe.average.decay,
+        "schedule.last_share": recipe.schedule.last_share,
+    }
+    for key, value in positive.items():
+        if not value > 0:
+            raise ValueError(f"{where}: {key} is {value}; it must be positive")
+    for key, value in not_negative.items():
+        if not value >= 0:
+            raise ValueError(f"{where}: {key} is {value}; it must not be negative")
+    for key, value in shares.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{where}: {key} is {value}; it must lie between 0 and 1")
+    if bool(recipe.distil.teacher) != (recipe.distil.weight > 0):
+        raise ValueError(f"{where}: distil.teacher and distil.weight go together; set both or neither")
+    if recipe.frontend is not None and recipe.frontend.sample_rate != recipe.model.sample_rate:
+        raise ValueError(f"{where}: frontend.sample_rate differs from model.sample_rate")
