@@ -355,3 +355,14 @@ def test_real_recordings_are_read_whole() -> None:
         waveform, rate = audio.load(path, 32_000)
         assert len(waveform) / rate == pytest.approx(5, abs=0.05)
         assert np.abs(waveform).max() > 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not remove files that are open")
+def test_a_file_that_was_removed_or_replaced_after_it_was_opened(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(1000, 0.25), 32_000)
+    with path.open("rb") as opened:
+        path.unlink()
+        np.testing.assert_allclose(audio.load(opened).waveform, 0.25, atol=1e-4)
+        soundfile.write(path, np.full(1000, 0.5), 32_000)
+        np.testing.assert_allclose(audio.load(opened).waveform, 0.25, atol=1e-4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -133,4 +135,16 @@ def _open(file: BinaryIO) -> soundfile.SoundFile:
         def seekable(self) -> bool:
             return False
 
+    # libsndfile reads a file of the system by itself; of any other it asks for every few kilobytes, and
+    # waits for the interpreter's lock each time.
+    if isinstance(file, io.BufferedReader) and isinstance(file.name, str) and _is_at_its_path(file):
+        return Sequential(file.name)
     return Sequential(file)
+
+
+def _is_at_its_path(file: io.BufferedReader) -> bool:
+    """Whether a file is still the one of its name: it may have been removed or replaced since."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))  # noqa: PTH116
+    except OSError:
+        return False
