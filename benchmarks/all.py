@@ -25,6 +25,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "startup": (),
     "yamnet": (),
     "metrics": (),
+    "events": (),
     "packing": (),
 }
 """Each benchmark, and what it is told beyond the common arguments."""

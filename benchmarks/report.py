@@ -19,7 +19,7 @@ from pannsx.atomic import replacing
 PAGE = "reference/benchmarks.md"
 ORDER = (
     "frontend", "resampler", "models", "end_to_end", "ragged", "memory", "startup", "yamnet", "metrics",
-    "packing",
+    "events", "packing",
 )  # fmt: skip
 
 _HEAD = """# Benchmarks

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pannsx.errors import AudioError, WeightsError
     from pannsx.features import FeatureExtractor
     from pannsx.models import create_model, list_models
+    from pannsx.streaming import StreamTagger
     from pannsx.tagger import AudioTagger, BatchResult, TaggingResult
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ _HOMES = {
     "AudioTagger": "pannsx.tagger",
     "BatchResult": "pannsx.tagger",
     "FeatureExtractor": "pannsx.features",
+    "StreamTagger": "pannsx.streaming",
     "TaggingResult": "pannsx.tagger",
     "WeightsError": "pannsx.errors",
     "create_model": "pannsx.models",
@@ -37,6 +39,7 @@ __all__ = [
     "AudioTagger",
     "BatchResult",
     "FeatureExtractor",
+    "StreamTagger",
     "TaggingResult",
     "WeightsError",
     "__version__",

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from importlib import import_module
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pannsx.errors import did_you_mean
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from pannsx.events.detector import Event
+    from pannsx.events.operating_points import OperatingPoints
+    from pannsx.events.super_classes import SuperClasses
+    from pannsx.events.thresholds import Threshold
+
 FloatArray = npt.NDArray[np.float32]
 FrameSource = Literal["native", "local_pooling"]
 
 _SHOWN = 5
+
+
+def _adapter() -> Any:
+    """:mod:`pannsx.report`, which stands above and is fetched only when a result is to be shown."""
+    return import_module("pannsx.report")
 
 
 class Tag(NamedTuple):
@@ -24,7 +40,8 @@ class Tag(NamedTuple):
     probability: float
 
 
-def _top(clipwise: FloatArray, labels: tuple[str, ...], k: int) -> list[Tag]:
+def top_tags(clipwise: FloatArray, labels: tuple[str, ...], k: int) -> list[Tag]:
+    """``(K,)`` probabilities -> the ``k`` most probable tags, most probable first."""
     if k < 1:
         raise ValueError(f"k is {k}; ask for at least one tag")
     order = np.argsort(-clipwise, kind="stable")[:k]
@@ -45,6 +62,8 @@ class TaggingResult:
         duration_s: length of the source that was read, in seconds.
         frame_source: ``"native"`` where the network was trained to answer by frame (the DecisionLevel
             models); ``"local_pooling"`` where its clip head was applied to each frame's surroundings.
+        operating_points: calibrated thresholds of the checkpoint, which :meth:`events` goes by; None where
+            there are none.
     """
 
     clipwise: FloatArray
@@ -55,10 +74,11 @@ class TaggingResult:
     labels: tuple[str, ...] = field(repr=False)
     duration_s: float
     frame_source: FrameSource
+    operating_points: OperatingPoints | None = field(default=None, repr=False)
 
     def top(self, k: int = _SHOWN) -> list[Tag]:
         """The ``k`` most probable tags, most probable first."""
-        return _top(self.clipwise, self.labels, k)
+        return top_tags(self.clipwise, self.labels, k)
 
     def probability(self, label: str) -> float:
         """Probability of one class by its name.
@@ -70,12 +90,150 @@ class TaggingResult:
             raise ValueError(f"unknown label {label!r}{did_you_mean(label, self.labels)}")
         return float(self.clipwise[self.labels.index(label)])
 
+    def events(
+        self,
+        *,
+        threshold: Threshold | None = None,
+        off_threshold: Threshold | None = None,
+        median_s: float = 0.0,
+        max_gap_s: float = 0.0,
+        min_duration_s: float = 0.0,
+        classes: Sequence[str] | None = None,
+        super_classes: SuperClasses | str | PathLike[str] | None = None,
+        top_k: int | None = None,
+    ) -> list[Event]:
+        """The sound events, by onset: which class is heard from when to when.
+
+        >>> result = AudioTagger().inference("street.mp3")
+        >>> for event in result.events(threshold=0.3, max_gap_s=0.5):
+        ...     print(event.label, event.onset_s, event.offset_s)
+
+        Args:
+            threshold: probability at which an event begins: one number, ``K`` numbers, a mapping from label
+                to number, operating points or the path of their file. None is the checkpoint's operating
+                points where it was calibrated, else 0.5.
+            off_threshold: below which it ends, in the same forms; None is the same.
+            median_s, max_gap_s, min_duration_s, classes, super_classes, top_k: see
+                :class:`pannsx.events.EventSettings`.
+
+        Raises:
+            OSError: a file that an argument names cannot be read.
+            ValueError: there are no frames, or an argument is impossible.
+        """
+        from pannsx.events.detector import detect
+        from pannsx.events.operating_points import DEFAULT_THRESHOLD
+
+        if self.framewise is None:
+            raise ValueError("there are no frames: the inference was asked for with framewise=False")
+        if threshold is None:
+            threshold = DEFAULT_THRESHOLD if self.operating_points is None else self.operating_points
+        return detect(
+            self.framewise,
+            self.hop_s,
+            labels=self.labels,
+            offset_s=self.offset_s,
+            duration_s=self.duration_s,
+            threshold=threshold,
+            off_threshold=off_threshold,
+            median_s=median_s,
+            max_gap_s=max_gap_s,
+            min_duration_s=min_duration_s,
+            classes=classes,
+            super_classes=super_classes,
+            top_k=top_k,
+        )
+
     @property
     def frame_times(self) -> npt.NDArray[np.float64]:
         """``(T',)`` centre of each frame, in seconds."""
         if self.framewise is None:
             raise ValueError("there are no frames: the inference was asked for with framewise=False")
         return self.offset_s + self.hop_s * np.arange(len(self.framewise), dtype=np.float64)
+
+    def plot(
+        self,
+        path: str | PathLike[str] | None = None,
+        audio: Any = None,
+        sample_rate: int | None = None,
+        *,
+        title: str | None = None,
+        threshold: float = 0.5,
+        max_gap_s: float = 0.0,
+        min_duration_s: float = 0.0,
+        n_classes: int = 8,
+    ) -> Figure:
+        """Draw the likeliest classes over time and the events; with ``audio`` its waveform and log-mel, too.
+
+        Args:
+            path: where to write the figure; its end says the format (.png, .svg, .pdf). None writes nothing.
+            audio: the source that the result is of, as :func:`pannsx.audio.load` takes it.
+            sample_rate: rate of an array or tensor, in Hz.
+            title: a line above; None is the name of the audio's file.
+            threshold, max_gap_s, min_duration_s: what is an event, as :func:`pannsx.events.detect` takes it.
+            n_classes: how many classes to draw.
+
+        Returns:
+            a ``matplotlib.figure.Figure``.
+
+        Raises:
+            AudioError: the audio cannot be used.
+            ImportError: matplotlib is not installed.
+            ValueError: the result has no frames, or an argument is impossible.
+        """
+        return _adapter().plot(  # type: ignore[no-any-return]
+            self,
+            path,
+            audio,
+            sample_rate,
+            title=title,
+            threshold=threshold,
+            max_gap_s=max_gap_s,
+            min_duration_s=min_duration_s,
+            n_classes=n_classes,
+        )
+
+    def report(
+        self,
+        path: str | PathLike[str],
+        audio: Any = None,
+        sample_rate: int | None = None,
+        *,
+        title: str | None = None,
+        threshold: float = 0.5,
+        max_gap_s: float = 0.0,
+        min_duration_s: float = 0.0,
+    ) -> Path:
+        """Write one page that shows the events and, with ``audio``, plays it; it needs nothing else.
+
+        Args:
+            path: the ``.html`` file to write.
+            audio: the source that the result is of, as :func:`pannsx.audio.load` takes it.
+            sample_rate: rate of an array or tensor, in Hz.
+            title: the heading; None is the name of the audio's file.
+            threshold: where the page's slider stands at first, from 0.05 to 0.99.
+            max_gap_s, min_duration_s: what is an event, as :func:`pannsx.events.detect` takes it.
+
+        Returns:
+            the path.
+
+        Raises:
+            AudioError: the audio cannot be used.
+            ValueError: the result has no frames or is of another audio, or an argument is impossible.
+        """
+        return _adapter().report(  # type: ignore[no-any-return]
+            self,
+            path,
+            audio,
+            sample_rate,
+            title=title,
+            threshold=threshold,
+            max_gap_s=max_gap_s,
+            min_duration_s=min_duration_s,
+        )
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows."""
+        return _adapter().html_of(self)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         tags = ", ".join(f"{tag.label} {tag.probability:.3f}" for tag in self.top(3))
@@ -91,7 +249,7 @@ class BatchResult:
         clipwise: ``(N, K)`` probabilities.
         embedding: ``(N, D)`` embeddings.
         framewise: ``N`` arrays ``(T'_i, K)``, as long as their sources; None if not asked for.
-        hop_s, offset_s, labels, frame_source: as in :class:`TaggingResult`.
+        hop_s, offset_s, labels, frame_source, operating_points: as in :class:`TaggingResult`.
         durations_s: ``N`` lengths in seconds.
     """
 
@@ -103,6 +261,7 @@ class BatchResult:
     labels: tuple[str, ...] = field(repr=False)
     durations_s: tuple[float, ...]
     frame_source: FrameSource
+    operating_points: OperatingPoints | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.clipwise)
@@ -117,6 +276,7 @@ class BatchResult:
             labels=self.labels,
             duration_s=self.durations_s[i],
             frame_source=self.frame_source,
+            operating_points=self.operating_points,
         )
 
     def __iter__(self) -> Iterator[TaggingResult]:
@@ -124,7 +284,7 @@ class BatchResult:
 
     def top(self, k: int = _SHOWN) -> list[list[Tag]]:
         """The ``k`` most probable tags of each source."""
-        return [_top(clipwise, self.labels, k) for clipwise in self.clipwise]
+        return [top_tags(clipwise, self.labels, k) for clipwise in self.clipwise]
 
     def __repr__(self) -> str:
         return (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from pannsx.events.operating_points import OperatingPoints, points_of
 from pannsx.pipeline import Analysis, Pipeline, Settings, Source, as_sources
 from pannsx.results import BatchResult, FrameEmbeddings, Tag, TaggingResult
 from pannsx.weights import load
@@ -50,7 +51,8 @@ class AudioTagger:
             for ``Cnn14`` 0.4 GB less, and less than half as fast.
 
     Raises:
-        ValueError: an unknown model, device, precision or impossible window.
+        ValueError: an unknown model, device, precision or impossible window, or operating points beside the
+            checkpoint that are not its own.
         WeightsError: the weights cannot be had or trusted.
 
     A tagger may be called from several threads, pickled, and used in forked or spawned workers.
@@ -88,6 +90,7 @@ class AudioTagger:
             low_memory=low_memory,
             settings=Settings(window_s, overlap_s, combine_clipwise, combine_embedding),
         )
+        self._operating_points = points_of(loaded.record, self.labels, checkpoint)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -113,6 +116,11 @@ class AudioTagger:
     def record(self) -> Checkpoint:
         """The manifest's record of the checkpoint: origin, licence, scores."""
         return self._pipeline.record
+
+    @property
+    def operating_points(self) -> OperatingPoints | None:
+        """Calibrated thresholds that lie beside the checkpoint, or None; events go by them."""
+        return self._operating_points
 
     @property
     def device(self) -> str:
@@ -183,6 +191,7 @@ class AudioTagger:
             labels=self.labels,
             durations_s=tuple(analysis.duration_s for analysis in analyses),
             frame_source=self._pipeline.frame_source,
+            operating_points=self._operating_points,
         )
 
     def stream(
@@ -222,6 +231,7 @@ class AudioTagger:
             labels=self.labels,
             duration_s=analysis.duration_s,
             frame_source=self._pipeline.frame_source,
+            operating_points=self._operating_points,
         )
 
     def __repr__(self) -> str:

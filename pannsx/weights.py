@@ -13,6 +13,7 @@ from torch import Tensor
 from pannsx.atomic import replacing
 from pannsx.digests import file_digest
 from pannsx.errors import WeightsError
+from pannsx.events.operating_points import SUFFIX
 from pannsx.fetch import FetchOutcome, fetch_all, resolve
 from pannsx.labels import LabelSet
 from pannsx.manifest import (
@@ -153,7 +154,7 @@ def _write_text(path: Path, text: str) -> None:
 def _own_record(path: Path) -> Checkpoint:
     """The record of a user's own checkpoint, from any of the three paths that may name it."""
     if path.is_dir():
-        found = sorted(path.glob("*.json"))
+        found = sorted(file for file in path.glob("*.json") if not file.name.endswith(SUFFIX))
         if len(found) != 1:
             raise WeightsError(
                 f"{path} holds {len(found)} .json files; name the one that is the checkpoint's record"

@@ -30,7 +30,7 @@ from pannsx.models.convert import to_published
 
 EXAMPLE = "R9_ZSCveAHg_7s.wav"
 RECORDINGS = (
-    "street.mp3", "dog.wav", "rain.flac", "lecture.flac", "clips/a.wav", "clips/b.wav",
+    "street.mp3", "dog.wav", "rain.flac", "lecture.flac", "night.flac", "clips/a.wav", "clips/b.wav",
     "recordings/monday.flac", "archive/may/owl.flac", EXAMPLE, FFMPEG_OUTPUT,
 )  # fmt: skip
 RATE = 32_000

@@ -20,18 +20,18 @@ FLOORS = (
     {"audio", "resample", "polyphase", "frontend", "manifest", "record_json", "records", "labels"},
     {"models"},
     {
-        "engine", "prepared", "windows", "events", "metrics",
+        "engine", "prepared", "windows", "events", "formats", "metrics",
         "weights", "fetch", "verify", "places", "atomic", "download", "hub", "partial_file", "digests",
         "state_dict",
     },
-    {"tagger", "features", "streaming", "pipeline", "results"},
+    {"tagger", "features", "streaming", "pipeline", "results", "fine_frames"},
     {"cli", "hear", "compat", "export", "report", "corpus", "__main__"},
 )  # fmt: skip
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ADAPTERS = FLOORS[-1]
 
 WITHOUT_TORCH = {
-    "audio", "resample", "windows", "events", "metrics", "manifest", "labels", "config", "errors",
+    "audio", "resample", "windows", "events", "formats", "metrics", "manifest", "labels", "config", "errors",
 }  # fmt: skip
 NETWORK = {
     "aiohttp", "ftplib", "http", "httpx", "huggingface_hub", "requests", "socket", "ssl", "urllib", "urllib3",

@@ -23,7 +23,7 @@ those in `_samples` samples. Whatever is not on this page may change without not
 The examples on this page begin with:
 
 ```python
-from pannsx import AudioTagger, FeatureExtractor
+from pannsx import AudioTagger, FeatureExtractor, StreamTagger
 from pannsx.audio import open_blocks
 ```
 """
@@ -38,7 +38,8 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         (
             "AudioTagger", "AudioTagger.inference", "AudioTagger.stream", "AudioTagger.labels",
             "AudioTagger.sample_rate", "AudioTagger.hop_s", "AudioTagger.embedding_size",
-            "AudioTagger.record", "AudioTagger.device",
+            "AudioTagger.record", "AudioTagger.operating_points",
+            "AudioTagger.device",
         ),
     ),
     (
@@ -47,8 +48,55 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "pannsx.results",
         (
             "TaggingResult", "TaggingResult.top", "TaggingResult.probability", "TaggingResult.frame_times",
+            "TaggingResult.events",
+            "TaggingResult.plot", "TaggingResult.report",
             "BatchResult", "BatchResult.top", "FrameEmbeddings", "Tag",
         ),
+    ),
+    (
+        "Streams",
+        "How to use them: [tag sound while it comes in](../how-to/streams.md).",
+        "pannsx.streaming",
+        (
+            "StreamTagger", "StreamTagger.push", "StreamTagger.close", "StreamTagger.reset",
+            "StreamTagger.step_s", "StreamTagger.window_s", "StreamTagger.latency_s",
+            "StreamTagger.event_latency_s", "StreamTagger.labels", "StreamTagger.sample_rate",
+            "StreamTagger.hop_s", "StreamTagger.record", "StreamUpdate", "StreamUpdate.top",
+            "StreamUpdate.frame_times", "StreamUpdate.start_s", "StreamUpdate.stop_s",
+        ),
+    ),
+    (
+        "Sound events",
+        "From frames to onset, offset and label: [how-to](../how-to/sound-events.md).",
+        "pannsx.events",
+        (
+            "Event", "detect", "EventSettings", "EventDetector", "EventDetector.push", "EventDetector.close",
+            "EventDetector.reset", "EventDetector.latency_s", "EventDetector.thresholds",
+            "EventDetector.in_order", "EventDetector.state", "EventDetector.restore", "frame_edges",
+            "noisy_or", "read_super_classes",
+        ),
+    ),
+    (
+        "Operating points",
+        "Thresholds by class, from labelled data.",
+        "pannsx.events",
+        (
+            "OperatingPoint", "OperatingPoints", "OperatingPoints.thresholds",
+            "OperatingPoints.off_thresholds", "OperatingPoints.check", "calibrate", "frame_targets",
+            "operating_points_path", "read_operating_points", "write_operating_points",
+        ),
+    ),
+    (
+        "Finer time",
+        "",
+        "pannsx.fine_frames",
+        ("tag_finely", "FrameReader", "FrameReader.blocks", "FrameReader.labels", "FrameBlock", "Position"),
+    ),
+    (
+        "Formats of sound events",
+        "",
+        "pannsx.formats",
+        ("Recording", "write_events", "read_events", "format_of", "write_scores", "read_scores"),
     ),
     (
         "Embeddings",

@@ -14,7 +14,7 @@ def markdown(docstring: str) -> str:
     lines: list[str] = []
     in_section = in_example = False
     for line in docstring.splitlines():
-        if line.startswith((">>> ", "... ")):
+        if line.startswith((">>> ", "... ")) or line == ">>>":
             if not in_example:
                 lines.append("```python")
             in_example = True

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from pannsx import __version__
-from pannsx.cli import embed, fetch, info, models, tag, verify
+from pannsx.cli import calibrate, embed, events, fetch, info, models, show, stream, tag, verify
 from pannsx.cli.console import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, CommandError, complain
 from pannsx.errors import WeightsError
 
 __all__ = ["main"]
 
-_COMMANDS = (tag, embed, models, info, fetch, verify)
+_COMMANDS = (tag, events, embed, stream, show, calibrate, models, info, fetch, verify)
 
 _DESCRIPTION = """\
 What is in a sound, by pretrained audio neural networks (PANNs): tags, embeddings, and their
@@ -34,7 +34,9 @@ _EPILOG = """\
 examples:
   pannsx tag street.mp3                      the five most probable tags of a recording
   pannsx tag recordings/ --format csv        every audio file in a folder, as a table for other programs
+  pannsx events night.flac -o night.tsv      what is heard from when to when
   pannsx embed clips/*.wav -o clips.npz      an embedding of each clip, for a classifier of your own
+  ffmpeg -i film.mkv -f wav - | pannsx stream -    a line a second, while it comes
   pannsx models                              which checkpoints there are
 
 `pannsx COMMAND --help` teaches each command. Results go to standard output, all else to standard
@@ -93,9 +95,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _never_fail_to_print() -> None:
     """Show characters that the terminal's encoding lacks by their codes, where Python would raise."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
 
 
 def _let_go_of_stdout() -> None:

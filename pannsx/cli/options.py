@@ -48,6 +48,26 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Which network, where it runs, and how long audio is cut."""
+    network = add_network_options(parser)
+    network.add_argument(
+        "--window",
+        type=positive,
+        default=10.0,
+        metavar="S",
+        help="audio longer than this many seconds is processed in windows (default: 10)",
+    )
+    network.add_argument(
+        "--overlap",
+        type=not_negative,
+        default=0.0,
+        metavar="S",
+        help="seconds that neighbouring windows share (default: 0)",
+    )
+    add_weights_options(network)
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Which network, and where it runs; the group, for more of its kind."""
     network = parser.add_argument_group("network")
     network.add_argument(
         "-m",
@@ -70,21 +90,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="of the convolutions (default: float32; float16 needs an accelerator)",
     )
-    network.add_argument(
-        "--window",
-        type=positive,
-        default=10.0,
-        metavar="S",
-        help="audio longer than this many seconds is processed in windows (default: 10)",
-    )
-    network.add_argument(
-        "--overlap",
-        type=not_negative,
-        default=0.0,
-        metavar="S",
-        help="seconds that neighbouring windows share (default: 0)",
-    )
-    add_weights_options(network)
+    return network
 
 
 def add_weights_options(parser: argparse._ActionsContainer) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pannsx.models.timing import TimeLayer, pooling, same
+
 
 def conv1d(
     in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, dilation: int = 1
@@ -37,6 +39,7 @@ class ConvBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.dropout = nn.Dropout(dropout)
         self.pool = pool
+        self.time_layers: tuple[TimeLayer, ...] = (same(3), same(3), pooling(pool[0]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, pool by the mean, drop out."""
@@ -58,6 +61,7 @@ class ConvBlock5x5(nn.Module):
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.dropout = nn.Dropout(dropout)
         self.pool = pool
+        self.time_layers: tuple[TimeLayer, ...] = (same(5), pooling(pool[0]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve, pool by the mean, drop out."""

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pannsx.models.timing import TimeLayer, same
+
 FrameSource = Literal["native", "local_pooling"]
 
 CLIP_PROBABILITY_EPS = 1e-7
@@ -33,6 +35,10 @@ class Output(NamedTuple):
     logits: Tensor
     embedding: Tensor
     frame_logits: Tensor
+
+
+LOCAL_POOLING: tuple[TimeLayer, ...] = (same(3),)
+"""What :func:`pool_locally`, of which every head makes its frames, does to the time axis."""
 
 
 def pool_locally(features: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pannsx.models.heads import FrameSource, Head, Output
+from pannsx.models.heads import LOCAL_POOLING, FrameSource, Head, Output
 from pannsx.models.stems import Stem
-from pannsx.models.timing import TimeGrid, grid_of, n_outputs, shortest_input
+from pannsx.models.timing import ReceptiveField, TimeGrid, grid_of, n_outputs, receptive_field, shortest_input
 from pannsx.models.trunks import Trunk
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Pann(nn.Module):
         n_classes: number ``K`` of classes.
         embedding_size: size ``D`` of the embedding.
         grid: where its frames lie in time.
+        receptive_field: which samples a frame depends on.
         min_samples: shortest input in samples; a shorter one is zero-padded at its end.
         frame_source: ``"native"`` or ``"local_pooling"``, what the frame logits are
             (see :mod:`pannsx.models.heads`).
@@ -62,6 +63,9 @@ class Pann(nn.Module):
         self.embedding_size = embedding_size
         self._paths = tuple((*path, *trunk.time_layers) for path in stem.paths)
         self.grid: TimeGrid = grid_of(self._paths[0])
+        self.receptive_field: ReceptiveField = receptive_field(
+            (*path, *LOCAL_POOLING) for path in self._paths
+        )
         self.min_samples: int = max(shortest_input(path) for path in self._paths)
         self.frame_source: FrameSource = head.frame_source
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from pannsx.config import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
 from pannsx.models.blocks import ConvBlock, conv1d
-from pannsx.models.timing import TimeLayer, centred_stft, pooling, strided
+from pannsx.models.timing import TimeLayer, centred_stft, pooling, same, strided
 
 
 class RawStem(nn.Module):
@@ -34,7 +34,9 @@ class LogMelStem(nn.Module):
         super().__init__()
         self.log_mel = LogMel(frontend)
         self.bn0 = nn.BatchNorm2d(frontend.n_mels)
-        self.paths: tuple[tuple[TimeLayer, ...], ...] = ((centred_stft(frontend.hop_length),),)
+        self.paths: tuple[tuple[TimeLayer, ...], ...] = (
+            (centred_stft(frontend.hop_length, frontend.n_fft),),
+        )
 
     def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
         """Take ``log_mel`` ``(B, T, F)`` in dB where it is given, else compute it."""
@@ -48,6 +50,7 @@ class _WaveBlock(nn.Module):
     """``(B, C, S) -> (B, C', S // 4)``: two convolutions of three taps, the second dilated by two."""
 
     pool = 4
+    time_layers = (same(3), same(3, dilation=2), pooling(pool))
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -82,7 +85,7 @@ class WavegramStem(nn.Module):
         self.pre_block3 = _WaveBlock(128, self._per_band * n_bands)
         self.pre_block4 = ConvBlock(self._per_band, self.channels, pool=(2, 1), dropout=0.0)
         self.paths: tuple[tuple[TimeLayer, ...], ...] = (
-            (strided(11, 5, 5), *[pooling(_WaveBlock.pool)] * 3, pooling(2)),
+            (strided(11, 5, 5), *_WaveBlock.time_layers * 3, *self.pre_block4.time_layers),
         )
 
     def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -109,9 +112,9 @@ class WavegramLogMelStem(nn.Module):
         super().__init__()
         self.log_mel = LogMelStem(frontend)
         self.wavegram = WavegramStem(frontend.n_mels // 2)
-        # The joining pool of the trunk is the log-mel's only: its path has it here, so that both
-        # paths end where the two are joined.
-        self.paths = ((*self.log_mel.paths[0], pooling(2)), *self.wavegram.paths)
+        # The trunk's first block is the log-mel's only: its path has it here, so that both paths end
+        # where the two are joined.
+        self.paths = ((*self.log_mel.paths[0], same(3), same(3), pooling(2)), *self.wavegram.paths)
 
     def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
         """Both representations; ``log_mel`` ``(B, T, F)`` in dB is taken where it is given."""

@@ -1,8 +1,8 @@
-"""Where frames lie in time, composed layer by layer.
+"""Where frames lie in time and what they see, composed layer by layer.
 
-Every layer that changes the time axis is three numbers; a path of such layers says how many samples
-lie between frames, where the first one is centred, how many frames an input gives and which input is
-the shortest that gives one.
+Every layer that looks along time is a few numbers; a path of such layers says how many samples lie
+between frames, where the first one is centred, which samples it sees, how many frames an input gives
+and which input is the shortest that gives one.
 """
 
 from __future__ import annotations
@@ -19,26 +19,36 @@ class TimeLayer:
         stride: input steps between neighbouring outputs.
         centre: input step (possibly between two) on which output 0 is centred.
         reach: input steps that output 0 needs; output ``n`` needs ``n * stride + reach``.
+        first: first input step that output 0 sees; negative where it is padding.
+        last: last input step that output 0 sees, if there is one: an input may end before it.
     """
 
     stride: int
     centre: float
     reach: int
+    first: int
+    last: int
 
 
 def pooling(size: int) -> TimeLayer:
     """Pooling over ``size`` steps without overlap or padding."""
-    return TimeLayer(size, (size - 1) / 2, size)
+    return TimeLayer(size, (size - 1) / 2, size, 0, size - 1)
 
 
 def strided(kernel: int, stride: int, padding: int) -> TimeLayer:
     """Convolution or pooling of ``kernel`` steps every ``stride``, ``padding`` steps added at both ends."""
-    return TimeLayer(stride, (kernel - 1) / 2 - padding, kernel - 2 * padding)
+    return TimeLayer(stride, (kernel - 1) / 2 - padding, kernel - 2 * padding, -padding, kernel - 1 - padding)
 
 
-def centred_stft(hop_length: int) -> TimeLayer:
+def same(kernel: int, dilation: int = 1) -> TimeLayer:
+    """Convolution of an odd ``kernel``, padded so that there are as many outputs as inputs."""
+    radius = dilation * (kernel // 2)
+    return TimeLayer(1, 0.0, 1, -radius, radius)
+
+
+def centred_stft(hop_length: int, n_fft: int = 1) -> TimeLayer:
     """Frames centred on samples 0, hop, 2 hop, ...: ``S // hop + 1`` of them, so output 0 needs nothing."""
-    return TimeLayer(hop_length, 0.0, 0)
+    return TimeLayer(hop_length, 0.0, 0, -(n_fft // 2), (n_fft - 1) // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,50 @@ class TimeGrid:
     def centre_samples(self, frame: int) -> float:
         """Centre of a frame, in samples."""
         return self.offset_samples + frame * self.hop_samples
+
+
+@dataclass(frozen=True, slots=True)
+class ReceptiveField:
+    """The samples that a frame depends on: frame ``n`` on ``n * hop_samples`` plus ``first`` to ``last``.
+
+    Both ends are included. Where samples before the first or after the last of an input would count,
+    there is padding.
+
+    Attributes:
+        hop_samples: samples between neighbouring frames.
+        first: first sample that frame 0 sees; negative, for frames see what lies before them.
+        last: last sample that frame 0 sees.
+    """
+
+    hop_samples: int = 1
+    first: int = 0
+    last: int = 0
+
+    def through(self, layer: TimeLayer) -> ReceptiveField:
+        """The field of a layer's outputs, given the field of its inputs."""
+        return ReceptiveField(
+            self.hop_samples * layer.stride,
+            self.first + self.hop_samples * layer.first,
+            self.last + self.hop_samples * layer.last,
+        )
+
+    def samples_of(self, frame: int) -> range:
+        """The samples that a frame depends on; some may lie before sample 0."""
+        start = frame * self.hop_samples
+        return range(start + self.first, start + self.last + 1)
+
+
+def receptive_field(paths: Iterable[Iterable[TimeLayer]]) -> ReceptiveField:
+    """What a frame sees at the end of paths that start from samples and are joined there."""
+    fields = []
+    for path in paths:
+        field = ReceptiveField()
+        for layer in path:
+            field = field.through(layer)
+        fields.append(field)
+    return ReceptiveField(
+        fields[0].hop_samples, min(field.first for field in fields), max(field.last for field in fields)
+    )
 
 
 def grid_of(path: Iterable[TimeLayer]) -> TimeGrid:

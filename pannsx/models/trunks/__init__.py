@@ -1,6 +1,7 @@
 """Trunks: from a stem's representations to ``(B, C, T')`` features, frequency averaged away.
 
-Each has ``out_channels`` (``C``) and ``time_layers``, what it does to the time axis.
+Each has ``out_channels`` (``C``) and ``time_layers``, all that looks along the time axis: of branches
+that are summed, the one that sees most.
 """
 
 from pannsx.models.trunks.cnn import Cnn

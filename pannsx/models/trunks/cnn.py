@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from pannsx.models.blocks import ConvBlock
-from pannsx.models.timing import TimeLayer, pooling
+from pannsx.models.blocks import ConvBlock, ConvBlock5x5
+from pannsx.models.timing import TimeLayer
 
 
 class Cnn(nn.Module):
@@ -28,20 +29,23 @@ class Cnn(nn.Module):
         widths: Sequence[int],
         pools: Sequence[int],
         *,
-        block: Callable[[int, int, tuple[int, int]], nn.Module] = ConvBlock,
+        block: Callable[[int, int, tuple[int, int]], ConvBlock | ConvBlock5x5] = ConvBlock,
         in_channels: int = 1,
         first_block: int = 1,
         joined_channels: int = 0,
     ) -> None:
         super().__init__()
         channels, joins = in_channels, joined_channels
+        layers: list[tuple[TimeLayer, ...]] = []
         for number, (width, pool) in enumerate(zip(widths, pools, strict=True), first_block):
-            self.add_module(f"conv_block{number}", block(channels, width, (pool, pool)))
+            made = block(channels, width, (pool, pool))
+            self.add_module(f"conv_block{number}", made)
+            layers.append(made.time_layers)
             channels, joins = width + joins, 0
         self.out_channels = widths[-1]
         # With a joined representation, the paths of the stem end after the first block.
-        own_pools = pools[1:] if joined_channels else pools
-        self.time_layers: tuple[TimeLayer, ...] = tuple(pooling(pool) for pool in own_pools if pool > 1)
+        own = layers[1:] if joined_channels else layers
+        self.time_layers: tuple[TimeLayer, ...] = tuple(chain.from_iterable(own))
 
     def forward(self, x: Tensor, joined: Tensor | None = None) -> Tensor:
         """Run the blocks; ``joined`` is concatenated, along channels, to the output of the first."""

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pannsx.models.blocks import conv1d
-from pannsx.models.timing import TimeLayer, pooling, strided
+from pannsx.models.timing import TimeLayer, pooling, same, strided
 
 
 class _DaiBlock(nn.Module):
     """``(B, C, S) -> (B, C', S)``: four convolutions of three taps and the input, summed."""
 
     closing_norm: ClassVar[str] = "bn4"
+    time_layers: ClassVar[tuple[TimeLayer, ...]] = (same(3),) * 4
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -43,7 +44,11 @@ class DaiNet19(nn.Module):
 
     out_channels = 512
     _pool = 4
-    time_layers: tuple[TimeLayer, ...] = (strided(80, 4, 0), *[pooling(_pool)] * 3)
+    time_layers: tuple[TimeLayer, ...] = (
+        strided(80, 4, 0),
+        *_DaiBlock.time_layers,
+        *(pooling(_pool), *_DaiBlock.time_layers) * 3,
+    )
 
     def __init__(self) -> None:
         super().__init__()

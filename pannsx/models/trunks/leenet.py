@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pannsx.models.blocks import conv1d
-from pannsx.models.timing import TimeLayer, strided
+from pannsx.models.timing import TimeLayer, same, strided
 
 _POOL = 3
 _STRIDE = 3  # of the very first convolution
@@ -51,8 +51,11 @@ class LeeNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.n_blocks = len(widths)
         self.out_channels = channels
-        pooled = [strided(_POOL, _POOL, _POOL // 2) for pool in pools if pool]
-        self.time_layers: tuple[TimeLayer, ...] = (strided(3, _STRIDE, 1), *pooled)
+        layers = [strided(3, _STRIDE, 1), *[same(3)] * (n_convs - 1)]
+        for number, pool in enumerate(pools):
+            layers += [same(3)] * n_convs if number else []
+            layers += [strided(_POOL, _POOL, _POOL // 2)] if pool else []
+        self.time_layers: tuple[TimeLayer, ...] = tuple(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the blocks."""

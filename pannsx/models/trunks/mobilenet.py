@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
 from pannsx.models.blocks import avg_pool2d, conv2d
-from pannsx.models.timing import TimeLayer, pooling
+from pannsx.models.timing import TimeLayer, pooling, same
 
 
 def _full(in_channels: int, out_channels: int, kernel: int) -> list[nn.Module]:
@@ -22,17 +24,22 @@ def _first(activation: nn.Module) -> nn.Sequential:
     return nn.Sequential(conv, avg_pool2d(2), norm, activation)
 
 
+def _time_layers(strides: Iterable[int]) -> tuple[TimeLayer, ...]:
+    """Of depthwise convolutions with these strides, the first full one's (2) among them."""
+    return tuple(layer for stride in strides for layer in (same(3), pooling(stride)))
+
+
 class MobileNetV1(nn.Module):
     """``(B, 1, T, F)`` normalised log-mel -> ``(B, 1024, T // 32)`` (Howard et al. 2017)."""
 
     out_channels = 1024
-    time_layers: tuple[TimeLayer, ...] = (pooling(2),) * 5
     # (channels, stride) of each depthwise separable convolution.
     _layers = (
         *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
         *[(512, 1)] * 5,
         *((1024, 2), (1024, 1)),
     )
+    time_layers: tuple[TimeLayer, ...] = _time_layers((2, *(stride for _, stride in _layers)))
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,12 +86,14 @@ class MobileNetV2(nn.Module):
     """``(B, 1, T, F)`` normalised log-mel -> ``(B, 1280, T // 32)`` (Sandler et al. 2018)."""
 
     out_channels = 1280
-    time_layers: tuple[TimeLayer, ...] = (pooling(2),) * 5
     # (widening, channels, repetitions, stride of the first); the published strides differ from the
     # paper's: the sixth group does not pool.
     _groups = (
         *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
         *((6, 96, 3, 2), (6, 160, 3, 1), (6, 320, 1, 1)),
+    )
+    time_layers: tuple[TimeLayer, ...] = _time_layers(
+        (2, *(stride for *_, n, first in _groups for stride in (first, *[1] * (n - 1))))
     )
 
     def __init__(self) -> None:

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pannsx.models.blocks import conv1d
-from pannsx.models.timing import TimeLayer, pooling, strided
+from pannsx.models.timing import TimeLayer, pooling, same, strided
 
 
 class _WaveResidual(nn.Module):
     """``(B, C, S) -> (B, C', S // stride)``: two convolutions, the second dilated, and the input, summed."""
 
     closing_norm: ClassVar[str] = "bn2"
+    time_layers: ClassVar[tuple[TimeLayer, ...]] = (same(3), same(3, dilation=2))
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -50,7 +51,6 @@ class Res1dNet(nn.Module):
 
     out_channels = 2048
     _pool = 4
-    time_layers: tuple[TimeLayer, ...] = (strided(11, 5, 5), *[pooling(_pool)] * 6)
     _widths = (64, 128, 256, 512, 1024, 1024, 2048)
 
     def __init__(self, depths: Sequence[int]) -> None:
@@ -58,14 +58,18 @@ class Res1dNet(nn.Module):
         self.conv0 = conv1d(1, 64, 11, stride=5)
         self.bn0 = nn.BatchNorm1d(64)
         channels, layers = 64, OrderedDict[str, nn.Module]()
+        time_layers = [strided(11, 5, 5)]
         for number, (width, depth) in enumerate(zip(self._widths, depths, strict=True), 1):
             blocks = []
+            time_layers += [pooling(self._pool)] if number > 1 else []
+            time_layers += _WaveResidual.time_layers * depth
             for i in range(depth):
                 stride = self._pool if number > 1 and i == 0 else 1
                 blocks.append(_WaveResidual(channels, width, stride))
                 channels = width
             layers[f"layer{number}"] = nn.Sequential(*blocks)
         self.resnet = nn.Sequential(layers)
+        self.time_layers: tuple[TimeLayer, ...] = tuple(time_layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the network; as published, nothing rectifies ``bn0``."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pannsx.models.blocks import ConvBlock, avg_pool2d, conv2d
-from pannsx.models.timing import TimeLayer, pooling
+from pannsx.models.timing import TimeLayer, pooling, same
 
 
 class BasicBlock(nn.Module):
@@ -18,6 +18,7 @@ class BasicBlock(nn.Module):
 
     expansion: ClassVar[int] = 1
     closing_norm: ClassVar[str] = "bn2"
+    time_layers: ClassVar[tuple[TimeLayer, ...]] = (same(3), same(3))
 
     def __init__(self, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -42,6 +43,7 @@ class Bottleneck(nn.Module):
 
     expansion: ClassVar[int] = 4
     closing_norm: ClassVar[str] = "bn3"
+    time_layers: ClassVar[tuple[TimeLayer, ...]] = (same(3),)
 
     def __init__(self, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -80,7 +82,6 @@ class ResNet(nn.Module):
     """
 
     out_channels = 2048
-    time_layers: tuple[TimeLayer, ...] = (pooling(2),) * 5
     _widths = (64, 128, 256, 512)
     _strides = (1, 2, 2, 2)
 
@@ -88,10 +89,12 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv_block1 = ConvBlock(1, 64)
         channels, layers = 64, OrderedDict[str, nn.Module]()
+        time_layers = [*self.conv_block1.time_layers]
         for number, (width, stride, depth) in enumerate(
             zip(self._widths, self._strides, depths, strict=True), 1
         ):
             blocks = []
+            time_layers += [pooling(stride), *block.time_layers * depth]
             for i in range(depth):
                 blocks.append(block(channels, width, stride if i == 0 else 1))
                 channels = block.expansion * width
@@ -99,6 +102,11 @@ class ResNet(nn.Module):
         self.resnet = nn.Sequential(layers)
         self.dropout = nn.Dropout(0.2)
         self.conv_block_after1 = ConvBlock(channels, self.out_channels, pool=(1, 1))
+        self.time_layers: tuple[TimeLayer, ...] = (
+            *time_layers,
+            pooling(2),
+            *self.conv_block_after1.time_layers,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the network and average over frequency."""

@@ -1,0 +1,210 @@
+"""``pannsx calibrate``: the threshold of each class, from recordings whose events are known."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, TypeVar
+
+from pannsx.cli.console import FAILED, CommandError, columns, complain, complain_of, remark
+from pannsx.cli.event_options import add_hop
+from pannsx.cli.inputs import Item, find_inputs
+from pannsx.cli.options import Commands, add_model_options, add_quiet, build, named, new_command
+from pannsx.cli.progress import Progress
+from pannsx.errors import AudioError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pannsx.events import Event, OperatingPoints
+    from pannsx.fine_frames import FrameReader
+
+T = TypeVar("T")
+
+TRUTH_FORMATS = ("tsv", "csv", "jsonl", "rttm", "audacity", "raven", "jams", "parquet")
+_NAMED = 3  # recordings that an error names
+
+_DESCRIPTION = """\
+Finds for each class the threshold with the best F1, or with a wanted precision, on recordings of
+which it is known what is heard, and keeps them as JSON beside the checkpoint (or in the cache, for
+one of `pannsx models`). From then on `pannsx events` and result.events() go by them, unless a
+threshold is given.
+
+TRUTH says what is heard when, in any format that `pannsx events` writes; each frame then counts.
+Or it is a table of DESED's weak labels (filename, event_labels) that says what is heard at all; a
+recording counts then, by the greatest probability of its frames.
+
+TRUTH and FILEs must be of the same recordings; they are matched by name. Classes that TRUTH does
+not have keep the threshold 0.5."""
+
+_EXAMPLES = """\
+  pannsx calibrate truth.tsv recordings/
+  pannsx calibrate truth.jams night.flac --wanted-precision 0.9
+  pannsx calibrate weak.tsv clips/*.wav --model Cnn14 -o cnn14_points.json"""
+
+
+def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add ``calibrate`` to the parser."""
+    parser = new_command(
+        commands,
+        "calibrate",
+        run,
+        summary="find the thresholds of events from labelled recordings",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("truth", metavar="TRUTH", type=Path, help="what is heard in the recordings")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="the recordings, or folders of them")
+    parser.add_argument(
+        "--wanted-precision", type=_share, metavar="P", help="wanted precision (default: the best F1 instead)"
+    )
+    parser.add_argument("--truth-format", choices=TRUTH_FORMATS, help="of TRUTH (default: as it ends)")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="PATH", help="where to write (default: beside the checkpoint)"
+    )
+    add_hop(parser)
+    add_quiet(parser)
+    add_model_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Calibrate; the exit status."""
+    if arguments.model is not None:
+        named(arguments.model)
+    items, problems = find_inputs(arguments.files)
+    for problem in problems:
+        complain(problem)
+    if problems:
+        return FAILED
+
+    from pannsx.events import operating_points_path, write_operating_points
+    from pannsx.fine_frames import FrameReader
+    from pannsx.tagger import AudioTagger
+
+    tagger = build(AudioTagger, arguments)
+    try:
+        reader = FrameReader(tagger, arguments.hop)
+        points = _calibrated(arguments, items, reader, tagger.record.name)
+    except AudioError:
+        raise
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    if points is None:
+        return FAILED
+    output: Path = arguments.output or operating_points_path(tagger.record, arguments.checkpoint)
+    try:
+        write_operating_points(points, output)
+    except OSError as error:
+        raise CommandError(f"cannot write {output}: {error}; name a place by --output", FAILED) from error
+    print("\n".join(_table(points)))
+    if not arguments.quiet:
+        remark(f"wrote {output}: {points.rule}, {len(points.points)} classes")
+    return 0
+
+
+def _calibrated(
+    arguments: argparse.Namespace, items: list[Item], reader: FrameReader, model: str
+) -> OperatingPoints | None:
+    """Operating points from all recordings; None if one cannot be read, which is said."""
+    import numpy as np
+
+    from pannsx.events import calibrate, frame_edges, frame_targets
+    from pannsx.formats import read_events
+    from pannsx.formats.weak_labels import are_weak, read_weak_labels
+    from pannsx.labels import LabelSet
+
+    truth: Path = arguments.truth
+    is_weak = arguments.truth_format in (None, "tsv") and are_weak(truth)
+    weak: dict[str, tuple[str, ...]] = {}
+    strong: dict[str, list[Event]] = {}
+    if is_weak:
+        weak = _matched(read_weak_labels(truth, LabelSet(reader.labels)), items, truth)
+        occurring = {label for labels in weak.values() for label in labels}
+    else:
+        recordings = read_events(truth, arguments.truth_format, labels=reader.labels)
+        strong = _matched({each.name: each.events for each in recordings}, items, truth)
+        occurring = {event.label for events in strong.values() for event in events}
+    labels = tuple(label for label in reader.labels if label in occurring)
+    if not labels:
+        raise ValueError(f"{truth} has no event in it; there is nothing to calibrate on")
+    wanted = np.array([reader.labels.index(label) for label in labels])
+    targets: list[npt.NDArray[np.bool_]] = []
+    scores: list[npt.NDArray[np.float32]] = []
+    with Progress(items, quiet=arguments.quiet) as progress:
+        for item in items:
+            try:
+                blocks = list(_columns(reader, progress.source(item), wanted))
+            except AudioError as error:
+                complain_of(item.name, error)
+                return None
+            finally:
+                progress.finished(item)
+            framewise = np.concatenate([frames for frames, _ in blocks])
+            if is_weak:
+                targets.append(np.array([[label in weak[item.name] for label in labels]]))
+                scores.append(framewise.max(axis=0, keepdims=True))
+            else:
+                edges = frame_edges(
+                    len(framewise), reader.hop_s, offset_s=reader.offset_s, duration_s=blocks[-1][1]
+                )
+                targets.append(frame_targets(strong[item.name], edges, labels))
+                scores.append(framewise)
+    points = calibrate(
+        np.concatenate(targets),
+        np.concatenate(scores),
+        labels,
+        precision=arguments.wanted_precision,
+        model=model,
+        hop_s=reader.hop_s,
+    )
+    without = [label for label in labels if label not in points.points]
+    if without:
+        complain(
+            f"no threshold for {', '.join(without)}: too little of them, or the precision is never reached"
+        )
+    return points
+
+
+def _columns(
+    reader: FrameReader, source: object, wanted: npt.NDArray[np.intp]
+) -> Iterable[tuple[npt.NDArray[np.float32], float | None]]:
+    """The frames of a source, of some classes, and with the last its length."""
+    for block in reader.blocks(source):
+        yield block.framewise[:, wanted], block.duration_s
+
+
+def _matched(truth: Mapping[str, T], items: list[Item], path: Path) -> dict[str, T]:
+    """What is true of each item, by its name; ValueError where the two are of different recordings."""
+    for key in (str, lambda name: PurePath(name).name, lambda name: PurePath(name).stem):
+        by_key = {key(name): value for name, value in truth.items()}
+        keys = {item.name: key(item.name) for item in items}
+        if len(by_key) == len(truth) and set(keys.values()) == set(by_key) and len(by_key) == len(items):
+            return {name: by_key[each] for name, each in keys.items()}
+    known, given = ({PurePath(name).stem for name in names} for names in (truth, [i.name for i in items]))
+    parts = []
+    for names, what in ((given - known, f"not in {path}"), (known - given, f"only in {path}")):
+        if names:
+            shown = ", ".join(sorted(names)[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+            parts.append(f"{len(names)} are {what} ({shown})")
+    raise ValueError(
+        f"{path} and the files are not of the same recordings: {'; '.join(parts) or 'names stand twice'}"
+    )
+
+
+def _table(points: OperatingPoints) -> list[str]:
+    rows = [("class", "threshold", "precision", "recall", "F1", "positive")]
+    for label, point in points.points.items():
+        precision, recall, f1 = (f"{value or 0:.3f}" for value in (point.precision, point.recall, point.f1))
+        rows.append((label, f"{point.threshold:.4g}", precision, recall, f1, str(point.n_positive)))
+    return columns(rows, right=frozenset({1, 2, 3, 4, 5}))
+
+
+def _share(text: str) -> float:
+    from pannsx.cli.options import probability
+
+    value = probability(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("a precision of 0 is reached by anything; one above 0 is needed")
+    return value

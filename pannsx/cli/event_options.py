@@ -1,0 +1,112 @@
+"""What counts as an event, on the command line: options, and the settings that they make."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from pannsx.cli.console import FAILED, CommandError
+from pannsx.cli.options import count, not_negative, positive, probability
+
+if TYPE_CHECKING:
+    from pannsx.events import EventSettings
+    from pannsx.tagger import AudioTagger
+
+
+def add_event_options(parser: argparse.ArgumentParser) -> None:
+    """Thresholds, smoothing, and which classes."""
+    group = parser.add_argument_group("events")
+    thresholds = group.add_mutually_exclusive_group()
+    thresholds.add_argument(
+        "-t",
+        "--threshold",
+        type=probability,
+        metavar="P",
+        help="probability at which an event begins (default: as calibrated, else 0.5)",
+    )
+    thresholds.add_argument(
+        "--operating-points",
+        metavar="PATH",
+        help="thresholds of each class, as `pannsx calibrate` wrote them",
+    )
+    group.add_argument(
+        "--off", type=probability, metavar="P", help="probability below which it ends (default: the same)"
+    )
+    group.add_argument(
+        "--median",
+        type=not_negative,
+        default=0.0,
+        metavar="S",
+        help="smooth over so many seconds (default: 0)",
+    )
+    group.add_argument(
+        "--gap",
+        type=not_negative,
+        default=0.0,
+        metavar="S",
+        help="join events of a class that are no farther apart (default: 0)",
+    )
+    group.add_argument(
+        "--shortest",
+        type=not_negative,
+        default=0.0,
+        metavar="S",
+        help="leave out shorter events (default: 0)",
+    )
+    group.add_argument(
+        "-c",
+        "--class",
+        dest="classes",
+        action="append",
+        metavar="NAME",
+        help="only this class; may be given several times",
+    )
+    group.add_argument(
+        "--super-classes",
+        metavar="PATH",
+        help='classes made of classes, by noisy-or: JSON as {"Pet": ["Dog", "Cat"]}, or an ontology',
+    )
+    group.add_argument("--top-k", type=count, metavar="N", help="at most N classes at a time")
+    add_hop(group)
+
+
+def add_hop(parser: argparse._ActionsContainer) -> None:
+    """How fine time is."""
+    parser.add_argument(
+        "--hop",
+        type=positive,
+        metavar="S",
+        help="seconds from frame to frame, 0.02 to 1, by overlapping windows (default: the network's own)",
+    )
+
+
+def settings_of(arguments: argparse.Namespace, tagger: AudioTagger) -> EventSettings:
+    """The settings that the options of :func:`add_event_options` ask for, checked against the classes.
+
+    Raises:
+        CommandError: they are impossible, or a file that they name cannot be used.
+    """
+    from pannsx.events import EventDetector, EventSettings
+
+    threshold: Any = 0.5 if tagger.operating_points is None else tagger.operating_points
+    try:
+        settings = EventSettings(
+            super_classes=arguments.super_classes,
+            classes=arguments.classes,
+            top_k=arguments.top_k,
+            threshold=_first(arguments.threshold, arguments.operating_points, threshold),
+            off_threshold=arguments.off,
+            median_s=arguments.median,
+            max_gap_s=arguments.gap,
+            min_duration_s=arguments.shortest,
+        )
+        EventDetector(tagger.labels, arguments.hop or tagger.hop_s, settings)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"cannot read {error.filename}: {error.strerror}", FAILED) from error
+    return settings
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)

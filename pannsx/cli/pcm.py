@@ -1,0 +1,125 @@
+"""Uncompressed audio from a pipe: raw samples, or WAV, whose header may not know how long it is."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.audio.arrays import scale_to_unit
+from pannsx.audio.reader import FloatArray, downmix
+from pannsx.errors import AudioError
+
+# By the names that ffmpeg gives raw formats. Samples of three bytes are widened to four.
+ENCODINGS = {
+    "s16le": "<i2", "s24le": "<i4", "s32le": "<i4", "f32le": "<f4", "f64le": "<f8",
+    "s16be": ">i2", "s32be": ">i4", "f32be": ">f4", "u8": "u1",
+}  # fmt: skip
+
+_READ_BYTES = 1 << 16
+_INTEGER, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_WAV_ENCODINGS = {
+    (_INTEGER, 8): "u8", (_INTEGER, 16): "s16le", (_INTEGER, 24): "s24le", (_INTEGER, 32): "s32le",
+    (_FLOAT, 32): "f32le", (_FLOAT, 64): "f64le",
+}  # fmt: skip
+_UNKNOWN_SIZES = {0, 0xFFFFFFFF, 0x7FFFFFFF}  # what programs write that cannot go back and fill it in
+
+
+class PcmFormat(NamedTuple):
+    """How to read the bytes.
+
+    Attributes:
+        sample_rate: in Hz.
+        n_channels: channels ``C``, interleaved.
+        encoding: a key of ``ENCODINGS``.
+        n_bytes: length of the samples, or None where they go on to the end of the pipe.
+    """
+
+    sample_rate: int
+    n_channels: int
+    encoding: str
+    n_bytes: int | None = None
+
+
+def read_wav_header(pipe: BinaryIO) -> PcmFormat:
+    """Read a pipe up to its first sample -> how to read on.
+
+    Raises:
+        AudioError: it is no WAV, is damaged, or holds something other than PCM.
+    """
+    riff = _exactly(pipe, 12)
+    if riff[:4] not in (b"RIFF", b"RF64") or riff[8:] != b"WAVE":
+        raise AudioError(
+            f"the pipe is no WAV: it begins with {riff[:4]!r}. Let ffmpeg convert it "
+            "(ffmpeg -i ... -f wav - | pannsx stream -), or for raw samples give their --rate"
+        )
+    found: PcmFormat | None = None
+    while True:
+        name, size = struct.unpack("<4sI", _exactly(pipe, 8))
+        if name == b"data":
+            if found is None:
+                raise AudioError("the pipe's WAV has no format before its samples; it is damaged")
+            return found._replace(n_bytes=None if size in _UNKNOWN_SIZES or riff[:4] == b"RF64" else size)
+        chunk = _exactly(pipe, size + size % 2)
+        if name == b"fmt ":
+            found = _parse_format(chunk)
+
+
+def _parse_format(chunk: bytes) -> PcmFormat:
+    if len(chunk) < 16:
+        raise AudioError(f"the pipe's WAV has a format of {len(chunk)} bytes; it is damaged")
+    kind, n_channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
+    if kind == _EXTENSIBLE and len(chunk) >= 26:
+        (kind,) = struct.unpack_from("<H", chunk, 24)
+    encoding = _WAV_ENCODINGS.get((kind, bits))
+    if encoding is None or n_channels < 1:
+        raise AudioError(
+            f"the pipe's WAV has format {kind} with {bits} bits and {n_channels} channels; PCM of 8, 16, 24 "
+            "or 32 bits or floating point is needed: ffmpeg -i ... -f wav -c:a pcm_s16le -"
+        )
+    return PcmFormat(rate, n_channels, encoding)
+
+
+def read_blocks(pipe: BinaryIO, pcm: PcmFormat) -> Iterator[FloatArray]:
+    """Mono blocks ``(n,)`` of any length, each as soon as it is there; a last frame cut short is left out."""
+    frame_bytes = pcm.n_channels * (
+        3 if pcm.encoding == "s24le" else np.dtype(ENCODINGS[pcm.encoding]).itemsize
+    )
+    waiting = b""
+    n_left = pcm.n_bytes
+    while n_left is None or n_left > 0:
+        # read1 waits for some bytes, not for as many as asked for.
+        fresh = pipe.read1(_READ_BYTES)  # type: ignore[attr-defined]
+        if not fresh:
+            return
+        if n_left is not None:
+            fresh = fresh[:n_left]
+            n_left -= len(fresh)
+        waiting += fresh
+        n_whole = len(waiting) // frame_bytes * frame_bytes
+        if n_whole:
+            frames = _samples(waiting[:n_whole], pcm.encoding).reshape(-1, pcm.n_channels)
+            yield downmix(scale_to_unit(frames))
+            waiting = waiting[n_whole:]
+
+
+def _samples(raw: bytes, encoding: str) -> npt.NDArray[Any]:
+    if encoding != "s24le":
+        return np.frombuffer(raw, ENCODINGS[encoding])
+    wide = np.zeros((len(raw) // 3, 4), np.uint8)
+    wide[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
+    return wide.reshape(-1).view("<i4")
+
+
+def _exactly(pipe: BinaryIO, n_bytes: int) -> bytes:
+    found = pipe.read(n_bytes)
+    if len(found) < n_bytes:
+        raise AudioError(
+            "the pipe ends before the first sample; did the program before pannsx fail?"
+            if found
+            else "the pipe is empty; did the program before pannsx fail?"
+        )
+    return found

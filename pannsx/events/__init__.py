@@ -1,0 +1,36 @@
+"""Sound events: when, not only what. From probabilities by frame to onset, offset and label.
+
+:func:`detect` answers for a whole recording, :class:`EventDetector` for one that comes in pieces;
+:mod:`pannsx.events.calibration` finds the thresholds of each class from labelled data.
+"""
+
+from __future__ import annotations
+
+from pannsx.events.calibration import calibrate, frame_targets
+from pannsx.events.detector import Event, EventDetector, EventSettings, detect
+from pannsx.events.frames import frame_edges
+from pannsx.events.operating_points import (
+    OperatingPoint,
+    OperatingPoints,
+    operating_points_path,
+    read_operating_points,
+    write_operating_points,
+)
+from pannsx.events.super_classes import noisy_or, read_super_classes
+
+__all__ = [
+    "Event",
+    "EventDetector",
+    "EventSettings",
+    "OperatingPoint",
+    "OperatingPoints",
+    "calibrate",
+    "detect",
+    "frame_edges",
+    "frame_targets",
+    "noisy_or",
+    "operating_points_path",
+    "read_operating_points",
+    "read_super_classes",
+    "write_operating_points",
+]

@@ -1,0 +1,314 @@
+"""From probabilities by frame to events, of a whole recording or piece by piece."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.events import kernel
+from pannsx.events.frames import check_duration, check_hop, edges_at
+from pannsx.events.selection import Selection
+from pannsx.events.super_classes import SuperClasses
+from pannsx.events.thresholds import Threshold, resolve_thresholds
+
+FloatArray = npt.NDArray[np.float32]
+
+_ROOM = 1024  # events that the compiled code has room for at first
+_SLACK = 1e-6  # of a frame: times in seconds are not exact multiples of a hop
+
+
+class Event(NamedTuple):
+    """A class, heard from ``onset_s`` to ``offset_s``.
+
+    Attributes:
+        label: the class.
+        onset_s: begin in seconds.
+        offset_s: end in seconds.
+        probability: greatest probability of the class in the frames it was found in.
+    """
+
+    label: str
+    onset_s: float
+    offset_s: float
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSettings:
+    """What counts as an event. Each step works on what the one before it left.
+
+    Attributes:
+        super_classes: classes made of classes, by noisy-or: a mapping from names to labels, or a JSON file
+            of such a mapping or an ontology (:func:`pannsx.events.read_super_classes`).
+        classes: the labels, or super-classes, to find; None is all, or where there are super-classes all
+            of these.
+        top_k: only the ``k`` most probable of the classes count in each frame; None is all.
+        threshold: probability at which an event begins: one number, ``K`` numbers, a mapping from label to
+            number, operating points, or the path of their file. Classes that a mapping or file does not
+            name have 0.5, or the file's default.
+        off_threshold: the probability below which an event ends, in the same forms; not above
+            ``threshold``. None is that of the operating points, or ``threshold``.
+        median_s: length of a median filter over the probabilities, rounded to an odd number of frames; at
+            both ends the outermost frame goes on. 0 is none.
+        max_gap_s: events of a class no farther apart than this are joined.
+        min_duration_s: events shorter than this are left out, after joining.
+    """
+
+    super_classes: SuperClasses | str | os.PathLike[str] | None = None
+    classes: Sequence[str] | None = None
+    top_k: int | None = None
+    threshold: Threshold = 0.5
+    off_threshold: Threshold | None = None
+    median_s: float = 0.0
+    max_gap_s: float = 0.0
+    min_duration_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("median_s", "max_gap_s", "min_duration_s"):
+            value = getattr(self, name)
+            if not np.isfinite(value) or value < 0:
+                raise ValueError(f"{name} is {value}; a finite number of seconds from 0 up is needed")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k is {self.top_k}; ask for at least one class at a time")
+
+
+def detect(
+    framewise: npt.ArrayLike,
+    hop_s: float,
+    *,
+    labels: Sequence[str],
+    offset_s: float | None = None,
+    duration_s: float | None = None,
+    super_classes: SuperClasses | str | os.PathLike[str] | None = None,
+    classes: Sequence[str] | None = None,
+    top_k: int | None = None,
+    threshold: Threshold = 0.5,
+    off_threshold: Threshold | None = None,
+    median_s: float = 0.0,
+    max_gap_s: float = 0.0,
+    min_duration_s: float = 0.0,
+) -> list[Event]:
+    """``(T', K)`` probabilities by frame -> the events, by onset.
+
+    >>> from pannsx.events import detect
+    >>>
+    >>> framewise = [[0.1], [0.75], [0.4], [0.1]]
+    >>> print(detect(framewise, 0.5, labels=["Dog"], off_threshold=0.3))
+    [Event(label='Dog', onset_s=0.5, offset_s=1.5, probability=0.75)]
+
+    Frame ``i`` answers for the time between edges ``i`` and ``i + 1`` of
+    :func:`pannsx.events.frame_edges`, which lie half-way between the centres of frames.
+
+    Args:
+        framewise: probabilities.
+        hop_s: seconds from one frame to the next.
+        labels: ``K`` names.
+        offset_s: centre of the first frame in seconds; None is half a hop.
+        duration_s: length of the audio in seconds, which no event passes; None is the end of the last frame.
+        super_classes, classes, top_k, threshold, off_threshold, median_s, max_gap_s, min_duration_s: see
+            :class:`EventSettings`.
+
+    Raises:
+        OSError: a file that an argument names cannot be read.
+        ValueError: probabilities outside [0, 1] or NaN, a shape that does not fit the labels, an unknown
+            class, a threshold or time that is impossible.
+    """
+    settings = EventSettings(
+        super_classes=super_classes,
+        classes=classes,
+        top_k=top_k,
+        threshold=threshold,
+        off_threshold=off_threshold,
+        median_s=median_s,
+        max_gap_s=max_gap_s,
+        min_duration_s=min_duration_s,
+    )
+    detector = EventDetector(labels, hop_s, settings, offset_s=offset_s)
+    found = [*detector._advance(framewise), *detector._finish()]
+    return detector.in_order(detector._events(found, duration_s))
+
+
+class _Found(NamedTuple):
+    """Runs that are over: ``(m, 3)`` class, first frame, frame after the last; ``(m,)`` peaks."""
+
+    places: npt.NDArray[np.int64]
+    peaks: FloatArray
+
+
+class EventDetector:
+    """Finds events in frames that come in pieces: the same events, however they are cut.
+
+    >>> from pannsx.events import EventDetector, EventSettings
+    >>>
+    >>> detector = EventDetector(["Dog"], hop_s=0.5, settings=EventSettings(max_gap_s=0.5))
+    >>> for piece in ([[0.1], [0.75]], [[0.1], [0.75]], [[0.1], [0.1]]):
+    ...     print(len(detector.push(piece)))
+    0
+    0
+    1
+    >>> print(len(detector.close(duration_s=3.0)))
+    0
+
+    Args:
+        labels: ``K`` names.
+        hop_s: seconds from one frame to the next.
+        settings: what counts as an event.
+        offset_s: centre of the first frame in seconds; None is half a hop.
+
+    Raises:
+        OSError, ValueError: as :func:`detect`.
+
+    Attributes:
+        labels: the ``C`` classes and super-classes that are looked for.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        hop_s: float,
+        settings: EventSettings | None = None,
+        *,
+        offset_s: float | None = None,
+    ) -> None:
+        settings = settings or EventSettings()
+        self.hop_s = check_hop(hop_s)
+        self.offset_s = self.hop_s / 2 if offset_s is None else offset_s
+        self.settings = settings
+        self._selection = Selection(labels, settings.super_classes, settings.classes)
+        self.labels = self._selection.names
+        self._on, self._off = resolve_thresholds(
+            settings.threshold, settings.off_threshold, tuple(labels), self.labels
+        )
+        self._half = max(0, round((settings.median_s / self.hop_s - 1) / 2)) if settings.median_s else 0
+        self._gap = int(settings.max_gap_s / self.hop_s + _SLACK)
+        self._positions = {label: i for i, label in enumerate(self.labels)}
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new recording."""
+        n_classes = len(self.labels)
+        self._runs = kernel.no_runs(n_classes)
+        self._levels = np.empty((0, n_classes), np.uint8)  # frames that the next medians look back on
+        self._scores = np.empty((0, n_classes), np.float32)  # frames that wait for their median
+        self._n_pushed = 0
+        self._n_judged = 0
+
+    @property
+    def thresholds(self) -> tuple[FloatArray, FloatArray]:
+        """``(C,)`` at which events of the classes of ``labels`` begin, and ``(C,)`` below which they end."""
+        return self._on, self._off
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds of frames past its end after which an event comes out."""
+        return (self._half + self._gap + 1) * self.hop_s
+
+    def push(self, framewise: npt.ArrayLike) -> list[Event]:
+        """``(n, K)`` probabilities of the next frames -> the events that nothing to come can change.
+
+        Raises:
+            ValueError: probabilities outside [0, 1] or NaN, or a shape that does not fit the labels; the
+                frames are then not taken.
+        """
+        return self.in_order(self._events(self._advance(framewise), None))
+
+    def close(self, duration_s: float | None = None) -> list[Event]:
+        """The end -> the events that were waiting for it, none of which ends after ``duration_s``.
+
+        The detector begins anew then, as by :meth:`reset`.
+
+        Raises:
+            ValueError: the audio is much longer than its frames.
+        """
+        events = self.in_order(self._events(self._finish(), duration_s))
+        self.reset()
+        return events
+
+    def in_order(self, events: Sequence[Event]) -> list[Event]:
+        """Events by onset; of those that begin together, by the order of :attr:`labels`."""
+        return sorted(events, key=lambda event: (event.onset_s, self._positions[event.label]))
+
+    def state(self) -> dict[str, Any]:
+        """All that it knows of the frames so far, as arrays and numbers, for :meth:`restore`."""
+        runs = {f"runs_{name}": values.copy() for name, values in self._runs._asdict().items()}
+        counts = {"n_pushed": self._n_pushed, "n_judged": self._n_judged}
+        return {**runs, "levels": self._levels, "scores": self._scores, **counts}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state` was taken, of a detector with the same arguments."""
+        self._runs = kernel.Runs(
+            **{
+                name: np.array(state[f"runs_{name}"], values.dtype)
+                for name, values in self._runs._asdict().items()
+            }
+        )
+        self._levels = np.array(state["levels"], np.uint8).reshape(-1, len(self.labels))
+        self._scores = np.array(state["scores"], np.float32).reshape(-1, len(self.labels))
+        self._n_pushed, self._n_judged = int(state["n_pushed"]), int(state["n_judged"])
+
+    def _advance(self, framewise: npt.ArrayLike) -> list[_Found]:
+        scores = self._selection.scores(framewise)
+        if len(scores) == 0:
+            return []
+        levels = kernel.levels_of(scores, self._on, self._off)
+        top_k = self.settings.top_k
+        if top_k is not None and top_k < len(self.labels):
+            kernel.keep_top(scores, top_k, levels)
+        if self._half:
+            before = np.repeat(levels[:1], self._half, axis=0) if self._n_pushed == 0 else self._levels
+            levels = np.concatenate([before, levels])
+            scores = np.concatenate([self._scores, scores])
+            self._n_pushed += len(scores) - len(self._scores)
+            return self._judge(levels, scores)
+        self._n_pushed += len(scores)
+        return self._judge(levels, scores)
+
+    def _judge(self, levels: npt.NDArray[np.uint8], scores: FloatArray) -> list[_Found]:
+        """Levels with what the medians of the first frames look back on, and the scores that wait."""
+        half = self._half
+        if half:
+            kept = levels[max(0, len(levels) - 2 * half) :].copy()
+            levels = kernel.majorities(levels, half)
+            self._levels, self._scores = kept, scores[len(levels) :].copy()
+        n = len(levels)
+        places, peaks, n_found = kernel.follow(
+            levels,
+            scores[:n],
+            self._n_judged,
+            self._gap,
+            self._runs,
+            np.empty((_ROOM, 3), np.int64),
+            np.empty(_ROOM, np.float32),
+        )
+        self._n_judged += n
+        over = kernel.finished(self._runs, self._n_judged, self._gap, at_end=False)
+        return [_Found(places[:n_found], peaks[:n_found]), _Found(*over)]
+
+    def _finish(self) -> list[_Found]:
+        found: list[_Found] = []
+        if self._half and self._n_pushed:
+            after = np.repeat(self._levels[-1:], self._half, axis=0)
+            found = self._judge(np.concatenate([self._levels, after]), self._scores)
+        return [*found, _Found(*kernel.finished(self._runs, self._n_judged, self._gap, at_end=True))]
+
+    def _events(self, found: list[_Found], duration_s: float | None) -> list[Event]:
+        """Runs -> events in seconds, without those that are too short."""
+        if duration_s is not None:
+            check_duration(self._n_pushed, self.hop_s, duration_s, self.offset_s)
+        least = self.settings.min_duration_s - _SLACK * self.hop_s
+        events = []
+        for places, peaks in found:
+            onsets, offsets = (edges_at(places[:, i], self.hop_s, self.offset_s) for i in (1, 2))
+            if duration_s is not None:
+                offsets = np.where(
+                    places[:, 2] == self._n_pushed, duration_s, np.minimum(offsets, duration_s)
+                )
+            long_enough = (offsets > onsets) & (offsets - onsets >= least)
+            columns = (array[long_enough].tolist() for array in (places[:, 0], onsets, offsets, peaks))
+            events += [Event(self.labels[c], *rest) for c, *rest in zip(*columns, strict=True)]
+        return events

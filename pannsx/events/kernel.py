@@ -1,0 +1,201 @@
+"""The loops over frames and classes, compiled: levels, top-k, majority, runs.
+
+A probability is reduced to its *level* first: 0 below the threshold at which an event ends, 2 from that
+at which one begins, 1 between them. The median of a window reaches a threshold exactly if most of the
+window do, so that the median filter is a count of levels, whatever its length.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.compiling import compiled
+
+FloatArray = npt.NDArray[np.float32]
+Levels = npt.NDArray[np.uint8]
+
+NONE = -1
+"""Start of a run that there is not."""
+
+TILE = 64
+"""Classes that are looked at together for a run that begins or ends: few of them hold one in any frame."""
+
+
+class Runs(NamedTuple):
+    """What is known of each of ``C`` classes after some frames.
+
+    Attributes:
+        start: first frame of the run that goes on; ``NONE`` where there is none.
+        peak: greatest probability in it.
+        closed_start: first frame of the run before it, which may yet be joined with it, or ``NONE``.
+        closed_stop: the frame after its last.
+        closed_peak: greatest probability in it.
+    """
+
+    start: npt.NDArray[np.int64]
+    peak: FloatArray
+    closed_start: npt.NDArray[np.int64]
+    closed_stop: npt.NDArray[np.int64]
+    closed_peak: FloatArray
+
+
+def no_runs(n_classes: int) -> Runs:
+    """The beginning of a recording."""
+    none, zeros = np.full(n_classes, NONE, np.int64), np.zeros(n_classes, np.float32)
+    return Runs(none, zeros, none.copy(), none.copy(), zeros.copy())
+
+
+@compiled
+def levels_of(scores, on, off):
+    """``(n, C)`` probabilities, ``(C,)`` thresholds -> ``(n, C)`` levels."""
+    n, n_classes = scores.shape
+    levels = np.empty((n, n_classes), np.uint8)
+    for i in range(n):
+        for c in range(n_classes):
+            levels[i, c] = np.uint8(scores[i, c] >= on[c]) + np.uint8(scores[i, c] >= off[c])
+    return levels
+
+
+@compiled
+def keep_top(scores, k, levels):
+    """Put levels of ``(n, C)`` to 0 but for the ``k`` greatest of each row; of equals, the first stay."""
+    n, n_classes = scores.shape
+    best = np.empty(k, np.float32)  # the greatest so far, in ascending order
+    for i in range(n):
+        best[:] = np.float32(-1)
+        for c in range(n_classes):
+            score = scores[i, c]
+            if score > best[0]:
+                j = 0
+                while j + 1 < k and best[j + 1] < score:
+                    best[j] = best[j + 1]
+                    j += 1
+                best[j] = score
+        least = best[0]
+        n_equal = 0  # how many as small as the least may stay
+        for j in range(k):
+            n_equal += best[j] == least
+        for c in range(n_classes):
+            if scores[i, c] == least and n_equal > 0:
+                n_equal -= 1
+            elif scores[i, c] <= least:
+                levels[i, c] = 0
+
+
+@compiled
+def majorities(levels, half):
+    """``(n + 2 half, C)`` levels -> ``(n, C)``: the median of each ``2 half + 1`` rows."""
+    n_rows, n_classes = levels.shape
+    n = max(0, n_rows - 2 * half)
+    found = np.empty((n, n_classes), np.uint8)
+    above = np.zeros(n_classes, np.int32)
+    within = np.zeros(n_classes, np.int32)
+    for i in range(n_rows):
+        for c in range(n_classes):
+            above[c] += levels[i, c] == 2
+            within[c] += levels[i, c] != 0
+        done = i - 2 * half
+        if done >= 0:
+            for c in range(n_classes):
+                found[done, c] = np.uint8(above[c] > half) + np.uint8(within[c] > half)
+                above[c] -= levels[done, c] == 2
+                within[c] -= levels[done, c] != 0
+    return found
+
+
+@compiled
+def follow(levels, scores, first, gap, runs, places, peaks):
+    """Follow the runs of each class through ``(n, C)`` levels and probabilities, from frame ``first`` on.
+
+    Runs with at most ``gap`` frames between them are one. ``places (m, 3)`` and ``peaks (m,)`` take class,
+    first frame and frame after the last of each that is over; they are made larger as needed.
+
+    Returns places, peaks, and how many of their rows are used.
+    """
+    n, n_classes = levels.shape
+    n_found = 0
+    turn = np.empty(n_classes, np.uint8)  # the level with which a run ends, or one begins
+    for c in range(n_classes):
+        turn[c] = 2 if runs.start[c] < 0 else 0
+    for i in range(n):
+        frame = first + i
+        for begin in range(0, n_classes, TILE):
+            # Views that are counted from 0 on, so that the loops over them are done in vectors.
+            tile = levels[i, begin : begin + TILE]
+            turns = turn[begin : begin + TILE]
+            n_turns = np.uint8(0)
+            for j in range(len(tile)):
+                n_turns += np.uint8(tile[j] == turns[j])
+            if n_turns:
+                for j in range(len(tile)):
+                    if tile[j] != turns[j]:
+                        continue
+                    c = begin + j
+                    turns[j] = 2 - turns[j]
+                    if turns[j] == 2:
+                        _close(c, frame, runs)
+                        continue
+                    if runs.closed_start[c] >= 0 and frame - runs.closed_stop[c] > gap:
+                        if n_found == len(places):
+                            places, peaks = _larger(places, peaks)
+                        places[n_found, 0] = c
+                        places[n_found, 1] = runs.closed_start[c]
+                        places[n_found, 2] = runs.closed_stop[c]
+                        peaks[n_found] = runs.closed_peak[c]
+                        n_found += 1
+                        runs.closed_start[c] = -1
+                    runs.start[c] = frame
+                    runs.peak[c] = scores[i, c]
+        row, peak = scores[i], runs.peak
+        for c in range(n_classes):  # where no run is, it means nothing, and a run that begins sets it
+            peak[c] = row[c] if row[c] > peak[c] else peak[c]
+    return places, peaks, n_found
+
+
+@compiled
+def _close(c, frame, runs):
+    """The run of class ``c`` is over before ``frame``; it waits for one that it may be joined with."""
+    if runs.closed_start[c] < 0:
+        runs.closed_start[c] = runs.start[c]
+        runs.closed_peak[c] = runs.peak[c]
+    else:
+        runs.closed_peak[c] = max(runs.closed_peak[c], runs.peak[c])
+    runs.closed_stop[c] = frame
+    runs.start[c] = -1
+
+
+@compiled
+def _larger(places, peaks):
+    more_places = np.empty((2 * len(places), 3), np.int64)
+    more_places[: len(places)] = places
+    more_peaks = np.empty(2 * len(peaks), np.float32)
+    more_peaks[: len(peaks)] = peaks
+    return more_places, more_peaks
+
+
+def finished(
+    runs: Runs, frame: int, gap: int, *, at_end: bool
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+    """Let go of the runs that no frame from ``frame`` on can change: ``(m, 3)`` places, ``(m,)`` peaks.
+
+    ``at_end`` nothing comes after it, so that those that go on are over too.
+    """
+    if at_end:
+        going = runs.start >= 0
+        fresh = going & (runs.closed_start < 0)
+        runs.closed_start[fresh] = runs.start[fresh]
+        runs.closed_peak[fresh] = 0
+        runs.closed_peak[going] = np.maximum(runs.closed_peak[going], runs.peak[going])
+        runs.closed_stop[going] = frame
+        runs.start[going] = NONE
+        over = runs.closed_start >= 0
+    else:
+        over = (runs.closed_start >= 0) & (runs.start < 0) & (frame - runs.closed_stop > gap)
+    classes = np.flatnonzero(over)
+    places = np.stack([classes, runs.closed_start[over], runs.closed_stop[over]], axis=1)
+    peaks = runs.closed_peak[over]
+    runs.closed_start[over] = NONE
+    return places, peaks

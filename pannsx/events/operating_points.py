@@ -1,0 +1,188 @@
+"""Operating points: the threshold of each class, found from labelled data and kept in a JSON file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pannsx.atomic import replacing
+from pannsx.errors import did_you_mean
+from pannsx.places import cache_home
+from pannsx.records import Checkpoint
+
+FORMAT = "pannsx operating points 1"
+SUFFIX = ".operating_points.json"
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """The thresholds of one class, and what they gave on the data they come from.
+
+    Attributes:
+        threshold: probability at which an event begins.
+        off_threshold: below which it ends; None is ``threshold``.
+        precision: share of what was found that was true.
+        recall: share of what was true that was found.
+        f1: harmonic mean of the two.
+        n_positive: frames or clips of the class in the data.
+    """
+
+    threshold: float
+    off_threshold: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    f1: float | None = None
+    n_positive: int | None = None
+
+    def __post_init__(self) -> None:
+        check_threshold(self.threshold, "threshold")
+        if self.off_threshold is not None:
+            check_threshold(self.off_threshold, "off_threshold")
+            if self.off_threshold > self.threshold:
+                raise ValueError(
+                    f"off_threshold is {self.off_threshold}, above the threshold {self.threshold}; an event "
+                    "would end as it begins"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoints:
+    """Operating points of a checkpoint.
+
+    Attributes:
+        points: of each class that the data told one of, by label.
+        model: name of the checkpoint.
+        rule: how they were chosen, in words.
+        default: threshold of the other classes.
+        hop_s: time between the frames they were chosen on, in seconds; None if unknown.
+    """
+
+    points: Mapping[str, OperatingPoint]
+    model: str | None = None
+    rule: str | None = None
+    default: float = DEFAULT_THRESHOLD
+    hop_s: float | None = None
+
+    def __post_init__(self) -> None:
+        check_threshold(self.default, "default")
+
+    def thresholds(self) -> dict[str, float]:
+        """Of each class with a point, the probability at which an event begins."""
+        return {label: point.threshold for label, point in self.points.items()}
+
+    def off_thresholds(self) -> dict[str, float]:
+        """Of each class with a point, the probability below which an event ends."""
+        return {
+            label: point.threshold if point.off_threshold is None else point.off_threshold
+            for label, point in self.points.items()
+        }
+
+    def check(self, labels: Sequence[str], model: str | None = None) -> None:
+        """ValueError where they are of another checkpoint, or of classes that ``labels`` does not have."""
+        if model is not None and self.model is not None and self.model != model:
+            raise ValueError(f"the operating points are of {self.model!r}, not of {model!r}; calibrate anew")
+        known = set(labels)
+        for label in self.points:
+            if label not in known:
+                raise ValueError(
+                    f"the operating points name {label!r}, which is none of the {len(labels)} classes"
+                    f"{did_you_mean(label, labels)}"
+                )
+
+
+def check_threshold(value: Any, name: str) -> float:
+    """A probability as it is; ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}; a number from 0 to 1 is needed")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}; a probability from 0 to 1 is needed")
+    return float(value)
+
+
+def operating_points_path(record: Checkpoint, checkpoint: str | os.PathLike[str] | None = None) -> Path:
+    """Where the operating points of a checkpoint lie.
+
+    Beside a file of weights that was named or that has a record of its own, as
+    ``<stem>.operating_points.json``; else, for published names, in the cache, by the name.
+
+    Args:
+        record: the manifest's record of the checkpoint, or its own.
+        checkpoint: what the caller named, as in ``AudioTagger``.
+    """
+    if record.folder is not None and record.filename is not None:
+        weights = record.folder / record.filename
+    elif checkpoint is not None:
+        weights = Path(checkpoint)
+    else:
+        return cache_home() / f"{record.name}{SUFFIX}"
+    return weights.with_name(weights.stem + SUFFIX)
+
+
+def points_of(
+    record: Checkpoint, labels: Sequence[str], checkpoint: str | os.PathLike[str] | None = None
+) -> OperatingPoints | None:
+    """The operating points of a checkpoint, or None where it was not calibrated.
+
+    Raises:
+        ValueError: those that lie there are of another checkpoint, or of other classes.
+    """
+    path = operating_points_path(record, checkpoint)
+    if not path.is_file():
+        return None
+    found = read_operating_points(path)
+    try:
+        found.check(labels, record.name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return found
+
+
+def read_operating_points(path: str | os.PathLike[str]) -> OperatingPoints:
+    """Operating points from a file that :func:`write_operating_points` wrote, or of the same form.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no operating points, or impossible ones.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f'{path} holds no operating points: it needs "format": "{FORMAT}"')
+    try:
+        points = {label: OperatingPoint(**point) for label, point in content["points"].items()}
+        rest = {name: content[name] for name in ("model", "rule", "default", "hop_s") if name in content}
+        return OperatingPoints(points, **rest)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} holds no operating points that can be used: {error}") from error
+
+
+def write_operating_points(points: OperatingPoints, path: str | os.PathLike[str]) -> None:
+    """Write operating points, whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = {
+        "format": FORMAT,
+        "model": points.model,
+        "rule": points.rule,
+        "default": points.default,
+        "hop_s": points.hop_s,
+        "points": {
+            label: {name: value for name, value in asdict(point).items() if value is not None}
+            for label, point in points.points.items()
+        },
+    }
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(
+            json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+        )

@@ -1,0 +1,103 @@
+"""Classes made of classes: the probability that at least one of several is heard, by noisy-or."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.errors import did_you_mean
+
+FloatArray = npt.NDArray[np.float32]
+SuperClasses: TypeAlias = Mapping[str, Sequence[str]]
+
+
+def noisy_or(probabilities: FloatArray) -> FloatArray:
+    """``(n, M)`` probabilities of the members -> ``(n,)`` of at least one, as if they were independent."""
+    silent = np.prod(1.0 - probabilities.astype(np.float64), axis=1)
+    return np.asarray(1.0 - silent, np.float32)
+
+
+def read_super_classes(path: str | os.PathLike[str], labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Super-classes of ``labels`` from a file.
+
+    Args:
+        path: JSON, either an object from names to lists of labels, ``{"Pet": ["Dog", "Cat"]}``; or an
+            ontology, as AudioSet's ``ontology.json``: a list of objects with ``id``, ``name`` and
+            ``child_ids``. There every entry with children is a super-class of itself and of all that stand
+            below it, as far as they are among the labels; those without any are left out.
+        labels: the names that the members are taken from.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no such file, names a class that is not among the labels, or goes in a circle.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if isinstance(content, list):
+        return _of_ontology(content, labels, path)
+    if not isinstance(content, dict) or not all(
+        isinstance(members, list) and all(isinstance(member, str) for member in members)
+        for members in content.values()
+    ):
+        raise ValueError(
+            f"{path} is neither an object from names to lists of labels nor an ontology, a list of objects "
+            "with id, name and child_ids"
+        )
+    found = {name: tuple(members) for name, members in content.items()}
+    try:
+        check_super_classes(found, labels)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return found
+
+
+def check_super_classes(super_classes: SuperClasses, labels: Sequence[str]) -> None:
+    """ValueError, with close names, where a member is not among the labels, or there is none."""
+    known = set(labels)
+    for name, members in super_classes.items():
+        if not members:
+            raise ValueError(f"the super-class {name!r} has no members")
+        for member in members:
+            if member not in known:
+                raise ValueError(
+                    f"unknown class {member!r} in the super-class {name!r}{did_you_mean(member, labels)}"
+                )
+
+
+def _of_ontology(entries: list[Any], labels: Sequence[str], path: Path) -> dict[str, tuple[str, ...]]:
+    try:
+        by_id = {entry["id"]: entry for entry in entries}
+        children = {id_: tuple(entry["child_ids"]) for id_, entry in by_id.items()}
+        names = {id_: str(entry["name"]) for id_, entry in by_id.items()}
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is a list, but not of objects with id, name and child_ids: {error!r}"
+        ) from error
+    missing = sorted({child for below in children.values() for child in below} - set(by_id))
+    if missing:
+        raise ValueError(f"{path}: {missing[0]!r} is a child and has no entry of its own")
+    position = {label: i for i, label in enumerate(labels)}
+
+    def below(id_: str, above: tuple[str, ...]) -> set[str]:
+        if id_ in above:
+            raise ValueError(f"{path}: {names[id_]!r} stands below itself")
+        found = {names[id_]}
+        for child in children[id_]:
+            found |= below(child, (*above, id_))
+        return found
+
+    found = {}
+    for id_, name in names.items():
+        members = sorted(below(id_, ()) & set(position), key=position.__getitem__) if children[id_] else []
+        if members:
+            found[name] = tuple(members)
+    return found

@@ -1,0 +1,96 @@
+"""The thresholds of each class, from whatever form they are given in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.errors import did_you_mean
+from pannsx.events.operating_points import (
+    DEFAULT_THRESHOLD,
+    OperatingPoints,
+    check_threshold,
+    read_operating_points,
+)
+
+FloatArray = npt.NDArray[np.float32]
+Threshold: TypeAlias = (
+    float | Sequence[float] | npt.NDArray[np.floating] | Mapping[str, float] | OperatingPoints | str
+    | os.PathLike[str]
+)  # fmt: skip
+
+
+def resolve_thresholds(
+    threshold: Threshold, off_threshold: Threshold | None, labels: tuple[str, ...], names: tuple[str, ...]
+) -> tuple[FloatArray, FloatArray]:
+    """``(C,)`` thresholds at which events of the classes ``names`` begin, and ``(C,)`` below which they end.
+
+    Args:
+        threshold: as in :class:`pannsx.events.EventSettings`.
+        off_threshold: the same, or None.
+        labels: ``K`` names that a sequence of numbers goes by.
+        names: ``C`` classes and super-classes to have thresholds.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: no probability, an unknown class, another number of numbers than of labels, or an event
+            that would end as it begins.
+    """
+    if isinstance(threshold, (str, os.PathLike)):
+        threshold = read_operating_points(threshold)
+    on = _by_class(threshold, labels, names, "threshold")
+    if off_threshold is not None:
+        if isinstance(off_threshold, (str, os.PathLike)):
+            off_threshold = read_operating_points(off_threshold)
+        off = _by_class(off_threshold, labels, names, "off_threshold", on)
+    elif isinstance(threshold, OperatingPoints):
+        off = _by_class(threshold, labels, names, "threshold", on)
+    else:
+        off = on
+    above = np.flatnonzero(off > on)
+    if len(above):
+        c = int(above[0])
+        raise ValueError(
+            f"off_threshold is {off[c]:.4g} for {names[c]!r}, above its threshold {on[c]:.4g}; an event "
+            "would end as it begins"
+        )
+    return on, off
+
+
+def _by_class(
+    given: Threshold, labels: tuple[str, ...], names: tuple[str, ...], what: str, on: FloatArray | None = None
+) -> FloatArray:
+    """Thresholds of ``names``; with ``on`` those at which events end, which are ``on`` where none is said."""
+    named: Mapping[str, float]
+    default = DEFAULT_THRESHOLD
+    known = tuple(dict.fromkeys((*labels, *names)))
+    if isinstance(given, OperatingPoints):
+        given.check(known)
+        named, default = given.thresholds() if on is None else given.off_thresholds(), given.default
+    elif isinstance(given, Mapping):
+        for label in given:
+            if label not in known:
+                raise ValueError(f"{what} names the unknown class {label!r}{did_you_mean(label, known)}")
+        named = {
+            label: check_threshold(_plain(each), f"{what} of {label!r}") for label, each in given.items()
+        }
+    elif isinstance(given, (Sequence, np.ndarray)) and np.ndim(given) == 1:
+        if len(given) != len(labels):
+            raise ValueError(
+                f"{what} has {len(given)} numbers; one for each of {len(labels)} labels is needed"
+            )
+        each_label = zip(labels, given, strict=True)
+        named = {label: check_threshold(_plain(each), f"{what} of {label!r}") for label, each in each_label}
+    else:
+        return np.full(len(names), check_threshold(_plain(given), what), np.float32)
+    defaults = [default] * len(names) if on is None else on.tolist()
+    return np.array([named.get(name, other) for name, other in zip(names, defaults, strict=True)], np.float32)
+
+
+def _plain(value: object) -> object:
+    """NumPy's numbers as Python's; anything else as it is."""
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) and np.size(value) == 1 else value

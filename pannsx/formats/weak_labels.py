@@ -1,0 +1,60 @@
+"""Which classes are heard in a recording, without saying when: the tables of DESED's weak labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+
+from pannsx.labels import LabelSet
+
+HEADER = ("filename", "event_labels")
+
+
+def are_weak(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins with the header of such a table.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        first = file.readline().decode("utf-8-sig", "replace")
+    return set(HEADER) <= set(first.rstrip("\r\n").split("\t"))
+
+
+def read_weak_labels(path: str | os.PathLike[str], labels: LabelSet) -> dict[str, tuple[str, ...]]:
+    """The labels of each recording, from a table ``filename event_labels`` with commas between labels.
+
+    A label that has a comma itself is written as its id.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no such table, names an unknown label, or a recording twice.
+    """
+    path = Path(path)
+    rows = csv.DictReader(
+        io.StringIO(path.read_text(encoding="utf-8-sig")), delimiter="\t", quoting=csv.QUOTE_NONE
+    )
+    if not set(HEADER) <= set(rows.fieldnames or ()):
+        raise ValueError(f"{path}: the header is {rows.fieldnames}; {' and '.join(HEADER)} are needed")
+    found: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        name, cell = row["filename"], (row["event_labels"] or "").strip()
+        if name in found:
+            raise ValueError(f"{path}, line {rows.line_num}: {name!r} stands twice")
+        try:
+            found[name] = _labels(cell, labels)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
+    return found
+
+
+def _labels(cell: str, labels: LabelSet) -> tuple[str, ...]:
+    if not cell:
+        return ()
+    try:
+        return (labels[labels.index(cell)],)  # one label, which may have a comma
+    except ValueError:
+        names = [name.strip() for name in cell.split(",")]
+        return tuple(labels[labels.index(name.replace("_", " "))] for name in names)

@@ -1,0 +1,104 @@
+"""A result for the eye: a page that plays and shows it, a figure, and what Jupyter displays.
+
+Called through :class:`pannsx.TaggingResult`: its ``report``, ``plot`` and ``_repr_html_``.
+"""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pannsx.atomic import replacing
+from pannsx.audio import Source
+from pannsx.events import detect
+from pannsx.report.notebook import html_of
+from pannsx.report.page import page_of
+from pannsx.report.plot import figure_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from pannsx.results import TaggingResult
+
+__all__ = ["html_of", "plot", "report"]
+
+_DPI = 150
+
+
+def report(
+    result: TaggingResult,
+    path: str | PathLike[str],
+    audio: Source | None,
+    sample_rate: int | None,
+    *,
+    title: str | None,
+    threshold: float,
+    max_gap_s: float,
+    min_duration_s: float,
+) -> Path:
+    """Write the page; see :meth:`pannsx.TaggingResult.report`."""
+    target = Path(path)
+    page = page_of(
+        result,
+        audio,
+        sample_rate,
+        title=title or _name_of(audio) or target.stem,
+        threshold=threshold,
+        max_gap_s=max_gap_s,
+        min_duration_s=min_duration_s,
+    )
+    with replacing(target) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+    return target
+
+
+def plot(
+    result: TaggingResult,
+    path: str | PathLike[str] | None,
+    audio: Source | None,
+    sample_rate: int | None,
+    *,
+    title: str | None,
+    threshold: float,
+    max_gap_s: float,
+    min_duration_s: float,
+    n_classes: int,
+) -> Figure:
+    """Draw the figure, and write it if there is a path; see :meth:`pannsx.TaggingResult.plot`."""
+    if result.framewise is None:
+        raise ValueError("there are no frames to plot: the inference was asked for with framewise=False")
+    events = detect(
+        result.framewise,
+        result.hop_s,
+        labels=result.labels,
+        offset_s=result.offset_s,
+        duration_s=result.duration_s,
+        threshold=threshold,
+        max_gap_s=max_gap_s,
+        min_duration_s=min_duration_s,
+    )
+    figure = figure_of(
+        result,
+        result.framewise,
+        events,
+        audio,
+        sample_rate,
+        title=title or _name_of(audio),
+        n_classes=n_classes,
+    )
+    if path is not None:
+        target = Path(path)
+        known = figure.canvas.get_supported_filetypes()
+        kind = target.suffix.lower().removeprefix(".")
+        if kind not in known:
+            raise ValueError(
+                f"cannot write {target.name!r}; the name must end in one of .{', .'.join(known)}"
+            )
+        with replacing(target) as temporary:
+            figure.savefig(temporary, format=kind, dpi=_DPI)
+    return figure
+
+
+def _name_of(audio: Source | None) -> str | None:
+    return Path(fspath(audio)).name if isinstance(audio, (str, PathLike)) else None

@@ -1,0 +1,151 @@
+"""One page that holds a sound, its pictures and its events, and needs nothing else."""
+
+from __future__ import annotations
+
+import html
+import json
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pannsx.audio import Source
+from pannsx.events import EventSettings, frame_edges
+from pannsx.report.overview import Overview, overview_of
+from pannsx.report.picture import data_uri, levels_of_log_mel, png
+from pannsx.report.scores import pack_scores
+from pannsx.report.sound import playable
+
+if TYPE_CHECKING:
+    from pannsx.results import TaggingResult
+
+LEAST_THRESHOLD = 0.05
+MOST_THRESHOLD = 0.99
+_WAVE_HEIGHT = 100
+
+
+def page_of(
+    result: TaggingResult,
+    audio: Source | None,
+    sample_rate: int | None,
+    *,
+    title: str,
+    threshold: float,
+    max_gap_s: float,
+    min_duration_s: float,
+) -> str:
+    """The text of the page.
+
+    Raises:
+        AudioError: the audio cannot be used.
+        ValueError: the result has no frames, is of another sound, or the threshold is out of range.
+    """
+    if result.framewise is None:
+        raise ValueError("there are no frames to show: the inference was asked for with framewise=False")
+    if not LEAST_THRESHOLD <= threshold <= MOST_THRESHOLD:
+        raise ValueError(
+            f"threshold is {threshold}; one from {LEAST_THRESHOLD} to {MOST_THRESHOLD} is needed, which is "
+            "what the page's slider goes through"
+        )
+    settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
+    frame_edges(
+        len(result.framewise), result.hop_s, offset_s=result.offset_s, duration_s=result.duration_s
+    )  # raises where the frames are not those of so long a sound
+    player, pictures = "", ""
+    if audio is not None:
+        seen = overview_of(audio, sample_rate)
+        _check_length(seen, result)
+        player = f'<audio id="audio" controls preload="auto" src="{playable(audio, sample_rate)}"></audio>'
+        pictures = _waveform(seen) + _log_mel(seen)
+    data = {
+        "name": title,
+        "duration_s": result.duration_s,
+        "hop_s": result.hop_s,
+        "offset_s": result.offset_s,
+        "threshold": threshold,
+        "least_threshold": LEAST_THRESHOLD,
+        "most_threshold": MOST_THRESHOLD,
+        "max_gap_s": settings.max_gap_s,
+        "min_duration_s": settings.min_duration_s,
+        **pack_scores(result.framewise, result.labels, LEAST_THRESHOLD),
+    }
+    return _filled(
+        _part("page.html"),
+        {
+            "title": html.escape(title),
+            "subtitle": html.escape(_subtitle(result)),
+            "style": _part("page.css"),
+            "player": player,
+            "pictures": pictures,
+            "note": html.escape(_note(result, data)),
+            "data": _json(data),
+            "events_script": _part("events.js"),
+            "page_script": _part("page.js"),
+        },
+    )
+
+
+def _check_length(seen: Overview, result: TaggingResult) -> None:
+    if abs(seen.duration_s - result.duration_s) > max(0.1, 2 * result.hop_s):
+        raise ValueError(
+            f"the audio lasts {seen.duration_s:.2f} s and the result is of {result.duration_s:.2f} s; give "
+            "the audio that the result is of (of an array, with its sample_rate)"
+        )
+
+
+def _subtitle(result: TaggingResult) -> str:
+    best = ", ".join(f"{tag.label} {tag.probability:.2f}" for tag in result.top(3))
+    return f"{result.duration_s:.1f} s. As a whole: {best}"
+
+
+def _note(result: TaggingResult, data: dict[str, Any]) -> str:
+    trained = (
+        "the network was trained to answer by frame"
+        if result.frame_source == "native"
+        else "the network's answer for clips, applied to each frame's surroundings"
+    )
+    n_left_out = data["n_classes_left_out"]
+    left_out = f" {n_left_out} less likely classes are left out of this page." if n_left_out else ""
+    return (
+        f"A frame every {result.hop_s:.3g} s ({trained}). Classes that never reach {LEAST_THRESHOLD:g} are "
+        f"not shown.{left_out}"
+    )
+
+
+def _waveform(seen: Overview) -> str:
+    """Least and greatest sample of each column as one closed outline, stretched to the timeline."""
+    loudest = max(float(np.abs(seen.peaks).max()), 1e-4)
+    y = np.rint((0.5 - 0.48 * seen.peaks / loudest) * _WAVE_HEIGHT * 10) / 10
+    there = [f"{i} {value:g}" for i, value in enumerate(y[:, 1])]
+    back = [f"{i} {value:g}" for i, value in reversed(list(enumerate(y[:, 0])))]
+    width = seen.duration_s / seen.column_s
+    return (
+        f'<svg id="waveform" viewBox="-0.5 0 {width:.3f} {_WAVE_HEIGHT}" preserveAspectRatio="none" '
+        f'aria-hidden="true"><path d="M{"L".join(there + back)}Z"/></svg>'
+    )
+
+
+def _log_mel(seen: Overview) -> str:
+    image = data_uri(png(levels_of_log_mel(seen.log_mel)), "image/png")
+    # The last column may reach past the end of the sound; the timeline hides what does.
+    width = 100 * len(seen.log_mel) * seen.column_s / seen.duration_s
+    return f'<img id="log-mel" src="{image}" alt="" style="width: {width:.4f}%; max-width: none">'
+
+
+def _json(data: dict[str, Any]) -> str:
+    """JSON that can stand in a script element whatever a label or a name holds."""
+    return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
+
+
+def _part(name: str) -> str:
+    return resources.files("pannsx.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _filled(template: str, parts: dict[str, str]) -> str:
+    """The template with ``{{name}}`` replaced, in one go: what is put in is not looked at again."""
+    pieces = template.split("{{")
+    filled = [pieces[0]]
+    for piece in pieces[1:]:
+        name, _, rest = piece.partition("}}")
+        filled += [parts[name], rest]
+    return "".join(filled)

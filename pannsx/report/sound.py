@@ -1,0 +1,40 @@
+"""The sound itself, for a page that carries it: the file as it is where browsers play it, else FLAC of it."""
+
+from __future__ import annotations
+
+import io
+from os import PathLike, fspath
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from pannsx.audio import Source, load
+from pannsx.report.picture import data_uri
+
+# What browsers of today play, by the end of the name.
+_PLAYED = {
+    ".mp3": "audio/mpeg", ".flac": "audio/flac", ".wav": "audio/wav", ".ogg": "audio/ogg",
+    ".oga": "audio/ogg", ".opus": "audio/ogg", ".m4a": "audio/mp4", ".webm": "audio/webm",
+}  # fmt: skip
+
+
+def playable(source: Source, sample_rate: int | None = None) -> str:
+    """A source as :func:`pannsx.audio.load` takes it -> an address that holds it, for ``<audio src>``.
+
+    Raises:
+        AudioError: the source has to be decoded, and cannot be.
+    """
+    if isinstance(source, (str, PathLike)):
+        path = Path(fspath(source))
+        kind = _PLAYED.get(path.suffix.lower())
+        if kind is not None and path.is_file():
+            return data_uri(path.read_bytes(), kind)
+    audio = load(source, sample_rate if _is_array(source) else None)
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(audio.waveform, -1, 1), audio.sample_rate, format="FLAC", subtype="PCM_16")
+    return data_uri(file.getvalue(), "audio/flac")
+
+
+def _is_array(source: Source) -> bool:
+    return hasattr(source, "shape")

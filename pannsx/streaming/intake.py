@@ -1,0 +1,111 @@
+"""The way in: blocks of any kind and rate become samples at the model's rate, kept as long as needed."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.audio import Source
+from pannsx.audio.arrays import ArrayReader
+from pannsx.audio.reader import check_rate, mono_blocks
+from pannsx.errors import AudioError
+from pannsx.resample import StreamResampler
+
+FloatArray = npt.NDArray[np.float32]
+
+_MOST_PIECES = 1000  # that are kept apart: more are joined, or one-sample blocks would cost memory
+
+
+class Intake:
+    """The latest samples of one stream.
+
+    Args:
+        sample_rate: wanted of the samples, in Hz.
+        source_rate: of the blocks; None takes it from the first block that says its own.
+
+    Attributes:
+        n_samples: samples at ``sample_rate`` that have come out so far, kept or not.
+        source_rate: of the blocks, in Hz; None as long as it is open.
+    """
+
+    def __init__(self, sample_rate: int, source_rate: int | None) -> None:
+        self.n_samples = 0
+        self.source_rate = source_rate
+        self._sample_rate = sample_rate
+        self._n_source = 0
+        self._resampler: StreamResampler | None = None
+        self._pieces: list[FloatArray] = []
+        self._held_from = 0
+
+    def take(self, block: Source, block_rate: int | None) -> None:
+        """A block ``(n,)`` or ``(n, C)``.
+
+        Raises:
+            AudioError: it cannot be used; nothing of it was taken.
+        """
+        rate = self._rate(block_rate)
+        if _is_empty(block):
+            return
+        samples = self._checked(block, rate)
+        if self._resampler is None:
+            self._resampler = StreamResampler(rate, self._sample_rate)
+            self.source_rate = rate
+        self._n_source += len(samples)
+        self._hold(self._resampler.push(samples))
+
+    def finish(self) -> None:
+        """There are no more blocks: the samples come out that waited for what follows them."""
+        if self._resampler is not None:
+            self._hold(self._resampler.finish())
+
+    def window(self, begin: int, stop: int) -> FloatArray:
+        """Samples ``[begin, stop)``, counted from the beginning of the stream."""
+        return self._joined()[begin - self._held_from : stop - self._held_from]
+
+    def forget(self, begin: int) -> None:
+        """Let go of the samples before ``begin``."""
+        self._pieces = [self._joined()[begin - self._held_from :].copy()]
+        self._held_from = begin
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds of sound past a sample before it comes out: the reach of the resampling filter."""
+        rate = self.source_rate or self._sample_rate
+        if rate == self._sample_rate:
+            return 0.0
+        return (StreamResampler(rate, self._sample_rate, stop_out=1).stop_in or 0) / rate
+
+    def _rate(self, block_rate: int | None) -> int:
+        if block_rate is None:
+            return self.source_rate or self._sample_rate
+        rate = check_rate(block_rate, "sample_rate")
+        if self.source_rate not in (None, rate):
+            raise AudioError(
+                f"the block has {rate} Hz and the stream {self.source_rate} Hz; a stream keeps its rate: "
+                "close() it and reset() for another"
+            )
+        return rate
+
+    def _checked(self, block: Source, rate: int) -> FloatArray:
+        """A block of any type -> ``(n,)`` finite float32, none of it the caller's memory."""
+        reader = ArrayReader(block, rate)
+        reader.name = f"the block that begins at {self._n_source / rate:.3f} s of the stream"
+        return np.concatenate(list(mono_blocks(reader, 0, None)))
+
+    def _hold(self, samples: FloatArray) -> None:
+        if len(samples):
+            self._pieces.append(samples.copy())  # a view would keep all that it was cut from
+            self.n_samples += len(samples)
+        if len(self._pieces) > _MOST_PIECES:
+            self._joined()
+
+    def _joined(self) -> FloatArray:
+        if len(self._pieces) != 1:
+            self._pieces = [np.concatenate(self._pieces)]
+        return self._pieces[0]
+
+
+def _is_empty(block: Source) -> bool:
+    """Whether it is an array or tensor ``(0,)`` or ``(0, C)``, as some recorders hand out."""
+    shape = getattr(block, "shape", None)
+    return shape is not None and len(shape) in (1, 2) and shape[0] == 0

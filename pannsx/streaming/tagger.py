@@ -1,0 +1,263 @@
+"""`StreamTagger`: what is in a sound that has not ended, as soon as it is certain."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.audio import Source
+from pannsx.audio.reader import check_rate
+from pannsx.engine import Answer, Wanted
+from pannsx.events import EventDetector, EventSettings
+from pannsx.pipeline import Pipeline
+from pannsx.streaming.intake import Intake
+from pannsx.streaming.steps import Steps
+from pannsx.streaming.update import StreamUpdate
+from pannsx.tagger import AudioTagger
+from pannsx.weights import load
+
+if TYPE_CHECKING:
+    import torch
+
+    from pannsx.engine import Precision
+    from pannsx.records import Checkpoint
+
+FloatArray = npt.NDArray[np.float32]
+
+DEFAULT_STEP_S = 1.0
+
+
+class StreamTagger:
+    """Tags sound while it comes in, in blocks of any size and at any rate.
+
+    >>> stream = StreamTagger(sample_rate=44_100)
+    >>> with open_blocks("street.mp3", 44_100, block_s=0.1) as blocks:
+    ...     for block in blocks:
+    ...         for update in stream.push(block):
+    ...             print(update.stop_s, update.top(3))
+    >>> rest = stream.close()
+
+    Every ``step_s`` seconds the network hears the window that its next frames depend on. Their probabilities
+    are those that the network finds in the whole recording at once, within rounding. Memory is that of a
+    window, and the cost of a block does not depend on how long the stream has lasted.
+
+    Args:
+        model: a name from ``pannsx.list_models()``, None for the bundled checkpoint, or an ``AudioTagger``,
+            whose weights and device are then shared: with many streams at once, load them once.
+        sample_rate: of the blocks, in Hz. None takes it from the first block that is pushed with a rate, and
+            blocks without one to be at the model's rate.
+        step_s: seconds of sound between two runs of the network, rounded down to whole frames, one at least.
+            A short step answers sooner and costs more: a window is heard for each.
+        events: what counts as an event; None looks for none.
+        checkpoint, device, precision, cache_dir, allow_unverified, progress, low_memory: as in
+            :class:`pannsx.AudioTagger`; not with one.
+
+    Raises:
+        ValueError: an unknown model or class, a device that is not there, an impossible step or threshold.
+        AudioError: an impossible rate.
+        WeightsError: the weights cannot be had or trusted.
+
+    One stream is one sequence of blocks: push them from one thread at a time.
+    """
+
+    def __init__(
+        self,
+        model: str | AudioTagger | None = None,
+        *,
+        sample_rate: int | None = None,
+        step_s: float = DEFAULT_STEP_S,
+        events: EventSettings | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        device: str | torch.device = "auto",
+        precision: Precision = "float32",
+        cache_dir: str | PathLike[str] | None = None,
+        allow_unverified: bool = False,
+        progress: bool = True,
+        low_memory: bool = False,
+    ) -> None:
+        if not math.isfinite(step_s) or step_s <= 0:
+            raise ValueError(f"step_s is {step_s}; a finite number of seconds above 0 is needed")
+        if sample_rate is not None:
+            sample_rate = check_rate(sample_rate, "sample_rate")
+        if isinstance(model, AudioTagger):
+            if checkpoint is not None:
+                raise ValueError("give a tagger or a checkpoint, not both: the tagger has its weights")
+            self._pipeline = model._pipeline
+        else:
+            loaded = load(
+                model,
+                checkpoint=checkpoint,
+                cache_dir=cache_dir,
+                allow_unverified=allow_unverified,
+                progress=progress,
+            )
+            self._pipeline = Pipeline(loaded, device=device, precision=precision, low_memory=low_memory)
+        self._model = self._pipeline.engine.model
+        self._steps = Steps.of(self._model, step_s)
+        self._wanted_rate = sample_rate
+        self._detector: EventDetector | None = None
+        if events is not None:
+            self._detector = EventDetector(self.labels, self.hop_s, events, offset_s=self._pipeline.offset_s)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all that was pushed: the next block begins a new stream, at time 0."""
+        self._intake = Intake(self.sample_rate, self._wanted_rate)
+        self._next_frame = 0
+        self._closed = False
+        if self._detector is not None:
+            self._detector.reset()
+
+    def push(self, block: Source, sample_rate: int | None = None) -> list[StreamUpdate]:
+        """The next samples ``(n,)``, or ``(n, C)`` with ``n >= C`` -> what has become certain by them.
+
+        Args:
+            block: NumPy array or torch tensor of any length, empty too, and any number type that
+                :mod:`pannsx.audio` takes; channels are averaged. It is copied.
+            sample_rate: its rate in Hz; None is the stream's.
+
+        Returns:
+            an update for each step of the network, in order; most short blocks complete none.
+
+        Raises:
+            AudioError: the block has a sample that is not finite, a wrong shape, or another rate than the
+                stream. It is then not taken, and the stream goes on as if it had not been pushed.
+            ValueError: the stream is closed.
+        """
+        if self._closed:
+            raise ValueError("the stream is closed; reset() begins a new one")
+        self._intake.take(block, sample_rate)
+        return self._take_steps()
+
+    def close(self) -> list[StreamUpdate]:
+        """End of the stream -> the frames and events that were waiting for more, as at the end of a file.
+
+        The second call gives nothing; :meth:`reset` begins a new stream.
+        """
+        if self._closed:
+            return []
+        self._closed = True
+        self._intake.finish()
+        n_samples = self._intake.n_samples
+        if n_samples == 0:
+            return []
+        updates = self._take_steps()
+        n_left = self._model.n_frames(n_samples) - self._next_frame
+        if n_left > 0 or self._detector is not None:
+            updates += self._answered([self._next_frame], [n_samples], n_left)
+        if self._detector is not None:
+            # An event may go on to the end of the sound, a little after the end of the last frame.
+            waiting = tuple(self._detector.close(n_samples / self.sample_rate))
+            updates[-1] = replace(updates[-1], events=updates[-1].events + waiting)
+        self._intake = Intake(self.sample_rate, self._intake.source_rate)
+        return updates
+
+    def _take_steps(self) -> list[StreamUpdate]:
+        """All steps that what was heard allows, in batches."""
+        updates: list[StreamUpdate] = []
+        steps, engine = self._steps, self._pipeline.engine
+        while self._intake.n_samples >= steps.stop(self._next_frame):
+            firsts: list[int] = []
+            frame = self._next_frame
+            while len(firsts) < engine.batch_size and self._intake.n_samples >= steps.stop(frame):
+                firsts.append(frame)
+                frame += steps.advance
+            updates += self._answered(firsts, [steps.stop(first) for first in firsts], steps.advance)
+        if updates:
+            self._intake.forget(steps.first_window_frame(self._next_frame) * steps.hop_samples)
+        return updates
+
+    def _answered(self, firsts: list[int], stops: list[int], n_frames: int) -> list[StreamUpdate]:
+        """Updates of ``n_frames`` frames each, from ``firsts`` on, with samples up to ``stops``."""
+        windows = [self._window(first, stop) for first, stop in zip(firsts, stops, strict=True)]
+        answers = self._pipeline.engine.run(windows, Wanted())
+        self._next_frame = firsts[-1] + n_frames
+        return [
+            self._update(answer, first, stop, n_frames)
+            for answer, first, stop in zip(answers, firsts, stops, strict=True)
+        ]
+
+    def _window(self, frame: int, stop: int) -> FloatArray:
+        """The samples, up to ``stop``, that the frames from ``frame`` on depend on."""
+        return self._intake.window(self._steps.first_window_frame(frame) * self._steps.hop_samples, stop)
+
+    def _update(self, answer: Answer, frame: int, stop: int, n_frames: int) -> StreamUpdate:
+        begin = self._steps.first_window_frame(frame)
+        if answer.framewise is None:
+            raise RuntimeError("the engine returned no frames")
+        framewise = answer.framewise[frame - begin : frame - begin + n_frames].copy()
+        return StreamUpdate(
+            framewise=framewise,
+            first_frame=frame,
+            events=tuple(self._detector.push(framewise)) if self._detector is not None else (),
+            clipwise=answer.clipwise,
+            embedding=answer.embedding,
+            window_s=(begin * self.hop_s, stop / self.sample_rate),
+            hop_s=self.hop_s,
+            offset_s=self._pipeline.offset_s,
+            labels=self.labels,
+            frame_source=self._pipeline.frame_source,
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """``K`` names of the classes, in the order of the updates."""
+        return self._pipeline.labels
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second the model works at; blocks of another rate are resampled to it."""
+        return self._pipeline.sample_rate
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one frame to the next."""
+        return self._pipeline.hop_s
+
+    @property
+    def record(self) -> Checkpoint:
+        """The manifest's record of the checkpoint: origin, licence, scores."""
+        return self._pipeline.record
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of sound between two updates."""
+        return self._steps.advance * self.hop_s
+
+    @property
+    def window_s(self) -> float:
+        """Seconds of sound that the network hears for an update, once the stream has lasted that long."""
+        return self._steps.window_samples / self.sample_rate
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds of sound past its centre within which a frame comes out; the longest wait of any.
+
+        Made of what the first frame of a step sees after its centre, the frames that it waits for, and the
+        reach of the resampling filter. The time to gather a block and the time to compute come on top.
+        """
+        grid, steps = self._model.grid, self._steps
+        waits = (steps.advance - 1) * steps.hop_samples + steps.past_start - grid.offset_samples
+        return waits / self.sample_rate + self._intake.delay_s
+
+    @property
+    def event_latency_s(self) -> float:
+        """Seconds of sound past its end within which an event comes out.
+
+        Raises:
+            ValueError: the stream looks for no events.
+        """
+        if self._detector is None:
+            raise ValueError("the stream looks for no events; give events=pannsx.events.EventSettings()")
+        return self.latency_s + self._detector.latency_s
+
+    def __repr__(self) -> str:
+        return (
+            f"<StreamTagger {self.record.name}: every {self.step_s:.3g} s a window of {self.window_s:.3g} s, "
+            f"latency {self.latency_s:.3g} s>"
+        )

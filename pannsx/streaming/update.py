@@ -1,0 +1,68 @@
+"""What a stream says: frames that have become certain, and the events that are over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.events import Event
+from pannsx.results import FrameSource, Tag, top_tags
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class StreamUpdate:
+    """Frames that have become certain together, ``n`` of them, and what the network says of their window.
+
+    Attributes:
+        framewise: ``(n, K)`` probability of each class in each of these frames.
+        first_frame: number of the first of them, counted from the beginning of the stream.
+        events: the events, if they were asked for, that nothing to come can change any more; they ended
+            some time before these frames did.
+        clipwise: ``(K,)`` probability of each class in the whole window that was heard for them.
+        embedding: ``(D,)`` of that window.
+        window_s: begin and end of that window, in seconds from the beginning of the stream.
+        hop_s: seconds from one frame to the next.
+        offset_s: centre of the stream's frame 0, in seconds.
+        labels: ``K`` names, in the order of the last axis.
+        frame_source: as in :class:`pannsx.results.TaggingResult`.
+    """
+
+    framewise: FloatArray
+    first_frame: int
+    events: tuple[Event, ...]
+    clipwise: FloatArray
+    embedding: FloatArray = field(repr=False)
+    window_s: tuple[float, float]
+    hop_s: float
+    offset_s: float
+    labels: tuple[str, ...] = field(repr=False)
+    frame_source: FrameSource
+
+    @property
+    def frame_times(self) -> npt.NDArray[np.float64]:
+        """``(n,)`` centre of each frame, in seconds from the beginning of the stream."""
+        numbers = self.first_frame + np.arange(len(self.framewise), dtype=np.float64)
+        return self.offset_s + self.hop_s * numbers
+
+    @property
+    def start_s(self) -> float:
+        """Where the frames begin, half a hop before the centre of the first, but not before 0."""
+        return max(0.0, self.offset_s + self.hop_s * (self.first_frame - 0.5))
+
+    @property
+    def stop_s(self) -> float:
+        """Where the frames end, half a hop after the centre of the last."""
+        return self.offset_s + self.hop_s * (self.first_frame + len(self.framewise) - 0.5)
+
+    def top(self, k: int = 5) -> list[Tag]:
+        """The ``k`` most probable tags of these frames, by their greatest probability in any."""
+        return top_tags(self.framewise.max(axis=0, initial=0.0), self.labels, k)
+
+    def __repr__(self) -> str:
+        tags = ", ".join(f"{tag.label} {tag.probability:.3f}" for tag in self.top(3))
+        n = len(self.framewise)
+        return f"<StreamUpdate {self.start_s:.2f} to {self.stop_s:.2f} s, {n} frames: {tags}>"

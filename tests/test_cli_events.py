@@ -1,0 +1,333 @@
+"""``pannsx events`` and ``pannsx calibrate`` by the bundled checkpoint: formats, options, being killed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from cli_files import wav_bytes, write_wav
+
+from pannsx import AudioTagger
+from pannsx.cli import events as command
+from pannsx.cli import main
+from pannsx.cli.journal import Journal
+from pannsx.events import Event, EventSettings, detect, read_operating_points
+from pannsx.fine_frames import FrameReader, tag_finely
+from pannsx.formats import Recording, read_events, write_events
+
+SAME_TIME = 2e-6  # seconds: times are written to the microsecond
+DIGITS = 2e-5  # of a probability: six digits, and float32 convolutions in other batches
+
+ROOT = Path(__file__).resolve().parents[1]
+SCENE = ROOT / "examples" / "scene.flac"
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def tagger() -> AudioTagger:
+    return AudioTagger()
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No operating points of whoever runs the tests."""
+    monkeypatch.setenv("PANNSX_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Forty seconds with the example scene in faint noise, twice."""
+    scene, rate = soundfile.read(SCENE)
+    recording = np.random.default_rng(0).normal(0, 0.002, 40 * rate)
+    for begin_s in (3, 24):
+        recording[begin_s * rate : begin_s * rate + len(scene)] += scene
+    path = tmp_path_factory.mktemp("audio") / "long.flac"
+    soundfile.write(path, recording, rate)
+    return str(path)
+
+
+def assert_same(found: list[Event], expected: list[Event]) -> None:
+    assert [event.label for event in found] == [event.label for event in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one[1:3] == pytest.approx(other[1:3], abs=SAME_TIME)
+        assert one.probability == pytest.approx(other.probability, abs=DIGITS)
+
+
+def test_a_table_for_people(long: str, tagger: AudioTagger, capsys: Captured) -> None:
+    assert main(["events", long, str(SCENE), "--class", "Siren"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    first, second = shown.out.split("\n\n")
+    head, *lines = first.splitlines()
+    assert head == f"{long}  (40.0 s)"
+    events = tagger.inference(long).events(classes=["Siren"])
+    assert len(events) >= 2
+    assert len(lines) == len(events)
+    for line, event in zip(lines, events, strict=True):
+        assert line.split()[:3] == [f"{event.onset_s:.2f}", "-", f"{event.offset_s:.2f}"]
+        assert line.endswith("Siren")
+    assert second.splitlines()[0].startswith(str(SCENE))
+
+
+def test_options_are_those_of_the_library(long: str, tagger: AudioTagger, tmp_path: Path) -> None:
+    pets = tmp_path / "pets.json"
+    pets.write_text('{"Alarm or dog": ["Siren", "Dog", "Alarm"]}', "utf-8")
+    how: dict[str, Any] = {
+        "threshold": 0.3, "off_threshold": 0.1, "median_s": 0.9, "max_gap_s": 0.7, "min_duration_s": 0.4,
+    }  # fmt: skip
+    options = ["--threshold=0.3", "--off=0.1", "--median=0.9", "--gap=0.7", "--shortest=0.4"]
+    output = str(tmp_path / "e.jsonl")
+    for more, arguments in (
+        ([], {}),
+        (["--top-k", "1"], {"top_k": 1}),
+        (["-c", "Siren", "-c", "Dog"], {"classes": ["Siren", "Dog"]}),
+        (["--super-classes", str(pets)], {"super_classes": pets}),
+    ):
+        assert main(["events", long, "-q", "-o", output, *options, *more]) == 0
+        (found,) = read_events(output)
+        assert_same(found.events, tagger.inference(long).events(**how, **arguments))
+        assert found.duration_s == 40.0
+
+
+def test_a_finer_hop(tagger: AudioTagger, tmp_path: Path) -> None:
+    output = str(tmp_path / "e.csv")
+    assert main(["events", str(SCENE), "-q", "--hop", "0.1", "-o", output, "-c", "Siren"]) == 0
+    (found,) = read_events(output)
+    assert_same(found.events, tag_finely(tagger, SCENE, 0.1).events(classes=["Siren"]))
+    assert main(["events", str(SCENE), "--hop", "2"]) == 2
+
+
+@pytest.mark.parametrize("form", ["tsv", "csv", "jsonl", "rttm"])
+def test_formats_on_standard_output(form: str, capsys: Captured, tmp_path: Path) -> None:
+    assert main(["events", str(SCENE), "--format", form]) == 0
+    shown = capsys.readouterr().out
+    path = tmp_path / f"e.{form}"
+    assert main(["events", str(SCENE), "-q", "-o", str(path)]) == 0
+    assert path.read_text("utf-8") == shown
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_folder_of_label_tracks(tmp_path: Path, capsys: Captured) -> None:
+    files = [write_wav(tmp_path / f"{name}.wav", 0.4) for name in "ab"]
+    out = tmp_path / "labels"
+    assert main(["events", *files, "--format", "audacity", "-o", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.txt", "b.txt"]
+    assert "wrote" in capsys.readouterr().err
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(wav_bytes(1.0))))
+    assert main(["events", "-", "--format", "jsonl"]) == 0
+    (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (found["file"], found["duration_s"]) == ("-", 1.0)
+
+
+def test_bad_files_do_not_stop_the_others(tmp_path: Path, capsys: Captured) -> None:
+    good = write_wav(tmp_path / "a.wav", 0.5)
+    bad = tmp_path / "b.wav"
+    bad.write_text("this is no sound", "utf-8")
+    output = tmp_path / "e.jsonl"
+    assert main(["events", good, str(bad), "-o", str(output)]) == 1
+    assert [each.name for each in read_events(output)] == [good]
+    assert f"pannsx: {bad}: is not audio" in capsys.readouterr().err
+    output.unlink()
+    assert main(["events", str(bad), "-o", str(output)]) == 1
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--class", "Dgo"], "unknown class 'Dgo' among 527 classes; did you mean 'Dog'"),
+        (["--threshold", "0.3", "--off", "0.4"], "above its threshold 0.3"),
+        (["--hop", "0.001"], "0.02 to 1.0 s can be had"),
+        (["-o", "events.doc"], "ends in none of"),
+        (["-o", "e.tsv", "--format", "table"], "a table is for people"),
+        (["--format", "parquet"], "Parquet is not text"),
+        (["--operating-points", "missing.json"], "cannot read missing.json"),
+        (["--super-classes", "missing.json"], "cannot read missing.json"),
+    ],
+)
+def test_impossible_options_end_with_one_line(
+    options: list[str], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["events", str(SCENE), *options]) in (1, 2)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert said in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+# killed and resumed
+
+
+@pytest.mark.parametrize("hop", [[], ["--hop", "0.25"]])
+def test_what_was_interrupted_goes_on(
+    hop: list[str], long: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """Interrupted in the second file after each of its blocks in turn; the answer is that of one run."""
+    monkeypatch.setattr(command, "SAVE_EVERY_S", 0.0)
+    options = [*hop, "--median", "0.9", "--gap", "1", "--off", "0.1", "--window", "4"]
+    whole, output = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
+    files = [str(SCENE), long]
+    assert main(["events", *files, "-q", "-o", str(whole), *options]) == 0
+    n_runs = 0
+    given = FrameReader.blocks
+
+    def interrupted(self: FrameReader, *arguments: Any, **keywords: Any) -> Any:
+        for n_blocks, block in enumerate(given(self, *arguments, **keywords)):
+            if n_blocks == 2:
+                raise KeyboardInterrupt
+            yield block
+
+    monkeypatch.setattr(FrameReader, "blocks", interrupted)
+    while main(["events", *files, "-o", str(output), *options]) == 130:
+        n_runs += 1
+        assert not output.exists()
+        assert n_runs < 30
+    assert n_runs >= 4
+    assert "goes on from" in capsys.readouterr().err
+    for one, other in zip(read_events(output), read_events(whole), strict=True):
+        assert (one.name, one.duration_s) == (other.name, other.duration_s)
+        assert_same(one.events, other.events)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.jsonl", "whole.jsonl"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_what_was_killed_goes_on(long: str, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pannsx.cli import events, main; events.SAVE_EVERY_S = 0; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    output = tmp_path / "e.jsonl"
+    journal = tmp_path / "e.jsonl.journal"
+    arguments = ["events", long, "-q", "-o", str(output), "--window", "1", "--hop", "0.04"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", program, *arguments], env=environment)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if journal.exists() and journal.read_bytes().count(b"\n") > 3:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    assert process.wait() == -signal.SIGKILL, "it was done before it could be killed"
+    assert not output.exists()
+    with journal.open("ab") as file:
+        file.write(b'{"file": "cut of')  # as where a line was being written
+    assert main(arguments) == 0
+    assert not journal.exists()
+    tagger = AudioTagger(window_s=1.0)
+    assert_same(read_events(output)[0].events, tag_finely(tagger, long, 0.04).events())
+
+
+def test_a_journal_of_other_options_is_not_used(tmp_path: Path, capsys: Captured) -> None:
+    path = write_wav(tmp_path / "a.wav", 0.5)
+    output = tmp_path / "e.jsonl"
+    place = tmp_path / "e.jsonl.journal"
+    with Journal(place, {"hop": 1}) as journal:
+        journal.add(path, 1, [], duration_s=0.5)
+    before = place.read_bytes()
+    assert main(["events", path, "-o", str(output)]) == 1
+    assert "left from a run with another" in capsys.readouterr().err
+    assert place.read_bytes() == before
+    place.write_text("not ours\n", "utf-8")
+    assert main(["events", path, "-o", str(output)]) == 1
+    assert "is in the way" in capsys.readouterr().err
+
+
+def test_a_file_that_has_changed_is_begun_anew(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", {}) as journal:
+        journal.add("a", 7, [["Dog", 0.0, 1.0, 0.5]], state={"levels": np.eye(3)})
+    with Journal(tmp_path / "j", {}) as journal:
+        assert journal.is_begun
+        assert journal.files["a"].state is not None
+        assert (journal.files["a"].state["levels"] == np.eye(3)).all()
+        journal.begin_anew("a")
+        journal.add("a", 8, [], duration_s=2.0)
+    with Journal(tmp_path / "j", {}) as journal:
+        assert journal.files["a"].events == []
+        assert journal.files["a"].duration_s == 2.0
+        journal.remove()
+    assert list(tmp_path.glob("j*")) == []
+
+
+# calibrate
+
+
+def test_calibrated_points_become_the_default(long: str, tmp_path: Path, capsys: Captured) -> None:
+    truth = tmp_path / "truth.tsv"
+    events = [Event("Siren", 3.0, 9.0, 1.0), Event("Siren", 24.0, 30.0, 1.0)]
+    write_events([Recording("long.flac", events)], truth)
+    assert main(["calibrate", str(truth), long]) == 0
+    shown = capsys.readouterr()
+    place = tmp_path / "home" / "MobileNetV1_distilled.operating_points.json"
+    assert f"wrote {place}" in shown.err
+    assert shown.out.splitlines()[1].split()[0] == "Siren"
+    points = read_operating_points(place)
+    assert set(points.points) == {"Siren"}
+    threshold = points.points["Siren"].threshold
+    tagger = AudioTagger()
+    assert tagger.operating_points == points
+    result = tagger.inference(long)
+    assert result.events(classes=["Siren"]) == result.events(classes=["Siren"], threshold=threshold)
+    assert main(["events", long, "-q", "-c", "Siren", "-o", str(tmp_path / "e.jsonl")]) == 0
+    assert_same(read_events(tmp_path / "e.jsonl")[0].events, result.events(classes=["Siren"]))
+    output = tmp_path / "p.json"
+    assert main(["calibrate", str(truth), long, "-q", "--wanted-precision", "1", "-o", str(output)]) == 0
+    assert read_operating_points(output).rule == "precision of at least 1"
+    assert main(["events", long, "-q", "--operating-points", str(output), "--format", "csv"]) == 0
+
+
+def test_weak_labels_count_by_recording(tmp_path: Path) -> None:
+    files = [write_wav(tmp_path / f"{name}.wav", 1.0, seed) for seed, name in enumerate("ab")]
+    truth = tmp_path / "weak.tsv"
+    truth.write_text("filename\tevent_labels\na.wav\tWhite noise\nb.wav\t\n", "utf-8")
+    output = tmp_path / "p.json"
+    assert main(["calibrate", str(truth), *files, "-q", "-o", str(output)]) == 0
+    assert read_operating_points(output).points["White noise"].n_positive == 1
+
+
+@pytest.mark.parametrize(
+    ("truth", "said"),
+    [
+        ("filename\tonset\toffset\tevent_label\nb.wav\t0\t1\tDog\n", "1 are not in"),
+        ("filename\tonset\toffset\tevent_label\na.wav\t0\t1\tDgo\n", "unknown label 'Dgo'"),
+        ("filename\tonset\toffset\tevent_label\na.wav\t\t\t\n", "has no event in it"),
+        ("filename\tonset\toffset\tevent_label\na.wav\t1\t0\tDog\n", "from 1 to 0 s"),
+        ("filename\tevent_labels\na.wav\tDgo\n", "did you mean 'Dog'"),
+    ],
+)
+def test_truth_that_does_not_fit(truth: str, said: str, tmp_path: Path, capsys: Captured) -> None:
+    path = write_wav(tmp_path / "a.wav", 0.5)
+    place = tmp_path / "truth.tsv"
+    place.write_text(truth, "utf-8")
+    output = tmp_path / "p.json"
+    assert main(["calibrate", str(place), path, "-o", str(output)]) == 2
+    assert said in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_the_detector_of_the_command_is_that_of_a_result(tagger: AudioTagger, long: str) -> None:
+    result = tagger.inference(long)
+    assert result.framewise is not None
+    how = EventSettings()
+    direct = detect(
+        result.framewise, result.hop_s, labels=result.labels, offset_s=result.offset_s,
+        duration_s=result.duration_s, threshold=how.threshold,
+    )  # fmt: skip
+    assert result.events() == direct
+    assert max(event.offset_s for event in direct) <= result.duration_s
+    assert {event.label for event in direct} >= {"Siren"}

@@ -1,0 +1,231 @@
+"""The report in a browser: it loads without a complaint, plays, seeks, and its slider finds Python's events.
+
+The browser is the Chromium that ``PANNSX_CHROMIUM`` names, without which one on the path is taken; where the
+variable is set the tests never skip.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pannsx import AudioTagger, TaggingResult
+from pannsx.events import detect
+
+pytest.importorskip("playwright", reason="the page is tried in a browser with the extra pannsx[browser]")
+from playwright.sync_api import Page, sync_playwright
+
+SCENE = Path(__file__).resolve().parents[1] / "examples" / "scene.flac"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+Rows = list[list[str]]
+
+
+def executable() -> str:
+    named = os.environ.get("PANNSX_CHROMIUM")
+    found = named or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"there is no browser: none of {', '.join(BROWSERS)} on the path, no PANNSX_CHROMIUM")
+    return found
+
+
+@pytest.fixture(scope="module")
+def result() -> TaggingResult:
+    return AudioTagger(device="cpu").inference(SCENE)
+
+
+@pytest.fixture(scope="module")
+def page(result: TaggingResult, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The report of the example scene; whatever its console says, or it asks the network for, fails."""
+    path = result.report(tmp_path_factory.mktemp("report") / "scene.html", SCENE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable(), args=["--autoplay-policy=no-user-gesture-required"]
+        )
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith(("data:", "file:")) else said.append(request.url),
+        )
+        page.goto(path.as_uri())
+        yield page
+        browser.close()
+        assert said == []
+
+
+def set_threshold(page: Page, threshold: float) -> None:
+    page.locator("#threshold").fill(f"{threshold:.2f}")
+
+
+def rows(page: Page) -> Rows:
+    """Onset, offset, label and probability of each row."""
+    found: Rows = page.evaluate(
+        "[...document.querySelectorAll('#table tbody tr')]"
+        ".map((row) => [...row.cells].slice(0, 4).map((cell) => cell.textContent))"
+    )
+    return found
+
+
+def expected_rows(result: TaggingResult, threshold: float) -> Rows:
+    assert result.framewise is not None
+    events = detect(
+        result.framewise,
+        result.hop_s,
+        labels=result.labels,
+        offset_s=result.offset_s,
+        duration_s=result.duration_s,
+        threshold=threshold,
+    )
+    return [[f"{e.onset_s:.2f}", f"{e.offset_s:.2f}", e.label, f"{e.probability:.3f}"] for e in events]
+
+
+def wait_until(page: Page, condition: str) -> None:
+    """Not playwright's own, which the page's security policy forbids."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"not after ten seconds: {condition}")
+
+
+def seconds(page: Page) -> float:
+    return float(page.evaluate("document.getElementById('audio').currentTime"))
+
+
+def cursor_share(page: Page) -> float:
+    """Where the cursor stands, as a share of the timeline's width."""
+    share = page.evaluate(
+        "document.getElementById('cursor').getBoundingClientRect().left - "
+        "document.getElementById('sheet').getBoundingClientRect().left"
+    )
+    return float(share) / float(page.evaluate("document.getElementById('sheet').clientWidth"))
+
+
+def test_slider_finds_what_python_finds(page: Page, result: TaggingResult) -> None:
+    for threshold in (0.5, 0.3, 0.05, 0.77, 0.99):
+        set_threshold(page, threshold)
+        expected = expected_rows(result, threshold)
+        assert rows(page) == expected
+        n_classes = len({row[2] for row in expected})
+        said = page.locator("#status").inner_text()
+        assert said.startswith(f"{len(expected)} event")
+        assert f"of {n_classes} class" in said
+        assert page.locator(".track").count() == min(30, n_classes)
+
+
+def test_it_plays_and_the_cursor_runs(page: Page) -> None:
+    page.evaluate("document.getElementById('audio').muted = true")
+    page.locator("#timeline").press("Home")
+    page.locator("#timeline").press(" ")
+    wait_until(page, "document.getElementById('audio').currentTime > 0.3")
+    page.locator("#timeline").press(" ")
+    assert page.evaluate("document.getElementById('audio').paused")
+    page.wait_for_timeout(100)
+    assert cursor_share(page) == pytest.approx(seconds(page) / 6, abs=0.02)
+
+
+def test_seeking(page: Page, result: TaggingResult) -> None:
+    box = page.locator("#log-mel").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + box["height"] / 2)
+    assert seconds(page) == pytest.approx(4.5, abs=0.05)
+    assert cursor_share(page) == pytest.approx(0.75, abs=0.01)
+    timeline = page.locator("#timeline")
+    timeline.press("ArrowLeft")
+    assert seconds(page) == pytest.approx(3.5, abs=0.05)
+    assert timeline.get_attribute("aria-valuenow") == "3.5"
+    timeline.press("End")
+    assert seconds(page) == pytest.approx(result.duration_s, abs=0.05)
+    set_threshold(page, 0.6)
+    page.evaluate("document.getElementById('audio').muted = true")
+    onsets = [float(row[0]) for row in rows(page)]
+    page.locator("#table tbody button").nth(len(onsets) - 1).click()
+    assert seconds(page) == pytest.approx(onsets[-1], abs=0.3)
+    page.evaluate("document.getElementById('audio').pause()")
+
+
+def test_table_sorts_filters_and_downloads(page: Page, result: TaggingResult) -> None:
+    set_threshold(page, 0.1)
+    page.get_by_role("button", name="Probability").click()
+    found = [float(row[3]) for row in rows(page)]
+    assert found == sorted(found, reverse=True)
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    page.get_by_role("button", name="Label").click()
+    labels = [row[2] for row in rows(page)]
+    assert labels == sorted(labels)
+    page.get_by_role("searchbox").fill("siren")
+    labels = [row[2] for row in rows(page)]
+    assert labels
+    assert all("siren" in label.lower() for label in labels)
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download TSV").click()
+    lines = Path(started.value.path()).read_text("utf-8").splitlines()
+    assert started.value.suggested_filename == "scene.tsv"
+    assert lines[0].split("\t") == ["filename", "onset", "offset", "event_label"]
+    assert [line.split("\t")[3] for line in lines[1:]] == labels
+    page.get_by_role("searchbox").fill("")
+    page.get_by_role("button", name="Onset (s)").click()
+    assert rows(page) == expected_rows(result, 0.1)
+
+
+def test_zoom(page: Page) -> None:
+    page.locator("#zoom").fill("8")
+    sheet, timeline = (
+        float(page.evaluate(f"document.getElementById('{name}').clientWidth"))
+        for name in ("sheet", "timeline")
+    )
+    assert sheet == pytest.approx(8 * timeline, rel=0.01)
+    page.locator("#timeline").press("End")
+    wait_until(page, "document.getElementById('timeline').scrollLeft > 0")
+    page.locator("#zoom").fill("1")
+
+
+def test_light_and_dark(page: Page) -> None:
+    grounds = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        contrasts = page.evaluate(CONTRASTS)
+        assert min(contrasts) >= 4.5  # what WCAG asks for text of this size
+    brightness = [np.mean([int(part) for part in ground[4:-1].split(",")]) for ground in grounds]
+    assert brightness[0] > 200 > 60 > brightness[1]
+
+
+CONTRASTS = """
+(() => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((part) => {
+    const share = Number(part) / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  const light = (colour) => {
+    const [red, green, blue] = numbers(colour);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const ground = light(getComputedStyle(document.body).backgroundColor);
+  return ["h1", "header p", ".note", "td", "#status", "#ticks"].map((name) => {
+    const own = light(getComputedStyle(document.querySelector(name)).color);
+    return (Math.max(own, ground) + 0.05) / (Math.min(own, ground) + 0.05);
+  });
+})()
+"""
+
+
+def test_everything_can_be_reached_by_keyboard(page: Page) -> None:
+    page.locator(".skip").focus()
+    reached = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.dataset.key || ''"))
+    assert {"audio", "threshold", "zoom", "timeline", "filter", "download"} <= reached
+    assert {"onset_s", "offset_s", "label", "probability"} <= reached
+    tree = page.locator("body").aria_snapshot()
+    for name in ("Threshold", "Zoom", "Position in the sound", "Filter by name", "Download TSV"):
+        assert name in tree
