@@ -74,7 +74,7 @@ class Shell:
             assert words[1:3] in (["-m", "venv"], ["-m", "pytest"]), f"unknown command {shlex.join(words)}"
         elif program == "pip":
             _check_install(words[1:])
-        elif program == "ffmpeg":
+        elif program in {"ffmpeg", "arecord"}:
             sys.stdout.buffer.write(Path(FFMPEG_OUTPUT).read_bytes())
         else:
             raise AssertionError(f"the documentation's shell does not know {words[0]!r}")

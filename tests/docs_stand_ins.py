@@ -26,6 +26,8 @@ from docs_shell import FFMPEG_OUTPUT
 from hub_server import LocalHub, local_hub
 
 from pannsx import AudioTagger, create_model, manifest
+from pannsx.events import Event
+from pannsx.formats import Recording, write_events
 from pannsx.models.convert import to_published
 
 EXAMPLE = "R9_ZSCveAHg_7s.wav"
@@ -43,6 +45,10 @@ def make_files(folder: Path) -> None:
     for name in RECORDINGS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(folder / name, 0.1 * rng.standard_normal(RATE), RATE)
+    heard = [Event("Dog", 0.1, 0.9, 1.0)]
+    write_events([Recording("monday.flac", heard, 1.0)], folder / "truth.tsv")
+    write_events([Recording("night.flac", heard, 1.0)], folder / "truth.jams")
+    (folder / "weak.tsv").write_text("filename\tevent_labels\na.wav\tDog\nb.wav\tDog,Siren\n", "utf-8")
     bundled = manifest.find(manifest.DEFAULT_CHECKPOINT)
     own = replace(bundled, name="my_checkpoint", filename="my_checkpoint.safetensors", sources=())
     shutil.copyfile(ROOT / "pannsx" / "data" / str(bundled.filename), folder / str(own.filename))

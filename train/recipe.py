@@ -34,7 +34,8 @@ class Model:
         sample_rate: in Hz.
         labels: ``audioset``, or ``data`` for the labels of the training clips.
         dropout: whether its dropout layers drop.
-        start: a checkpoint to begin with, in the forms that ``pannsx.weights.load`` takes; empty: none.
+        start: a checkpoint to begin with: a name of the manifest, or a file or folder in the forms that
+            ``pannsx.weights.load`` takes; empty: none.
     """
 
     architecture: str

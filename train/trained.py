@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from pannsx import weights
 from pannsx.errors import WeightsError
+from pannsx.manifest import load_manifest
 from pannsx.models import Pann
 from pannsx.models.zoo import build, build_empty
 from train.recipe import Recipe, parse_recipe
@@ -17,8 +19,8 @@ from train.recipe import Recipe, parse_recipe
 def fresh_model(recipe: Recipe, n_classes: int) -> Pann:
     """A model to train, on the CPU; its first weights are a function of the recipe's seed.
 
-    Where ``model.start`` names a checkpoint, its weights are taken, all but those of a classifier
-    for another number of classes.
+    Where ``model.start`` names a checkpoint, a file or a name of the manifest, its weights are taken, all but
+    those of a classifier for another number of classes.
 
     Raises:
         ValueError, WeightsError: unknown architecture, or a checkpoint that cannot be begun with.
@@ -46,7 +48,8 @@ def trained_model(state: Mapping[str, Any]) -> Pann:
 
 
 def _begin_with(model: Pann, start: str) -> None:
-    loaded = weights.load(checkpoint=start).model
+    by_name = start in load_manifest() and not Path(start).exists()
+    loaded = (weights.load(start) if by_name else weights.load(checkpoint=start)).model
     if loaded.architecture != model.architecture or loaded.frontend != model.frontend:
         raise WeightsError(
             f"{start} is {loaded.architecture} with {loaded.frontend}; the recipe trains "
