@@ -120,7 +120,7 @@ def loudest(waveform: np.ndarray, frontend: FrontEnd) -> np.ndarray:
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(waveform=waveforms(), frontend=front_ends())
 def test_power_is_exact_relative_to_the_loudest(implementation, waveform, frontend):
     decibels = IMPLEMENTATIONS[implementation](waveform, frontend)
