@@ -17,9 +17,11 @@ from weakref import WeakSet
 from zlib import crc32
 
 from numba import njit
-from numba.core import event
+from numba.core import event, runtime
 
 PACKAGE = Path(__file__).parent
+
+rtsys: Any = getattr(runtime, "rtsys", None)  # the allocator of compiled code; not public
 
 logger = logging.getLogger("pannsx")
 
@@ -35,6 +37,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     _listen()
     try:
         dispatcher = njit(nogil=True, cache=True)(function)
+        _make_quick_to_load(dispatcher)
     except RuntimeError:  # Numba found no folder it may write to: neither the package's nor the user's
         dispatcher = njit(nogil=True)(function)
     _ours.add(dispatcher)
@@ -44,6 +47,29 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def digest_of(*files: str) -> int:
     """A number that changes with any of ``files``, paths inside the package."""
     return crc32(b"".join((PACKAGE / file).read_bytes() for file in files))
+
+
+def _make_quick_to_load(dispatcher: Any) -> None:
+    """Let it load machine code without preparing Numba to compile, which takes a quarter of a second.
+
+    Before it looks into its cache, Numba fetches all that it can compile, SciPy's linear algebra among it.
+    Code that is found needs only the allocator that it was linked with. These are no public parts of Numba:
+    where one is missing, or nothing is found, all goes Numba's own way.
+    """
+    cache: Any = getattr(dispatcher, "_cache", None)
+    load, find = getattr(cache, "load_overload", None), getattr(cache, "_load_overload", None)
+    if load is None or find is None or rtsys is None:
+        return
+
+    def load_overload(signature: Any, context: Any) -> Any:
+        try:
+            rtsys.initialize(context)
+            found = find(signature, context)
+        except Exception:  # whatever went wrong, Numba's own way says what, or compiles
+            found = None
+        return load(signature, context) if found is None else found
+
+    cache.load_overload = load_overload
 
 
 class _Announcer(event.Listener):

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pannsx.compiling import compiled, digest_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,3 +65,49 @@ def test_without_a_folder_to_keep_it_in_it_is_compiled_all_the_same() -> None:
 def test_the_digest_follows_the_files() -> None:
     assert digest_of("lanes.py") == digest_of("lanes.py")
     assert digest_of("lanes.py") != digest_of("lanes.py", "compiling.py")
+
+
+KERNELS = """
+import sys
+import numpy as np
+from pannsx.compiling import compiled
+
+@compiled
+def twice(x):
+    room = np.zeros(3)
+    for i in range(3):
+        room[i] = np.sin(x) ** 2 + np.cos(x) ** 2
+    return x + x + round(room.sum()) - 3
+
+@compiled
+def thrice(x):
+    if x < 0:
+        raise ValueError("below zero")
+    return x + x + x
+"""
+REPORTED = """
+import atexit
+atexit.register(lambda: print("numba.misc.cffiimpl" in sys.modules, file=sys.stderr))
+"""
+
+
+def test_code_that_is_found_is_loaded_without_preparing_to_compile(tmp_path: Path) -> None:
+    """It allocates, calls functions of the C library, and may raise: all that compiled code links with."""
+    (tmp_path / "kernels.py").write_text(KERNELS + REPORTED)
+    assert run(tmp_path, "kernels").endswith("True\n")
+    assert run(tmp_path, "kernels") == "False\n"
+    (tmp_path / "raising.py").write_text(
+        "from kernels import thrice, twice\n"
+        "try:\n    thrice(-1)\nexcept ValueError as error:\n    assert str(error) == 'below zero'\n"
+        "assert twice(0.5) == 1.0  # of another type: this is compiled\n"
+    )
+    assert run(tmp_path, "raising").endswith("True\n")
+
+
+@pytest.mark.parametrize("other", ["None", "object()"])
+def test_where_numba_has_no_such_parts_it_loads_in_its_own_way(tmp_path: Path, other: str) -> None:
+    """The allocator is not there, or has no such method."""
+    changed = f"import pannsx.compiling\npannsx.compiling.rtsys = {other}\n"
+    (tmp_path / "kernels.py").write_text(changed + KERNELS + REPORTED)
+    assert run(tmp_path, "kernels").startswith("pannsx compiles")
+    assert run(tmp_path, "kernels") == "True\n"  # found, and all was prepared
