@@ -157,7 +157,7 @@ class TaggingResult:
         sample_rate: int | None = None,
         *,
         title: str | None = None,
-        threshold: float = 0.5,
+        threshold: Threshold | None = None,
         max_gap_s: float = 0.0,
         min_duration_s: float = 0.0,
         n_classes: int = 8,
@@ -169,7 +169,7 @@ class TaggingResult:
             audio: the source that the result is of, as :func:`pannsx.audio.load` takes it.
             sample_rate: rate of an array or tensor, in Hz.
             title: a line above; None is the name of the audio's file.
-            threshold, max_gap_s, min_duration_s: what is an event, as :func:`pannsx.events.detect` takes it.
+            threshold, max_gap_s, min_duration_s: what is an event, as in :meth:`events`.
             n_classes: how many classes to draw.
 
         Returns:

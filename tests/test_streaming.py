@@ -26,6 +26,7 @@ from pannsx.cli import main
 from pannsx.cli.pcm import ENCODINGS, read_blocks, read_wav_header
 from pannsx.engine import Answer
 from pannsx.events import Event, EventDetector, EventSettings
+from pannsx.events.operating_points import OperatingPoint, OperatingPoints
 from pannsx.models.timing import ReceptiveField, receptive_field, same, strided
 from pannsx.pipeline import Pipeline, Settings
 from pannsx.streaming import StreamUpdate
@@ -520,3 +521,18 @@ def test_fields_and_latencies_of_the_documentation() -> None:
             waits = field.last + 1 - model.grid.offset_samples
             assert f"{waits / model.sample_rate:.2f}" == latency_s
     assert named == set(HOPS_AND_OFFSETS)
+
+
+def test_events_go_by_the_operating_points_of_a_calibrated_checkpoint(
+    tagger: AudioTagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = OperatingPoints({"Siren": OperatingPoint(threshold=0.2, off_threshold=0.1)}, default=0.9)
+    monkeypatch.setattr(tagger, "_operating_points", points)
+    stream = StreamTagger(tagger, events=EventSettings())
+    assert stream._detector is not None
+    on, off = stream._detector.thresholds
+    siren, other = stream.labels.index("Siren"), stream.labels.index("Dog")
+    assert (on[siren], off[siren], on[other]) == pytest.approx((0.2, 0.1, 0.9))
+    own = StreamTagger(tagger, events=EventSettings(threshold=0.4))
+    assert own._detector is not None
+    assert own._detector.thresholds[0] == pytest.approx(0.4)

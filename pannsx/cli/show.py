@@ -55,7 +55,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         description=_PLOT,
         examples=_PLOT_EXAMPLES,
     )
-    _add_options(plot, "picture")
+    _add_options(plot, "picture", f"the checkpoint's operating points, else {_THRESHOLD}")
     plot.add_argument(
         "--classes", type=count, default=_CLASSES, metavar="N", help=f"classes to draw (default: {_CLASSES})"
     )
@@ -67,22 +67,22 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         description=_REPORT,
         examples=_REPORT_EXAMPLES,
     )
-    _add_options(report, "page")
+    _add_options(report, "page", str(_THRESHOLD))
+    report.set_defaults(threshold=_THRESHOLD)
     for parser in (plot, report):
         add_quiet(parser)
         add_model_options(parser)
 
 
-def _add_options(parser: argparse.ArgumentParser, what: str) -> None:
+def _add_options(parser: argparse.ArgumentParser, what: str, default: str) -> None:
     parser.add_argument("file", metavar="FILE", help="an audio file")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help=f"the {what} to write")
     parser.add_argument(
         "-t",
         "--threshold",
         type=probability,
-        default=_THRESHOLD,
         metavar="P",
-        help=f"there is an event where a class is at least this likely (default: {_THRESHOLD})",
+        help=f"there is an event where a class is at least this likely (default: {default})",
     )
 
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pannsx.streaming import StreamTagger, StreamUpdate
 
 _TOP = 3
-_EVENT_THRESHOLD = 0.5
 
 _DESCRIPTION = """\
 Says what is heard while it is heard: every second a line with the most probable classes of the
@@ -84,7 +83,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--events",
         action="store_true",
         help="print events with onset and offset, as each is over, instead of a line a step; --threshold "
-        f"says where they begin (default: {_EVENT_THRESHOLD})",
+        "says where they begin (default: the checkpoint's operating points, else 0.5)",
     )
     add_format(parser, "table", "json")
     add_quiet(parser)
@@ -185,7 +184,7 @@ def _write(updates: list[StreamUpdate], stream: StreamTagger, arguments: argpars
 def _settings(arguments: argparse.Namespace) -> EventSettings:
     from pannsx.events import EventSettings
 
-    return EventSettings(threshold=_EVENT_THRESHOLD if arguments.threshold is None else arguments.threshold)
+    return EventSettings(threshold=arguments.threshold)
 
 
 def _print_event(event: Event, stream: StreamTagger, arguments: argparse.Namespace) -> None:

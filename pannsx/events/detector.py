@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pannsx.events import kernel
 from pannsx.events.frames import check_duration, check_hop, edges_at
+from pannsx.events.operating_points import DEFAULT_THRESHOLD
 from pannsx.events.selection import Selection
 from pannsx.events.super_classes import SuperClasses
 from pannsx.events.thresholds import Threshold, resolve_thresholds
@@ -50,7 +51,8 @@ class EventSettings:
         top_k: only the ``k`` most probable of the classes count in each frame; None is all.
         threshold: probability at which an event begins: one number, ``K`` numbers, a mapping from label to
             number, operating points, or the path of their file. Classes that a mapping or file does not
-            name have 0.5, or the file's default.
+            name have 0.5, or the file's default. None is the operating points of the checkpoint, where
+            there is one and it was calibrated, else 0.5.
         off_threshold: the probability below which an event ends, in the same forms; not above
             ``threshold``. None is that of the operating points, or ``threshold``.
         median_s: length of a median filter over the probabilities, rounded to an odd number of frames; at
@@ -62,7 +64,7 @@ class EventSettings:
     super_classes: SuperClasses | str | os.PathLike[str] | None = None
     classes: Sequence[str] | None = None
     top_k: int | None = None
-    threshold: Threshold = 0.5
+    threshold: Threshold | None = None
     off_threshold: Threshold | None = None
     median_s: float = 0.0
     max_gap_s: float = 0.0
@@ -182,7 +184,10 @@ class EventDetector:
         self._selection = Selection(labels, settings.super_classes, settings.classes)
         self.labels = self._selection.names
         self._on, self._off = resolve_thresholds(
-            settings.threshold, settings.off_threshold, tuple(labels), self.labels
+            DEFAULT_THRESHOLD if settings.threshold is None else settings.threshold,
+            settings.off_threshold,
+            tuple(labels),
+            self.labels,
         )
         self._half = max(0, round((settings.median_s / self.hop_s - 1) / 2)) if settings.median_s else 0
         self._gap = int(settings.max_gap_s / self.hop_s + _SLACK)

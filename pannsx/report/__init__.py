@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pannsx.atomic import replacing
 from pannsx.audio import Source
-from pannsx.events import detect
 from pannsx.report.notebook import html_of
 from pannsx.report.page import page_of
 from pannsx.report.plot import figure_of
@@ -19,6 +18,7 @@ from pannsx.report.plot import figure_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from pannsx.events.thresholds import Threshold
     from pannsx.results import TaggingResult
 
 __all__ = ["html_of", "plot", "report"]
@@ -60,7 +60,7 @@ def plot(
     sample_rate: int | None,
     *,
     title: str | None,
-    threshold: float,
+    threshold: Threshold | None,
     max_gap_s: float,
     min_duration_s: float,
     n_classes: int,
@@ -68,16 +68,7 @@ def plot(
     """Draw the figure, and write it if there is a path; see :meth:`pannsx.TaggingResult.plot`."""
     if result.framewise is None:
         raise ValueError("there are no frames to plot: the inference was asked for with framewise=False")
-    events = detect(
-        result.framewise,
-        result.hop_s,
-        labels=result.labels,
-        offset_s=result.offset_s,
-        duration_s=result.duration_s,
-        threshold=threshold,
-        max_gap_s=max_gap_s,
-        min_duration_s=min_duration_s,
-    )
+    events = result.events(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
     figure = figure_of(
         result,
         result.framewise,

@@ -14,6 +14,7 @@ from pannsx.audio import Source
 from pannsx.audio.reader import check_rate
 from pannsx.engine import Answer, Wanted
 from pannsx.events import EventDetector, EventSettings
+from pannsx.events.operating_points import points_of
 from pannsx.pipeline import Pipeline
 from pannsx.streaming.intake import Intake
 from pannsx.streaming.steps import Steps
@@ -53,7 +54,8 @@ class StreamTagger:
             blocks without one to be at the model's rate.
         step_s: seconds of sound between two runs of the network, rounded down to whole frames, one at least.
             A short step answers sooner and costs more: a window is heard for each.
-        events: what counts as an event; None looks for none.
+        events: what counts as an event, by the operating points of a calibrated checkpoint where it has no
+            threshold; None looks for none.
         checkpoint, device, precision, cache_dir, allow_unverified, progress, low_memory: as in
             :class:`pannsx.AudioTagger`; not with one.
 
@@ -88,6 +90,7 @@ class StreamTagger:
             if checkpoint is not None:
                 raise ValueError("give a tagger or a checkpoint, not both: the tagger has its weights")
             self._pipeline = model._pipeline
+            points = model.operating_points
         else:
             loaded = load(
                 model,
@@ -97,11 +100,14 @@ class StreamTagger:
                 progress=progress,
             )
             self._pipeline = Pipeline(loaded, device=device, precision=precision, low_memory=low_memory)
+            points = points_of(loaded.record, self.labels, checkpoint) if events is not None else None
         self._model = self._pipeline.engine.model
         self._steps = Steps.of(self._model, step_s)
         self._wanted_rate = sample_rate
         self._detector: EventDetector | None = None
         if events is not None:
+            if events.threshold is None:
+                events = replace(events, threshold=points)
             self._detector = EventDetector(self.labels, self.hop_s, events, offset_s=self._pipeline.offset_s)
         self.reset()
 
