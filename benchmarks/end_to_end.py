@@ -27,7 +27,7 @@ from pannsx.engine import Precision
 QUESTION = harness.Question(
     "end_to_end",
     "An array in, probabilities out: how fast is Cnn14 against panns_inference?",
-    rounds=15,
+    rounds=45,
     quick_rounds=3,
 )
 RATE = 32_000
