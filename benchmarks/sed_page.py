@@ -23,13 +23,10 @@ _HIGHEST = 0.8
 _TEXT = """# How well sound events are found
 
 This page is made by `python -m benchmarks.sed_page` from what [`benchmarks.sed`](../../benchmarks/sed.py) has
-measured. With `pip install -e ".[sed]"` and the folder of ESC-10,
+measured. With `pip install -e ".[sed]"` and the folder of ESC-10, `python -m benchmarks.sed --data ESC10`
+measures anew, with `--model` any other checkpoint.
 
-```text
-python -m benchmarks.sed --data ESC10 [--model NAME]
-```
-
-measures anew. Soundscapes of three minutes are composed from clips of ESC-10's fold 5 over pink noise, with a
+Soundscapes of three minutes are composed from clips of ESC-10's fold 5 over pink noise, with a
 seed ([`benchmarks/soundscapes.py`](../../benchmarks/soundscapes.py)). An event is what is audible of a clip;
 many are shorter than a second. Thresholds are chosen on soundscapes of folds 1 to 4, which the bundled
 checkpoint has heard in training; fold 5 it has not. A class is the noisy-or of its AudioSet labels.

@@ -31,7 +31,7 @@ LABELS = ("Dog", "Cat", "Rain", "Siren")
 SAME_TIME = 1e-9  # seconds: the sums of float64 are taken in another order
 SAME_PROBABILITY = 1e-6  # float32 against float64
 
-thorough = settings(derandomize=True, deadline=None, max_examples=150)
+thorough = settings(derandomize=True, deadline=None, max_examples=100)
 
 # Few values, so that scores meet thresholds and each other.
 framewises = hnp.arrays(

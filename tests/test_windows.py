@@ -26,7 +26,7 @@ def cases(draw):
 
 
 @given(cases())
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(deadline=None, derandomize=True, max_examples=150)
 def test_every_sample_is_in_its_place(case):
     n_samples, plan, block = case
     windows = cut(n_samples, plan, block)
@@ -59,7 +59,7 @@ def extents_of(windows, hop: int) -> list[Extent]:
 
 
 @given(cases().filter(lambda case: case[1].window_samples >= 2 * case[1].hop_samples))
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(deadline=None, derandomize=True, max_examples=150)
 def test_stitched_frames_lie_on_the_grid(case):
     n_samples, plan, block = case
     extents = extents_of(cut(n_samples, plan, block), plan.hop_samples)
