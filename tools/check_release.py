@@ -21,7 +21,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MAX_CHECKPOINT_BYTES = 10_000_000  # the bound on the bundled checkpoint
+MAX_CHECKPOINT_BYTES = 10_000_000  # the bound on the bundled checkpoint
 MAX_SDIST_BYTES = 16_000_000  # checkpoint, golden data and example scene, with room for the text
 
 # Everything in the wheel that is neither a module nor metadata.
@@ -32,6 +32,10 @@ WHEEL_DATA = {
     "pannsx/data/audioset_labels.NOTICE.txt",
     "pannsx/data/MobileNetV1_distilled.safetensors",
     "pannsx/data/MobileNetV1_distilled.ATTRIBUTION.txt",
+    "pannsx/report/events.js",
+    "pannsx/report/page.css",
+    "pannsx/report/page.html",
+    "pannsx/report/page.js",
 }
 WHEEL_METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "licenses/NOTICE"}
 
