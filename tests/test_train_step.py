@@ -142,17 +142,19 @@ def test_long_gradients_are_shortened_and_short_ones_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
+    ("kind", "decay_steps", "expected"),
     [
-        ("constant", [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]),
-        ("linear", [0.5, 1.0, 1.0, 0.7, 0.4, 0.1]),
-        ("cosine", [0.5, 1.0, 1.0, 0.775, 0.325, 0.1]),
+        ("constant", 0, [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        ("linear", 0, [0.5, 1.0, 1.0, 0.7, 0.4, 0.1]),
+        ("cosine", 0, [0.5, 1.0, 1.0, 0.775, 0.325, 0.1]),
+        ("linear", 2, [0.5, 1.0, 1.0, 1.0, 0.55, 0.1]),
+        ("linear", 100, [0.5, 1.0, 1.0, 0.7, 0.4, 0.1]),
     ],
 )
-def test_schedule(kind: str, expected: list[float]) -> None:
+def test_schedule(kind: str, decay_steps: int, expected: list[float]) -> None:
     recipe = recipe_for(
         "Cnn6", f"schedule.kind={kind}", "schedule.warm_up_steps=2", "schedule.last_share=0.1", "run.steps=6",
-        "optimiser.learning_rate=1",
+        "optimiser.learning_rate=1", f"schedule.decay_steps={decay_steps}",
     )  # fmt: skip
     assert [learning_rate(recipe, step) for step in range(6)] == pytest.approx(expected)
 

@@ -32,6 +32,7 @@ def check_limits(recipe: Recipe, where: str) -> None:
         "optimiser.weight_decay": recipe.optimiser.weight_decay,
         "optimiser.clip_norm": recipe.optimiser.clip_norm,
         "schedule.warm_up_steps": recipe.schedule.warm_up_steps,
+        "schedule.decay_steps": recipe.schedule.decay_steps,
         "average.start_step": recipe.average.start_step,
         "keep.keep_every": keep.keep_every,
         "run.seed": run.seed,
