@@ -27,6 +27,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "metrics": (),
     "events": (),
     "packing": (),
+    "train_loader": (),
 }
 """Each benchmark, and what it is told beyond the common arguments."""
 

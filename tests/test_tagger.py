@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -16,6 +15,7 @@ import torch
 from small_models import noise
 
 import pannsx
+from benchmarks import bundled
 from pannsx import AudioError, AudioTagger, BatchResult, FeatureExtractor, TaggingResult, WeightsError
 from pannsx.manifest import find
 
@@ -219,19 +219,10 @@ def test_public_names():
 
 def test_esc10_fold_5_scores_what_the_record_says(tagger):
     """The one score of the bundled checkpoint that anyone can recompute from audio."""
-    folder = TEST_DATA / "esc10"
-    if not folder.is_dir():
-        pytest.skip(f"no ESC-10 recordings at {folder}; set PANNSX_TEST_DATA to a folder that holds esc10/")
-    named = json.loads((folder / "audioset_labels.json").read_text(encoding="utf-8"))
-    with (folder / "index.csv").open(encoding="utf-8", newline="") as lines:
-        clips = [row for row in csv.DictReader(lines) if row["fold"] == "5"]
-    assert len(clips) == 80
-    results = tagger.inference([folder / row["file"] for row in clips], framewise=False)
-    columns = {c: [tagger.labels.index(label) for label in labels] for c, labels in named.items()}
-    categories = list(columns)
-    scores = np.stack([results.clipwise[:, columns[c]].max(axis=1) for c in categories], axis=1)
-    right = [categories[i] == row["category"] for i, row in zip(scores.argmax(axis=1), clips, strict=True)]
-    assert np.mean(right) == pytest.approx(0.825, abs=1e-9)
+    if not (TEST_DATA / "esc10").is_dir():
+        pytest.skip(f"no ESC-10 recordings in {TEST_DATA}; set PANNSX_TEST_DATA to a folder with esc10/")
+    recorded = find("MobileNetV1_distilled").scores.other["esc10_zero_shot_accuracy"]
+    assert bundled.esc10_zero_shot(tagger, TEST_DATA) == pytest.approx(recorded, abs=1e-9)
 
 
 NEAR_TIES = 2.5 / 368  # two of 368 clips may fall otherwise where another processor rounds otherwise
@@ -239,29 +230,9 @@ NEAR_TIES = 2.5 / 368  # two of 368 clips may fall otherwise where another proce
 
 def test_agrees_with_its_teacher_as_the_record_says(tagger):
     """The bundled checkpoint and the tagger it was distilled from, on clips that its training left out."""
-    folder = TEST_DATA / "distill"
-    if not folder.is_dir():
-        pytest.skip(f"no distillation data at {folder}; set PANNSX_TEST_DATA to a folder that holds distill/")
-    with (folder / "valid.csv").open(encoding="utf-8", newline="") as lines:
-        waveforms = [unmixed_clip(row["clip"]) for row in csv.DictReader(lines)]
-    teacher = np.load(folder / "valid_logits.npy").argmax(axis=1)
-    assert len(waveforms) == len(teacher) == 368
-    clipwise = np.stack([result.clipwise for result in tagger.stream(waveforms)])
-    firsts = np.argsort(-clipwise, axis=1)[:, :5]
+    if not (TEST_DATA / "distill").is_dir():
+        pytest.skip(f"no distillation data in {TEST_DATA}; set PANNSX_TEST_DATA to a folder with distill/")
     recorded = find("MobileNetV1_distilled").scores.other
-    first = np.mean(firsts[:, 0] == teacher)
-    among_five = np.mean((firsts == teacher[:, None]).any(axis=1))
-    assert abs(first - recorded["teacher_top1_agreement"]) <= NEAR_TIES
-    assert abs(among_five - recorded["teacher_top5_agreement"]) <= NEAR_TIES
-
-
-def unmixed_clip(name: str) -> np.ndarray:
-    """A clip by its name in ``distill/``, at 32 kHz, cut or padded to 5 s."""
-    collection, _, file = name.partition("/")
-    if collection == "esc10":
-        waveform = pannsx.audio.load(TEST_DATA / "esc10" / file, 32_000).waveform
-    else:
-        file, _, chunk = file.partition("#")
-        path = TEST_DATA / "esc50_16k" / file
-        waveform = pannsx.audio.load(path, 32_000, start_s=5.0 * int(chunk), duration_s=5.0).waveform
-    return np.pad(waveform[:160_000], (0, max(0, 160_000 - len(waveform))))
+    first, among_five = bundled.teacher_agreement(tagger, TEST_DATA)
+    assert first == pytest.approx(recorded["teacher_top1_agreement"], abs=NEAR_TIES)
+    assert among_five == pytest.approx(recorded["teacher_top5_agreement"], abs=NEAR_TIES)

@@ -31,18 +31,26 @@ from train.data import DATA_SETS, read_data_set
 from train.data_set import DataSet, Split
 from train.experiment import Learn, Result, head_on, network_and_head, run, targets_of
 from train.head import MAX_LAYERS, HeadSettings
+from train.memory import keep_freed_memory
 from train.mfcc import mfcc_statistics
 from train.transfer import AUGMENT, NO_AUGMENT, TuneSettings, embed, save
 from train.waveforms import Waveforms, read_waveforms
 
 MODES = ("frozen", "tuned", "scratch", "mfcc")
+HEAD_ALONE = ("frozen", "mfcc")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     given = parser.parse_args(arguments)
+    defaults = HeadSettings if given.mode in HEAD_ALONE else TuneSettings
+    for key in ("epochs", "learning_rate"):
+        if getattr(given, key) is None:
+            setattr(given, key, getattr(defaults, key))
     if given.save is not None and given.mode == "mfcc":
         parser.error("--save writes a network with its head, and --mode mfcc has none")
+    if given.device == "cpu":
+        keep_freed_memory()
     try:
         data = read_data_set(given.data_set, given.place)
         splits = _splits(data, given.folds)
@@ -92,22 +100,22 @@ def _learner(
 ) -> Learn:
     targets = targets_of(data)
     head = HeadSettings(layers=given.layers, batch_size=given.batch_size)
-    if given.mode in ("frozen", "mfcc"):
+    if given.mode in HEAD_ALONE:
         head = HeadSettings(
             layers=given.layers,
             batch_size=given.batch_size,
             # 80 features have nothing to spare, and each has a scale of its own.
             dropout=0.0 if given.mode == "mfcc" else head.dropout,
             least_spread=0.0 if given.mode == "mfcc" else head.least_spread,
-            epochs=given.epochs or head.epochs,
-            learning_rate=given.learning_rate or head.learning_rate,
+            epochs=given.epochs,
+            learning_rate=given.learning_rate,
         )
         if given.mode == "mfcc":
             return head_on(mfcc_statistics(waveforms, base.record.sample_rate), targets, head)
         return head_on(embed(base, waveforms, device=given.device), targets, head, base)
     settings = TuneSettings(
-        epochs=given.epochs or TuneSettings.epochs,
-        learning_rate=given.learning_rate or TuneSettings.learning_rate,
+        epochs=given.epochs,
+        learning_rate=given.learning_rate,
         batch_size=given.batch_size,
         clip_s=data.clip_s,
         device=given.device,

@@ -35,6 +35,7 @@ from train.distil import open_teacher, soft_targets
 from train.distributed import Ranks, joined, share_buffers, sums, wait_for_all
 from train.evaluate import evaluate, write_report
 from train.loader import as_waveform, death_of_worker, is_worker_death, training_batches
+from train.memory import keep_freed_memory
 from train.opening import label_set, open_clips
 from train.optimiser import make_optimiser, set_learning_rate
 from train.provenance import clips_digest, teacher_digest, versions
@@ -237,6 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         recipe = read_recipe(given.recipe, given.overrides)
         with joined(given.device) as ranks:
+            if ranks.device.type == "cpu":
+                keep_freed_memory()
             train(recipe, given.folder or Path("runs") / recipe.name, ranks, may_differ=given.may_differ)
     except (
         RuntimeError
