@@ -2,9 +2,9 @@
 
     python -m benchmarks.transfer --esc10 FOLDER --esc50 FOLDER --ravdess FOLDER
 
-Runs :mod:`train.finetune` for every data set that is given and every way, on all its folds, and keeps what it writes
-in ``benchmarks/transfer_scores``; what is there already is not run again. An hour and a half on two cores, nearly
-all of it fine-tuning. :mod:`benchmarks.transfer_page` makes the documentation's page. Speed is not measured here.
+Runs :mod:`train.finetune` for every data set that is given and every way, on all its folds, and keeps what it
+writes in ``benchmarks/transfer_scores``; what is there already is not run again. An hour on two cores, nearly
+all of it fine-tuning. :mod:`benchmarks.transfer_page` makes the documentation's page.
 """
 
 from __future__ import annotations
