@@ -3,8 +3,8 @@
     python -m benchmarks.bundled --data FOLDER [--checkpoint FILE_OR_FOLDER]
 
 FOLDER holds ``esc10`` (clips, ``index.csv``, ``audioset_labels.json``), ``esc50_16k`` and ``distill``
-(``valid.csv`` and its teacher's logits). Only fold 5 is looked at. ``tests/test_tagger.py`` holds the record to
-these numbers.
+(``valid.csv`` and its teacher's logits). Only fold 5 is looked at. ``tests/test_tagger.py`` holds the record
+to these numbers.
 """
 
 from __future__ import annotations

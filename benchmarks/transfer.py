@@ -48,7 +48,7 @@ WAYS = (
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.transfer",
-        description="What the bundled checkpoint is worth to other tasks.",
+        description="What the bundled checkpoint is worth elsewhere.",
     )
     for data_set in EPOCHS:
         parser.add_argument(f"--{data_set}", type=Path, metavar="FOLDER")
