@@ -18,18 +18,19 @@ UNSEEN = "fold 5"
 _TEXT = """# What the bundled checkpoint is worth to other tasks
 
 This page is made by `python -m benchmarks.transfer_page` from what
-[`benchmarks.transfer`](../../benchmarks/transfer.py) has measured with [`train.finetune`](../how-to/transfer.md);
-the numbers of every fold lie in [`benchmarks/transfer_scores`](../../benchmarks/transfer_scores).
+[`benchmarks.transfer`](../../benchmarks/transfer.py) has measured with
+[`train.finetune`](../how-to/transfer.md); the numbers of every fold lie in
+[`benchmarks/transfer_scores`](../../benchmarks/transfer_scores).
 
-Accuracies on the official folds: mean and standard deviation over them. **frozen** trains a head of one (L1)
-or three (L3) layers on the embeddings, **fine-tuned** head and network, and **MFCC** is logistic regression on
-means and deviations of cepstral coefficients: what a network is worth.
+Accuracies on the official folds: mean and standard deviation over them. **frozen** trains a head of one
+(L1) or three (L3) layers on the embeddings, **fine-tuned** head and network, and **MFCC** is logistic
+regression on means and deviations of cepstral coefficients: what a network is worth.
 
 The checkpoint was distilled on clips of folds 1 to 4 of ESC-10 and ESC-50, without their labels. Their
-**fold 5** stands apart: it alone is unseen, and it is tested after training a head on folds 1 to 4. The settings
-of heads were chosen on ESC-10, its fold 5 included; ESC-50 and RAVDESS had no say. ESC-50 is the copy at 16 kHz
-and 8 bits, whose scores lie below those published for 44.1 kHz. RAVDESS (speech, eight emotions) is split by
-actors.
+**fold 5** stands apart: it alone is unseen, and it is tested after training a head on folds 1 to 4. The
+settings of heads were chosen on ESC-10, its fold 5 included; ESC-50 and RAVDESS had no say. ESC-50 is
+the copy at 16 kHz and 8 bits, whose scores lie below those published for 44.1 kHz. RAVDESS (speech,
+eight emotions) is split by actors.
 """
 
 
