@@ -25,6 +25,9 @@ FFMPEG_OUTPUT = "street.wav"
 """The file of the current folder that any ``ffmpeg`` command of the documentation writes to its output."""
 
 
+_STEPS = ("train.", "benchmarks.")
+
+
 class Shell:
     """Runs the lines of a block; a command that fails is an AssertionError."""
 
@@ -68,8 +71,8 @@ class Shell:
             assert status == 0, f"{shlex.join(words)} has status {status}"
         elif program == "python" and words[1].endswith(".py"):
             _run_script(words[1:])
-        elif program in {"python", "torchrun"} and any(word.startswith("train.") for word in words):
-            _check_training(words)
+        elif program in {"python", "torchrun"} and any(word.startswith(_STEPS) for word in words):
+            _check_step(words)
         elif program == "python":
             assert words[1:3] in (["-m", "venv"], ["-m", "pytest"]), f"unknown command {shlex.join(words)}"
         elif program == "pip":
@@ -105,9 +108,9 @@ def _run_script(words: list[str]) -> None:
     sys.stdout.write(done.stdout)
 
 
-def _check_training(words: list[str]) -> None:
-    """Steps of ``train`` take hours, and tests of theirs run them; here: they exist, and so do options."""
-    step = next(word for word in words if word.startswith("train."))
+def _check_step(words: list[str]) -> None:
+    """These take minutes to hours, and tests of theirs run them; here: they exist, and so do options."""
+    step = next(word for word in words if word.startswith(_STEPS))
     text = (ROOT / f"{step.replace('.', '/')}.py").read_text("utf-8")
     for option in words[words.index(step) + 1 :]:
         if option.startswith("--"):

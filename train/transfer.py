@@ -126,6 +126,8 @@ def tune(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         tuned = Tuned(model, copy.deepcopy(head)).to(device).train()
+        if device.type == "cpu":
+            tuned.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster
         optimiser = torch.optim.Adam(tuned.parameters())
         n_steps, step = settings.epochs * len(batches(rows, settings.batch_size, rng)), 0
         for _ in range(settings.epochs):
@@ -142,7 +144,7 @@ def tune(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 step += 1
-    tuned.cpu().eval()
+    tuned.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return base._replace(model=tuned.model), tuned.head
 
 
