@@ -90,10 +90,11 @@ NOTES = {
 }
 BUNDLED_NOTES = (
     "Trained for this project; it still underfits. Scores, on fold 5, which it never saw: "
-    "teacher_top1_agreement, the share of 368 clips whose first tag is the teacher's first; teacher_top5_agreement, the share whose teacher's first tag is among its first "
-    "five; esc10_zero_shot_accuracy, the share of ESC-10's 80 clips named right by the best of each "
-    "class's AudioSet labels (the teacher: 0.985 over all folds). Stored as float16, without "
-    "front-end constants. Authors of the audio: MobileNetV1_distilled.ATTRIBUTION.txt."
+    "teacher_top1_agreement, the share of 368 clips whose first tag is the teacher's first; "
+    "teacher_top5_agreement, the share whose teacher's first tag is among its first five; "
+    "esc10_zero_shot_accuracy, the share of ESC-10's 80 clips named right by the best of each class's "
+    "AudioSet labels (the teacher: 0.985 over all folds). Stored as float16, without front-end constants. "
+    "Authors of the audio: MobileNetV1_distilled.ATTRIBUTION.txt."
 )
 
 
@@ -167,8 +168,8 @@ def bundled_record(mobilenet: Checkpoint) -> Checkpoint:
             "36,000 mixtures of 1,324 clips of ESC-50 and ESC-10, folds 1 to 4, CC0 and CC BY; "
             "targets are the AudioSet probabilities of EfficientAT mn04_as (MIT, mAP 0.432). 3,623 steps of "
             "32 mixtures of 5 s, then 3,600 by the recipe, seed 1234, weights averaged. List of mixtures: "
-            "sha256 fbfde8f7b02a5d0d16a64981214092a2b96dcb56a6924225dba3cfcff670e036; teacher's logits: sha256 "
-            "13f703419ed0df3669ed09b51957f9fb0999d328420c8dd30e645b6c304572e0; pannsx 0.1.0 at commit "
+            "sha256 fbfde8f7b02a5d0d16a64981214092a2b96dcb56a6924225dba3cfcff670e036; teacher's logits: "
+            "sha256 13f703419ed0df3669ed09b51957f9fb0999d328420c8dd30e645b6c304572e0; pannsx 0.1.0 at commit "
             "324266131a5e3b15c1c8af66021a1605482d3833, torch 2.13.0 on a CPU, numpy 2.4.6."
         ),
         scores=Scores(
