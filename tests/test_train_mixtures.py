@@ -66,7 +66,7 @@ def test_the_recipe_of_the_bundled_checkpoint_runs(folder: Path, tmp_path: Path)
         f"data.train={folder}", f"distil.teacher={folder / 'mixture_logits.npy'}", "data.workers=0",
         "run.steps=2", "run.batch_size=2", "keep.log_every=1", "run.precision=float32",
         "schedule.warm_up_steps=1", "model.sample_rate=16000", "frontend.n_fft=512",
-        "frontend.hop_length=160", "frontend.fmax=8000",
+        "frontend.hop_length=160", "frontend.fmax=8000", "model.start=",
     ]  # fmt: skip
     command = ["MobileNetV1_distilled", *given, "--folder", str(tmp_path / "run"), "--device", "cpu"]
     assert main(command) == 0
