@@ -31,6 +31,11 @@ The checkpoint was distilled on clips of folds 1 to 4 of ESC-10 and ESC-50, with
 settings of heads were chosen on ESC-10, its fold 5 included; ESC-50 and RAVDESS had no say. ESC-50 is
 the copy at 16 kHz and 8 bits, whose scores lie below those published for 44.1 kHz. RAVDESS (speech,
 eight emotions) is split by actors.
+
+For sounds like those that the network has heard, one layer on its embeddings is worth far more than cepstral
+coefficients, and the few epochs of fine-tuning that two cores can make add little or nothing. For the
+emotions of a voice, of which it has heard next to nothing, it is worth less than they are: take a
+checkpoint trained on AudioSet, and more epochs.
 """
 
 

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from benchmarks import all as every
-from benchmarks import harness, plots, recordings, report, results, runs, timing
+from benchmarks import harness, plots, recordings, report, results, runs, timing, transfer, transfer_page
 from benchmarks.peers import gather, without_folders
 from benchmarks.results import Absent, Comparison, Entry, Fact, Findings, Goal
 from benchmarks.timing import Times
@@ -205,6 +205,27 @@ def test_plots_are_pictures(tmp_path: Path) -> None:
 def test_others_alone_are_not_plotted() -> None:
     table = runs.Table("", "", "", (runs.Row("ragged", 1.0, (1.0,), {}), runs.Row("equal", 1.0, (1.0,), {})))
     assert plots.plotted([table]) == []
+
+
+def test_transfer_page_is_up_to_date() -> None:
+    committed = transfer_page.PAGE.read_text("utf-8")
+    assert committed == transfer_page.page(), "run `python -m benchmarks.transfer_page`"
+
+
+def test_transfer_scores_are_of_what_their_names_say() -> None:
+    kept = {path.name for path in transfer.RESULTS.iterdir()}
+    paths = itertools.starmap(transfer.result_path, itertools.product(transfer.EPOCHS, transfer.WAYS))
+    named = {path.name for path in paths}
+    assert kept
+    assert kept <= named
+    for data_set, epochs in transfer.EPOCHS.items():
+        for way in transfer.WAYS:
+            path = transfer.result_path(data_set, way)
+            if path.exists():
+                found = json.loads(path.read_text("utf-8"))
+                assert (found["mode"], found["layers"]) == (way.mode, way.layers)
+                assert way.mode != "tuned" or found["epochs"] == epochs
+                assert found["model"] == "MobileNetV1_distilled"
 
 
 def test_committed_page_is_up_to_date() -> None:

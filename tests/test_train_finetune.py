@@ -287,3 +287,7 @@ def test_the_command_says_what_is_wrong(kinds: Path, capsys: pytest.CaptureFixtu
     assert "holds out the folds ['test']; got ['7']" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["folder", str(kinds), "--save", "x.safetensors", "--mode", "mfcc"])
+    assert "--save writes a network with its head" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["folder", str(kinds), "--epochs", "0"])
+    assert "--epochs is 0; it must be positive" in capsys.readouterr().err

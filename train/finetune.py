@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for key in ("epochs", "learning_rate"):
         if getattr(given, key) is None:
             setattr(given, key, getattr(defaults, key))
+        elif getattr(given, key) <= 0:
+            parser.error(f"--{key.replace('_', '-')} is {getattr(given, key)}; it must be positive")
     if given.save is not None and given.mode == "mfcc":
         parser.error("--save writes a network with its head, and --mode mfcc has none")
     if given.device == "cpu":
