@@ -37,7 +37,7 @@ def bundled() -> LoadedCheckpoint:
     return weights.load()
 
 
-def sound(kind: str, seed: int, seconds: float = 0.5) -> NDArray[np.float64]:
+def sound(kind: str, seed: int, seconds: float = 1.0) -> NDArray[np.float64]:
     rng = np.random.default_rng(seed)
     time_s = np.arange(round(seconds * RATE)) / RATE
     noise = rng.standard_normal(len(time_s))
@@ -145,9 +145,7 @@ def test_several_labels_a_clip(tmp_path: Path) -> None:
     kinds = ("tone", "noise")
     for i in range(36):
         has = [bool(i & 1), bool(i & 2)]
-        mixed = sum(
-            (sound(kind, i) for kind, there in zip(kinds, has, strict=True) if there), np.zeros(RATE // 2)
-        )
+        mixed = sum((sound(kind, i) for kind, there in zip(kinds, has, strict=True) if there), np.zeros(RATE))
         soundfile.write(tmp_path / f"{i}.wav", as_pcm(mixed * 0.5), RATE)
         label = ";".join(kind for kind, there in zip(kinds, has, strict=True) if there)
         rows.append(f"{i}.wav,{label},{'train' if i < 24 else 'test'}")
