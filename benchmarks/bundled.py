@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from pannsx import AudioTagger, audio
+from benchmarks.soundscapes import read_categories
+from pannsx import AudioTagger
+from train.mixtures import read_clip
 
-RATE, N_SAMPLES, SECONDS = 32_000, 160_000, 5.0
+RATE = 32_000  # of the teacher's clips, in Hz
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
 def esc10_zero_shot(tagger: AudioTagger, folder: Path) -> float:
     """Share of ESC-10's 80 clips of fold 5 named right by the best of each class's AudioSet labels."""
     clips_of = folder / "esc10"
-    named = json.loads((clips_of / "audioset_labels.json").read_text(encoding="utf-8"))
+    named = read_categories(clips_of)
     with (clips_of / "index.csv").open(encoding="utf-8", newline="") as lines:
         clips = [row for row in csv.DictReader(lines) if row["fold"] == "5"]
     clipwise = tagger.inference([clips_of / row["file"] for row in clips], framewise=False).clipwise
@@ -52,25 +52,12 @@ def esc10_zero_shot(tagger: AudioTagger, folder: Path) -> float:
 def teacher_agreement(tagger: AudioTagger, folder: Path) -> tuple[float, float]:
     """Shares of the 368 clips whose teacher's first tag is the tagger's first, and among its first five."""
     with (folder / "distill" / "valid.csv").open(encoding="utf-8", newline="") as lines:
-        waveforms = [unmixed_clip(folder, row["clip"]) for row in csv.DictReader(lines)]
+        waveforms = [read_clip(folder, row["clip"], sample_rate=RATE) for row in csv.DictReader(lines)]
     teacher = np.load(folder / "distill" / "valid_logits.npy").argmax(axis=1)
     clipwise = np.stack([result.clipwise for result in tagger.stream(waveforms)])
     firsts = np.argsort(-clipwise, axis=1)[:, :5]
     hits = firsts == teacher[:, None]
     return float(hits[:, 0].mean()), float(hits.any(axis=1).mean())
-
-
-def unmixed_clip(folder: Path, name: str) -> npt.NDArray[np.float32]:
-    """A clip by its name in ``distill``, at 32 kHz, cut or padded to 5 s."""
-    collection, _, file = name.partition("/")
-    if collection == "esc10":
-        waveform = audio.load(folder / "esc10" / file, RATE).waveform
-    else:
-        file, _, chunk = file.partition("#")
-        path = folder / "esc50_16k" / file
-        waveform = audio.load(path, RATE, start_s=SECONDS * int(chunk), duration_s=SECONDS).waveform
-    waveform = waveform[:N_SAMPLES]
-    return np.pad(waveform, (0, N_SAMPLES - len(waveform)))
 
 
 if __name__ == "__main__":

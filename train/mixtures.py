@@ -57,8 +57,8 @@ class Mixtures:
             self._rows = list(csv.DictReader(file))
         names = {row[column] for row in self._rows for column in ("clip_a", "clip_b")} - {""}
         with ThreadPoolExecutor() as pool:  # decoding and resampling let go of the interpreter
-            read = partial(_clip, self.folder.parent, sample_rate=sample_rate, n_samples=self.n_samples)
-            self._clips = dict(zip(names, pool.map(read, names), strict=True))
+            read = partial(read_clip, self.folder.parent, sample_rate=sample_rate)
+            self._clips = dict(zip(names, pool.map(lambda name: as_pcm(read(name)), names), strict=True))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -85,14 +85,23 @@ class Mixtures:
         return as_pcm(mixed.clip(-1.0, 1.0))
 
 
-def _clip(folder: Path, name: str, *, sample_rate: int, n_samples: int) -> NDArray[np.int16]:
-    """``(n_samples,)`` of a named clip, its end cut or padded with zeros."""
+def read_clip(folder: Path, name: str, *, sample_rate: int) -> NDArray[np.float32]:
+    """``(n_samples,)`` of a clip by its name, its end cut or padded with zeros to five seconds.
+
+    Args:
+        folder: that holds ``esc10`` and ``esc50_16k``.
+        name: as in the list.
+        sample_rate: wanted, in Hz.
+
+    Raises:
+        AudioError: it cannot be read.
+    """
     data_set, _, rest = name.partition("/")
     file, _, number = rest.partition("#")
-    start_s = DURATION_S * int(number or 0)
     part = audio.load(
-        folder / _FOLDERS[data_set] / file, sample_rate, start_s=start_s, duration_s=DURATION_S
-    ).waveform[:n_samples]
-    padded = np.zeros(n_samples, np.float32)
-    padded[: len(part)] = part
-    return as_pcm(padded)
+        folder / _FOLDERS[data_set] / file,
+        sample_rate,
+        start_s=DURATION_S * int(number or 0),
+        duration_s=DURATION_S,
+    ).waveform[: round(DURATION_S * sample_rate)]
+    return np.pad(part, (0, round(DURATION_S * sample_rate) - len(part)))
