@@ -28,7 +28,7 @@ class Choices:
     """What is done to each of ``B`` clips; None where nothing is.
 
     Attributes:
-        gain_db: ``(B,)``.
+        gain_db: ``(B,)``, what is softened included.
         roll: ``(B,)`` samples.
         frames: ``(B, n, 2)`` first blanked frame and the one after the last.
         bands: ``(B, n, 2)``, the same of mel bands.
@@ -103,14 +103,14 @@ def choose(
         ValueError: stripes wider than the log-mel.
     """
     # Every kind of choice has a stream of its own, so that one more augmentation changes none of the others.
-    gains, rolls, frames, bands, mixes = (np.random.default_rng((seed, _STREAM, step, i)) for i in range(5))
+    gains, rolls, frames, bands, mixes, soft = (
+        np.random.default_rng((seed, _STREAM, step, i)) for i in range(6)
+    )
     roll = round(augment.roll_s * sample_rate)
     n_frames, n_bands = log_mel or (0, 0)
     has_mixup = augment.mixup != "none"
     return Choices(
-        gains.uniform(-augment.gain_db, augment.gain_db, n_clips).astype(np.float32)
-        if augment.gain_db
-        else None,
+        _gains(gains, soft, augment, n_clips),
         rolls.integers(-roll, roll + 1, n_clips) if roll else None,
         _stripes(frames, n_clips, augment.time_stripes, augment.time_width, n_frames) if log_mel else None,
         _stripes(bands, n_clips, augment.band_stripes, augment.band_width, n_bands) if log_mel else None,
@@ -119,6 +119,16 @@ def choose(
         else None,
         augment.mixup == "waveform",
     )
+
+
+def _gains(
+    gains: np.random.Generator, soft: np.random.Generator, augment: Augment, n_clips: int
+) -> NDArray[np.float32] | None:
+    if not augment.gain_db and not augment.soften_db:
+        return None
+    gain_db = gains.uniform(-augment.gain_db, augment.gain_db, n_clips)
+    gain_db -= soft.uniform(0.0, augment.soften_db, n_clips) * (soft.random(n_clips) < 0.5)
+    return gain_db.astype(np.float32)
 
 
 def mix(x: Tensor, weights: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Knowledge distillation from a teacher's stored logits.
+"""Knowledge distillation from a teacher: its stored logits, or the network itself.
 
 The student is to predict the teacher's probabilities beside the labels (Hinton et al. 2015,
 arXiv:1503.02531; for AudioSet, Schmid et al. 2023, arXiv:2211.04772, with weights 0.9 and 0.1).
@@ -9,6 +9,7 @@ A teacher is one of
     logits.npz     ``ids`` (M,) and ``logits`` (M, K): of each clip by its id
     logits.npy     (N, K), in the order of the training clips
     folder/        ``<id>.npy`` (K,), a file a clip
+    weights.pt     a teacher's network (:mod:`train.teacher`), which listens to every batch as it comes
 """
 
 from __future__ import annotations
@@ -17,19 +18,55 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from train.teacher import load_teacher
 
 Teacher = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 """``(B,)`` rows of the training clips -> ``(B, K)`` logits."""
 
 
-def open_teacher(path: str | Path, ids: Sequence[str], n_classes: int) -> Teacher:
-    """The stored logits of the clips with these ids.
+SHORTEST_HEARD_S = 5.0
+"""A teacher was taught with clips of ten seconds: shorter ones than this are padded with zeros, for it alone."""
+
+
+class LiveTeacher:
+    """A teacher's network that listens to clips as they are read, before they are augmented.
+
+    Args:
+        path: of its weights.
+        device: where it computes.
+
+    Raises:
+        OSError, RuntimeError, ValueError: the weights cannot be read, or are not its.
+    """
+
+    def __init__(self, path: str | Path, device: torch.device) -> None:
+        self._network = load_teacher(path).to(device)
+
+    @torch.inference_mode()
+    def listen(self, waveform: Tensor) -> NDArray[np.float32]:
+        """``(B, S)`` waveform at 32 kHz in [-1, 1) -> ``(B, K)`` logits."""
+        missing = round(SHORTEST_HEARD_S * self._network.sample_rate) - waveform.shape[1]
+        heard = functional.pad(waveform, (0, missing)) if missing > 0 else waveform
+        logits: NDArray[np.float32] = self._network(heard).float().cpu().numpy()
+        return logits
+
+
+def open_teacher(
+    path: str | Path, ids: Sequence[str], n_classes: int, device: torch.device | None = None
+) -> Teacher | LiveTeacher:
+    """The stored logits of the clips with these ids, or the network that makes them.
 
     Raises:
         ValueError: not such a file, of other classes, or clips are missing from it.
     """
     path = Path(path)
+    if path.suffix == ".pt":
+        return LiveTeacher(path, device or torch.device("cpu"))
     if path.is_dir():
         return _from_folder(path, ids, n_classes)
     try:

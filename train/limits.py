@@ -29,6 +29,7 @@ def check_limits(recipe: Recipe, where: str) -> None:
     not_negative = {
         **{f"augment.{name}": value for name, value in asdict(augment).items() if name != "mixup"},
         "data.workers": recipe.data.workers,
+        "distil.frame_weight": recipe.distil.frame_weight,
         "optimiser.weight_decay": recipe.optimiser.weight_decay,
         "optimiser.clip_norm": recipe.optimiser.clip_norm,
         "schedule.warm_up_steps": recipe.schedule.warm_up_steps,
@@ -39,6 +40,7 @@ def check_limits(recipe: Recipe, where: str) -> None:
     }
     shares = {
         "distil.weight": recipe.distil.weight,
+        **_shares_of(recipe),
         "average.decay": recipe.average.decay,
         "schedule.last_share": recipe.schedule.last_share,
     }
@@ -53,5 +55,33 @@ def check_limits(recipe: Recipe, where: str) -> None:
             raise ValueError(f"{where}: {key} is {value}; it must lie between 0 and 1")
     if bool(recipe.distil.teacher) != (recipe.distil.weight > 0):
         raise ValueError(f"{where}: distil.teacher and distil.weight go together; set both or neither")
+    _check_scenes(recipe, where)
     if recipe.frontend is not None and recipe.frontend.sample_rate != recipe.model.sample_rate:
         raise ValueError(f"{where}: frontend.sample_rate differs from model.sample_rate")
+
+
+def _shares_of(recipe: Recipe) -> dict[str, float]:
+    if recipe.scenes is None:
+        return {}
+    names = ("pairing", "at_start", "repeat", "room", "tilt", "band", "codec", "noise")
+    return {f"scenes.{name}_share": getattr(recipe.scenes, f"{name}_share") for name in names}
+
+
+def _check_scenes(recipe: Recipe, where: str) -> None:
+    scenes = recipe.scenes
+    if scenes is None:
+        if recipe.distil.frame_weight > 0:
+            raise ValueError(f"{where}: distil.frame_weight needs scenes, whose onsets are known; add [scenes]")
+        return
+    if scenes.n_scenes < 1 or scenes.below_db < 0:
+        raise ValueError(f"{where}: scenes.n_scenes must be positive and scenes.below_db not negative")
+    if not scenes.durations_s or min(scenes.durations_s) < 0.5 or max(scenes.durations_s) > 60:
+        raise ValueError(f"{where}: scenes.durations_s is {scenes.durations_s}; lengths of 0.5 to 60 s are needed")
+    if len(scenes.duration_shares) != len(scenes.durations_s):
+        raise ValueError(f"{where}: scenes.duration_shares needs a share for each of scenes.durations_s")
+    for name in ("duration_shares", "part_shares", "draw_shares"):
+        shares = getattr(scenes, name)
+        if min(shares) < 0 or not sum(shares) > 0:
+            raise ValueError(f"{where}: scenes.{name} is {shares}; none may be negative, and not all zero")
+    if recipe.model.sample_rate != 32_000 or recipe.model.labels != "audioset":
+        raise ValueError(f"{where}: scenes are at 32 kHz with AudioSet's labels; so must be the model")

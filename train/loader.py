@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from train.samplers import Rows, Sampler
+from train.scenes import Scenes
 
 PREFETCH = 4
 """Batches that each worker has ready or under way."""
@@ -59,11 +60,13 @@ class Batch(NamedTuple):
     Attributes:
         pcm: ``(B, S)`` int16.
         rows: ``(B,)`` rows of the clips.
+        frame_targets: ``(B, T', K)`` float16 of clips that know when what sounds; None of others.
         sampler_state: of the sampler after this step; empty where there is none.
     """
 
     pcm: Tensor
     rows: Rows
+    frame_targets: Tensor | None
     sampler_state: dict[str, Any]
 
 
@@ -91,8 +94,8 @@ def training_batches(
             states.append(sampler.state_dict())
             yield rows[part[0] : part[1]]
 
-    for pcm, rows in _read(clips, draws(), workers):
-        yield Batch(pcm, rows, states.popleft())
+    for pcm, rows, frame_targets in _read(clips, draws(), workers):
+        yield Batch(pcm, rows, frame_targets, states.popleft())
 
 
 def ordered_batches(
@@ -100,7 +103,8 @@ def ordered_batches(
 ) -> Iterator[tuple[Tensor, Rows]]:
     """``(B, S)`` int16 and ``(B,)`` rows of clips ``begin`` to ``end``, in order."""
     parts = (np.arange(first, min(first + batch_size, end)) for first in range(begin, end, batch_size))
-    return _read(clips, parts, workers)
+    for pcm, rows, _ in _read(clips, parts, workers):
+        yield pcm, rows
 
 
 def as_waveform(pcm: Tensor) -> Tensor:
@@ -120,15 +124,21 @@ class _Reader(Dataset[Any]):
     def __init__(self, clips: Clips) -> None:
         self.clips = clips
 
-    def __getitem__(self, rows: Rows) -> tuple[Tensor, Rows] | _Failure:
+    def __getitem__(self, rows: Rows) -> tuple[Tensor, Rows, Tensor | None] | _Failure:
+        targets = None
         try:
-            pcm = np.stack([self.clips.read(int(row)) for row in rows])
+            if isinstance(self.clips, Scenes):
+                pcm, targets = self.clips.read_batch(rows)
+            else:
+                pcm = np.stack([self.clips.read(int(row)) for row in rows])
         except (OSError, RuntimeError, ValueError, MemoryError) as error:
             return _Failure(f"{error}" or type(error).__name__)
-        return torch.from_numpy(pcm), rows
+        return torch.from_numpy(pcm), rows, None if targets is None else torch.from_numpy(targets)
 
 
-def _read(clips: Clips, draws: Iterable[Rows], workers: int) -> Iterator[tuple[Tensor, Rows]]:
+def _read(
+    clips: Clips, draws: Iterable[Rows], workers: int
+) -> Iterator[tuple[Tensor, Rows, Tensor | None]]:
     loader = DataLoader(
         _Reader(clips),
         batch_size=None,
@@ -145,8 +155,8 @@ def _read(clips: Clips, draws: Iterable[Rows], workers: int) -> Iterator[tuple[T
         for batch in loader:
             if isinstance(batch, _Failure):
                 raise LoaderError(f"a clip cannot be read: {batch.message}")
-            pcm, rows = batch
-            yield pcm, np.asarray(rows)
+            pcm, rows, frame_targets = batch
+            yield pcm, np.asarray(rows), frame_targets
     except RuntimeError as error:
         if isinstance(error, LoaderError) or not is_worker_death(error):
             raise

@@ -9,11 +9,13 @@ from pannsx.labels import LabelSet
 from train.indexed import open_index
 from train.loader import Clips
 from train.mixtures import Mixtures
+from train.scenes import Scenes
 from train.recipe import Recipe
 
 
 def open_clips(path: str | Path, recipe: Recipe) -> Clips:
-    """An index file, a packed store, or a folder with ``mixtures.csv`` (:mod:`train.mixtures`).
+    """An index file, a packed store, a folder with ``mixtures.csv`` (:mod:`train.mixtures`), or, where the recipe
+    has ``[scenes]``, a folder of banks (:mod:`train.scenes`).
 
     Raises:
         ValueError: clips of another rate or other labels than the recipe's.
@@ -21,7 +23,9 @@ def open_clips(path: str | Path, recipe: Recipe) -> Clips:
     """
     path = Path(path)
     clips: Clips
-    if (path / "mixtures.csv").is_file():
+    if recipe.scenes is not None:
+        clips = Scenes(path, recipe.scenes, recipe.run.seed)
+    elif (path / "mixtures.csv").is_file():
         clips = Mixtures(path, recipe.model.sample_rate)
     else:
         clips = open_index(path)

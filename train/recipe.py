@@ -47,7 +47,7 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Clips: index files, packed stores or a folder of mixtures (:mod:`train.clips_of`).
+    """Clips: index files, packed stores, a folder of mixtures or of banks (:mod:`train.opening`).
 
     Attributes:
         train: to train on.
@@ -73,6 +73,7 @@ class Augment:
         band_width: they are narrower than so many bands.
         gain_db: each clip is made louder or softer by up to so many dB.
         roll_s: each clip is rolled in time by up to so many seconds, either way.
+        soften_db: half of the clips are made softer by up to so many dB, beside the gain.
     """
 
     mixup: Literal["none", "representation", "waveform"]
@@ -83,6 +84,7 @@ class Augment:
     band_width: int
     gain_db: float
     roll_s: float
+    soften_db: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,17 +146,57 @@ class Average:
 
 @dataclass(frozen=True, kw_only=True)
 class Distil:
-    """Learning from a teacher's stored logits (:mod:`train.distil`).
+    """Learning from a teacher (:mod:`train.distil`).
 
     Attributes:
-        teacher: file or folder of logits; empty: no teacher.
+        teacher: file or folder of logits, or a teacher's weights (``.pt``), which then listens to every clip
+            before it is augmented; empty: no teacher.
         weight: share of the teacher in the loss, 0 to 1; the labels have the rest.
         temperature: the teacher's logits are divided by it.
+        frame_weight: weight of the loss of frames, of scenes alone; 0: the loss of clips only.
     """
 
     teacher: str
     weight: float
     temperature: float
+    frame_weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenes:
+    """How scenes are composed of the clips of banks (:mod:`train.scenes`). Shares need not sum to one.
+
+    Attributes:
+        n_scenes: how many different ones.
+        durations_s: lengths of scenes, of which each batch has one.
+        duration_shares: how often each.
+        part_shares: how often one, two and three parts.
+        draw_shares: how often a clip is drawn by class, by kind, and from all.
+        pairing_share: chance that the second of several parts is a background (music, surroundings).
+        below_db: further parts are softer than the first by up to so many dB.
+        at_start_share: chance that a short clip begins with the scene.
+        repeat_share: chance that a short clip is heard again until the scene ends.
+        room_share: chance of a room, of each part.
+        tilt_share: chance of another microphone.
+        band_share: chance of a narrower band.
+        codec_share: chance of a lossy codec.
+        noise_share: chance of noise, 20 to 60 dB below the sound.
+    """
+
+    n_scenes: int
+    durations_s: tuple[float, ...]
+    duration_shares: tuple[float, ...]
+    part_shares: tuple[float, float, float]
+    draw_shares: tuple[float, float, float]
+    pairing_share: float
+    below_db: float
+    at_start_share: float
+    repeat_share: float
+    room_share: float
+    tilt_share: float
+    band_share: float
+    codec_share: float
+    noise_share: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +249,7 @@ class Recipe:
         name: of the checkpoint it makes.
         sampler: order of the clips (:mod:`train.samplers`).
         frontend: log-mel settings; None for models of the waveform alone.
+        scenes: how scenes are composed where the training clips are banks; None elsewhere.
     """
 
     name: str
@@ -219,6 +262,7 @@ class Recipe:
     schedule: Schedule
     average: Average
     distil: Distil
+    scenes: Scenes | None
     run: Run
     keep: Keep
 
@@ -247,6 +291,7 @@ def parse_recipe(tables: Mapping[str, Any], where: str) -> Recipe:
         tables["frontend"] = {"sample_rate": rate, **frontend}
     else:
         tables.setdefault("frontend", None)
+    tables.setdefault("scenes", None)
     parsed: Recipe = parse(Recipe, tables, where)
     check_limits(parsed, where)
     return parsed
@@ -300,7 +345,7 @@ def _override(tables: dict[str, Any], override: str) -> None:
         if part not in hints:
             hint = did_you_mean(key, _known_keys())
             raise ValueError(f"{override!r} overrides no key of a recipe{hint}")
-        kind = FrontEnd if part == "frontend" else hints[part]
+        kind = {"frontend": FrontEnd, "scenes": Scenes}.get(part, hints[part])
     if not equals or is_dataclass(kind):
         raise ValueError(f"got {override!r}; an override is written table.key=value, as run.steps=1000")
     for part in table_names:
@@ -309,7 +354,7 @@ def _override(tables: dict[str, Any], override: str) -> None:
 
 
 def _known_keys() -> list[str]:
-    hints = get_type_hints(Recipe) | {"frontend": FrontEnd}
+    hints = get_type_hints(Recipe) | {"frontend": FrontEnd, "scenes": Scenes}
     keys = [name for name, kind in hints.items() if not is_dataclass(kind)]
     tables = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
     return keys + [f"{name}.{field.name}" for name, kind in tables.items() for field in fields(kind)]

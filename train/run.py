@@ -31,7 +31,7 @@ from pannsx.models import Pann
 from train import average, checkpoints, log
 from train.augment import choose
 from train.checks import check_division, check_same_data, check_same_run, not_finite
-from train.distil import open_teacher, soft_targets
+from train.distil import LiveTeacher, Teacher, open_teacher, soft_targets
 from train.distributed import Ranks, joined, share_buffers, sums, wait_for_all
 from train.evaluate import evaluate, write_report
 from train.loader import as_waveform, death_of_worker, is_worker_death, training_batches
@@ -41,6 +41,7 @@ from train.optimiser import make_optimiser, set_learning_rate
 from train.provenance import clips_digest, teacher_digest, versions
 from train.recipe import Recipe, read_recipe, to_tables
 from train.samplers import make_sampler
+from train.scenes import Frames, Scenes
 from train.schedule import learning_rate
 from train.step import backward, cut, gradient_norm, log_mel_shape, place, prepare, shorten_gradients
 from train.stop import stop_signal
@@ -71,7 +72,9 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
     if evaluation is not None and tuple(evaluation.labels) != labels.names:
         raise ValueError(f"{recipe.data.evaluation} and {recipe.data.train} have different labels")
     targets = clips.targets
-    teacher = open_teacher(recipe.distil.teacher, clips.ids, len(labels)) if recipe.distil.teacher else None
+    teacher: Teacher | LiveTeacher | None = None
+    if recipe.distil.teacher:
+        teacher = open_teacher(recipe.distil.teacher, clips.ids, len(labels), ranks.device)
 
     data = {
         "train": clips_digest(clips),
@@ -81,6 +84,8 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
     }
 
     model = fresh_model(recipe, len(labels))
+    if isinstance(clips, Scenes) and recipe.distil.frame_weight:
+        clips.frames = Frames(model.grid, {n: model.n_frames(n) for n in clips.lengths})
     network = prepare(model, recipe, ranks)
     optimiser = make_optimiser(recipe.optimiser, model)
     sampler = make_sampler(recipe, targets)
@@ -128,20 +133,26 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
         network.train()
         began, losses = time.perf_counter(), []
         for batch in batches:
+            waveform = as_waveform(batch.pcm.to(ranks.device, non_blocking=True))
             labelled = targets[batch.rows].astype(np.float32)
             if teacher is not None:
+                heard = teacher.listen(waveform) if isinstance(teacher, LiveTeacher) else teacher(batch.rows)
                 labelled = soft_targets(
-                    labelled, teacher(batch.rows),
+                    labelled, heard,
                     weight=recipe.distil.weight, temperature=recipe.distil.temperature,
                 )  # fmt: skip
             choices = choose(
                 recipe.augment, recipe.run.seed, step,
                 n_clips=n_drawn, sample_rate=recipe.model.sample_rate,
-                log_mel=log_mel_shape(model, clips.n_samples),
+                log_mel=log_mel_shape(model, batch.pcm.shape[1]),
             )  # fmt: skip
-            waveform = as_waveform(batch.pcm.to(ranks.device, non_blocking=True))
             wanted = torch.from_numpy(labelled).to(ranks.device)
-            parts = list(cut(waveform, wanted, choices.part(*ranks.share(n_drawn)), recipe.run.accumulate))
+            frames = batch.frame_targets
+            parts = list(cut(
+                waveform, wanted, choices.part(*ranks.share(n_drawn)), recipe.run.accumulate,
+                frame_targets=None if frames is None else frames.to(ranks.device).float(),
+                frame_weight=recipe.distil.frame_weight,
+            ))  # fmt: skip
 
             torch.manual_seed(_dropout_seed(recipe.run.seed, step, ranks.rank))
             set_learning_rate(optimiser, learning_rate(recipe, step))

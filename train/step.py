@@ -29,17 +29,21 @@ class Part(NamedTuple):
         waveform: ``(B, S)`` in [-1, 1).
         targets: ``(B, K)`` in [0, 1].
         choices: what augmentation does to them.
+        frame_targets: ``(B, T', K)`` in [0, 1] of each frame; None: the loss is the clip's alone.
+        frame_weight: of the loss of frames.
     """
 
     waveform: Tensor
     targets: Tensor
     choices: Choices
+    frame_targets: Tensor | None = None
+    frame_weight: float = 0.0
 
 
 class ClipLogits(nn.Module):
     """``(B, S)`` waveform -> ``(B', K)`` logits of the clip: a PANN as it is trained.
 
-    The frame logits of clip heads, which no loss sees, are left out. The log-mel is computed in float32
+    The frame logits of clip heads are computed only where a loss sees them. The log-mel is computed in float32
     whatever the network's precision: bfloat16 has three digits, and its logarithm none to spare.
 
     Args:
@@ -51,8 +55,16 @@ class ClipLogits(nn.Module):
         super().__init__()
         self.model, self.dtype = model, dtype
 
-    def forward(self, waveform: Tensor, augment: Augment | None = None) -> Tensor:
-        """Waveform ``(B, S)`` in float32; ``augment`` as in :meth:`pannsx.models.Pann.forward`."""
+    def forward(
+        self, waveform: Tensor, augment: Augment | None = None, with_frames: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits ``(B', K)`` of the clip and, on request, ``(B', T', K)`` of its frames.
+
+        Args:
+            waveform: ``(B, S)`` in float32.
+            augment: as in :meth:`pannsx.models.Pann.forward`.
+            with_frames: whether frames are wanted.
+        """
         weights = torch.float64 if self.dtype == torch.float64 else torch.float32
         waveform = self.model.pad(waveform)
         log_mel = log_mel_of(self.model, waveform)
@@ -60,8 +72,12 @@ class ClipLogits(nn.Module):
         log_mel = None if log_mel is None else log_mel.to(weights)
         with torch.autocast(waveform.device.type, self.dtype, enabled=self.dtype == torch.bfloat16):
             features = self.model.forward_features(waveform, log_mel, augment)
-            logits: Tensor = self.model.head.clip(features)[0]
-        return logits.float() if self.dtype == torch.bfloat16 else logits
+            logits, frames = (
+                self.model.head(features)[::2] if with_frames else (self.model.head.clip(features)[0], None)
+            )
+        if self.dtype == torch.bfloat16:
+            return logits.float(), None if frames is None else frames.float()
+        return logits, frames
 
 
 @torch.no_grad()
@@ -127,8 +143,13 @@ def backward(network: nn.Module, parts: list[Part]) -> Tensor:
     for number, part in enumerate(parts):
         with _exchange(network, last=number == len(parts) - 1):
             waveform = part.choices.waveform(part.waveform)
-            logits = network(waveform, part.choices.representations)
-            loss = binary_cross_entropy(logits, part.choices.targets(part.targets)) / len(parts)
+            logits, frames = network(waveform, part.choices.representations, part.frame_targets is not None)
+            loss = binary_cross_entropy(logits, part.choices.targets(part.targets))
+            if part.frame_targets is not None:
+                loss = loss + part.frame_weight * binary_cross_entropy(
+                    frames, part.choices.targets(part.frame_targets)
+                )
+            loss = loss / len(parts)
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total
@@ -150,12 +171,23 @@ def shorten_gradients(model: nn.Module, norm: Tensor, longest: float) -> None:
                 parameter.grad.mul_(factor)
 
 
-def cut(waveform: Tensor, targets: Tensor, choices: Choices, n_parts: int) -> Iterator[Part]:
+def cut(
+    waveform: Tensor,
+    targets: Tensor,
+    choices: Choices,
+    n_parts: int,
+    *,
+    frame_targets: Tensor | None = None,
+    frame_weight: float = 0.0,
+) -> Iterator[Part]:
     """A rank's ``(B, S)`` clips -> parts of ``B / n_parts``."""
     size = len(waveform) // n_parts
     for begin in range(0, len(waveform), size):
         chosen = slice(begin, begin + size)
-        yield Part(waveform[chosen], targets[chosen], choices.part(begin, begin + size))
+        frames = None if frame_targets is None else frame_targets[chosen]
+        yield Part(
+            waveform[chosen], targets[chosen], choices.part(begin, begin + size), frames, frame_weight
+        )
 
 
 def _exchange(network: nn.Module, *, last: bool) -> AbstractContextManager[None]:

@@ -76,7 +76,11 @@ def parse(kind: Any, value: Any, where: str, key: str = "") -> Any:
             raise ValueError(f"{where}, [{key}]: {error}") from error
     if get_origin(kind) is tuple:
         parts = get_args(kind)
-        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != len(parts):
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ValueError(f"{where}: {key} is {value!r}; {_words(kind)} is needed")
+        if parts[-1] is Ellipsis:
+            parts = parts[:1] * len(value)
+        if len(value) != len(parts):
             raise ValueError(f"{where}: {key} is {value!r}; {_words(kind)} is needed")
         return tuple(parse(part, one, where, key) for part, one in zip(parts, value, strict=True))
     if get_origin(kind) is Literal:
@@ -95,5 +99,6 @@ def _words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in get_args(kind))
     if get_origin(kind) is tuple:
-        return f"list of {len(get_args(kind))} numbers"
+        parts = get_args(kind)
+        return "list of numbers" if parts[-1] is Ellipsis else f"list of {len(parts)} numbers"
     return {bool: "true or false", int: "whole number", float: "number", str: "text"}[kind]

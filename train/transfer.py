@@ -34,6 +34,7 @@ NO_AUGMENT = Augment(
     band_width=8,
     gain_db=0.0,
     roll_s=0.0,
+    soften_db=0.0,
 )
 AUGMENT = replace(NO_AUGMENT, mixup="representation", time_stripes=2, band_stripes=2)
 """Mixup and SpecAugment as in pretraining; stripes are narrower where clips are short."""

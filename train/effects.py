@@ -1,0 +1,105 @@
+"""What happens to sound between its source and a file: rooms, narrow bands, codecs.
+
+``(S,)`` float32 at 32 kHz -> the same shape, every choice drawn from a generator that is given. None moves a
+sound in time by more than a few milliseconds, so that onsets stay where they are known to be.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from scipy.signal import butter, oaconvolve, resample_poly, sosfilt
+
+Samples = NDArray[np.float32]
+Rng = np.random.Generator
+
+RATE = 32_000
+"""Hz of all that is given and returned."""
+
+
+def room(waveform: Samples, rng: Rng) -> Samples:
+    """In a room: direct sound, early reflections, and a tail of noise that decays exponentially.
+
+    Reverberation times of 0.15 to 2 s, higher frequencies decay sooner (Moorer 1979, "About this reverberation
+    business"). The level of the whole stays what it was.
+    """
+    rt60_s = float(np.exp(rng.uniform(np.log(0.15), np.log(2.0))))
+    n = int(min(1.5, rt60_s) * RATE)
+    at_s = np.arange(n) / RATE
+    tail = rng.standard_normal(n) * 10.0 ** (-3.0 * at_s / rt60_s)
+    # Two bands: above some kHz the air and the walls take more.
+    dull = sosfilt(butter(1, rng.uniform(1500, 6000), fs=RATE, output="sos"), tail)
+    tail = dull + (tail - dull) * 10.0 ** (-3.0 * at_s / rt60_s)
+    tail[: int(rng.uniform(0.002, 0.02) * RATE)] = 0.0
+    for _ in range(int(rng.integers(2, 8))):
+        tail[int(rng.uniform(0.001, 0.06) * RATE)] += rng.choice((-1.0, 1.0)) * rng.uniform(0.5, 3.0)
+    direct_over_tail = 10.0 ** (rng.uniform(-6.0, 15.0) / 20.0)
+    response = tail / (np.sqrt(np.square(tail).sum()) + 1e-12)
+    response[0] += direct_over_tail
+    wet = oaconvolve(waveform.astype(np.float64), response)[: len(waveform)]
+    return _at_level_of(waveform, wet)
+
+
+def band(waveform: Samples, rng: Rng) -> Samples:
+    """Through something that passes a part of the spectrum: a telephone, a radio, a wall, small speakers."""
+    kind = rng.integers(4)
+    if kind == 0:  # telephone
+        sections = butter(4, (300.0, 3400.0), "bandpass", fs=RATE, output="sos")
+    elif kind == 1:  # radio, small speaker
+        sections = butter(
+            2, (rng.uniform(80.0, 400.0), rng.uniform(4000.0, 9000.0)), "bandpass", fs=RATE, output="sos"
+        )
+    elif kind == 2:  # a wall, a far source, a low sample rate
+        sections = butter(int(rng.integers(1, 9)), rng.uniform(1500.0, 10000.0), fs=RATE, output="sos")
+    else:  # handling noise filtered out
+        sections = butter(2, rng.uniform(60.0, 250.0), "highpass", fs=RATE, output="sos")
+    return _at_level_of(waveform, sosfilt(sections, waveform))
+
+
+def tilt(waveform: Samples, rng: Rng) -> Samples:
+    """Another microphone: a shelf of up to 8 dB above or below some frequency."""
+    low = sosfilt(butter(1, np.exp(rng.uniform(np.log(200.0), np.log(6000.0))), fs=RATE, output="sos"), waveform)
+    gain = 10.0 ** (rng.uniform(-8.0, 8.0) / 20.0)
+    return _at_level_of(waveform, low * gain + (waveform - low))
+
+
+def codec(waveform: Samples, rng: Rng) -> Samples:
+    """Coded and decoded: MP3, Ogg Vorbis, mu-law or GSM, the last two at 8 kHz."""
+    kind = rng.integers(4)
+    limited = np.clip(waveform, -1.0, 1.0)
+    if kind < 2:
+        form: dict[str, Any] = {"format": "MP3", "subtype": "MPEG_LAYER_III"} if kind else {"format": "OGG", "subtype": "VORBIS"}
+        return _at_level_of(waveform, _coded(limited, RATE, form, float(rng.uniform(0.5, 0.95))))
+    form = {"format": "WAV", "subtype": "ULAW" if kind == 2 else "GSM610"}
+    narrow = resample_poly(limited, 1, 4).astype(np.float32)
+    coded = _coded(narrow, RATE // 4, form, None)[: len(narrow)]
+    wide = resample_poly(coded, 4, 1)
+    return _at_level_of(waveform, wide)
+
+
+def _coded(waveform: Samples, rate: int, form: dict[str, Any], compression: float | None) -> NDArray[Any]:
+    stream = io.BytesIO()
+    if compression is not None:
+        form = {**form, "compression_level": compression}
+    with soundfile.SoundFile(stream, "w", rate, 1, **form) as file:
+        for begin in range(0, len(waveform), 16_384):  # long blocks crash some versions of libsndfile
+            file.write(waveform[begin : begin + 16_384])
+    stream.seek(0)
+    decoded, _ = soundfile.read(stream, dtype="float32", always_2d=True)
+    mono: NDArray[Any] = decoded[:, 0]
+    return mono
+
+
+def _at_level_of(before: Samples, after: NDArray[Any]) -> Samples:
+    """``after``, cut or padded to the length of ``before`` and brought to its root mean square."""
+    fitted = np.zeros(len(before), np.float64)
+    n = min(len(before), len(after))
+    fitted[:n] = after[:n]
+    wanted = np.sqrt(np.square(before, dtype=np.float64).mean())
+    got = np.sqrt(np.square(fitted).mean())
+    scaled: Samples = (fitted * (wanted / got) if got > 0 else fitted).astype(np.float32)
+    return scaled
