@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.soundscapes import read_categories
 from pannsx import AudioTagger
-from train.mixtures import read_clip
+from train.data.mixtures import read_clip
 
 RATE = 32_000  # of the teacher's clips, in Hz
 

@@ -22,7 +22,7 @@ from benchmarks.published import panns_inference, published_home
 from benchmarks.results import Comparison, Entry, Findings, Goal
 from benchmarks.timing import alternate
 from pannsx import AudioTagger
-from pannsx.engine import Precision
+from pannsx.inference.engine import Precision
 
 QUESTION = harness.Question(
     "end_to_end",

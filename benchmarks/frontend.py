@@ -23,12 +23,12 @@ from benchmarks.material import Samples, sound
 from benchmarks.peers import Call, gather
 from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
 from benchmarks.timing import alternate, paired_ratio
-from pannsx.config import FrontEnd
 from pannsx.frontend.definition import hann_window, mel_filters, reference_log_mel
 from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.frontend.settings import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
-from pannsx.manifest import load_manifest
-from pannsx.prepared.workers import Workers
+from pannsx.inference.cpu.workers import Workers
+from pannsx.weights.manifest import load_manifest
 
 QUESTION = harness.Question(
     "frontend",

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.conditions import ROOT
-from pannsx import manifest
 from pannsx.models import Pann
 from pannsx.models.convert import load_published, to_published
 from pannsx.models.zoo import build_empty
+from pannsx.weights import manifest
 
 Samples = NDArray[np.float32]
 

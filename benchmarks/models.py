@@ -20,7 +20,7 @@ from benchmarks.material import forget_seeded_tensors, seeded_model, sound
 from benchmarks.peers import Call, gather
 from benchmarks.results import Comparison, Entry, Findings, Goal
 from benchmarks.timing import alternate
-from pannsx.models import list_models
+from pannsx.weights import list_models
 
 QUESTION = harness.Question(
     "models", "How fast do the networks run on the CPU, and how exact?", rounds=15, quick_rounds=3

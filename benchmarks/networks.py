@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from benchmarks.material import Samples
 from benchmarks.peers import Call
-from pannsx.engine import Engine, Precision, Wanted
 from pannsx.frontend.definition import reference_log_mel
 from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.inference.engine import Engine, Precision, Wanted
 from pannsx.models import Pann
 from pannsx.models.heads import ClipHead, Head
 
@@ -50,7 +50,7 @@ def _clip(head: Head, features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def prepared(model: Pann, waveform: Samples, precision: Precision = "float32") -> Call:
-    """Through :class:`pannsx.engine.Engine`, as `AudioTagger` does."""
+    """Through :class:`pannsx.inference.engine.Engine`, as `AudioTagger` does."""
     engine = Engine(model, device="cpu", precision=precision)
     wanted = Wanted(framewise=False)
     return lambda: engine.run([waveform], wanted)[0].clipwise

@@ -23,9 +23,9 @@ from benchmarks.peers import Call, gather
 from benchmarks.results import Comparison, Entry, Fact, Findings
 from benchmarks.timing import alternate
 from pannsx.labels import LabelSet
-from train.encoding import as_float, as_pcm
-from train.parts import write_store
-from train.store import Store
+from train.data.encoding import as_float, as_pcm
+from train.data.store import Store
+from train.data.store_writer import write_store
 
 QUESTION = harness.Question(
     "packing", "How fast are packed clips read, one at a time in any order?", rounds=10, one_thread=True

@@ -22,7 +22,7 @@ from benchmarks.material import Samples, sound
 from benchmarks.peers import Call, gather
 from benchmarks.results import Comparison, Entry, Findings, Goal
 from benchmarks.timing import alternate
-from pannsx.resample import StreamResampler, resample
+from pannsx.audio.resample import StreamResampler, resample
 
 QUESTION = harness.Question(
     "resampler", "How fast is the resampler, and how exact?", rounds=20, quick_rounds=3, one_thread=True

@@ -31,7 +31,7 @@ from pannsx import AudioTagger, __version__
 from pannsx.atomic import replacing
 from pannsx.events import Event, calibrate, detect, frame_edges, frame_targets
 from pannsx.events.super_classes import noisy_or
-from pannsx.fine_frames import FrameReader, tag_finely
+from pannsx.inference.fine_frames import FrameReader, tag_finely
 
 RESULTS = ROOT / "benchmarks" / "sound_events"
 HOP_S = 0.16

@@ -25,8 +25,8 @@ from benchmarks.material import seeded_model
 from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
 from benchmarks.timing import alternate, paired_difference
 from pannsx.models.convert import to_published
-from pannsx.state_dict import FRONT_END_PREFIXES
 from pannsx.weights import load, read_state_dict
+from pannsx.weights.state_dict import FRONT_END_PREFIXES
 
 QUESTION = harness.Question(
     "startup",
@@ -43,7 +43,7 @@ FIRST_TAGS = (
 NUMBERS_IN_A_PAGE = 1024  # four bytes each, pages of 4 kB
 KERNEL = """
 import time, numba, numpy
-from pannsx.config import FrontEnd
+from pannsx.frontend.settings import FrontEnd
 front_end = FrontEnd(sample_rate=32000, n_fft=1024, hop_length=320, n_mels=64, fmin=50, fmax=14000)
 begin = time.perf_counter()
 from pannsx.frontend.numba_logmel import LogMelKernel

@@ -18,11 +18,11 @@ from benchmarks.material import sound
 from benchmarks.results import Comparison, Entry, Fact, Findings
 from benchmarks.timing import Times
 from pannsx.labels import LabelSet
-from train.encoding import as_pcm
-from train.loader import PREFETCH, training_batches
-from train.parts import write_store
-from train.samplers import Balanced
-from train.store import Store
+from train.data.encoding import as_pcm
+from train.data.loader import PREFETCH, training_batches
+from train.data.samplers import Balanced
+from train.data.store import Store
+from train.data.store_writer import write_store
 
 QUESTION = harness.Question(
     "train_loader", "How many clips a second does the training loader bring?", rounds=5, quick_rounds=2

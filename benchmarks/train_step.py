@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from benchmarks import conditions
-from train.augment import choose
-from train.distributed import Ranks
-from train.loader import as_waveform
-from train.optimiser import make_optimiser, set_learning_rate
+from train.data.loader import as_waveform
+from train.loop.augment import choose
+from train.loop.distributed import Ranks
+from train.loop.optimiser import make_optimiser, set_learning_rate
+from train.loop.schedule import learning_rate
+from train.loop.step import backward, cut, gradient_norm, log_mel_shape, prepare
+from train.loop.trained import fresh_model
 from train.recipe import Recipe, read_recipe
-from train.schedule import learning_rate
-from train.step import backward, cut, gradient_norm, log_mel_shape, prepare
-from train.trained import fresh_model
 
 N_CLASSES, SECONDS = 527, 10
 

@@ -13,25 +13,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pannsx.version import __version__
+
 if TYPE_CHECKING:
     from pannsx.errors import AudioError, WeightsError
     from pannsx.features import FeatureExtractor
-    from pannsx.models import create_model, list_models
+    from pannsx.results import BatchResult, TaggingResult
     from pannsx.streaming import StreamTagger
-    from pannsx.tagger import AudioTagger, BatchResult, TaggingResult
-
-__version__ = "0.1.0"
+    from pannsx.tagger import AudioTagger
+    from pannsx.weights import create_model, list_models
 
 _HOMES = {
     "AudioError": "pannsx.errors",
     "AudioTagger": "pannsx.tagger",
-    "BatchResult": "pannsx.tagger",
+    "BatchResult": "pannsx.results",
     "FeatureExtractor": "pannsx.features",
     "StreamTagger": "pannsx.streaming",
-    "TaggingResult": "pannsx.tagger",
+    "TaggingResult": "pannsx.results",
     "WeightsError": "pannsx.errors",
-    "create_model": "pannsx.models",
-    "list_models": "pannsx.models",
+    "create_model": "pannsx.weights.by_name",
+    "list_models": "pannsx.weights.by_name",
 }
 
 __all__ = [

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pannsx.pipeline import Pipeline, Settings, Source, as_sources
+from pannsx.inference.pipeline import Pipeline, Settings, Source, as_sources
+from pannsx.inference.windows import Combination
 from pannsx.results import FrameEmbeddings
 from pannsx.weights import load
-from pannsx.windows import Combination
 
 if TYPE_CHECKING:
     import torch
 
-    from pannsx.engine import Precision
-    from pannsx.records import Checkpoint
+    from pannsx.inference.engine import Precision
+    from pannsx.weights.record import Checkpoint
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -26,11 +25,6 @@ FloatArray = npt.NDArray[np.float32]
 FrameSource = Literal["native", "local_pooling"]
 
 _SHOWN = 5
-
-
-def _adapter() -> Any:
-    """:mod:`pannsx.report`, which stands above and is fetched only when a result is to be shown."""
-    return import_module("pannsx.report")
 
 
 class Tag(NamedTuple):
@@ -180,7 +174,9 @@ class TaggingResult:
             ImportError: matplotlib is not installed.
             ValueError: the result has no frames, or an argument is impossible.
         """
-        return _adapter().plot(  # type: ignore[no-any-return]
+        from pannsx.report import plot
+
+        return plot(
             self,
             path,
             audio,
@@ -220,7 +216,9 @@ class TaggingResult:
             AudioError: the audio cannot be used.
             ValueError: the result has no frames or is of another audio, or an argument is impossible.
         """
-        return _adapter().report(  # type: ignore[no-any-return]
+        from pannsx.report import report
+
+        return report(
             self,
             path,
             audio,
@@ -233,7 +231,9 @@ class TaggingResult:
 
     def _repr_html_(self) -> str:
         """What Jupyter shows."""
-        return _adapter().html_of(self)  # type: ignore[no-any-return]
+        from pannsx.report import html_of
+
+        return html_of(self)
 
     def __repr__(self) -> str:
         tags = ", ".join(f"{tag.label} {tag.probability:.3f}" for tag in self.top(3))

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from pannsx.events.operating_points import OperatingPoints, points_of
-from pannsx.pipeline import Analysis, Pipeline, Settings, Source, as_sources
-from pannsx.results import BatchResult, FrameEmbeddings, Tag, TaggingResult
+from pannsx.events.operating_points import OperatingPoints
+from pannsx.inference.pipeline import Analysis, Pipeline, Settings, Source, as_sources
+from pannsx.inference.windows import Combination
+from pannsx.results import BatchResult, TaggingResult
 from pannsx.weights import load
-from pannsx.windows import Combination
+from pannsx.weights.operating_points import points_of
 
 if TYPE_CHECKING:
     import torch
 
-    from pannsx.engine import Precision
-    from pannsx.records import Checkpoint
-
-__all__ = ["AudioTagger", "BatchResult", "FrameEmbeddings", "Tag", "TaggingResult"]
+    from pannsx.inference.engine import Precision
+    from pannsx.weights.record import Checkpoint
 
 
 class AudioTagger:

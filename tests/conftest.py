@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from train.memory import ENVIRONMENT, keep_freed_memory
+from train.loop.memory import ENVIRONMENT, keep_freed_memory
 
 keep_freed_memory()
 os.environ.update(ENVIRONMENT)  # for the processes that tests start

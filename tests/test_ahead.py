@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from pannsx.ahead import read_ahead
+from pannsx.inference.prefetch import read_ahead
 
 
 def counting(n: int, seen: list[int], closed: threading.Event | None = None) -> Generator[int, None, None]:

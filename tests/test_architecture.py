@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -12,38 +13,49 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "pannsx"
+ROOT = Path(__file__).resolve().parent.parent
 
 # The floors of the house, from the ground up: a module imports from its own floor and from those beneath.
 FLOORS = (
-    {"config", "errors", "compiling", "lanes", "ahead"},
-    {"audio", "resample", "polyphase", "frontend", "manifest", "record_json", "records", "labels"},
-    {"models"},
-    {
-        "engine", "prepared", "windows", "events", "formats", "metrics",
-        "weights", "fetch", "verify", "places", "atomic", "download", "hub", "partial_file", "digests",
-        "state_dict",
-    },
-    {"tagger", "features", "streaming", "pipeline", "results", "fine_frames"},
-    {"cli", "hear", "compat", "export", "report", "corpus", "__main__"},
-)  # fmt: skip
+    {"labels", "jit", "atomic", "errors", "types", "strict", "version"},
+    {"audio", "frontend", "metrics"},
+    {"events", "models"},
+    {"report", "weights"},
+    {"results"},
+    {"inference"},
+    {"tagger", "features"},
+    {"corpus", "streaming"},
+    {"cli", "integrations", "__main__"},
+)
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-ADAPTERS = FLOORS[-1]
+FRONT_DOORS = {"cli", "integrations"}  # nobody imports them
+
+# The same for what trains: scripts stand above all libraries, and only scripts import scripts.
+TRAIN_FLOORS = ({"recipe"}, {"data", "pool"}, {"loop"}, {"transfer", "teacher"})
+TRAIN_FLOOR_OF = {room: floor for floor, rooms in enumerate(TRAIN_FLOORS) for room in rooms}
 
 WITHOUT_TORCH = {
-    "audio", "resample", "windows", "events", "formats", "metrics", "manifest", "labels", "config", "errors",
+    "atomic", "audio", "corpus", "errors", "events", "jit", "labels", "metrics", "report", "results", "types",
+    "strict", "version", "frontend.settings", "inference.windows", "weights.__init__", "weights.by_name",
+    "weights.manifest", "weights.record", "weights.record_json",
 }  # fmt: skip
 NETWORK = {
     "aiohttp", "ftplib", "http", "httpx", "huggingface_hub", "requests", "socket", "ssl", "urllib", "urllib3",
 }  # fmt: skip
-NETWORKED = {"weights", "download", "hub", "partial_file"}
+NETWORKED = {"weights.download", "weights.hub", "weights.partial_file"}
 OUTSIDE = {"benchmarks", "docs", "examples", "tests", "tools", "train"}
 
-MODULES = sorted(
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-    for path in PACKAGE.rglob("*.py")
-    if path != PACKAGE / "__init__.py"  # names its public modules lazily; tests/test_import.py watches it
-)
+
+def modules_of(package: str) -> list[str]:
+    """Dotted names below the package; that of a folder ends in ``__init__``."""
+    folder = ROOT / package
+    return sorted(".".join(path.relative_to(folder).with_suffix("").parts) for path in folder.rglob("*.py"))
+
+
+MODULES = [module for module in modules_of("pannsx") if module != "__init__"]
+TRAIN_MODULES = modules_of("train")
+SCRIPTS = {module for module in TRAIN_MODULES if "." not in module}
+TRAIN_LIBRARIES = [module for module in TRAIN_MODULES if module not in SCRIPTS]
 
 
 def room(module: str) -> str:
@@ -51,64 +63,149 @@ def room(module: str) -> str:
 
 
 @cache
-def tree(module: str) -> ast.Module:
-    return ast.parse((PACKAGE / (module.replace(".", "/") + ".py")).read_text("utf-8"))
+def tree(module: str, package: str = "pannsx") -> ast.Module:
+    return ast.parse((ROOT / package / (module.replace(".", "/") + ".py")).read_text("utf-8"))
 
 
-def statements(node: ast.AST, *, at_run_time: bool) -> Iterator[ast.AST]:
-    """Every node; with ``at_run_time`` without the bodies of ``if TYPE_CHECKING:``."""
+def statements(node: ast.AST, *, at_run_time: bool, at_import: bool = False) -> Iterator[ast.AST]:
+    """Every node; ``at_run_time`` leaves out ``if TYPE_CHECKING:``, ``at_import`` the bodies of functions."""
     for child in ast.iter_child_nodes(node):
         if at_run_time and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
+        if at_import and isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
         yield child
-        yield from statements(child, at_run_time=at_run_time)
+        yield from statements(child, at_run_time=at_run_time, at_import=at_import)
 
 
-def imports(module: str, *, at_run_time: bool = False) -> set[str]:
-    """Absolute dotted names of all that the module imports, inside functions too."""
-    found = set()
-    for node in statements(tree(module), at_run_time=at_run_time):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: write imports in full"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+def imported(node: ast.AST, module: str) -> set[str]:
+    """Absolute dotted names that a statement imports, or that a string names, as tables of lazy names do."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"{module}: write imports in full"
+        return {f"{node.module}.{alias.name}" for alias in node.names}
+    if isinstance(node, ast.Constant) and re.fullmatch(r"(pannsx|train)(\.[A-Za-z_]\w*)+", str(node.value)):
+        return {str(node.value)}
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+        (name,) = node.args[:1] or [None]
+        return {name.value} if isinstance(name, ast.Constant) and isinstance(name.value, str) else set()
+    return set()
 
 
-def rooms_used(module: str) -> set[str]:
-    used = {name.split(".")[1] for name in imports(module) if name.startswith("pannsx.")} - {"__version__"}
-    assert used <= set(FLOOR_OF), f"{module}: import from the module that defines the name"
-    return used
+def imports(module: str, package: str = "pannsx", *, at_run_time: bool = False) -> set[str]:
+    """All that the module imports: inside functions too, by name in a string too."""
+    nodes = statements(tree(module, package), at_run_time=at_run_time)
+    return set().union(*(imported(node, module) for node in nodes))
+
+
+def rooms_used(module: str, package: str = "pannsx") -> set[str]:
+    """The rooms of a package that a module of ``pannsx`` or ``train`` imports."""
+    prefix = f"{package}."
+    return {name.split(".")[1] for name in imports(module, package) if name.startswith(prefix)}
 
 
 def test_every_module_has_a_floor() -> None:
     assert {room(module) for module in MODULES} <= set(FLOOR_OF), "give the new module its place in FLOORS"
+    rooms = {room(module) for module in TRAIN_LIBRARIES}
+    assert rooms <= set(TRAIN_FLOOR_OF), "give the new folder its place in TRAIN_FLOORS"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_down(module: str) -> None:
     here = room(module)
+    assert rooms_used(module) <= set(FLOOR_OF), f"{module}: import from the module that defines the name"
     for used in rooms_used(module) - {here}:
         assert FLOOR_OF[used] <= FLOOR_OF[here], f"{module} imports {used}, which stands above it"
-        assert used not in ADAPTERS or here == "__main__", f"{module} imports the adapter {used}"
+        assert used not in FRONT_DOORS or here == "__main__", f"{module} imports the front door {used}"
 
 
-def test_no_circle_of_rooms() -> None:
+@pytest.mark.parametrize("module", TRAIN_LIBRARIES)
+def test_imports_of_training_go_down(module: str) -> None:
+    here = room(module)
+    for used in rooms_used(module, "train") - {here}:
+        assert used not in SCRIPTS, f"{module} imports the script {used}"
+        assert TRAIN_FLOOR_OF[used] <= TRAIN_FLOOR_OF[here], f"{module} imports {used}, which stands above it"
+
+
+@pytest.mark.parametrize("package", ["pannsx", "train"])
+def test_no_circle_of_rooms(package: str) -> None:
     graph: dict[str, set[str]] = {}
-    for module in MODULES:
-        graph.setdefault(room(module), set()).update(rooms_used(module) - {room(module)})
+    for module in MODULES if package == "pannsx" else TRAIN_MODULES:
+        graph.setdefault(room(module), set()).update(rooms_used(module, package) - {room(module)})
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_imports_are_seen_however_they_are_written() -> None:
+    source = """
+    import pannsx.audio
+    from pannsx import labels
+    if TYPE_CHECKING:
+        from pannsx.results import Tag
+    HOMES = {"load": "pannsx.weights.loading"}
+    def later():
+        import_module("pannsx.report")
+        importlib.import_module("torch")
+    """
+    nodes = list(statements(ast.parse(textwrap.dedent(source)), at_run_time=False))
+    assert set().union(*(imported(node, "here") for node in nodes)) == {
+        "pannsx.audio", "pannsx.labels", "pannsx.results.Tag", "pannsx.weights.loading", "pannsx.report",
+        "torch",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_forbidden_imports(module: str) -> None:
     tops = {room(name) for name in imports(module, at_run_time=True)}
     assert not tops & OUTSIDE
-    if room(module) in WITHOUT_TORCH:
-        assert "torch" not in tops
-    if room(module) not in NETWORKED:
+    if module not in NETWORKED:
         assert not tops & NETWORK, "only what fetches weights may touch the network"
+
+
+@pytest.mark.parametrize("module", TRAIN_MODULES)
+def test_training_imports_the_package_alone(module: str) -> None:
+    assert not {room(name) for name in imports(module, "train")} & (OUTSIDE - {"train"})
+
+
+def loaded(module: str) -> set[str]:
+    """The package's modules that importing one of them executes, itself among them; libraries by name."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        here = waiting.pop()
+        if here in found:
+            continue
+        found.add(here)
+        if here not in MODULES:
+            continue
+        parents = here.split(".")[:-1]
+        waiting += [".".join([*parents[: i + 1], "__init__"]) for i in range(len(parents))]
+        for node in statements(tree(here), at_run_time=True, at_import=True):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                waiting += [module_of(name) for name in imported(node, here)]
+    return found
+
+
+def module_of(name: str) -> str:
+    """The module that an imported name is, or is of; of other libraries their top."""
+    top, *parts = name.split(".")
+    if top != "pannsx":
+        return top
+    for n in range(len(parts), 0, -1):
+        for candidate in (".".join(parts[:n]), ".".join([*parts[:n], "__init__"])):
+            if candidate in MODULES:
+                return candidate
+    return "__init__"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if {m, room(m)} & WITHOUT_TORCH])
+def test_loads_no_torch(module: str) -> None:
+    assert "torch" not in loaded(module)
+
+
+def test_loading_is_followed() -> None:
+    assert "torch" in loaded("inference.engine")  # itself
+    assert "torch" in loaded("tagger")  # by way of inference
 
 
 def calls(module: str) -> Iterator[tuple[str, ast.Call]]:
@@ -132,9 +229,7 @@ def test_forbidden_calls(module: str) -> None:
 
 
 def test_every_library_is_declared() -> None:
-    declared = set(
-        re.findall(r'^ +"([\w-]+)>=', (PACKAGE.parent / "pyproject.toml").read_text("utf-8"), re.M)
-    )
+    declared = set(re.findall(r'^ +"([\w-]+)>=', (ROOT / "pyproject.toml").read_text("utf-8"), re.M))
     declared |= {"av", "pyarrow", "pannsx"}  # the optional extras
     used = {room(name) for module in MODULES for name in imports(module)} - sys.stdlib_module_names
     assert {name.replace("_", "-") for name in used} <= declared

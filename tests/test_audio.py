@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pannsx import audio
+from pannsx.audio.resample import resample
 from pannsx.errors import AudioError
-from pannsx.resample import resample
 
 RATE = 32_000
 # Means of float32 samples, taken in float64 and rounded once.

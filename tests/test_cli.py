@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pannsx
-from pannsx.cli import batches, main, progress
-from pannsx.cli.batches import each_answer
-from pannsx.cli.inputs import Item, find_inputs
+from pannsx.cli import main, progress
 from pannsx.cli.progress import Progress
+from pannsx.corpus import batches
+from pannsx.corpus.batches import each_answer
+from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.errors import AudioError
 
 ROOT = Path(__file__).resolve().parent.parent

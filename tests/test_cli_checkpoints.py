@@ -16,8 +16,10 @@ from cli_files import write_wav
 from pannsx import AudioTagger
 from pannsx.cli import main
 from pannsx.cli.verify import SCORE_TOLERANCE
-from pannsx.manifest import DEFAULT_CHECKPOINT, Example, find, load_manifest, record_to_json
 from pannsx.weights import resolve
+from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, load_manifest
+from pannsx.weights.record import Example
+from pannsx.weights.record_json import record_to_json
 
 ROOT = Path(__file__).resolve().parent.parent
 

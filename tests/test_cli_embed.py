@@ -12,7 +12,7 @@ from cli_files import write_wav
 
 from pannsx import FeatureExtractor
 from pannsx.cli import main
-from pannsx.manifest import DEFAULT_CHECKPOINT
+from pannsx.weights.manifest import DEFAULT_CHECKPOINT
 
 BATCHING = 2e-6  # absolute: what a source may differ by in company, as the API promises
 
@@ -106,7 +106,7 @@ def test_parquet_in_several_groups(
     clips: list[str], tmp_path: Path, extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("pannsx.cli.embedding_files._ROW_GROUP", 2)
+    monkeypatch.setattr("pannsx.corpus.embedding_files._ROW_GROUP", 2)
     out = tmp_path / "out.parquet"
     assert main(["embed", *clips, "-o", str(out)]) == 0
     assert pq.ParquetFile(out).num_row_groups == 2
@@ -159,7 +159,7 @@ def test_an_interrupt_leaves_the_earlier_output_and_nothing_else(
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pannsx.cli.embedding_files.NpzWriter.write", interrupt)
+    monkeypatch.setattr("pannsx.corpus.embedding_files.NpzWriter.write", interrupt)
     assert main(["embed", *clips, "-o", str(out)]) == 130
     assert out.read_text() == "from before"
     assert [path.name for path in out.parent.iterdir()] == [out.name]

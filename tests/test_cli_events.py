@@ -20,10 +20,10 @@ from cli_files import wav_bytes, write_wav
 from pannsx import AudioTagger
 from pannsx.cli import events as command
 from pannsx.cli import main
-from pannsx.cli.journal import Journal
+from pannsx.corpus.journal import Journal
 from pannsx.events import Event, EventSettings, detect, read_operating_points
-from pannsx.fine_frames import FrameReader, tag_finely
-from pannsx.formats import Recording, read_events, write_events
+from pannsx.events.formats import Recording, read_events, write_events
+from pannsx.inference.fine_frames import FrameReader, tag_finely
 
 SAME_TIME = 2e-6  # seconds: times are written to the microsecond
 DIGITS = 2e-5  # of a probability: six digits, and float32 convolutions in other batches

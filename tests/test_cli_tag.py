@@ -13,7 +13,7 @@ from cli_files import wav_bytes, write_wav
 
 from pannsx import AudioTagger
 from pannsx.cli import main
-from pannsx.manifest import DEFAULT_CHECKPOINT
+from pannsx.weights.manifest import DEFAULT_CHECKPOINT
 
 DIGITS = 1e-5  # relative: probabilities are printed with six significant digits
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pannsx.compiling import compiled, digest_of
+from pannsx.jit.cache import compiled, digest_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,7 +33,7 @@ def run(folder: Path, module: str) -> str:
 
 def test_compiling_is_announced_once_and_not_when_the_code_is_found(tmp_path: Path) -> None:
     (tmp_path / "kernels.py").write_text(
-        "from pannsx.compiling import compiled\n\n"
+        "from pannsx.jit.cache import compiled\n\n"
         "@compiled\ndef twice(x):\n    return x + x\n\n"
         "@compiled\ndef thrice(x):\n    return x + x + x\n"
     )
@@ -45,7 +45,7 @@ def test_compiling_is_announced_once_and_not_when_the_code_is_found(tmp_path: Pa
 
 def test_other_peoples_functions_are_not_announced(tmp_path: Path) -> None:
     (tmp_path / "kernels.py").write_text(
-        "import numba\nfrom pannsx.compiling import compiled\n\n"
+        "import numba\nfrom pannsx.jit.cache import compiled\n\n"
         "compiled(lambda x: x)\n\n"
         "@numba.njit\ndef twice(x):\n    return x + x\n\n"
         "@numba.njit\ndef thrice(x):\n    return x + x + x\n"
@@ -61,14 +61,14 @@ def test_without_a_folder_to_keep_it_in_it_is_compiled_all_the_same() -> None:
 
 
 def test_the_digest_follows_the_files() -> None:
-    assert digest_of("lanes.py") == digest_of("lanes.py")
-    assert digest_of("lanes.py") != digest_of("lanes.py", "compiling.py")
+    assert digest_of("jit/simd.py") == digest_of("jit/simd.py")
+    assert digest_of("jit/simd.py") != digest_of("jit/simd.py", "jit/cache.py")
 
 
 KERNELS = """
 import sys
 import numpy as np
-from pannsx.compiling import compiled
+from pannsx.jit.cache import compiled
 
 @compiled
 def twice(x):
@@ -104,7 +104,7 @@ def test_code_that_is_found_is_loaded_without_preparing_to_compile(tmp_path: Pat
 
 def test_where_numba_has_no_such_parts_it_loads_in_its_own_way(tmp_path: Path) -> None:
     """The allocator has no such method."""
-    changed = "import pannsx.compiling\npannsx.compiling.rtsys = object()\n"
+    changed = "import pannsx.jit.cache\npannsx.jit.cache.rtsys = object()\n"
     (tmp_path / "kernels.py").write_text(changed + KERNELS + REPORTED)
     assert run(tmp_path, "kernels").startswith("pannsx compiles")
     assert run(tmp_path, "kernels") == "True\n"  # found, and all was prepared

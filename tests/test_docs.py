@@ -16,9 +16,9 @@ from docs_shell import Shell
 from docs_stand_ins import make_files, manifest_at, published_weights, put_weights
 
 import pannsx
-from pannsx.config import FrontEnd
-from pannsx.record_json import ALL_KEYS
-from pannsx.records import BundledSource, Example, HubSource, Scores, UrlSource
+from pannsx.frontend.settings import FrontEnd
+from pannsx.weights.record import BundledSource, Example, HubSource, Scores, UrlSource
+from pannsx.weights.record_json import ALL_KEYS
 
 DOCS = ROOT / "docs"
 GENERATED = ("api.md", "cli.md", "models.md", "recipes.md")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from hub_server import Fault, LocalHub, local_hub
 
-from pannsx.digests import Digest
-from pannsx.download import RETRIES, download
 from pannsx.errors import WeightsError
+from pannsx.weights.digests import Digest
+from pannsx.weights.download import RETRIES, download
 
 CONTENT = random.Random(2020).randbytes(3_000_000)
 DIGEST = Digest("sha256", hashlib.sha256(CONTENT).hexdigest())
@@ -231,7 +231,7 @@ def test_https_must_not_turn_into_http() -> None:
     """No certificate is at hand for a server that redirects so: the handler itself is asked."""
     from urllib.request import Request
 
-    from pannsx.download import _CarefulRedirects
+    from pannsx.weights.download import _CarefulRedirects
 
     with pytest.raises(WeightsError, match="which is not encrypted; refused"):
         _CarefulRedirects().redirect_request(

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import noise
 
-from pannsx import AudioTagger, manifest
+import pannsx
+from pannsx import AudioTagger
 from pannsx.events import (
     Event,
     OperatingPoint,
@@ -23,10 +24,11 @@ from pannsx.events import (
     detect,
     frame_edges,
     frame_targets,
-    operating_points_path,
     read_operating_points,
     write_operating_points,
 )
+from pannsx.weights import manifest, operating_points_path
+from pannsx.weights.record_json import record_to_json
 
 ROUNDED = 1e-6  # measures are stored with six digits
 
@@ -174,9 +176,9 @@ def own(tmp_path: Path) -> Path:
     """A checkpoint with a record of its own: the bundled one, under another name."""
     record = manifest.find(manifest.DEFAULT_CHECKPOINT)
     mine = replace(record, name="mine", filename="mine.safetensors", sources=())
-    source = Path(manifest.__file__).parent / "data" / str(record.filename)
+    source = Path(pannsx.__file__).parent / "data" / str(record.filename)
     shutil.copyfile(source, tmp_path / "mine.safetensors")
-    (tmp_path / "mine.json").write_text(json.dumps(manifest.record_to_json(mine)), "utf-8")
+    (tmp_path / "mine.json").write_text(json.dumps(record_to_json(mine)), "utf-8")
     return tmp_path
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from small_models import noise
 
 from pannsx import AudioError, AudioTagger
-from pannsx.fine_frames import FrameReader, Position, _Bins, tag_finely
+from pannsx.inference.fine_frames import FrameReader, Position, _Bins, tag_finely
 
 SAME = 2e-5  # probability: float32 convolutions over batches of other sizes
 MEAN = 1e-5  # of float32 frames, summed in another order
@@ -124,7 +124,7 @@ def test_any_architecture(name: str) -> None:
     """By seeded weights: no published ones are needed."""
     from small_models import seeded_checkpoint
 
-    from pannsx.pipeline import Pipeline, Settings
+    from pannsx.inference.pipeline import Pipeline, Settings
 
     tagger = AudioTagger.__new__(AudioTagger)
     tagger._pipeline = Pipeline(seeded_checkpoint(name), settings=Settings(window_s=2.0))
@@ -148,7 +148,7 @@ def test_a_bounded_number_of_windows_is_held(tagger: AudioTagger) -> None:
             n_read += 1
             yield noise(RATE)
 
-    from pannsx.windows import slide
+    from pannsx.inference.windows import slide
 
     reader = FrameReader(tagger, 0.16)
     windows = ((window, False) for window in slide(blocks(), reader._plan))

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pannsx.events import Event, detect, frame_edges
-from pannsx.formats import Recording, format_of, read_events, read_scores, write_events, write_scores
-from pannsx.formats.registry import FORMATS, NAMES
-from pannsx.formats.weak_labels import are_weak, read_weak_labels
+from pannsx.events.formats import Recording, format_of, read_events, read_scores, write_events, write_scores
+from pannsx.events.formats.registry import FORMATS, NAMES
+from pannsx.events.formats.weak_labels import are_weak, read_weak_labels
 from pannsx.labels import LabelSet, audioset
 
 SAME_TIME = 2e-6  # seconds: times are written to the microsecond

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pannsx.config import FrontEnd
 from pannsx.frontend.definition import (
     hann_window,
     hz_to_mel,
@@ -23,8 +22,9 @@ from pannsx.frontend.definition import (
 )
 from pannsx.frontend.kernel import compiled_kernel
 from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.frontend.settings import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
-from pannsx.prepared.workers import Workers
+from pannsx.inference.cpu.workers import Workers
 
 GOLDEN = Path(__file__).parent / "golden"
 

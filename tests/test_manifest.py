@@ -11,24 +11,20 @@ from typing import Any
 
 import pytest
 
-from pannsx.digests import file_digest
 from pannsx.errors import WeightsError
-from pannsx.fetch import resolve
-from pannsx.manifest import (
-    ARCHITECTURES,
+from pannsx.weights.digests import file_digest
+from pannsx.weights.fetch import resolve
+from pannsx.weights.manifest import (
     DEFAULT_CHECKPOINT,
-    BundledSource,
-    Checkpoint,
-    HubSource,
-    UrlSource,
     find,
     labels_of,
     load_manifest,
     manifest_path,
     parse_manifest,
     read_record,
-    record_to_json,
 )
+from pannsx.weights.record import BundledSource, Checkpoint, HubSource, UrlSource
+from pannsx.weights.record_json import ARCHITECTURES, record_to_json
 
 EVERY = list(load_manifest().values())
 by_name = pytest.mark.parametrize("record", EVERY, ids=lambda record: record.name)
@@ -218,6 +214,9 @@ def test_the_manifest_and_the_architecture_table_agree() -> None:
 
 
 def test_reading_the_manifest_loads_no_torch() -> None:
-    code = "import sys, pannsx.manifest as m, pannsx.fetch; m.load_manifest(); print('torch' in sys.modules)"
+    code = (
+        "import sys, pannsx.weights.manifest as m, pannsx.weights.fetch; m.load_manifest(); "
+        "print('torch' in sys.modules)"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"

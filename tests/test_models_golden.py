@@ -20,10 +20,10 @@ from seeded_models import (
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pannsx import manifest
-from pannsx.engine import Answer, Engine
+from pannsx.inference.engine import Answer, Engine
 from pannsx.models import ARCHITECTURES, Output, Pann
 from pannsx.models.convert import load_published, published_key, to_published
+from pannsx.weights import manifest
 
 PROBABILITY_TOLERANCE = 2e-5
 """A bug in the wiring moves the outputs by 1e-4 or more, float32 rounding by about 1e-6."""

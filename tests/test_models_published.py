@@ -18,14 +18,13 @@ from seeded_models import (
 )
 from torch import Tensor
 
-from pannsx import manifest
-from pannsx.config import FrontEnd
 from pannsx.errors import WeightsError
+from pannsx.frontend.settings import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
-from pannsx.models import create_model
 from pannsx.models.convert import from_published, load_published, to_published
 from pannsx.models.cost import multiply_accumulates, n_parameters
 from pannsx.models.zoo import build_empty
+from pannsx.weights import create_model, manifest
 
 OPERATIONS_TOLERANCE = 0.01
 """The paper counts norms and activations too, which tell in the smallest models."""

@@ -17,11 +17,11 @@ from seeded_models import (
 )
 from torch import Tensor
 
-from pannsx import manifest
-from pannsx.config import FrontEnd
+from pannsx.frontend.settings import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
-from pannsx.models import ARCHITECTURES, create_model, list_models
+from pannsx.models import ARCHITECTURES
 from pannsx.models.zoo import build, build_empty
+from pannsx.weights import create_model, list_models, manifest, record_json
 
 BATCH_TOLERANCE = 2e-6
 """In probability: a batch of two may be computed in another order than two batches of one."""
@@ -45,7 +45,7 @@ def test_list_models_is_the_manifest() -> None:
 
 
 def test_manifest_and_table_name_the_same_architectures() -> None:
-    assert list(manifest.ARCHITECTURES) == list(ARCHITECTURES)
+    assert list(record_json.ARCHITECTURES) == list(ARCHITECTURES)
     assert {record.architecture for record in manifest.load_manifest().values()} == set(ARCHITECTURES)
 
 

@@ -19,7 +19,7 @@ from seeded_models import (
 )
 from torch import Tensor, nn
 
-from pannsx.models import ARCHITECTURES, Pann, list_models
+from pannsx.models import ARCHITECTURES, Pann
 from pannsx.models.timing import (
     TimeLayer,
     centred_stft,
@@ -29,6 +29,7 @@ from pannsx.models.timing import (
     shortest_input,
     strided,
 )
+from pannsx.weights import list_models
 
 SHORTEST = {
     "Cnn6": 4800, "Cnn10": 4800, "Cnn14": 9920, "Cnn14_DecisionLevelAtt": 9920,

@@ -12,9 +12,10 @@ import pytest
 import torch
 from small_models import noise, seeded_checkpoint
 
-from pannsx.engine import Engine, Wanted, choose_device
 from pannsx.errors import AudioError
-from pannsx.pipeline import Pipeline, Settings, as_sources
+from pannsx.inference.device import choose_device
+from pannsx.inference.engine import Engine, Wanted
+from pannsx.inference.pipeline import Pipeline, Settings, as_sources
 
 SAME_ALONE = 2e-6  # another batch size may take another summation order
 

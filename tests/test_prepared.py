@@ -18,22 +18,22 @@ from torch import nn
 from torch.nn import functional
 
 from pannsx import AudioTagger
-from pannsx.engine import Engine, Wanted
+from pannsx.inference.cpu import precision
+from pannsx.inference.cpu.blocks import MANY_TILES, EitherConvolution
+from pannsx.inference.cpu.cnn import can_prepare
+from pannsx.inference.cpu.direct import FirstConvolution, ProductConvolution
+from pannsx.inference.cpu.folding import folded
+from pannsx.inference.cpu.head import pool_locally
+from pannsx.inference.cpu.mobilenet import Memory, Separable
+from pannsx.inference.cpu.planes import Plane, Planes
+from pannsx.inference.cpu.product import Product
+from pannsx.inference.cpu.traced import _ProductConv1d, prepare_module
+from pannsx.inference.cpu.winograd import WinogradConvolution
+from pannsx.inference.cpu.workers import Workers
+from pannsx.inference.engine import Engine, Wanted
 from pannsx.models.blocks import ConvBlock
 from pannsx.models.heads import pool_locally as pool_locally_in_torch
 from pannsx.models.trunks import Cnn
-from pannsx.prepared import precision
-from pannsx.prepared.blocks import MANY_TILES, EitherConvolution
-from pannsx.prepared.cnn import can_prepare
-from pannsx.prepared.direct import FirstConvolution, ProductConvolution
-from pannsx.prepared.eager import _ProductConv1d, prepare_module
-from pannsx.prepared.folding import folded
-from pannsx.prepared.head import pool_locally
-from pannsx.prepared.mobile import Memory, Separable
-from pannsx.prepared.planes import Plane, Planes
-from pannsx.prepared.product import Product
-from pannsx.prepared.winograd import WinogradConvolution
-from pannsx.prepared.workers import Workers
 
 SAME_ALONE = 2e-6  # another batch size may take another summation order
 WINOGRAD_ERROR = 2e-5  # of a layer's largest output: its transforms scale by up to eight, and back

@@ -8,8 +8,8 @@ import resampy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pannsx.audio.resample import StreamResampler, output_length, resample
 from pannsx.errors import AudioError
-from pannsx.resample import StreamResampler, output_length, resample
 
 # Up to 2.5e-4 is resampy's own, which rounds the stride through its filter table to whole entries.
 PASS_BAND_ERROR = 3e-4

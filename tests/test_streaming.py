@@ -24,11 +24,11 @@ from pannsx import AudioError, AudioTagger, StreamTagger
 from pannsx.audio import load
 from pannsx.cli import main
 from pannsx.cli.pcm import ENCODINGS, read_blocks, read_wav_header
-from pannsx.engine import Answer
 from pannsx.events import Event, EventDetector, EventSettings
 from pannsx.events.operating_points import OperatingPoint, OperatingPoints
+from pannsx.inference.engine import Answer
+from pannsx.inference.pipeline import Pipeline, Settings
 from pannsx.models.timing import ReceptiveField, receptive_field, same, strided
-from pannsx.pipeline import Pipeline, Settings
 from pannsx.streaming import StreamUpdate
 
 RATE = 32_000

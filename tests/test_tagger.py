@@ -16,7 +16,7 @@ from small_models import noise
 import pannsx
 from benchmarks import bundled
 from pannsx import AudioError, AudioTagger, BatchResult, FeatureExtractor, TaggingResult, WeightsError
-from pannsx.manifest import find
+from pannsx.weights.manifest import find
 
 SAME_ALONE = 2e-6
 TEST_DATA = Path(os.environ.get("PANNSX_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -10,9 +10,9 @@ import torch
 from seeded_models import FRONT_END, noise
 
 from pannsx.models.zoo import build
-from train.augment import Choices, blank, choose, mix
+from train.loop.augment import Choices, blank, choose, mix
+from train.loop.step import ClipLogits, log_mel_shape
 from train.recipe import Augment, read_recipe
-from train.step import ClipLogits, log_mel_shape
 
 PLAIN = replace(read_recipe("Cnn14").augment, mixup="none", time_stripes=0, band_stripes=0)
 EVERYTHING = replace(PLAIN, mixup="representation", time_stripes=2, band_stripes=2, gain_db=6.0, roll_s=0.1)

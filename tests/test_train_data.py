@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from train.data import DATA_SETS, read_data_set
-from train.data_set import MADE_UP_FOLDS, DataSet, Recording, Split
+from train.transfer.data_set import MADE_UP_FOLDS, DataSet, Recording, Split
+from train.transfer.data_sets import DATA_SETS, read_data_set
 
 DATA = Path(os.environ.get("PANNSX_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

@@ -17,11 +17,11 @@ from seeded_models import noise
 from torch import nn
 from training import REPOSITORY, environment, last_state, make_store, overrides
 
-from train import log
-from train.distributed import Ranks, joined
+from train.data.store import Store
+from train.loop import log
+from train.loop.distributed import Ranks, joined
+from train.loop.sync_batchnorm import SharedBatchNorm, synchronise
 from train.run import main
-from train.store import Store
-from train.sync_batchnorm import SharedBatchNorm, synchronise
 
 FLOAT64_TOLERANCE = 1e-9
 """Absolute and relative, of weights after three steps: sums in another order, nothing else."""
@@ -73,7 +73,7 @@ def folder(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two ranks have left what they got, and begun a run."""
     folder = tmp_path_factory.mktemp("ranks")
     begun = arguments_of_run(folder / "run", store, "run.steps=2", "data.workers=1")
-    two_ranks([sys.executable, "tests/rank_work.py", str(folder), str(store), free_port(), *begun])
+    two_ranks([sys.executable, "tests/support/rank_work.py", str(folder), str(store), free_port(), *begun])
     return folder
 
 

@@ -14,11 +14,11 @@ import soundfile
 from packing import noise, write_list
 
 from train import download as module
-from train import pace as pace_module
+from train.data import pace as pace_module
+from train.data.ledger import Ledger
+from train.data.pace import LONGEST_PAUSE_S, Pace
+from train.data.yt_dlp import Fetcher
 from train.download import BLOCKED_IN_A_ROW, DownloadError, download, main
-from train.ledger import Ledger
-from train.pace import LONGEST_PAUSE_S, Pace
-from train.yt_dlp import Fetcher
 
 STAND_IN = """
 import json, os, pathlib, shutil, sys, time

@@ -21,13 +21,15 @@ from training import RATE, last_state, make_store, overrides, tone
 from pannsx import AudioTagger, weights
 from pannsx.errors import WeightsError
 from pannsx.labels import audioset
-from pannsx.manifest import read_record
 from pannsx.metrics import tagging_scores
-from train import checkpoints, convert, evaluate, export, log, plots, run
-from train.encoding import as_float
+from pannsx.weights.manifest import read_record
+from train import convert_published as convert
+from train import evaluate, export, plots, run
+from train.data.encoding import as_float
+from train.data.store import Store
+from train.loop import checkpoints, log
+from train.loop.trained import trained_model
 from train.publish import publish
-from train.store import Store
-from train.trained import trained_model
 
 SVG = "{http://www.w3.org/2000/svg}"
 TOKEN = "hf_of_the_tests"
@@ -242,7 +244,7 @@ def test_a_bad_name_of_a_repository_is_refused(exported: Path) -> None:
 def test_the_digest_of_clips_is_that_of_their_ids_and_labels(
     store: Path, trained: Path, tmp_path: Path
 ) -> None:
-    from train.provenance import clips_digest
+    from train.loop.provenance import clips_digest
 
     again = make_store(tmp_path / "again")
     assert clips_digest(Store(again)) == clips_digest(Store(store)) == last_state(trained)["data"]["train"]

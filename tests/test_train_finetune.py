@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from pannsx import AudioTagger, FeatureExtractor, weights
 from pannsx.labels import LabelSet
-from pannsx.models.zoo import build_empty, create_model
+from pannsx.models.zoo import build_empty
 from pannsx.results import FrameEmbeddings
-from pannsx.weights import LoadedCheckpoint
-from train.data import read_data_set
-from train.data_set import DataSet
-from train.encoding import as_pcm
-from train.experiment import Result, few, head_on, network_and_head, run, targets_of
+from pannsx.weights import LoadedCheckpoint, create_model
+from train.data.encoding import as_pcm
 from train.finetune import main
-from train.head import Head, HeadSettings, apply, batches, learning_rate_at, new_head, train_head
-from train.mfcc import mfcc_statistics
-from train.transfer import AUGMENT, NO_AUGMENT, TuneSettings, embed, fresh, save, tune
-from train.waveforms import batch_of, read_waveforms
+from train.transfer.data_set import DataSet
+from train.transfer.data_sets import read_data_set
+from train.transfer.experiment import Result, few, head_on, network_and_head, run, targets_of
+from train.transfer.head import Head, HeadSettings, apply, batches, learning_rate_at, new_head, train_head
+from train.transfer.mfcc import mfcc_statistics
+from train.transfer.tuning import AUGMENT, NO_AUGMENT, TuneSettings, embed, fresh, save, tune
+from train.transfer.waveforms import batch_of, read_waveforms
 
 RATE = 16000
 SAME_NETWORK = 2e-5

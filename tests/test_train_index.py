@@ -10,9 +10,9 @@ import pytest
 from packing import LABELS, clip_ids, noise, write_list
 
 from pannsx.labels import LabelSet
+from train.data.store import Store, StoreError
+from train.data.store_writer import write_store
 from train.index import Indexed, faulty, hold_out, main, open_index, read_ids, select, write_index
-from train.parts import write_store
-from train.store import Store, StoreError
 
 RATE, N_SAMPLES = 8000, 200
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from train.memory import ENVIRONMENT
+from train.loop.memory import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parent.parent
 # 64 MB asked for, written and freed, five times; the first time maps its pages anyway.
 PROGRAM = """
 import resource
 import numpy as np
-from train.memory import keep_freed_memory
+from train.loop.memory import keep_freed_memory
 
 {call}
 np.ones(1 << 23)

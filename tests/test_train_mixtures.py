@@ -10,8 +10,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from pannsx.labels import audioset
-from train import log
-from train.mixtures import Mixtures
+from train.data.mixtures import Mixtures
+from train.loop import log
 from train.recipe import read_recipe
 from train.run import main
 

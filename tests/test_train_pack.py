@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from packing import LABELS, clip_ids, noise, write_audio, write_label_file, write_list
 from pyarrow import parquet
 
-from pannsx.resample import resample
-from train.clips import Wanted
-from train.encoding import as_float, as_pcm
+from pannsx.audio.resample import resample
+from train.data.clips import Wanted
+from train.data.encoding import as_float, as_pcm
+from train.data.segments import Listing, read_segments
+from train.data.store import Store
+from train.data.store_writer import PartWriter
 from train.pack import PackError, Report, main, pack
-from train.parts import PartWriter
-from train.segments import Listing, read_segments
-from train.store import Store
 
 RATE = 8000
 WANTED = Wanted(sample_rate=RATE, duration_s=0.1)

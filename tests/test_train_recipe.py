@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pannsx import manifest
 from pannsx.models.cost import n_parameters
 from pannsx.models.zoo import build_empty
+from pannsx.weights import manifest
 from train.recipe import RECIPES, Recipe, differences, parse_recipe, read_recipe, to_tables
 
 NAMES = list(manifest.load_manifest())

@@ -21,11 +21,11 @@ import torch
 from numpy.typing import NDArray
 from training import assert_same, command, environment, last_state, make_store, overrides, run
 
-from train import checkpoints, log
-from train.loader import LoaderError, ordered_batches, training_batches
+from train.data.loader import LoaderError, ordered_batches, training_batches
+from train.data.samplers import Uniform
+from train.data.store import Store, part_path
+from train.loop import checkpoints, log
 from train.run import main
-from train.samplers import Uniform
-from train.store import Store, part_path
 
 N_STEPS = 12
 

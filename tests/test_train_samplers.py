@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from train.samplers import Alternate, Balanced, Sampler, Uniform
+from train.data.samplers import Alternate, Balanced, Sampler, Uniform
 
 N_CLIPS, N_CLASSES = 40, 7
 

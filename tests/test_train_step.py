@@ -13,15 +13,15 @@ from torch import Tensor
 
 from pannsx.models.convert import published_key
 from pannsx.models.zoo import build
-from train import average
-from train.augment import Choices, choose
-from train.distil import open_teacher, soft_targets
-from train.distributed import Ranks
-from train.loss import binary_cross_entropy
-from train.optimiser import make_optimiser, set_learning_rate
+from train.loop import average
+from train.loop.augment import Choices, choose
+from train.loop.distil import open_teacher, soft_targets
+from train.loop.distributed import Ranks
+from train.loop.loss import binary_cross_entropy
+from train.loop.optimiser import make_optimiser, set_learning_rate
+from train.loop.schedule import learning_rate
+from train.loop.step import Part, backward, cut, gradient_norm, prepare, shorten_gradients
 from train.recipe import Recipe, read_recipe
-from train.schedule import learning_rate
-from train.step import Part, backward, cut, gradient_norm, prepare, shorten_gradients
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 LOSS_TOLERANCES = (1e-4, 1e-4, 1e-3)

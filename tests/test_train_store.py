@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from packing import LABELS, clip_ids, noise
 
-from train.encoding import VARIANTS, as_float, as_pcm, decode, encode
-from train.parts import read_part, write_store, writing_part
-from train.store import Store, StoreError, part_path
+from train.data.encoding import VARIANTS, as_float, as_pcm, decode, encode
+from train.data.store import Store, StoreError, part_path
+from train.data.store_writer import read_part, write_store, writing_part
 
 RATE = 8000
 N_SAMPLES = 800

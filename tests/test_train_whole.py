@@ -16,9 +16,10 @@ from packing import LABELS, clip_ids, write_label_file, write_list
 from training import RATE, command, environment, overrides, tone
 
 from pannsx import AudioTagger
-from train import download, evaluate, export, index, log, pack
-from train.ledger import Ledger
-from train.store import Store
+from train import download, evaluate, export, index, pack
+from train.data.ledger import Ledger
+from train.data.store import Store
+from train.loop import log
 
 N_TRAIN, N_EVALUATION = 45, 18
 GONE, BLACK = 3, 10

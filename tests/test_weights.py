@@ -18,13 +18,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pannsx.digests import file_digest
 from pannsx.errors import WeightsError
 from pannsx.labels import LabelSet
-from pannsx.manifest import Checkpoint, find, read_record
 from pannsx.models.convert import to_published
 from pannsx.models.zoo import build
 from pannsx.weights import fetch_all, load, read_state_dict, save_checkpoint, verify
+from pannsx.weights.digests import file_digest
+from pannsx.weights.manifest import find, read_record
+from pannsx.weights.record import Checkpoint
 
 STATE = {
     "conv.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3) / 7,

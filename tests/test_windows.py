@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pannsx.windows import Extent, WindowPlan, borders, combine, plan_windows, slide, stitch_frames
+from pannsx.inference.windows import Extent, WindowPlan, borders, combine, plan_windows, slide, stitch_frames
 
 CNN14 = {"sample_rate": 32000, "hop_samples": 10240, "min_samples": 9920}
 

@@ -13,18 +13,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pannsx.digests import file_digest
-from pannsx.manifest import (
-    BundledSource,
-    Checkpoint,
-    Example,
-    HubSource,
-    Scores,
-    UrlSource,
-    parse_manifest,
-    record_to_json,
-)
-from pannsx.record_json import MANIFEST_FORMAT, parse_frontend
+from pannsx.weights.digests import file_digest
+from pannsx.weights.manifest import parse_manifest
+from pannsx.weights.record import BundledSource, Checkpoint, Example, HubSource, Scores, UrlSource
+from pannsx.weights.record_json import MANIFEST_FORMAT, parse_frontend, record_to_json
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = ROOT / "pannsx" / "data" / "MobileNetV1_distilled.safetensors"

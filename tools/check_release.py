@@ -175,9 +175,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the release archives and check what they hold.")
     parser.add_argument("--to", type=Path, help="keep the archives in this folder (must hold none yet)")
     arguments = parser.parse_args()
-    found = re.search(r'^__version__ = "(.+)"$', (ROOT / "pannsx" / "__init__.py").read_text("utf-8"), re.M)
+    found = re.search(r'^__version__ = "(.+)"$', (ROOT / "pannsx" / "version.py").read_text("utf-8"), re.M)
     if found is None:
-        return report(["pannsx/__init__.py has no __version__"])
+        return report(["pannsx/version.py has no __version__"])
     version = found[1]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch).resolve()

@@ -83,19 +83,19 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         (
             "OperatingPoint", "OperatingPoints", "OperatingPoints.thresholds",
             "OperatingPoints.off_thresholds", "OperatingPoints.check", "calibrate", "frame_targets",
-            "operating_points_path", "read_operating_points", "write_operating_points",
+            "read_operating_points", "write_operating_points",
         ),
     ),
     (
         "Finer time",
         "",
-        "pannsx.fine_frames",
+        "pannsx.inference.fine_frames",
         ("tag_finely", "FrameReader", "FrameReader.blocks", "FrameReader.labels", "FrameBlock", "Position"),
     ),
     (
         "Formats of sound events",
         "",
-        "pannsx.formats",
+        "pannsx.events.formats",
         ("Recording", "write_events", "read_events", "format_of", "write_scores", "read_scores"),
     ),
     (
@@ -124,13 +124,13 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "pannsx.audio",
         ("load", "open_blocks", "info", "Audio", "AudioInfo", "Blocks"),
     ),
+    ("Networks by name", "", "pannsx", ("list_models", "create_model")),
     (
         "Networks",
-        "Each is a `torch.nn.Module`: for training, for export, for a look inside. `create_model` and "
-        "`list_models` can be imported from `pannsx` as well.",
+        "Each is a `torch.nn.Module`: for training, for export, for a look inside.",
         "pannsx.models",
         (
-            "list_models", "create_model", "Pann", "Pann.forward", "Pann.forward_features", "Pann.pad",
+            "Pann", "Pann.forward", "Pann.forward_features", "Pann.pad",
             "Pann.n_frames", "Output", "TimeGrid", "TimeGrid.centre_samples",
         ),
     ),
@@ -146,17 +146,17 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "pannsx.weights",
         (
             "load", "LoadedCheckpoint", "save_checkpoint", "read_state_dict", "resolve", "fetch_all",
-            "FetchOutcome", "verify", "VerifyReport",
+            "FetchOutcome", "verify", "VerifyReport", "operating_points_path",
         ),
     ),
     (
         "Records and labels",
         "The fields of a record: [weights_manifest.json](manifest.md).",
-        "pannsx.manifest",
+        "pannsx.weights.manifest",
         ("find", "load_manifest", "read_record", "labels_of"),
     ),
     ("Label sets", "", "pannsx.labels", ("audioset", "read_labels", "LabelSet", "LabelSet.index")),
-    ("Front end", "", "pannsx.config", ("FrontEnd", "FrontEnd.n_frames")),
+    ("Front end", "", "pannsx.frontend.settings", ("FrontEnd", "FrontEnd.n_frames")),
     ("Front end in NumPy and Numba", "", "pannsx.frontend.numba_logmel", ("LogMelKernel",)),
     ("Front end in torch", "", "pannsx.frontend.torch_logmel", ("LogMel",)),
     ("Front end, its definition", "", "pannsx.frontend.definition", ("reference_log_mel", "mel_filters")),

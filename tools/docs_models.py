@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from pannsx.manifest import DEFAULT_CHECKPOINT, load_manifest
 from pannsx.models import Pann
 from pannsx.models.cost import multiply_accumulates, n_parameters
 from pannsx.models.zoo import build_empty
-from pannsx.records import Checkpoint
+from pannsx.weights.manifest import DEFAULT_CHECKPOINT, load_manifest
+from pannsx.weights.record import Checkpoint
 
 _HEAD = """\
 # Models

@@ -24,11 +24,11 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from train.ledger import Ledger
-from train.pace import Pace
-from train.segments import Segment, read_segments
-from train.sources_folder import SUFFIXES
-from train.yt_dlp import TIMEOUT_S, Fetcher
+from train.data.ledger import Ledger
+from train.data.pace import Pace
+from train.data.segments import Segment, read_segments
+from train.data.sources_folder import SUFFIXES
+from train.data.yt_dlp import TIMEOUT_S, Fetcher
 
 PART_SIZE = 50_000
 MAX_ATTEMPTS = 5

@@ -21,18 +21,19 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pannsx import manifest, weights
+from pannsx import weights
 from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
 from pannsx.metrics import TaggingScores, tagging_scores
 from pannsx.models import Pann
-from train import checkpoints
-from train.distributed import Ranks, gathered, joined
-from train.indexed import open_index
-from train.loader import Clips, LoaderError, as_waveform, ordered_batches
+from pannsx.weights import manifest
+from train.data.indexed import open_index
+from train.data.loader import Clips, LoaderError, as_waveform, ordered_batches
+from train.loop import checkpoints
+from train.loop.distributed import Ranks, gathered, joined
+from train.loop.step import ClipLogits
+from train.loop.trained import trained_model
 from train.recipe import Recipe, parse_recipe
-from train.step import ClipLogits
-from train.trained import trained_model
 
 
 def predict(

@@ -18,19 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pannsx import manifest
 from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
 from pannsx.labels import LabelSet
 from pannsx.models import Pann
 from pannsx.models.convert import published_key, to_published
 from pannsx.models.cost import n_parameters
-from pannsx.records import Checkpoint, Scores
-from pannsx.weights import save_checkpoint
-from train import checkpoints, log
-from train.model_card import model_card
+from pannsx.weights import manifest, save_checkpoint
+from pannsx.weights.record import Checkpoint, Scores
+from train.loop import checkpoints, log
+from train.loop.model_card import model_card
+from train.loop.trained import trained_model
 from train.recipe import Recipe, parse_recipe
-from train.trained import trained_model
 
 
 def export(

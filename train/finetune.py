@@ -27,14 +27,14 @@ import torch
 from pannsx import weights
 from pannsx.atomic import replacing
 from pannsx.errors import AudioError, WeightsError
-from train.data import DATA_SETS, read_data_set
-from train.data_set import DataSet, Split
-from train.experiment import Learn, Result, head_on, network_and_head, run, targets_of
-from train.head import MAX_LAYERS, HeadSettings
-from train.memory import keep_freed_memory
-from train.mfcc import mfcc_statistics
-from train.transfer import AUGMENT, NO_AUGMENT, TuneSettings, embed, save
-from train.waveforms import Waveforms, read_waveforms
+from train.loop.memory import keep_freed_memory
+from train.transfer.data_set import DataSet, Split
+from train.transfer.data_sets import DATA_SETS, read_data_set
+from train.transfer.experiment import Learn, Result, head_on, network_and_head, run, targets_of
+from train.transfer.head import MAX_LAYERS, HeadSettings
+from train.transfer.mfcc import mfcc_statistics
+from train.transfer.tuning import AUGMENT, NO_AUGMENT, TuneSettings, embed, save
+from train.transfer.waveforms import Waveforms, read_waveforms
 
 MODES = ("frozen", "tuned", "scratch", "mfcc")
 HEAD_ALONE = ("frozen", "mfcc")

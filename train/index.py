@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from train.indexed import Indexed, open_index, write_index
-from train.segments import read_segments
-from train.store import Store, StoreError
+from train.data.indexed import Indexed, open_index, write_index
+from train.data.segments import read_segments
+from train.data.store import Store, StoreError
 
 __all__ = ["Indexed", "faulty", "hold_out", "open_index", "read_ids", "select", "write_index"]
 

@@ -1,4 +1,4 @@
-"""Pack audio into a store (:mod:`train.store`).
+"""Pack audio into a store (:mod:`train.data.store`).
 
 python -m train.pack STORE SOURCE... [--segments LIST...] [--sample-rate 32000] [--variant flac]
 
@@ -31,12 +31,12 @@ from tqdm import tqdm
 from pannsx.atomic import replacing
 from pannsx.errors import AudioError
 from pannsx.labels import LabelSet, audioset, read_labels
-from train.clips import Chunk, Wanted, is_silent, samples_of
-from train.parts import Fault, finish, read_part, writing_part
-from train.pool import run_all
-from train.segments import Listing
-from train.sources import chunks_of
-from train.sources_folder import FolderChunk
+from train.data.clips import Chunk, Wanted, is_silent, samples_of
+from train.data.segments import Listing
+from train.data.sources import chunks_of
+from train.data.sources_folder import FolderChunk
+from train.data.store_writer import Fault, finish, read_part, writing_part
+from train.data.workers import run_all
 
 CLIPS_PER_PART = 1024  # 650 MB raw: few files for two million clips, and little lost by a kill
 

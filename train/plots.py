@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from pannsx.atomic import replacing
-from train import checkpoints, log
+from train.loop import checkpoints, log
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 360, 56, 44, 16, 170
 INK, FAINT = "#1f2430", "#d8dde6"

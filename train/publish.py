@@ -2,9 +2,9 @@
 
 python -m train.publish FOLDER OWNER/NAME [--private] [--message TEXT]
 
-The folder is that of train.export or train.convert. It is loaded and its digest checked before anything
-leaves the machine; only the checkpoint's own files do. The token is the client's (`hf auth login`, or
-HF_TOKEN), as is the endpoint (HF_ENDPOINT).
+The folder is that of train.export or train.convert_published. It is loaded and its digest checked before
+anything leaves the machine; only the checkpoint's own files do. The token is the client's (`hf auth login`,
+or HF_TOKEN), as is the endpoint (HF_ENDPOINT).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pannsx import weights
 from pannsx.errors import WeightsError
-from pannsx.records import Checkpoint, HubSource
+from pannsx.weights.record import Checkpoint, HubSource
 
 
 def publish(folder: Path, repo_id: str, *, private: bool = False, message: str | None = None) -> HubSource:
@@ -70,7 +70,7 @@ def _files(record: Checkpoint) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="train.publish", description="Publish a checkpoint on the Hub.")
-    parser.add_argument("folder", type=Path, help="of train.export or train.convert")
+    parser.add_argument("folder", type=Path, help="of train.export or train.convert_published")
     parser.add_argument("repository", help="owner/name")
     parser.add_argument("--private", action="store_true", help="make a new repository private")
     parser.add_argument("--message", help="of the commit")

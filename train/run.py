@@ -28,24 +28,24 @@ from tqdm import tqdm
 
 from pannsx.metrics import TaggingScores
 from pannsx.models import Pann
-from train import average, checkpoints, log
-from train.augment import choose
-from train.checks import check_division, check_same_data, check_same_run, not_finite
-from train.distil import LiveTeacher, Teacher, open_teacher, soft_targets
-from train.distributed import Ranks, joined, share_buffers, sums, wait_for_all
+from train.data.loader import as_waveform, death_of_worker, is_worker_death, training_batches
+from train.data.open_clips import label_set, open_clips
+from train.data.samplers import make_sampler
+from train.data.scenes import Frames, Scenes
 from train.evaluate import evaluate, write_report
-from train.loader import as_waveform, death_of_worker, is_worker_death, training_batches
-from train.memory import keep_freed_memory
-from train.opening import label_set, open_clips
-from train.optimiser import make_optimiser, set_learning_rate
-from train.provenance import clips_digest, teacher_digest, versions
+from train.loop import average, checkpoints, log
+from train.loop.augment import choose
+from train.loop.checks import check_division, check_same_data, check_same_run, not_finite
+from train.loop.distil import LiveTeacher, Teacher, open_teacher, soft_targets
+from train.loop.distributed import Ranks, joined, share_buffers, sums, wait_for_all
+from train.loop.memory import keep_freed_memory
+from train.loop.optimiser import make_optimiser, set_learning_rate
+from train.loop.provenance import clips_digest, teacher_digest, versions
+from train.loop.schedule import learning_rate
+from train.loop.step import backward, cut, gradient_norm, log_mel_shape, place, prepare, shorten_gradients
+from train.loop.stop import stop_signal
+from train.loop.trained import fresh_model
 from train.recipe import Recipe, read_recipe, to_tables
-from train.samplers import make_sampler
-from train.scenes import Frames, Scenes
-from train.schedule import learning_rate
-from train.step import backward, cut, gradient_norm, log_mel_shape, place, prepare, shorten_gradients
-from train.stop import stop_signal
-from train.trained import fresh_model
 
 
 def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = False) -> None:

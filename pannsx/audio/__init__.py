@@ -65,7 +65,7 @@ def load(
 ) -> Audio:
     """Any source -> mono float32 waveform ``(S,)`` at ``sample_rate``.
 
-    Channels are averaged, then the rate is converted (:mod:`pannsx.resample`).  A part is read without
+    Channels are averaged, then the rate is converted (:mod:`pannsx.audio.resample`).  A part is read without
     decoding the rest, and equals the same part of the whole.
 
     Args:

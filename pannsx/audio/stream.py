@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from pannsx.audio.reader import FloatArray, Reader, mono_blocks
+from pannsx.audio.resample import StreamResampler, output_length
 from pannsx.errors import AudioError
-from pannsx.resample import StreamResampler, output_length
 
 
 class Part:

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pannsx import __version__
 from pannsx.cli import calibrate, embed, events, fetch, info, models, show, stream, tag, verify
 from pannsx.cli.console import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, CommandError, complain
 from pannsx.errors import WeightsError
+from pannsx.version import __version__
 
 __all__ = ["main"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pannsx.digests import expected_digest
-from pannsx.places import cache_home, cache_places, given_places
-from pannsx.records import Checkpoint
+from pannsx.weights.digests import expected_digest
+from pannsx.weights.local import cache_home, cache_places, given_places
+from pannsx.weights.record import Checkpoint
 
 MEANINGS = {
     "bundled": "in the package",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pannsx.cli.console import FAILED, CommandError, columns, complain, complain_of, remark
 from pannsx.cli.event_options import add_hop
-from pannsx.cli.inputs import Item, find_inputs
 from pannsx.cli.options import Commands, add_model_options, add_quiet, build, named, new_command
 from pannsx.cli.progress import Progress
+from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pannsx.events import Event, OperatingPoints
-    from pannsx.fine_frames import FrameReader
+    from pannsx.inference.fine_frames import FrameReader
 
 T = TypeVar("T")
 
@@ -79,9 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
     if problems:
         return FAILED
 
-    from pannsx.events import operating_points_path, write_operating_points
-    from pannsx.fine_frames import FrameReader
+    from pannsx.events import write_operating_points
+    from pannsx.inference.fine_frames import FrameReader
     from pannsx.tagger import AudioTagger
+    from pannsx.weights import operating_points_path
 
     tagger = build(AudioTagger, arguments)
     try:
@@ -111,8 +112,8 @@ def _calibrated(
     import numpy as np
 
     from pannsx.events import calibrate, frame_edges, frame_targets
-    from pannsx.formats import read_events
-    from pannsx.formats.weak_labels import are_weak, read_weak_labels
+    from pannsx.events.formats import read_events
+    from pannsx.events.formats.weak_labels import are_weak, read_weak_labels
     from pannsx.labels import LabelSet
 
     truth: Path = arguments.truth

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pannsx.atomic import replacing
-from pannsx.cli.batches import each_answer
 from pannsx.cli.console import FAILED, CommandError, complain, complain_of, remark
-from pannsx.cli.inputs import Item, find_inputs
 from pannsx.cli.options import (
     Commands,
     add_files,
@@ -22,10 +20,12 @@ from pannsx.cli.options import (
     new_command,
 )
 from pannsx.cli.progress import Progress
+from pannsx.corpus.batches import each_answer
+from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
-    from pannsx.cli.embedding_files import EmbeddingWriter
+    from pannsx.corpus.embedding_files import EmbeddingWriter
     from pannsx.features import FeatureExtractor
     from pannsx.results import FrameEmbeddings
 
@@ -148,7 +148,7 @@ def _frames(extractor: FeatureExtractor) -> Callable[[list[Any]], Iterable[Frame
 
 
 def _open_writer(path: Path, suffix: str, extractor: FeatureExtractor, *, frames: bool) -> EmbeddingWriter:
-    from pannsx.cli.embedding_files import WRITERS, Origin
+    from pannsx.corpus.embedding_files import WRITERS, Origin
 
     origin = Origin(
         model=extractor.record.name,

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from pannsx.cli.console import FAILED, CommandError, complain, complain_of, remark
 from pannsx.cli.event_options import add_event_options, settings_of
-from pannsx.cli.inputs import STANDARD_INPUT, Item, find_inputs
 from pannsx.cli.options import Commands, add_files, add_model_options, add_quiet, build, named, new_command
 from pannsx.cli.progress import Progress
+from pannsx.corpus.inputs import STANDARD_INPUT, Item, find_inputs
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
-    from pannsx.cli.journal import Journal
+    from pannsx.corpus.journal import Journal
     from pannsx.events import Event, EventDetector
-    from pannsx.fine_frames import FrameReader
-    from pannsx.formats import Recording
+    from pannsx.events.formats import Recording
+    from pannsx.inference.fine_frames import FrameReader
     from pannsx.tagger import AudioTagger
 
 FORMAT_NAMES = ("table", "tsv", "csv", "jsonl", "rttm", "audacity", "raven", "jams", "parquet")
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     form = _format(arguments, len(items))
 
     from pannsx.events import EventDetector
-    from pannsx.fine_frames import FrameReader
+    from pannsx.inference.fine_frames import FrameReader
     from pannsx.tagger import AudioTagger
 
     tagger = build(AudioTagger, arguments)
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _format(arguments: argparse.Namespace, n_items: int) -> str:
     """The name of the format; CommandError for one that cannot hold the answer."""
-    from pannsx.formats import FORMATS, format_of
+    from pannsx.events.formats import FORMATS, format_of
 
     form: str | None = arguments.format
     output: Path | None = arguments.output
@@ -134,7 +134,7 @@ def _format(arguments: argparse.Namespace, n_items: int) -> str:
 
 def _print(items: list[Item], reader: FrameReader, detector: EventDetector, form: str, *, quiet: bool) -> int:
     """The events of each file on standard output as soon as it is done; how many failed."""
-    from pannsx.formats import FORMATS
+    from pannsx.events.formats import FORMATS
 
     n_failed = 0
     kind = FORMATS.get(form)
@@ -167,14 +167,13 @@ def _write(
     arguments: argparse.Namespace,
 ) -> int:
     """The events of all files in the output; how many files failed."""
-    from pannsx.cli.journal import Journal
-    from pannsx.formats import write_events
+    from pannsx.events.formats import write_events
 
     output: Path = arguments.output
     recordings = []
     n_failed = 0
     place = output.with_name(output.name + _JOURNAL)
-    with Journal(place, _settings(arguments, tagger, detector)) as journal:
+    with _journal(place, _settings(arguments, tagger, detector)) as journal:
         if journal.is_begun and not arguments.quiet:
             n_done = sum(each.duration_s is not None for each in journal.files.values())
             remark(f"goes on from {place}: {n_done} of {len(items)} files are done")
@@ -203,13 +202,23 @@ def _write(
     return n_failed
 
 
+def _journal(place: Path, settings: dict[str, Any]) -> Journal:
+    """The journal beside the output, as it was left if it is of the same settings."""
+    from pannsx.corpus.journal import Journal, JournalError
+
+    try:
+        return Journal(place, settings)
+    except JournalError as error:
+        raise CommandError(str(error), FAILED) from error
+
+
 def _found(
     item: Item, reader: FrameReader, detector: EventDetector, progress: Progress, journal: Journal | None
 ) -> Recording:
     """The events of one file, from where the journal is."""
     from pannsx.events import Event
-    from pannsx.fine_frames import Position
-    from pannsx.formats import Recording
+    from pannsx.events.formats import Recording
+    from pannsx.inference.fine_frames import Position
 
     if item.name == STANDARD_INPUT:
         journal = None  # another run would hear something else
@@ -261,7 +270,7 @@ def _saver(item: Item, detector: EventDetector, journal: Journal) -> Callable[[l
 
 def _settings(arguments: argparse.Namespace, tagger: AudioTagger, detector: EventDetector) -> dict[str, Any]:
     """All that the events depend on, apart from the files."""
-    from pannsx import __version__
+    from pannsx.version import __version__
 
     thresholds = hashlib.sha256(b"".join(each.tobytes() for each in detector.thresholds)).hexdigest()
     record = tagger.record

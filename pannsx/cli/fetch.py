@@ -7,8 +7,8 @@ import argparse
 from pannsx.cli.console import FAILED, CommandError, complain
 from pannsx.cli.options import Commands, add_quiet, named, new_command
 from pannsx.errors import WeightsError
-from pannsx.fetch import resolve
-from pannsx.manifest import load_manifest
+from pannsx.weights.fetch import resolve
+from pannsx.weights.manifest import load_manifest
 
 _DESCRIPTION = """\
 Fetches published weights and checks their digests. For each, a line goes to standard output: name,

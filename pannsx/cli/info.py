@@ -11,7 +11,9 @@ from pathlib import Path
 from pannsx.cli.availability import MEANINGS, availability, local_file
 from pannsx.cli.console import FAILED, CommandError, complain_of, megabytes
 from pannsx.cli.options import Commands, add_cache_dir, add_format, named, new_command
-from pannsx.manifest import Checkpoint, load_manifest, read_record, record_to_json
+from pannsx.weights.manifest import load_manifest, read_record
+from pannsx.weights.record import Checkpoint
+from pannsx.weights.record_json import record_to_json
 
 _DESCRIPTION = """\
 Prints, on standard output, all that is known of a checkpoint: what it is, where its weights

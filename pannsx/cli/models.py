@@ -8,7 +8,8 @@ import json
 from pannsx.cli.availability import MEANINGS, availability
 from pannsx.cli.console import columns
 from pannsx.cli.options import Commands, add_cache_dir, add_format, new_command
-from pannsx.manifest import DEFAULT_CHECKPOINT, Checkpoint, load_manifest
+from pannsx.weights.manifest import DEFAULT_CHECKPOINT, load_manifest
+from pannsx.weights.record import Checkpoint
 
 _DESCRIPTION = """\
 Lists every checkpoint by the name that --model takes, on standard output: its architecture, the

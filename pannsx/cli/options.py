@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pannsx.cli.console import CommandError
-from pannsx.manifest import DEFAULT_CHECKPOINT, Checkpoint, find
+from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find
+from pannsx.weights.record import Checkpoint
 
 T = TypeVar("T")
 Commands = argparse._SubParsersAction  # the type of add_subparsers(), which argparse keeps to itself

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
-from pannsx.cli.inputs import Item
+from pannsx.corpus.inputs import Item
 
 _FEW_FILES = 8
 _LONG_FILE_BYTES = 16_000_000  # a minute and a half of CD audio: seconds of work

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pannsx.cli.console import FAILED, CommandError, complain_of
-from pannsx.cli.inputs import STANDARD_INPUT
 from pannsx.cli.options import (
     Commands,
     add_format,
@@ -24,6 +23,7 @@ from pannsx.cli.options import (
     probability,
 )
 from pannsx.cli.pcm import ENCODINGS, PcmFormat, read_blocks, read_wav_header
+from pannsx.corpus.inputs import STANDARD_INPUT
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pannsx.cli.batches import each_answer
 from pannsx.cli.console import FAILED, complain, complain_of
-from pannsx.cli.inputs import find_inputs
 from pannsx.cli.options import (
     Commands,
     add_files,
@@ -22,6 +20,8 @@ from pannsx.cli.options import (
 )
 from pannsx.cli.progress import Progress
 from pannsx.cli.tag_formats import WRITERS
+from pannsx.corpus.batches import each_answer
+from pannsx.corpus.inputs import find_inputs
 from pannsx.errors import AudioError
 
 _TOP = 5

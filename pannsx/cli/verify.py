@@ -10,8 +10,8 @@ from pannsx.cli.console import FAILED, CommandError, columns, complain, complain
 from pannsx.cli.info import read_named_record
 from pannsx.cli.options import Commands, add_cache_dir, new_command
 from pannsx.errors import AudioError
-from pannsx.records import Checkpoint, Example
-from pannsx.verify import VerifyReport, verify
+from pannsx.weights.local import VerifyReport, verify
+from pannsx.weights.record import Checkpoint, Example
 
 SCORE_TOLERANCE = 0.005
 """How far a probability may be from a published one: rounding to three decimals takes 0.0005 of it, other

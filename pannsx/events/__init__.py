@@ -12,7 +12,6 @@ from pannsx.events.frames import frame_edges
 from pannsx.events.operating_points import (
     OperatingPoint,
     OperatingPoints,
-    operating_points_path,
     read_operating_points,
     write_operating_points,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "frame_edges",
     "frame_targets",
     "noisy_or",
-    "operating_points_path",
     "read_operating_points",
     "read_super_classes",
     "write_operating_points",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pannsx.compiling import compiled
+from pannsx.jit.cache import compiled
 
 FloatArray = npt.NDArray[np.float32]
 Levels = npt.NDArray[np.uint8]

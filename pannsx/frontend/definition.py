@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pannsx.config import FrontEnd
+from pannsx.frontend.settings import FrontEnd
 
 FLOOR = 1e-10
 """Least mel power before the logarithm: no frame is below -100 dB."""

@@ -25,10 +25,10 @@ from functools import cache
 import numpy as np
 from numba import njit
 
-from pannsx.compiling import compiled, digest_of
 from pannsx.frontend.definition import FLOOR
 from pannsx.frontend.transform import first_pass, last_pass, middle_pass, untangle
-from pannsx.lanes import N_LANES, at_least, exponent, load, mantissa, spread, store, transpose_tile
+from pannsx.jit.cache import compiled, digest_of
+from pannsx.jit.simd import N_LANES, at_least, exponent, load, mantissa, spread, store, transpose_tile
 
 _DECIBELS_PER_OCTAVE = np.float32(10 * np.log10(2.0))
 _FLOOR = np.float32(FLOOR)
@@ -97,7 +97,7 @@ LogMelFunction = Callable[..., None]
 @cache
 def compiled_kernel(n_fft: int, radices: tuple[int, ...]) -> LogMelFunction:
     """The compiled function for one transform size; sizes and strides are constants in it."""
-    sources = digest_of("lanes.py", "frontend/transform.py", "frontend/kernel.py")
+    sources = digest_of("jit/simd.py", "frontend/transform.py", "frontend/kernel.py")
     n = n_fft // 2
     radix1, radix2, radix3 = (*radices[1:], 0, 0)[:3]
     m1 = n // 8

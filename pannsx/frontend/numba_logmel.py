@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from pannsx.config import FrontEnd
 from pannsx.frontend.kernel import compiled_kernel
 from pannsx.frontend.plan import FloatArray, Plan, make_plan
-from pannsx.lanes import N_LANES
+from pannsx.frontend.settings import FrontEnd
+from pannsx.jit.simd import N_LANES
 
 _FEWEST_SHARED = 64  # frames for each thread, with fewer of which it is not worth waking
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pannsx.config import FrontEnd
 from pannsx.frontend.definition import hann_window, mel_edges_hz, mel_filters
+from pannsx.frontend.settings import FrontEnd
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]

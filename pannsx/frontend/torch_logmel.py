@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pannsx.config import FrontEnd
 from pannsx.frontend.definition import FLOOR, hann_window, mel_filters, reflected_indices
+from pannsx.frontend.settings import FrontEnd
 
 
 class LogMel(nn.Module):

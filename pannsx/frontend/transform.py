@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pannsx.lanes import N_LANES, load, store
+from pannsx.jit.simd import N_LANES, load, store
 
 _SQRT_HALF = np.float32(np.sqrt(0.5))
 _PAIR = 2 * N_LANES  # L real parts, then L imaginary ones

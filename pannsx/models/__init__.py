@@ -3,6 +3,6 @@
 from pannsx.models.heads import Output
 from pannsx.models.pann import Pann
 from pannsx.models.timing import TimeGrid
-from pannsx.models.zoo import ARCHITECTURES, create_model, list_models
+from pannsx.models.zoo import ARCHITECTURES
 
-__all__ = ["ARCHITECTURES", "Output", "Pann", "TimeGrid", "create_model", "list_models"]
+__all__ = ["ARCHITECTURES", "Output", "Pann", "TimeGrid"]

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pannsx.config import FrontEnd
 from pannsx.errors import WeightsError
 from pannsx.frontend.definition import hann_window, mel_filters
+from pannsx.frontend.settings import FrontEnd
 from pannsx.models.pann import Pann
 from pannsx.models.zoo import ARCHITECTURES
 

@@ -14,7 +14,7 @@ from pannsx.models.timing import ReceptiveField, TimeGrid, grid_of, n_outputs, r
 from pannsx.models.trunks import Trunk
 
 if TYPE_CHECKING:
-    from pannsx.config import FrontEnd
+    from pannsx.frontend.settings import FrontEnd
 
 Augment = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 

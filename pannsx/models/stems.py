@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pannsx.config import FrontEnd
+from pannsx.frontend.settings import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
 from pannsx.models.blocks import ConvBlock, conv1d
 from pannsx.models.timing import TimeLayer, centred_stft, pooling, same, strided

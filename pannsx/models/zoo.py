@@ -1,4 +1,4 @@
-"""Every architecture as a row, and models by name."""
+"""Every architecture as a row, and models of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from functools import partial
 
 import torch
 
-from pannsx import manifest
-from pannsx.config import FrontEnd
 from pannsx.errors import did_you_mean
+from pannsx.frontend.settings import FrontEnd
 from pannsx.models.blocks import ConvBlock5x5
 from pannsx.models.heads import AttentionHead, ClipHead, FrameHead, Head, max_over_frames, mean_over_frames
 from pannsx.models.initialise import initialise
@@ -153,28 +152,6 @@ def build_empty(
         n_classes=n_classes,
         embedding_size=row.embedding,
     ).eval()
-
-
-def create_model(name: str, n_classes: int = 527, *, frontend: FrontEnd | None = None) -> Pann:
-    """A freshly initialised model by its published name, in evaluation mode.
-
-    Args:
-        name: a name of :func:`list_models`, in any case.
-        n_classes: number ``K`` of classes.
-        frontend: log-mel settings instead of the checkpoint's, sample rate included.
-
-    Raises:
-        ValueError: unknown name (close ones are suggested), or a front end for a model that has none.
-    """
-    checkpoint = manifest.find(name)
-    if frontend is None:
-        return build(checkpoint.architecture, checkpoint.sample_rate, checkpoint.frontend, n_classes)
-    return build(checkpoint.architecture, frontend.sample_rate, frontend, n_classes)
-
-
-def list_models() -> list[str]:
-    """The names that :func:`create_model` knows, in the order of the manifest."""
-    return list(manifest.load_manifest())
 
 
 def _stem(architecture: str, row: Architecture, sample_rate: int, frontend: FrontEnd | None) -> Stem:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pannsx.events.thresholds import Threshold
-    from pannsx.results import TaggingResult
+    from pannsx.report.result import Result
 
 __all__ = ["html_of", "plot", "report"]
 
@@ -27,7 +27,7 @@ _DPI = 150
 
 
 def report(
-    result: TaggingResult,
+    result: Result,
     path: str | PathLike[str],
     audio: Source | None,
     sample_rate: int | None,
@@ -54,7 +54,7 @@ def report(
 
 
 def plot(
-    result: TaggingResult,
+    result: Result,
     path: str | PathLike[str] | None,
     audio: Source | None,
     sample_rate: int | None,

@@ -12,15 +12,15 @@ from pannsx.report.picture import data_uri, levels, png
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pannsx.results import TaggingResult
+    from pannsx.report.result import Result
 
 N_TAGS = 5
 _MOST_COLUMNS = 600
 
 
-def html_of(result: TaggingResult) -> str:
+def html_of(result: Result) -> str:
     """A table with a row a tag: label, probability, and a strip of the probability over time."""
-    rows = [_row(result, tag.label, tag.probability) for tag in result.top(N_TAGS)]
+    rows = [_row(result, label, probability) for label, probability in result.top(N_TAGS)]
     over_time = "" if result.framewise is None else f"<th>0 to {result.duration_s:.1f} s</th>"
     return (
         f"<table><thead><tr><th>Tag</th><th>Probability</th>{over_time}</tr></thead>"
@@ -28,7 +28,7 @@ def html_of(result: TaggingResult) -> str:
     )
 
 
-def _row(result: TaggingResult, label: str, probability: float) -> str:
+def _row(result: Result, label: str, probability: float) -> str:
     strip = ""
     if result.framewise is not None:
         image = _strip(result.framewise[:, result.labels.index(label)])

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pannsx.audio import Source, open_blocks
-from pannsx.config import FrontEnd
 from pannsx.frontend.definition import hz_to_mel
 from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.frontend.settings import FrontEnd
 
 FloatArray = npt.NDArray[np.float32]
 

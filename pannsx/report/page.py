@@ -17,7 +17,7 @@ from pannsx.report.scores import pack_scores
 from pannsx.report.sound import playable
 
 if TYPE_CHECKING:
-    from pannsx.results import TaggingResult
+    from pannsx.report.result import Result
 
 LEAST_THRESHOLD = 0.05
 MOST_THRESHOLD = 0.99
@@ -25,7 +25,7 @@ _WAVE_HEIGHT = 100
 
 
 def page_of(
-    result: TaggingResult,
+    result: Result,
     audio: Source | None,
     sample_rate: int | None,
     *,
@@ -85,7 +85,7 @@ def page_of(
     )
 
 
-def _check_length(seen: Overview, result: TaggingResult) -> None:
+def _check_length(seen: Overview, result: Result) -> None:
     if abs(seen.duration_s - result.duration_s) > max(0.1, 2 * result.hop_s):
         raise ValueError(
             f"the audio lasts {seen.duration_s:.2f} s and the result is of {result.duration_s:.2f} s; give "
@@ -93,12 +93,12 @@ def _check_length(seen: Overview, result: TaggingResult) -> None:
         )
 
 
-def _subtitle(result: TaggingResult) -> str:
-    best = ", ".join(f"{tag.label} {tag.probability:.2f}" for tag in result.top(3))
+def _subtitle(result: Result) -> str:
+    best = ", ".join(f"{label} {probability:.2f}" for label, probability in result.top(3))
     return f"{result.duration_s:.1f} s. As a whole: {best}"
 
 
-def _note(result: TaggingResult, data: dict[str, Any]) -> str:
+def _note(result: Result, data: dict[str, Any]) -> str:
     trained = (
         "the network was trained to answer by frame"
         if result.frame_source == "native"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pannsx.events import Event
-    from pannsx.results import TaggingResult
+    from pannsx.report.result import Result
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -31,7 +31,7 @@ _FREQUENCIES_HZ = (100, 500, 1000, 2000, 5000, 10_000)
 
 
 def figure_of(
-    result: TaggingResult,
+    result: Result,
     framewise: FloatArray,
     events: Sequence[Event],
     audio: Source | None,
@@ -111,7 +111,7 @@ def _log_mel(axes: Axes, seen: Overview) -> None:
     axes.set_ylabel("frequency (kHz)")
 
 
-def _classes(axes: Axes, result: TaggingResult, framewise: FloatArray, n_classes: int) -> None:
+def _classes(axes: Axes, result: Result, framewise: FloatArray, n_classes: int) -> None:
     """The classes with the greatest probability in any frame, likeliest at the top."""
     order = np.argsort(-framewise.max(axis=0), kind="stable")[:n_classes]
     edges = result.offset_s - result.hop_s / 2 + result.hop_s * np.array([0, len(framewise)])

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from pannsx.audio import Source
 from pannsx.audio.arrays import ArrayReader
 from pannsx.audio.reader import check_rate, mono_blocks
+from pannsx.audio.resample import StreamResampler
 from pannsx.errors import AudioError
-from pannsx.resample import StreamResampler
 
 FloatArray = npt.NDArray[np.float32]
 

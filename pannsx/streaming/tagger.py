@@ -12,21 +12,21 @@ import numpy.typing as npt
 
 from pannsx.audio import Source
 from pannsx.audio.reader import check_rate
-from pannsx.engine import Answer, Wanted
 from pannsx.events import EventDetector, EventSettings
-from pannsx.events.operating_points import points_of
-from pannsx.pipeline import Pipeline
+from pannsx.inference.engine import Answer, Wanted
+from pannsx.inference.pipeline import Pipeline
 from pannsx.streaming.intake import Intake
 from pannsx.streaming.steps import Steps
 from pannsx.streaming.update import StreamUpdate
 from pannsx.tagger import AudioTagger
 from pannsx.weights import load
+from pannsx.weights.operating_points import points_of
 
 if TYPE_CHECKING:
     import torch
 
-    from pannsx.engine import Precision
-    from pannsx.records import Checkpoint
+    from pannsx.inference.engine import Precision
+    from pannsx.weights.record import Checkpoint
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -1,0 +1,124 @@
+"""Formats of a line an event, or a recording, without a header: Audacity's label track, RTTM, JSON lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from pannsx.events.detector import Event
+from pannsx.events.formats.recording import (
+    CERTAIN,
+    Recording,
+    event,
+    gathered,
+    in_one_cell,
+    numbered,
+    probability,
+    seconds,
+)
+
+_NOTHING = "<NA>"
+
+
+def audacity_lines(recording: Recording) -> Iterator[str]:
+    """``onset offset label`` between tabs, for File, Import, Labels."""
+    for each in recording.events:
+        label = in_one_cell(each.label, "label")
+        yield f"{seconds(each.onset_s)}\t{seconds(each.offset_s)}\t{label}\n"
+
+
+def read_audacity(text: str, source: str) -> list[Recording]:
+    """One label track; the lines of spectral selections, which begin with a backslash, are passed over."""
+    events = []
+    for number, line in numbered(text):
+        if line.startswith("\\"):
+            continue
+        cells = line.split("\t")
+        where = f"{source}, line {number}"
+        if len(cells) != 3:
+            raise ValueError(f"{where}: {len(cells)} cells; onset, offset and label, by tabs, are needed")
+        events.append(event(cells[2].strip(), cells[0], cells[1], where))
+    return gathered([(source, each) for each in events]) or [Recording(source, [])]
+
+
+def rttm_lines(recording: Recording) -> Iterator[str]:
+    """A ``SPEAKER`` line an event, whose speaker is the label: tools read no other kind.
+
+    White space ends a cell there, so that in names and labels ``_`` stands for it.
+    """
+    name = _joined(recording.name)
+    for each in recording.events:
+        times = f"{seconds(each.onset_s)} {seconds(each.offset_s - each.onset_s)}"
+        rest = f"{_NOTHING} {_NOTHING} {_joined(each.label)} {probability(each.probability)} {_NOTHING}"
+        yield f"SPEAKER {name} 1 {times} {rest}\n"
+
+
+def read_rttm(text: str, source: str) -> list[Recording]:
+    """The lines of type SPEAKER; those of other types, and comments, are passed over."""
+
+    def each() -> Iterator[tuple[str, Event]]:
+        for number, line in numbered(text):
+            cells = line.split()
+            if cells[0] != "SPEAKER":
+                continue
+            where = f"{source}, line {number}"
+            if len(cells) < 8:
+                raise ValueError(
+                    f"{where}: {len(cells)} cells; a line of RTTM has 10, the label in the eighth"
+                )
+            likely = cells[8] if len(cells) > 8 and cells[8] != _NOTHING else CERTAIN
+            try:
+                offset = float(cells[3]) + float(cells[4])
+            except ValueError:
+                raise ValueError(
+                    f"{where}: onset {cells[3]!r} and duration {cells[4]!r} are no numbers"
+                ) from None
+            yield cells[1], event(cells[7], cells[3], offset, where, likely)
+
+    return gathered(each())
+
+
+def json_lines(recording: Recording) -> Iterator[str]:
+    """An object a recording: ``file``, ``duration_s``, ``events``."""
+    events = [
+        {
+            "onset_s": round(each.onset_s, 6),
+            "offset_s": round(each.offset_s, 6),
+            "label": each.label,
+            "probability": float(probability(each.probability)),
+        }
+        for each in recording.events
+    ]
+    content = {"file": recording.name, "duration_s": recording.duration_s, "events": events}
+    yield json.dumps(content, ensure_ascii=False) + "\n"
+
+
+def read_json_lines(text: str, source: str) -> list[Recording]:
+    """Objects as :func:`json_lines` writes them; ``duration_s`` and ``probability`` may be left out."""
+    rows: list[tuple[str, Event | None]] = []
+    durations: dict[str, float] = {}
+    for number, line in numbered(text):
+        where = f"{source}, line {number}"
+        try:
+            content = json.loads(line)
+            name, events = str(content["file"]), list(content["events"])
+            rows.append((name, None))
+            for each in events:
+                likely = each.get("probability", CERTAIN)
+                found = event(str(each["label"]), each["onset_s"], each["offset_s"], where, likely)
+                rows.append((name, found))
+            if content.get("duration_s") is not None:
+                durations[name] = float(content["duration_s"])
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{where} is not JSON: {error}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{where}: an object with file and events, each with label, onset_s and offset_s, is needed "
+                f"({error!r})"
+            ) from error
+    return gathered(rows, durations)
+
+
+def _joined(text: str) -> str:
+    return re.sub(r"\s", "_", text) or _NOTHING

@@ -1,0 +1,191 @@
+"""The formats by name and by the ending of a file, and the two functions that use them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pannsx.atomic import replacing
+from pannsx.errors import did_you_mean
+from pannsx.events.detector import Event
+from pannsx.events.formats.jams import jams_lines, read_jams
+from pannsx.events.formats.lines import (
+    audacity_lines,
+    json_lines,
+    read_audacity,
+    read_json_lines,
+    read_rttm,
+    rttm_lines,
+)
+from pannsx.events.formats.parquet import read_parquet, write_parquet
+from pannsx.events.formats.recording import Recording
+from pannsx.events.formats.tables import (
+    CSV_HEADER,
+    DESED_HEADER,
+    RAVEN_HEADER,
+    csv_lines,
+    desed_lines,
+    raven_lines,
+    read_csv,
+    read_desed,
+    read_raven,
+)
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of text: a header, and lines for each recording.
+
+    Attributes:
+        name: what it is called.
+        suffix: how its files end.
+        one_each: whether a file holds one recording.
+        header: first lines of a file.
+        lines: a recording as text.
+        read: text and its source -> recordings.
+    """
+
+    name: str
+    suffix: str
+    one_each: bool
+    header: str
+    lines: Callable[[Recording], Iterator[str]]
+    read: Callable[[str, str], list[Recording]]
+
+
+PARQUET = "parquet"
+
+FORMATS: dict[str, Format] = {
+    each.name: each
+    for each in (
+        Format("tsv", ".tsv", False, DESED_HEADER, desed_lines, read_desed),
+        Format("csv", ".csv", False, CSV_HEADER, csv_lines, read_csv),
+        Format("jsonl", ".jsonl", False, "", json_lines, read_json_lines),
+        Format("rttm", ".rttm", False, "", rttm_lines, read_rttm),
+        Format("audacity", ".txt", True, "", audacity_lines, read_audacity),
+        Format("raven", ".selections.txt", True, RAVEN_HEADER, raven_lines, read_raven),
+        Format("jams", ".jams", True, "", jams_lines, read_jams),
+    )
+}
+"""Formats of text by name. Parquet, which is none, stands beside them."""
+
+NAMES = (*FORMATS, PARQUET)
+
+
+def format_of(path: PathLike) -> str:
+    """The name of the format that a file's ending says.
+
+    Raises:
+        ValueError: an ending that says none.
+    """
+    name = Path(path).name.lower()
+    endings = {each.suffix: each.name for each in FORMATS.values()} | {".parquet": PARQUET}
+    for suffix in sorted(endings, key=len, reverse=True):  # .selections.txt before .txt
+        if name.endswith(suffix):
+            return endings[suffix]
+    raise ValueError(
+        f"{str(path)!r} ends in none of {', '.join(endings)}; name the format: {', '.join(NAMES)}"
+    )
+
+
+def write_events(recordings: Iterable[Recording], path: PathLike, format: str | None = None) -> list[Path]:
+    """Write recordings with their events, whole or not at all.
+
+    Args:
+        recordings: what to write.
+        path: a file; for several recordings in a format that holds one a file, a folder, in which each
+            recording has a file by its name.
+        format: one of ``tsv`` (DESED, DCASE), ``csv``, ``jsonl``, ``rttm``, ``audacity``, ``raven``,
+            ``jams`` and ``parquet``; None goes by the ending of ``path``.
+
+    Returns:
+        the files that were written.
+
+    Raises:
+        ValueError: an unknown format, several recordings for a file that holds one, or names or labels that
+            the format cannot hold.
+        OSError: a file cannot be written.
+    """
+    path, recordings = Path(path), list(recordings)
+    name = _known(format) if format is not None else format_of(path)
+    if name == PARQUET:
+        with replacing(path) as temporary:
+            write_parquet(recordings, temporary)
+        return [path]
+    kind = FORMATS[name]
+    if not kind.one_each or (len(recordings) == 1 and not path.is_dir()):
+        _write(kind, recordings, path)
+        return [path]
+    if path.suffix and not path.is_dir():
+        raise ValueError(
+            f"{len(recordings)} recordings are to be written to {str(path)!r}, and a file of {kind.name} "
+            "holds one; name a folder"
+        )
+    places = {path / (recording.stem + kind.suffix): recording for recording in recordings}
+    if len(places) < len(recordings):
+        raise ValueError("two recordings have the same name, and would be written to the same file")
+    for place, recording in places.items():
+        _write(kind, [recording], place)
+    return list(places)
+
+
+def read_events(
+    path: PathLike, format: str | None = None, *, labels: Sequence[str] | None = None
+) -> list[Recording]:
+    """Read recordings with their events.
+
+    Args:
+        path: a file; what a file without names of recordings holds is named by the file itself.
+        format: as in :func:`write_events`; None goes by the ending.
+        labels: names that the events' labels are to be spelled as, where they differ in case, or have
+            ``_`` for a space.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not of this format, says the impossible, or has a label that is none of ``labels``.
+    """
+    path = Path(path)
+    name = _known(format) if format is not None else format_of(path)
+    if name == PARQUET:
+        found = read_parquet(path)
+    else:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+        found = FORMATS[name].read(text, path.name)
+    if labels is None:
+        return found
+    spelled = {_folded(label): label for label in labels}
+
+    def known(event: Event) -> Event:
+        label = spelled.get(_folded(event.label))
+        if label is None:
+            raise ValueError(
+                f"{path}: unknown label {event.label!r} among {len(labels)} labels"
+                f"{did_you_mean(event.label, labels)}"
+            )
+        return event._replace(label=label)
+
+    return [replace(each, events=[known(event) for event in each.events]) for each in found]
+
+
+def _write(kind: Format, recordings: Sequence[Recording], path: Path) -> None:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(kind.header)
+        for recording in recordings:
+            file.writelines(kind.lines(recording))
+
+
+def _known(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"unknown format {name!r}{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}")
+    return name
+
+
+def _folded(label: str) -> str:
+    return label.casefold().replace("_", " ")

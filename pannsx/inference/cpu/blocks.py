@@ -1,0 +1,97 @@
+"""The convolution block of the CNNs and ResNets on planes, each layer in the form that suits its size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pannsx.inference.cpu.direct import FirstConvolution, ProductConvolution
+from pannsx.inference.cpu.folding import folded
+from pannsx.inference.cpu.planes import Plane, Planes
+from pannsx.inference.cpu.winograd import WinogradConvolution
+from pannsx.inference.cpu.workers import Workers
+from pannsx.jit.simd import N_LANES
+from pannsx.models.blocks import ConvBlock
+
+FloatArray = npt.NDArray[np.float32]
+
+WINOGRAD_WEIGHTS = 512 * 1024
+"""Channels in times channels out below which Winograd's form pays for any input."""
+
+MOST_WINOGRAD_WEIGHTS = 1024 * 1024
+"""The same up to which it pays for inputs of many tiles; its weights are four times as large."""
+
+MANY_TILES = 32
+"""Tiles of 4 x 4 cells from which on reading these weights pays: two clips of 10 s in such layers."""
+
+
+class EitherConvolution:
+    """A convolution in two forms, Winograd's for many tiles and products for few."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, kind: torch.dtype) -> None:
+        self.out_channels, self.in_channels = weight.shape[:2]
+        self.pool = pool
+        self._of_many = WinogradConvolution(weight, bias, pool=pool)
+        self._of_few = ProductConvolution(weight, bias, pool=pool, n_parts=n_parts, kind=kind)
+
+    def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
+        """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
+        n_tiles = len(source.rows.tiles) * source.across
+        form = self._of_many if n_tiles >= MANY_TILES else self._of_few
+        form(source, target, workers)
+
+
+Convolution = FirstConvolution | WinogradConvolution | ProductConvolution | EitherConvolution
+
+
+def can_prepare_block(block: object) -> bool:
+    """Whether it is a block whose layers there are forms for."""
+    return (
+        isinstance(block, ConvBlock)
+        and block.pool in ((1, 1), (2, 2))
+        and block.conv1.out_channels % N_LANES == 0
+    )
+
+
+def prepared_block(block: object, workers: Workers, kind: torch.dtype) -> list[Convolution]:
+    """The two layers of a :class:`~pannsx.models.blocks.ConvBlock`, the second with its pooling.
+
+    ``kind`` is the type of the products of deep layers.
+    """
+    if not isinstance(block, ConvBlock):
+        raise TypeError(f"a ConvBlock can be prepared, not {type(block).__name__}")
+    return [
+        _convolution(*folded(block.conv1, block.bn1), False, workers, kind),
+        _convolution(*folded(block.conv2, block.bn2), block.pool == (2, 2), workers, kind),
+    ]
+
+
+def _convolution(
+    weight: Tensor, bias: Tensor, pool: bool, workers: Workers, kind: torch.dtype
+) -> Convolution:
+    out_channels, in_channels = weight.shape[:2]
+    if in_channels == 1 and not pool:
+        return FirstConvolution(weight, bias)
+    size = in_channels * out_channels
+    if in_channels % N_LANES == 0 and size < WINOGRAD_WEIGHTS:
+        return WinogradConvolution(weight, bias, pool=pool)
+    form = EitherConvolution if size <= MOST_WINOGRAD_WEIGHTS else ProductConvolution
+    return form(weight, bias, pool=pool, n_parts=workers.n, kind=kind)
+
+
+def entry_plane(items: Sequence[FloatArray], planes: Planes) -> Plane:
+    """``(C, T, F)`` representations in a plane."""
+    channels, _, width = items[0].shape
+    plane = planes.get("entry", tuple(item.shape[1] for item in items), width, channels)
+    for inside, item in zip(plane.items(), items, strict=True):
+        inside[...] = item.transpose(1, 2, 0)
+    return plane
+
+
+def features_of(plane: Plane) -> list[FloatArray]:
+    """The last plane -> ``(T', C)`` features of each item: means over frequency."""
+    return [item.mean(axis=1) for item in plane.items()]

@@ -1,0 +1,71 @@
+"""Cnn10, Cnn14 and the wavegram CNNs for inference on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pannsx.inference.cpu.blocks import (
+    Convolution,
+    can_prepare_block,
+    entry_plane,
+    features_of,
+    prepared_block,
+)
+from pannsx.inference.cpu.planes import Plane, Planes
+from pannsx.inference.cpu.workers import Workers
+from pannsx.models.trunks import Cnn
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def can_prepare(trunk: object) -> bool:
+    """Whether a trunk is built of what :class:`PreparedCnn` knows."""
+    return isinstance(trunk, Cnn) and all(can_prepare_block(block) for block in trunk.children())
+
+
+class PreparedCnn:
+    """Representations ``(C, T, F)`` -> features ``(T', C')``, as the :class:`~pannsx.models.trunks.Cnn`.
+
+    Args:
+        trunk: the trunk, in float32 on the CPU.
+        workers: the threads to compute on.
+        kind: type of the products of the deep layers.
+    """
+
+    def __init__(self, trunk: Cnn, workers: Workers, kind: torch.dtype) -> None:
+        self._workers = workers
+        self._layers = [layer for block in trunk.children() for layer in prepared_block(block, workers, kind)]
+        self._planes = Planes()
+
+    def __call__(
+        self, items: Sequence[FloatArray], joined: Sequence[FloatArray] | None = None
+    ) -> list[FloatArray]:
+        """Features of each item; items may differ in ``T``.
+
+        ``joined`` is a second representation of each, concatenated along channels after the first block.
+        """
+        plane = entry_plane(items, self._planes)
+        for number, layer in enumerate(self._layers):
+            plane = self._layer(number, layer, plane, joined if number == 1 else None)
+        return features_of(plane)
+
+    def _layer(
+        self, number: int, layer: Convolution, source: Plane, joined: Sequence[FloatArray] | None
+    ) -> Plane:
+        heights, width, channels = source.rows.heights, source.width, layer.out_channels
+        if layer.pool:
+            heights, width = tuple(height // 2 for height in heights), width // 2
+        if joined is not None:
+            # The two differ by one frame for about half of all clip lengths.
+            heights = tuple(min(h, other.shape[1]) for h, other in zip(heights, joined, strict=True))
+            channels += joined[0].shape[0]
+        target = self._planes.get(number, heights, width, channels)
+        layer(source, target, self._workers)
+        if joined is not None:
+            for inside, other in zip(target.items(), joined, strict=True):
+                inside[..., layer.out_channels :] = other[:, : len(inside)].transpose(1, 2, 0)
+        return target

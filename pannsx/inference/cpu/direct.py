@@ -1,0 +1,179 @@
+"""The convolutions that Winograd's form does not suit: of one channel, and of a great many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pannsx.inference.cpu.folding import by_tap
+from pannsx.inference.cpu.planes import Plane, row_sources
+from pannsx.inference.cpu.product import accumulate, affine
+from pannsx.inference.cpu.workers import Workers, shares
+from pannsx.jit.cache import compiled, digest_of
+from pannsx.jit.simd import N_LANES, at_least, load, store
+
+FloatArray = npt.NDArray[np.float32]
+
+_ZERO, _QUARTER = np.float32(0), np.float32(0.25)
+
+
+@cache
+def _from_one_channel() -> Callable[..., Any]:
+    sources = digest_of("jit/simd.py", "inference/cpu/direct.py")
+
+    def convolve(source, source_row, weight, bias, inside, first, last, width, target, row):
+        """Frames ``first`` to ``last`` of one channel -> ``len(bias)`` channels, rectified."""
+        _ = sources
+        channels = len(bias)
+        for k in range(first, last):
+            y = inside[k]
+            for c in range(0, channels, N_LANES):
+                b = load(bias, c)
+                w0, w1, w2 = load(weight, c), load(weight, c + channels), load(weight, c + 2 * channels)
+                w3 = load(weight, c + 3 * channels)
+                w4 = load(weight, c + 4 * channels)
+                w5 = load(weight, c + 5 * channels)
+                w6 = load(weight, c + 6 * channels)
+                w7 = load(weight, c + 7 * channels)
+                w8 = load(weight, c + 8 * channels)
+                for x in range(width):
+                    a = (y - 1) * source_row + x
+                    total = b + w0 * source[a] + w1 * source[a + 1] + w2 * source[a + 2]
+                    a += source_row
+                    total = total + w3 * source[a] + w4 * source[a + 1] + w5 * source[a + 2]
+                    a += source_row
+                    total = total + w6 * source[a] + w7 * source[a + 1] + w8 * source[a + 2]
+                    store(target, y * row + (x + 1) * channels + c, at_least(total, _ZERO))
+
+    return compiled(convolve)
+
+
+class FirstConvolution:
+    """A 3 x 3 convolution of one channel with bias, rectified: bound by writing its output."""
+
+    pool = False
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.out_channels, self.in_channels = weight.shape[:2]
+        self._weight: FloatArray = by_tap(weight).numpy().reshape(-1)
+        self._bias: FloatArray = bias.float().numpy()
+
+    def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
+        """Fill ``target`` from ``source``, which has one channel and the same items."""
+        ranges = list(shares(len(source.rows.inside), workers.n))
+
+        def share(i: int) -> None:
+            _from_one_channel()(
+                source.flat, source.row, self._weight, self._bias, source.rows.inside, *ranges[i],
+                source.width, target.flat, target.row,
+            )  # fmt: skip
+
+        workers.run(share)
+
+
+@cache
+def _columns() -> Callable[..., Any]:
+    sources = digest_of("jit/simd.py", "inference/cpu/direct.py")
+
+    def gather(cells, row, channels, inside, first, last, width, out):
+        """Frames ``first`` to ``last`` -> ``out[x, frame]``, ``3 C``: a cell, the one before and the next."""
+        _ = sources
+        n_frames = len(inside)
+        for k in range(first, last):
+            for x in range(width):
+                for dy in range(3):
+                    at = (inside[k] - 1 + dy) * row + (x + 1) * channels
+                    to = ((x * n_frames + k) * 3 + dy) * channels
+                    for c in range(0, channels, N_LANES):
+                        store(out, to + c, load(cells, at + c))
+
+    return compiled(gather)
+
+
+@cache
+def _rectify_and_pool() -> Callable[..., Any]:
+    sources = digest_of("jit/simd.py", "inference/cpu/direct.py")
+
+    def settle(products, n_frames, n, origins, inside, pool, target, row, cell, width, channel):
+        """``products[x, frame, n]`` -> rectified, or means over 2 x 2, in channels from ``channel`` on."""
+        _ = sources
+        column = n_frames * n
+        for k in range(len(inside)):
+            for x in range(width):
+                to = inside[k] * row + (x + 1) * cell + channel
+                if pool:
+                    at = 2 * x * column + origins[k] * n
+                    for c in range(at, at + n, N_LANES):
+                        left = at_least(load(products, c), _ZERO) + at_least(load(products, c + n), _ZERO)
+                        right = at_least(load(products, c + column), _ZERO) + at_least(
+                            load(products, c + column + n), _ZERO
+                        )
+                        store(target, to + c - at, (left + right) * _QUARTER)
+                else:
+                    at = x * column + origins[k] * n
+                    for c in range(at, at + n, N_LANES):
+                        store(target, to + c - at, at_least(load(products, c), _ZERO))
+
+    return compiled(settle)
+
+
+class ProductConvolution:
+    """A 3 x 3 convolution with bias, rectified, as matrix products over three frames of a column of cells.
+
+    For the deep layers, whose planes are a few dozen cells and whose weights are many megabytes: the
+    products read them once, in order, each thread those for outputs of its own. Each column of the plane,
+    with the frames before and after, is multiplied by the filters' middle column for its own outputs, and
+    by the outer ones for its neighbours', where there are any: two columns need four such products, while
+    neighbourhoods of nine cells would have six, a third of them zeros.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, kind: torch.dtype) -> None:
+        self.out_channels, self.in_channels = weight.shape[:2]
+        self.pool = pool
+        by_column = by_tap(weight).view(3, 3, self.in_channels, -1).transpose(0, 1)  # (dx, dy, C, C')
+        by_column = by_column.reshape(3, 3 * self.in_channels, -1).to(kind)
+        self._parts = [
+            (begin * N_LANES, by_column[:, :, begin * N_LANES : end * N_LANES].contiguous())
+            for begin, end in shares(self.out_channels // N_LANES, n_parts)
+            if begin < end
+        ]
+        self._bias = bias.float()
+
+    def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
+        """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
+        rows, to_rows = source.rows, target.rows
+        n_frames, n_inputs = len(rows.inside), 3 * self.in_channels
+        n_cells = n_frames * source.width
+        (memory,) = workers.scratch(0, n_cells * n_inputs)
+        inputs = torch.from_numpy(memory[: n_cells * n_inputs]).view(n_cells, n_inputs)
+        origins = row_sources(rows.heights, to_rows.heights, 2 if self.pool else 1)
+        n = workers.n
+        ranges = list(shares(n_frames, n))
+
+        def gather(i: int) -> None:
+            _columns()(
+                source.flat, source.row, self.in_channels, rows.inside, *ranges[i], source.width, memory
+            )
+
+        def multiply(i: int) -> None:
+            for channel, (left, middle, right) in self._parts[i::n]:
+                width = middle.shape[1]
+                products = torch.empty(n_cells, width)
+                with torch.inference_mode():
+                    affine(self._bias[channel : channel + width], inputs, middle, products)
+                    if source.width > 1:
+                        accumulate(inputs[:-n_frames], left, products[n_frames:])
+                        accumulate(inputs[n_frames:], right, products[:-n_frames])
+                _rectify_and_pool()(
+                    products.numpy().reshape(-1), n_frames, width, origins, to_rows.inside, self.pool,
+                    target.flat, target.row, target.channels, target.width, channel,
+                )  # fmt: skip
+
+        workers.run(gather)
+        workers.run(multiply)

@@ -1,0 +1,230 @@
+"""MobileNets for inference on the CPU: depthwise convolutions of ours, the rest matrix products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pannsx.inference.cpu.depthwise import depthwise, depthwise_halving, first_halving, frame_table, taps_of
+from pannsx.inference.cpu.folding import folded
+from pannsx.inference.cpu.planes import Planes, pooled_rows
+from pannsx.inference.cpu.product import FEW_ROWS, Product
+from pannsx.inference.cpu.workers import Workers, shares
+from pannsx.jit.simd import N_LANES
+from pannsx.models.trunks.mobilenet import InvertedResidual, MobileNetV1, MobileNetV2
+
+FloatArray = npt.NDArray[np.float32]
+
+_SEPARABLE_LAYERS = 6  # convolution, pool, norm, activation, convolution, norm
+_BLOCK_FLOATS = 2**16  # of a block's depthwise outputs: they stay in the cache for the product
+
+
+@dataclass
+class Matrix:
+    """Activations ``(cells, C)`` of all items, before their activation function.
+
+    Attributes:
+        memory: a zero frame, then the cells.
+        heights: frames of each item.
+        width: cells of a frame.
+        channels: ``C``.
+    """
+
+    memory: FloatArray
+    heights: tuple[int, ...]
+    width: int
+    channels: int
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of all items."""
+        return sum(self.heights)
+
+    @property
+    def cells(self) -> Tensor:
+        """``(cells, C)``, without the zero frame."""
+        frame = self.width * self.channels
+        return torch.from_numpy(self.memory[frame : (self.n_frames + 1) * frame]).view(-1, self.channels)
+
+
+class Memory:
+    """Matrices in memory that is kept from pass to pass, by the number of the layer modulo a few."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, FloatArray] = {}
+
+    def matrix(self, slot: int, heights: tuple[int, ...], width: int, channels: int) -> Matrix:
+        """A matrix whose zero frame is zero; the rest is left from an earlier pass."""
+        size = (sum(heights) + 1) * width * channels
+        if slot not in self._kept or len(self._kept[slot]) < size:
+            self._kept[slot] = np.empty(size, np.float32)
+        memory = self._kept[slot]
+        memory[: width * channels] = 0
+        return Matrix(memory, heights, width, channels)
+
+
+class Separable:
+    """A depthwise convolution, activated before and after, then a pointwise one."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, stride: int, cap: float, product: Product) -> None:
+        self.stride = stride
+        self.product = product
+        self._taps, self._bias = taps_of(weight, stride), np.ascontiguousarray(bias.numpy())
+        self._cap = np.float32(cap)
+
+    def __call__(self, source: Matrix, memory: Memory, slot: int, workers: Workers) -> Matrix:
+        """The layer's outputs, in the memory of ``slot``."""
+        heights = tuple(height // self.stride for height in source.heights)
+        width = source.width // self.stride
+        target = memory.matrix(slot, heights, width, self.product.out_channels)
+        kernel = depthwise() if self.stride == 1 else depthwise_halving()
+        table = frame_table(source.heights, self.stride)
+        ranges = list(shares(target.n_frames, workers.n))
+        frame = width * source.channels  # floats of a frame between the two convolutions
+        few = target.n_frames * width < FEW_ROWS
+        block = target.n_frames if few else max(1, _BLOCK_FLOATS // frame)
+        (between,) = workers.scratch(0, target.n_frames * frame) if few else (np.empty(0, np.float32),)
+        out = target.cells
+
+        def convolve(first: int, last: int, into: FloatArray) -> None:
+            kernel(
+                source.memory, source.width, source.channels, table, first, last,
+                self._taps, self._bias, self._cap, into,
+            )  # fmt: skip
+
+        def by_frames(i: int) -> None:
+            (scratch,) = workers.scratch(i, block * frame)
+            begin, end = ranges[i]
+            with torch.inference_mode():
+                for first in range(begin, end, block):
+                    last = min(first + block, end)
+                    convolve(first, last, scratch)
+                    inputs = torch.from_numpy(scratch[: (last - first) * frame]).view(-1, source.channels)
+                    self.product.rows(inputs, out[first * width : last * width])
+
+        def enter(i: int) -> None:
+            first, last = ranges[i]
+            convolve(first, last, between[first * frame :])
+
+        if few:
+            workers.run(enter)
+            inputs = torch.from_numpy(between[: target.n_frames * frame]).view(-1, source.channels)
+            self.product(inputs, workers, out)
+        else:
+            workers.run(by_frames)
+        return target
+
+
+@dataclass
+class _Stage:
+    """A block of a MobileNet: widened first, or not; its input added at the end, or not."""
+
+    widen: Product | None
+    separable: Separable
+    adds_input: bool
+
+
+class PreparedMobileNet:
+    """``(1, T, F)`` normalised log-mels -> ``(T', C')`` features, as the MobileNet it is made from.
+
+    Args:
+        trunk: in float32 on the CPU.
+        workers: the threads to compute on.
+        kind: type of the products.
+    """
+
+    def __init__(self, trunk: MobileNetV1 | MobileNetV2, workers: Workers, kind: torch.dtype) -> None:
+        self._workers = workers
+        self._kind = kind
+        self._cap = 6.0 if isinstance(trunk, MobileNetV2) else math.inf
+        first, *blocks = trunk.features.children()
+        convolution, _, norm, _ = first.children()
+        weight, bias = _folded(convolution, norm)
+        self._first = taps_of(weight, 2), np.ascontiguousarray(bias.numpy())
+        self._last: Product | None = None
+        self._stages: list[_Stage] = []
+        for block in blocks:
+            if isinstance(block, InvertedResidual):
+                layers = list(block.conv.children())
+                widen = Product(*_folded(*layers[:2]), kind) if len(layers) > _SEPARABLE_LAYERS else None
+                self._add_stage(layers[-_SEPARABLE_LAYERS:], widen, adds_input=block.adds_input)
+            elif len(layers := list(block.children())) < _SEPARABLE_LAYERS:
+                self._last = Product(*_folded(*layers[:2]), kind)
+            else:
+                self._add_stage(layers[:_SEPARABLE_LAYERS], None, adds_input=False)
+        self._planes = Planes()
+        self._memory = Memory()
+
+    def _add_stage(self, layers: list[nn.Module], widen: Product | None, *, adds_input: bool) -> None:
+        convolution, pool, norm, _, narrow, last_norm = layers
+        stride = 2 if isinstance(pool, nn.AvgPool2d) else 1
+        weight, bias = _folded(convolution, norm)
+        separable = Separable(
+            weight, bias, stride, self._cap, Product(*_folded(narrow, last_norm), self._kind)
+        )
+        self._stages.append(_Stage(widen, separable, adds_input))
+
+    def __call__(self, items: Sequence[FloatArray]) -> list[FloatArray]:
+        """Features of each item; items may differ in ``T``."""
+        x = self._enter(items)
+        for number, stage in enumerate(self._stages):
+            x = self._run_stage(stage, x, 3 * (number % 2))
+        if self._last is not None:
+            x = self._widened(self._last, x, 2)
+        return self._leave(x)
+
+    def _enter(self, items: Sequence[FloatArray]) -> Matrix:
+        taps, bias = self._first
+        heights, width = tuple(item.shape[1] for item in items), items[0].shape[2]
+        plane = self._planes.get(0, heights, width, 1)
+        for inside, item in zip(plane.items(), items, strict=True):
+            inside[...] = item.transpose(1, 2, 0)
+        tops = pooled_rows(heights) - 1
+        out = self._memory.matrix(1, tuple(h // 2 for h in heights), width // 2, len(bias))
+        cells = out.cells.numpy().reshape(-1)
+        ranges = list(shares(out.n_frames, self._workers.n))
+        self._workers.run(
+            lambda i: first_halving()(plane.flat, plane.row, tops, *ranges[i], out.width, taps, bias, cells)
+        )
+        return out
+
+    def _run_stage(self, stage: _Stage, x: Matrix, slot: int) -> Matrix:
+        wide = x if stage.widen is None else self._widened(stage.widen, x, slot + 2)
+        y = stage.separable(wide, self._memory, slot, self._workers)
+        if stage.adds_input:
+            y.cells.add_(x.cells)
+        return y
+
+    def _widened(self, product: Product, x: Matrix, slot: int) -> Matrix:
+        """A pointwise convolution by itself."""
+        target = self._memory.matrix(slot, x.heights, x.width, product.out_channels)
+        product(x.cells, self._workers, target.cells)
+        return target
+
+    def _leave(self, x: Matrix) -> list[FloatArray]:
+        frames = x.cells.numpy().reshape(x.n_frames, x.width, x.channels)
+        means = frames.clip(0, self._cap).mean(axis=1)
+        return np.split(means, np.cumsum(x.heights)[:-1])
+
+
+def _folded(convolution: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+        raise TypeError(
+            f"got {type(convolution).__name__} and {type(norm).__name__} for convolution and norm"
+        )
+    return folded(convolution, norm)
+
+
+def can_prepare_mobile(trunk: object) -> bool:
+    """Whether a trunk is one that :class:`PreparedMobileNet` knows, its channels in whole vectors."""
+    return isinstance(trunk, (MobileNetV1, MobileNetV2)) and all(
+        layer.out_channels % N_LANES == 0
+        for layer in trunk.modules()
+        if isinstance(layer, nn.Conv2d) and layer.groups > 1
+    )

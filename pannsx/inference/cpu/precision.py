@@ -1,0 +1,40 @@
+"""In which type matrix products are computed."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+
+import torch
+
+from pannsx.inference.cpu.workers import Workers
+
+_ROUNDS = 5
+
+
+def product_type(*, may_round: bool) -> torch.dtype:
+    """float32; or bfloat16, where rounding is allowed and this processor gains by it."""
+    return torch.bfloat16 if may_round and bfloat16_is_quicker() else torch.float32
+
+
+@cache
+def bfloat16_is_quicker() -> bool:
+    """Whether a product of typical size takes less time in bfloat16, measured once in a process.
+
+    That the processor has instructions for it does not say so: on some they are slower than float32's.
+    """
+    inputs, weights = torch.ones(128, 2048), torch.ones(2048, 512)
+    took = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+
+    def measure(_: int) -> None:
+        with torch.inference_mode():
+            for _ in range(_ROUNDS):
+                for kind in took:
+                    a, b = inputs.to(kind), weights.to(kind)
+                    begin = time.perf_counter()
+                    torch.mm(a, b)
+                    took[kind] = min(took[kind], time.perf_counter() - begin)
+
+    one = Workers()
+    one.run(lambda i: measure(i) if i == 0 else None)
+    return took[torch.bfloat16] < took[torch.float32]

@@ -1,0 +1,149 @@
+"""Any part of a PANN for inference on the CPU: norms folded, channels last, deep convolutions as products.
+
+The part is traced into its operations (torch.fx) and stays a torch module; what it computes is the
+same, but for rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from pannsx.inference.cpu.folding import by_tap, folded
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_MEAN_POOLS = (nn.AvgPool2d, nn.AvgPool1d)
+
+PRODUCT_WEIGHTS = 1024 * 1024
+"""Channels in times channels out from which a 3 x 3 convolution is one matrix product."""
+
+PRODUCT_WEIGHTS_1D = 512 * 512
+"""The same for a convolution over time."""
+
+
+def prepare_module(part: nn.Module) -> nn.Module:
+    """A copy of ``part`` for inference; the original is left as it is."""
+    traced = fx.symbolic_trace(copy.deepcopy(part).eval(), concrete_args=_unused_arguments(part))
+    _fold_norms(traced)
+    _drop_dropout(traced)
+    _use_products(traced)
+    traced.graph.eliminate_dead_code()
+    traced.graph.lint()
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    traced.requires_grad_(False)
+    if _is_two_dimensional(traced):
+        traced.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return traced
+
+
+def _unused_arguments(part: nn.Module) -> dict[str, None]:
+    """Arguments that inference does not give, such as a log-mel to a stem that makes a wavegram."""
+    parameters = inspect.signature(part.forward).parameters.values()
+    return {each.name: None for each in parameters if each.default is None}
+
+
+def _is_two_dimensional(module: nn.Module) -> bool:
+    return any(isinstance(layer, nn.Conv2d) for layer in module.modules())
+
+
+def _module_of(traced: fx.GraphModule, node: object) -> nn.Module | None:
+    if isinstance(node, fx.Node) and node.op == "call_module":
+        return traced.get_submodule(str(node.target))
+    return None
+
+
+def _replace(traced: fx.GraphModule, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(traced.get_submodule(parent), child, module)
+
+
+def _fold_norms(traced: fx.GraphModule) -> None:
+    """Fold each norm into the convolution before it; a mean over neighbours may stand between them."""
+    for node in list(traced.graph.nodes):
+        norm = _module_of(traced, node)
+        if not isinstance(norm, _NORMS):
+            continue
+        source = node.args[0]
+        if isinstance(_module_of(traced, source), _MEAN_POOLS) and len(source.users) == 1:
+            source = source.args[0]  # the mean of an affine map is the map of the mean
+        convolution = _module_of(traced, source)
+        if not isinstance(convolution, _CONVOLUTIONS) or len(source.users) != 1:
+            continue
+        weight, bias = folded(convolution, norm)
+        convolution.weight, convolution.bias = nn.Parameter(weight), nn.Parameter(bias)
+        node.replace_all_uses_with(node.args[0])
+        traced.graph.erase_node(node)
+
+
+def _drop_dropout(traced: fx.GraphModule) -> None:
+    for node in list(traced.graph.nodes):
+        if isinstance(_module_of(traced, node), (nn.Dropout, nn.Identity)):
+            node.replace_all_uses_with(node.args[0])
+            traced.graph.erase_node(node)
+
+
+def _use_products(traced: fx.GraphModule) -> None:
+    for node in list(traced.graph.nodes):
+        layer = _module_of(traced, node)
+        if (
+            isinstance(layer, nn.Conv2d)
+            and layer.kernel_size == (3, 3)
+            and layer.groups == 1
+            and layer.in_channels * layer.out_channels >= PRODUCT_WEIGHTS
+        ):
+            _replace(traced, str(node.target), _ProductConv2d(layer))
+        if (
+            isinstance(layer, nn.Conv1d)
+            and layer.stride == (1,)
+            and layer.groups == 1
+            and layer.kernel_size[0] % 2 == 1
+            and layer.in_channels * layer.out_channels >= PRODUCT_WEIGHTS_1D
+        ):
+            _replace(traced, str(node.target), _ProductConv1d(layer))
+
+
+class _ProductConv1d(nn.Module):
+    """The same for a convolution over time, dilated or not, that keeps the length."""
+
+    def __init__(self, layer: nn.Conv1d) -> None:
+        super().__init__()
+        taps = by_tap(layer.weight[..., None])
+        self.n_taps, self.dilation = len(taps), layer.dilation[0]
+        self.weight = nn.Parameter(taps.view(-1, layer.out_channels))
+        bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
+        self.bias = nn.Parameter(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, L) -> (B, C', L)``."""
+        b, c, length = x.shape
+        beside = self.dilation * (self.n_taps // 2)
+        padded = functional.pad(x.transpose(1, 2), (0, 0, beside, beside)).contiguous()
+        item, cell, _ = padded.stride()
+        around = padded.as_strided((b, length, self.n_taps, c), (item, cell, self.dilation * cell, 1))
+        out = torch.addmm(self.bias, around.reshape(b * length, self.n_taps * c), self.weight)
+        return out.view(b, length, -1).transpose(1, 2)
+
+
+class _ProductConv2d(nn.Module):
+    """A 3 x 3 convolution as one matrix product: reads the weights of a deep layer once, in order."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(by_tap(layer.weight).view(-1, layer.out_channels))
+        bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
+        self.bias = nn.Parameter(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W) -> (B, C', H, W)``."""
+        b, c, h, w = x.shape
+        padded = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
+        image, row, cell, _ = padded.stride()
+        around = padded.as_strided((b, h, w, 3, 3 * c), (image, row, cell, row, 1))
+        out = torch.addmm(self.bias, around.reshape(b * h * w, 9 * c), self.weight)
+        return out.view(b, h, w, -1).permute(0, 3, 1, 2)

@@ -1,0 +1,349 @@
+"""Frames at a chosen hop, for any architecture, and at bounded memory for sources of any length.
+
+A network answers every ``H`` seconds, 0.32 for Cnn14. It is made to answer oftener by hearing the same
+sound again from a little later on: ``n`` windows, each ``H / n`` after the one before, give ``n`` combs of
+frames, and between them a frame every ``H / n`` seconds. Each is the network's own answer for its time,
+nothing is interpolated; the price is ``n`` times the work. ``n`` is the least for which frames lie no farther
+apart than the hop that is wanted.
+
+Where the two differ, and where the wanted hop is longer than the network's own, a frame is the mean of
+those that lie in its time, each weighted by the part of it that does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.audio import open_blocks
+from pannsx.events.operating_points import OperatingPoints
+from pannsx.inference.engine import Answer, Wanted
+from pannsx.inference.pipeline import Pipeline, Source
+from pannsx.inference.prefetch import read_ahead
+from pannsx.inference.windows import Extent, Window, WindowPlan, combine, plan_windows, slide
+from pannsx.results import TaggingResult
+
+FloatArray = npt.NDArray[np.float32]
+
+SHORTEST_HOP_S = 0.02
+LONGEST_HOP_S = 1.0
+_SAME = 1e-9  # of a frame: hops that differ by less are equal
+_PASSES_AHEAD = 2
+
+
+class Tagger(Protocol):
+    """What is needed of an :class:`pannsx.AudioTagger`, which stands above this module."""
+
+    _pipeline: Pipeline
+
+    @property
+    def operating_points(self) -> OperatingPoints | None:
+        """Calibrated thresholds of the checkpoint; None where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where to go on with a source: what :class:`FrameBlock` says after itself.
+
+    Attributes:
+        window_frame: the network's frame with which the next window begins.
+        n_frames: frames that have been given.
+        n_fine: frames before averaging that have been given.
+        rest: ``(m, K)`` those of them that the next mean begins with.
+    """
+
+    window_frame: int
+    n_frames: int
+    n_fine: int
+    rest: FloatArray
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FrameBlock:
+    """Some frames of a source.
+
+    Attributes:
+        framewise: ``(n, K)`` probabilities; ``n`` may be 0.
+        first_frame: number of the first of them.
+        duration_s: length of the source in the last block; None before, when it is not known.
+        heard: what the network says of the windows as a whole that they come from.
+        position: where to go on after them.
+    """
+
+    framewise: FloatArray
+    first_frame: int
+    duration_s: float | None
+    heard: tuple[tuple[Extent, Answer], ...]
+    position: Position
+
+
+class _Heard(NamedTuple):
+    """The frames of one window, ``(n, K)`` from frame ``start`` on, before averaging."""
+
+    window: Window
+    start: int
+    framewise: FloatArray
+    whole: Answer
+
+
+class FrameReader:
+    """Reads sources as frames ``hop_s`` apart.
+
+    Args:
+        tagger: whose network and windows are used.
+        hop_s: wanted seconds from frame to frame, 0.02 to 1; None is the network's own hop.
+
+    Raises:
+        ValueError: a hop outside these bounds, or windows too short for it.
+
+    Attributes:
+        hop_s: seconds from one frame to the next.
+        offset_s: centre of the first frame, in seconds.
+        n_passes: how many times the network hears everything.
+    """
+
+    def __init__(self, tagger: Tagger, hop_s: float | None = None) -> None:
+        self._pipeline: Pipeline = tagger._pipeline
+        own_hop_s = self._pipeline.hop_s
+        if hop_s is None:
+            hop_s = own_hop_s
+        elif not (math.isfinite(hop_s) and SHORTEST_HOP_S <= hop_s <= LONGEST_HOP_S):
+            raise ValueError(f"hop_s is {hop_s}; {SHORTEST_HOP_S} to {LONGEST_HOP_S} s can be had")
+        self.n_passes = max(1, math.ceil(own_hop_s / hop_s - _SAME))
+        fine_hop_s = own_hop_s / self.n_passes
+        self._ratio = hop_s / fine_hop_s
+        if abs(self._ratio - 1) < _SAME:
+            self._ratio = 1.0
+        self.hop_s = float(hop_s)
+        self.offset_s = self._pipeline.offset_s + (hop_s - fine_hop_s) / 2
+        model, settings = self._pipeline.engine.model, self._pipeline.settings
+        hop_samples = model.grid.hop_samples
+        self._shifts = [round(i * hop_samples / self.n_passes) for i in range(self.n_passes)]
+        plan = plan_windows(
+            sample_rate=model.sample_rate,
+            hop_samples=hop_samples,
+            min_samples=model.min_samples,
+            window_s=settings.window_s,
+            overlap_s=settings.overlap_s,
+        )
+        # One piece of sound holds the windows of all passes; it advances as a window does.
+        self._plan = WindowPlan(plan.window_samples + self._shifts[-1], hop_samples, plan.advance_frames)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """``K`` names of the classes, in the order of the frames' columns."""
+        return self._pipeline.labels
+
+    def blocks(
+        self,
+        source: Source,
+        sample_rate: int | None = None,
+        *,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        position: Position | None = None,
+    ) -> Iterator[FrameBlock]:
+        """The frames of a source, block by block; memory does not grow with its length.
+
+        Args:
+            source: as for ``AudioTagger.inference``.
+            sample_rate: the rate of an array, in Hz.
+            start_s: where to begin, in seconds.
+            duration_s: how much to read, in seconds; None is all.
+            position: go on from here, of an earlier block of the same source, ``start_s`` and ``duration_s``:
+                the blocks after it come again.
+
+        Raises:
+            AudioError: the source cannot be used.
+        """
+        at = position or Position(0, 0, 0, np.zeros((0, len(self.labels)), np.float32))
+        skipped_s = at.window_frame * self._pipeline.hop_s
+        left_s = None if duration_s is None else duration_s - skipped_s
+        windows = self._windows(source, sample_rate, start_s + skipped_s, left_s, at.window_frame)
+        bins = _Bins(self._ratio, at)
+        held: _Heard | None = None
+        n_given = at.n_fine
+        for new in self._heard(windows):
+            if held is not None:
+                # Where two windows overlap, each answers for the half that it sees more of.
+                border = (held.start + len(held.framewise) + new.start) // 2
+                fine = held.framewise[max(0, n_given - held.start) : max(0, border - held.start)]
+                n_given += len(fine)
+                yield self._block(held, bins.push(fine), bins, new.window.start_frame, n_given, None)
+            held = new
+        if held is None:
+            return
+        fine = held.framewise[max(0, n_given - held.start) :]
+        last = np.concatenate([bins.push(fine), bins.finish()])
+        end = held.window.start_frame * self._plan.hop_samples + len(held.window.waveform)
+        length_s = end / self._pipeline.sample_rate
+        yield self._block(held, last, bins, held.window.start_frame, n_given + len(fine), length_s)
+
+    def _block(
+        self,
+        held: _Heard,
+        framewise: FloatArray,
+        bins: _Bins,
+        next_window: int,
+        n_fine: int,
+        duration_s: float | None,
+    ) -> FrameBlock:
+        n_samples = len(held.window.waveform)
+        extent = Extent(held.window.start_frame, self._pipeline.engine.model.n_frames(n_samples), n_samples)
+        position = Position(next_window, bins.n_out, n_fine, bins.rest)
+        first = bins.n_out - len(framewise)
+        return FrameBlock(framewise, first, duration_s, ((extent, held.whole),), position)
+
+    def _windows(
+        self,
+        source: Source,
+        sample_rate: int | None,
+        start_s: float,
+        duration_s: float | None,
+        first_frame: int,
+    ) -> Generator[tuple[Window, bool], None, None]:
+        """The pieces of sound, and whether each is the last."""
+        before: Window | None = None
+        with open_blocks(
+            source,
+            self._pipeline.sample_rate,
+            source_rate=sample_rate,
+            start_s=start_s,
+            duration_s=duration_s,
+        ) as blocks:
+            for window in slide(blocks, self._plan):
+                if before is not None:
+                    yield before, False
+                before = Window(first_frame + window.start_frame, window.waveform)
+        if before is not None:
+            yield before, True
+
+    def _heard(self, windows: Generator[tuple[Window, bool], None, None]) -> Iterator[_Heard]:
+        """The frames of each piece of sound, some pieces in a batch."""
+        n_together = max(1, self._pipeline.engine.batch_size // self.n_passes)
+        ahead = read_ahead(windows, _PASSES_AHEAD * n_together)
+        while batch := list(islice(ahead, n_together)):
+            passes = [self._passes(window.waveform, is_last) for window, is_last in batch]
+            waveforms = [waveform for each in passes for waveform in each]
+            answers = iter(self._pipeline.engine.run(waveforms, Wanted(framewise=True)))
+            for (window, _), each in zip(batch, passes, strict=True):
+                found = list(islice(answers, len(each)))
+                yield _Heard(window, window.start_frame * self.n_passes, _interleaved(found), found[0])
+
+    def _passes(self, waveform: FloatArray, is_last: bool) -> list[FloatArray]:
+        """The windows of all passes in a piece of sound; of the last piece each goes on to the end."""
+        n = len(waveform)
+        least = self._pipeline.engine.model.min_samples
+        length = n if is_last else n - self._shifts[-1]
+        # What is too short for a frame of its own would only be padded to one.
+        return [waveform[s : s + length] for i, s in enumerate(self._shifts) if i == 0 or n - s >= least]
+
+
+def _interleaved(answers: list[Answer]) -> FloatArray:
+    """``(T'_i, K)`` frames of each pass -> ``(sum of T'_i, K)``, by time."""
+    combs = [answer.framewise for answer in answers if answer.framewise is not None]
+    n_frames = len(combs[0])
+    # A later pass hears less sound, so that it has as many frames or one less.
+    numbers = [np.arange(len(comb)) * len(combs) + i for i, comb in enumerate(combs)]
+    order = np.argsort(np.concatenate(numbers), kind="stable")
+    return combs[0] if len(combs) == 1 else np.concatenate(combs)[order][: n_frames * len(combs)]
+
+
+class _Bins:
+    """Means over stretches of ``ratio`` frames, not a whole number, of frames that come in pieces."""
+
+    def __init__(self, ratio: float, at: Position) -> None:
+        self._ratio = ratio
+        self.n_out = at.n_frames
+        self.rest = at.rest
+        self._first = at.n_fine - len(at.rest)  # number of the frame that the rest begins with
+
+    def push(self, frames: FloatArray) -> FloatArray:
+        """``(n, K)`` -> ``(m, K)``, those means that are complete."""
+        if self._ratio == 1.0:
+            self.n_out += len(frames)
+            return frames
+        rows = np.concatenate([self.rest, frames])
+        stop = math.floor((self._first + len(rows)) / self._ratio + _SAME)
+        found = self._means(rows, stop)
+        self.n_out = stop
+        keep = min(len(rows), math.floor(stop * self._ratio + _SAME) - self._first)
+        self.rest, self._first = rows[keep:].copy(), self._first + keep
+        return found
+
+    def finish(self) -> FloatArray:
+        """``(m, K)``, the mean over what is left: one or none."""
+        stop = math.ceil((self._first + len(self.rest)) / self._ratio - _SAME)
+        if self._ratio == 1.0 or stop <= self.n_out or not len(self.rest):
+            return self.rest[:0]
+        found = self._means(self.rest, stop)
+        self.n_out = stop
+        return found
+
+    def _means(self, rows: FloatArray, stop: int) -> FloatArray:
+        """``(n, K)`` rows from the first on -> means ``n_out`` to ``stop``."""
+        if stop <= self.n_out:
+            return rows[:0]
+        edges = np.clip(np.arange(self.n_out, stop + 1) * self._ratio - self._first, 0, len(rows))
+        whole = np.minimum((edges + _SAME).astype(np.int64), len(rows) - 1)
+        sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0, dtype=np.float64)])
+        integral = sums[whole] + (edges - whole)[:, None] * rows[whole]
+        means = np.diff(integral, axis=0) / np.diff(edges)[:, None]
+        return np.asarray(np.clip(means, 0, 1), np.float32)
+
+
+def tag_finely(
+    tagger: Tagger,
+    source: Source,
+    hop_s: float,
+    sample_rate: int | None = None,
+    *,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+) -> TaggingResult:
+    """Tag one source with frames ``hop_s`` seconds apart.
+
+    >>> from pannsx.inference.fine_frames import tag_finely
+    >>>
+    >>> result = tag_finely(AudioTagger(), "street.mp3", hop_s=0.04)
+
+    ``clipwise`` and ``embedding`` are those of the first pass, so they are not finer than
+    ``tagger.inference`` gives them.
+
+    Args:
+        tagger: whose network and windows are used.
+        source: a path, ``bytes``, a binary file object, or an array or tensor ``(S,)`` or ``(S, C)``.
+        hop_s: seconds from frame to frame, 0.02 to 1. The work grows as it shrinks: 0.04 s of a network
+            with frames of 0.32 s takes eight passes.
+        sample_rate: the rate of an array, in Hz.
+        start_s: where to begin, in seconds.
+        duration_s: how much to read, in seconds; None is all.
+
+    Raises:
+        ValueError: a hop that cannot be had.
+        AudioError: the source cannot be used.
+    """
+    reader = FrameReader(tagger, hop_s)
+    blocks = list(reader.blocks(source, sample_rate, start_s=start_s, duration_s=duration_s))
+    heard = [each for block in blocks for each in block.heard]
+    extents = [extent for extent, _ in heard]
+    pipeline = tagger._pipeline
+    settings, hop_samples = pipeline.settings, pipeline.engine.model.grid.hop_samples
+    answers = [answer for _, answer in heard]
+    return TaggingResult(
+        clipwise=combine([a.clipwise for a in answers], extents, settings.combine_clipwise, hop_samples),
+        embedding=combine([a.embedding for a in answers], extents, settings.combine_embedding, hop_samples),
+        framewise=np.concatenate([block.framewise for block in blocks]),
+        hop_s=reader.hop_s,
+        offset_s=reader.offset_s,
+        labels=reader.labels,
+        duration_s=blocks[-1].duration_s or 0.0,
+        frame_source=pipeline.frame_source,
+        operating_points=tagger.operating_points,
+    )

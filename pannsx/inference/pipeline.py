@@ -1,0 +1,269 @@
+"""From sources to answers: reads, cuts into windows, batches across sources, joins what belongs together."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pannsx.audio import open_blocks
+from pannsx.errors import AudioError
+from pannsx.inference.engine import Answer, Engine, Precision, Wanted
+from pannsx.inference.prefetch import read_ahead
+from pannsx.inference.windows import (
+    Combination,
+    Extent,
+    Window,
+    WindowPlan,
+    combine,
+    plan_windows,
+    slide,
+    stitch_frames,
+)
+from pannsx.weights import LoadedCheckpoint
+
+FloatArray = npt.NDArray[np.float32]
+Source: TypeAlias = Any  # a path, bytes, a binary file object, a NumPy array or a torch tensor
+
+_MOST_CHANNELS_AT_A_GLANCE = 32
+_BATCHES_AHEAD = 2  # of windows that are read while the network is busy
+_WAITING_BATCHES = 4  # windows of unequal length that wait for company, in batches
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How sources are cut and how the answers of windows are joined; times in seconds."""
+
+    window_s: float = 10.0
+    overlap_s: float = 0.0
+    combine_clipwise: Combination = "mean"
+    combine_embedding: Combination = "mean"
+
+    def __post_init__(self) -> None:
+        for name in ("combine_clipwise", "combine_embedding"):
+            if getattr(self, name) not in get_args(Combination):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; use 'mean' or 'max'")
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything found in one source: the joined :class:`~pannsx.inference.engine.Answer`, and its length."""
+
+    answer: Answer
+    duration_s: float
+
+
+@dataclass(slots=True)
+class _Collected:
+    """Answers of the windows of one source, as they come in."""
+
+    answers: dict[int, Answer] = field(default_factory=dict)
+    windows: list[tuple[int, int]] = field(default_factory=list)  # start frame, samples
+    n_samples: int = 0
+
+
+class Pipeline:
+    """A checkpoint, ready to answer for sources of any kind and length."""
+
+    def __init__(
+        self,
+        checkpoint: LoadedCheckpoint,
+        *,
+        device: str | torch.device = "auto",
+        precision: Precision = "float32",
+        batch_size: int | None = None,
+        low_memory: bool = False,
+        settings: Settings | None = None,
+    ) -> None:
+        self.record = checkpoint.record
+        self.labels = checkpoint.labels.names
+        self.settings = settings or Settings()
+        self.engine = Engine(
+            checkpoint.model,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            low_memory=low_memory,
+        )
+        model = checkpoint.model
+        self.sample_rate = model.sample_rate
+        self.hop_s = model.grid.hop_samples / model.sample_rate
+        self.offset_s = model.grid.offset_samples / model.sample_rate
+        self.frame_source: Literal["native", "local_pooling"] = model.frame_source
+        self.embedding_size = model.embedding_size
+        self._plan: WindowPlan = plan_windows(
+            sample_rate=model.sample_rate,
+            hop_samples=model.grid.hop_samples,
+            min_samples=model.min_samples,
+            window_s=self.settings.window_s,
+            overlap_s=self.settings.overlap_s,
+        )
+
+    def analyse(
+        self,
+        sources: Sequence[Source],
+        *,
+        sample_rate: int | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        framewise: bool = False,
+        frame_embeddings: bool = False,
+    ) -> Iterator[Analysis]:
+        """Answers in the order of ``sources``, each as soon as it and those before it are complete.
+
+        Raises:
+            AudioError: a source cannot be used; with several sources the message names which. Those
+                before it have been yielded by then.
+        """
+        wanted = Wanted(framewise, frame_embeddings)
+        collected: dict[int, _Collected] = {}
+        waiting: dict[int, list[tuple[int, int, FloatArray]]] = {}  # by the engine's group of a length
+        complete: set[int] = set()
+        next_out = 0
+        failure: AudioError | None = None
+        cuts = (sample_rate, start_s, duration_s)
+        for i, window in read_ahead(
+            self._windows_of(sources, *cuts), _BATCHES_AHEAD * self.engine.batch_size
+        ):
+            if isinstance(window, AudioError):
+                failure = window
+            elif window is not None:
+                self._enqueue(i, window, collected.setdefault(i, _Collected()), waiting)
+                self._answer_full(waiting, collected, wanted)
+            else:
+                complete.add(i)
+                while next_out in complete and _is_answered(collected[next_out]):
+                    yield self._join(collected.pop(next_out))
+                    next_out += 1
+        for group in list(waiting):
+            self._answer(waiting.pop(group), collected, wanted)
+        while next_out in complete:
+            yield self._join(collected.pop(next_out))
+            next_out += 1
+        if failure is not None:
+            raise failure
+
+    def _windows_of(
+        self, sources: Sequence[Source], sample_rate: int | None, start_s: float, duration_s: float | None
+    ) -> Generator[tuple[int, Window | AudioError | None], None, None]:
+        """The windows of each source with its number, then None; or an error, which is the last thing."""
+        for i, source in enumerate(sources):
+            try:
+                with open_blocks(
+                    source, self.sample_rate, source_rate=sample_rate, start_s=start_s, duration_s=duration_s
+                ) as blocks:
+                    for window in slide(blocks, self._plan):
+                        yield i, window
+            except AudioError as error:
+                yield i, error if len(sources) == 1 else _at_source(i, source, error)
+                return
+            yield i, None
+
+    def _enqueue(
+        self,
+        source: int,
+        window: Window,
+        collected: _Collected,
+        waiting: dict[int, list[tuple[int, int, FloatArray]]],
+    ) -> None:
+        n_samples = len(window.waveform)
+        index = len(collected.windows)
+        collected.windows.append((window.start_frame, n_samples))
+        collected.n_samples = window.start_frame * self._plan.hop_samples + n_samples
+        waiting.setdefault(self.engine.group_of(n_samples), []).append((source, index, window.waveform))
+
+    def _answer_full(
+        self,
+        waiting: dict[int, list[tuple[int, int, FloatArray]]],
+        collected: dict[int, _Collected],
+        wanted: Wanted,
+    ) -> None:
+        """Answer whatever fills a batch; and, if much waits, the groups that have waited longest."""
+        lengths = {group: [len(waveform) for _, _, waveform in items] for group, items in waiting.items()}
+        for group in [group for group in waiting if self.engine.is_full(lengths[group])]:
+            self._answer(waiting.pop(group), collected, wanted)
+        limit = _WAITING_BATCHES * self.engine.batch_size * self._plan.window_samples
+        while sum(sum(lengths[group]) for group in waiting) > limit:
+            self._answer(waiting.pop(next(iter(waiting))), collected, wanted)
+
+    def _answer(
+        self, items: list[tuple[int, int, FloatArray]], collected: dict[int, _Collected], wanted: Wanted
+    ) -> None:
+        answers = self.engine.run([waveform for _, _, waveform in items], wanted)
+        for (source, index, _), answer in zip(items, answers, strict=True):
+            collected[source].answers[index] = answer
+
+    def _join(self, collected: _Collected) -> Analysis:
+        """Answers of all windows of a source -> its :class:`Analysis`."""
+        answers = [collected.answers[i] for i in range(len(collected.windows))]
+        duration_s = collected.n_samples / self.sample_rate
+        if len(answers) == 1:
+            return Analysis(answers[0], duration_s)
+        extents = self._extents(collected)
+        hop = self._plan.hop_samples
+
+        def stitched(parts: list[FloatArray | None]) -> FloatArray | None:
+            present = [part for part in parts if part is not None]
+            return stitch_frames(present, extents) if present else None
+
+        joined = Answer(
+            combine([a.clipwise for a in answers], extents, self.settings.combine_clipwise, hop),
+            combine([a.embedding for a in answers], extents, self.settings.combine_embedding, hop),
+            stitched([a.framewise for a in answers]),
+            stitched([a.frame_embeddings for a in answers]),
+        )
+        return Analysis(joined, duration_s)
+
+    def _extents(self, collected: _Collected) -> list[Extent]:
+        n_frames = self.engine.model.n_frames
+        return [Extent(start, n_frames(n_samples), n_samples) for start, n_samples in collected.windows]
+
+
+def _is_answered(collected: _Collected) -> bool:
+    return len(collected.answers) == len(collected.windows)
+
+
+def _at_source(number: int, source: Source, error: AudioError) -> AudioError:
+    """The error, saying which of several sources it is about."""
+    name = repr(str(source)) if isinstance(source, (str, PathLike)) else type(source).__name__
+    named = AudioError(f"source {number} ({name}): {error}")
+    named.__cause__ = error
+    return named
+
+
+def as_sources(audio_in: Source | Sequence[Source]) -> tuple[list[Source], bool]:
+    """One source or several -> a list, and whether it was several.
+
+    Several are a list or tuple of sources, or a 2-D array or tensor ``(N, S)`` of equally long waveforms.
+
+    Raises:
+        AudioError: nothing, numbers instead of sources, or a 2-D array that is plainly
+            ``(samples, channels)``.
+    """
+    if isinstance(audio_in, (list, tuple)):
+        if not audio_in:
+            raise AudioError("the list of sources is empty; give at least one path or waveform")
+        if isinstance(audio_in[0], (int, float, np.number)):
+            raise AudioError(
+                f"got a {type(audio_in).__name__} of numbers; one waveform is a NumPy array: "
+                "use numpy.asarray(samples, dtype=numpy.float32)"
+            )
+        return list(audio_in), True
+    shape = getattr(audio_in, "shape", None)
+    if shape is None or len(shape) != 2:
+        return [audio_in], False
+    n, n_samples = shape
+    if n > n_samples and n_samples <= _MOST_CHANNELS_AT_A_GLANCE:
+        raise AudioError(
+            f"the array has shape ({n}, {n_samples}), which looks like (samples, channels); a 2-D array is a "
+            "batch (N, samples). For one stereo source give [array] (a list of one: it is mixed down), "
+            "or array.mean(axis=1)"
+        )
+    if n == 0:
+        raise AudioError("the batch has shape (0, ...); give at least one waveform")
+    return list(audio_in), True

@@ -1,0 +1,1 @@
+"""Compiling with Numba: vector instructions, and machine code kept from process to process."""

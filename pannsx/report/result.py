@@ -1,0 +1,48 @@
+"""What a report shows: the part of :class:`pannsx.TaggingResult` that it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.events import Event
+from pannsx.events.thresholds import Threshold
+
+
+class Result(Protocol):
+    """Probabilities of one source; see :class:`pannsx.TaggingResult`, which stands above this module."""
+
+    @property
+    def framewise(self) -> npt.NDArray[np.float32] | None:
+        """``(T', K)`` probability of each class in each frame."""
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one frame to the next."""
+
+    @property
+    def offset_s(self) -> float:
+        """Centre of the first frame, in seconds."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """``K`` names."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the source, in seconds."""
+
+    @property
+    def frame_source(self) -> str:
+        """``"native"`` or ``"local_pooling"``."""
+
+    def top(self, k: int) -> Sequence[tuple[str, float]]:
+        """The ``k`` most probable labels with their probabilities, most probable first."""
+
+    def events(
+        self, *, threshold: Threshold | None, max_gap_s: float, min_duration_s: float
+    ) -> Sequence[Event]:
+        """The sound events, by onset."""

@@ -1,0 +1,109 @@
+"""Whether a file is what it should be: size, SHA-256 or MD5, and digests recorded beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from pannsx.atomic import replacing
+from pannsx.errors import WeightsError
+from pannsx.weights.record import Checkpoint
+
+_BLOCK_BYTES = 1 << 20
+
+
+class Digest(NamedTuple):
+    """A digest and what made it: ``sha256`` or ``md5``."""
+
+    algorithm: str
+    hexdigest: str
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} {self.hexdigest}"
+
+
+# Files already found right in this process, by path, size, modification time and digest: hashing
+# 330 MB takes a second or so, which a program that loads a checkpoint again need not spend again.
+_checked: set[tuple[Path, int, int, Digest]] = set()
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Hexadecimal digest of a file's bytes."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)  # MD5 is refused otherwise on FIPS systems
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def expected_digest(record: Checkpoint) -> Digest | None:
+    """The strongest digest a record gives."""
+    if record.sha256 is not None:
+        return Digest("sha256", record.sha256)
+    return None if record.md5 is None else Digest("md5", record.md5)
+
+
+def check_file(path: Path, *, size_bytes: int | None, digest: Digest | None) -> None:
+    """Compare a file with what is known of it; reads all of it where a digest is known.
+
+    Raises:
+        WeightsError: it has another size or digest, or cannot be read.
+    """
+    try:
+        status = path.stat()
+        if size_bytes is not None and status.st_size != size_bytes:
+            raise WeightsError(
+                f"{path} is truncated or altered: it has {status.st_size:,} bytes, "
+                f"the record says {size_bytes:,}"
+            )
+        if digest is None:
+            return
+        got = Digest(digest.algorithm, file_digest(path, digest.algorithm))
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error}") from error
+    if got != digest:
+        raise WeightsError(f"{path} is altered: its digest is {got}, the record says {digest}")
+    _checked.add((path.absolute(), status.st_size, status.st_mtime_ns, digest))
+
+
+def check_file_once(path: Path, *, size_bytes: int | None, digest: Digest | None) -> None:
+    """`check_file`, but the digest of an unchanged file is computed only once in a process."""
+    if digest is not None:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise WeightsError(f"cannot read {path}: {error}") from error
+        if (path.absolute(), status.st_size, status.st_mtime_ns, digest) in _checked:
+            digest = None  # the size is still to be compared
+    check_file(path, size_bytes=size_bytes, digest=digest)
+
+
+def sidecar_path(path: Path) -> Path:
+    """The file that keeps the digest of a file that was accepted without one."""
+    return path.with_name(path.name + ".sha256")
+
+
+def read_sidecar(path: Path) -> Digest | None:
+    """The digest recorded beside ``path``, or None where none is; WeightsError where it is unreadable."""
+    sidecar = sidecar_path(path)
+    try:
+        text = sidecar.read_text(encoding="ascii")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"cannot read the digest recorded in {sidecar}: {error}") from error
+    hexdigest = text.split()[0] if text.split() else ""
+    if len(hexdigest) != 64 or set(hexdigest) - set("0123456789abcdef"):
+        raise WeightsError(f"{sidecar} holds no SHA-256 digest but {text[:80]!r}; remove it to record anew")
+    return Digest("sha256", hexdigest)
+
+
+def write_sidecar(path: Path, digest: Digest) -> None:
+    """Record a digest beside ``path``, in the format of the ``sha256sum`` command."""
+    sidecar = sidecar_path(path)
+    try:
+        with replacing(sidecar) as temporary:
+            temporary.write_text(f"{digest.hexdigest}  {path.name}\n", encoding="ascii")
+    except OSError as error:
+        raise WeightsError(f"cannot record the digest of {path.name} in {sidecar}: {error}") from error

@@ -1,0 +1,202 @@
+"""From a checkpoint's record to a file on this computer whose bytes are the right ones.
+
+First the places on this computer (`pannsx.weights.local`), then the record's sources over the network.
+A file is hashed when it arrives and again on its first use in every process.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from pannsx.atomic import replacing
+from pannsx.errors import WeightsError
+from pannsx.weights import hub
+from pannsx.weights.digests import (
+    Digest,
+    check_file,
+    check_file_once,
+    expected_digest,
+    file_digest,
+    read_sidecar,
+    sidecar_path,
+    write_sidecar,
+)
+from pannsx.weights.download import download
+from pannsx.weights.local import (
+    PathLike,
+    cache_home,
+    cache_places,
+    file_name,
+    given_places,
+    never_released,
+    recorded_digest,
+)
+from pannsx.weights.manifest import find, load_manifest
+from pannsx.weights.record import BundledSource, Checkpoint, HubSource, UrlSource
+
+
+class FetchOutcome(NamedTuple):
+    """What became of one name of `fetch_all`: a path, or None and the reason."""
+
+    name: str
+    path: Path | None
+    problem: str | None
+
+
+def resolve(
+    record: Checkpoint,
+    *,
+    cache_dir: PathLike | None = None,
+    allow_unverified: bool = False,
+    progress: bool = True,
+) -> Path:
+    """A local file with the checkpoint's weights, of the right size and digest; fetched if need be.
+
+    Args:
+        record: which checkpoint.
+        cache_dir: a folder that has, or is to have, the file under its published name.
+        allow_unverified: accept a checkpoint of which no digest is known.  The digest of what then
+            comes is recorded in ``<file>.sha256``, and every later use is held to it.
+        progress: draw progress bars where there is a terminal.
+
+    Raises:
+        WeightsError: no source has it, or what there is, is not it; every failure is listed.
+    """
+    if not record.released:
+        raise WeightsError(never_released(record))
+    home = cache_home() if cache_dir is None else Path(cache_dir)
+    for path in given_places(record, cache_dir):
+        if not path.is_file():
+            continue
+        # The caller named this file, in one way or another: if it is wrong, say so and go no further.
+        if record.folder is not None and path == record.folder / file_name(record):
+            check_file_once(path, size_bytes=record.size_bytes, digest=expected_digest(record))
+        else:
+            _accept(path, record, path, allow_unverified=allow_unverified)
+        return path
+    sources = [source for source in record.sources if not isinstance(source, BundledSource)]
+    if not sources:
+        raise WeightsError(
+            f"{record.name}: {', '.join(map(str, given_places(record, cache_dir)))} is absent, "
+            "and the record names no source to fetch it from"
+        )
+    target = home / file_name(record)
+    digest = expected_digest(record) or read_sidecar(target)
+    if digest is None and not allow_unverified:
+        raise WeightsError(_unverifiable(record))
+    failures: list[str] = []
+    if digest is not None and (earlier := _cached(record, target, digest, failures)) is not None:
+        return earlier if cache_dir is None else _copy(earlier, target)
+    for source in sources:
+        try:
+            path = _from_source(source, record, target, digest, progress)
+            if cache_dir is not None and path != target:
+                path = _copy(path, target)
+            _accept(path, record, target, allow_unverified=allow_unverified)
+        except WeightsError as error:
+            failures.append(f"  {source}: {error}")
+        else:
+            return path
+    raise WeightsError(
+        "\n".join(
+            [
+                f"cannot get the weights of {record.name} ({record.filename}):",
+                *failures,
+                "Got by other means, the file can be given as checkpoint=, or its folder as cache_dir=.",
+            ]
+        )
+    )
+
+
+def fetch_all(
+    to: PathLike,
+    names: Iterable[str] | None = None,
+    *,
+    allow_unverified: bool = False,
+    progress: bool = True,
+) -> list[FetchOutcome]:
+    """Bring checkpoints into a folder that then serves as ``cache_dir`` without a network.
+
+    Args:
+        to: the folder.
+        names: which; None is every checkpoint of the manifest.
+        allow_unverified: as for `resolve`.
+        progress: as for `resolve`.
+
+    One that cannot be had does not stop the others; its outcome says why.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    records = list(load_manifest().values()) if names is None else [find(name) for name in names]
+    outcomes = []
+    for record in records:
+        try:
+            path = resolve(record, cache_dir=to, allow_unverified=allow_unverified, progress=progress)
+            outcomes.append(FetchOutcome(record.name, path, None))
+        except WeightsError as error:
+            outcomes.append(FetchOutcome(record.name, None, str(error)))
+    return outcomes
+
+
+def _cached(record: Checkpoint, target: Path, digest: Digest, failures: list[str]) -> Path | None:
+    """An earlier download that is right; a wrong one is a failure, and makes way for a new download."""
+    for path in filter(Path.is_file, cache_places(record, target)):
+        try:
+            check_file_once(path, size_bytes=record.size_bytes, digest=digest)
+        except WeightsError as error:
+            failures.append(f"  {error}")
+            if path != target:  # the target is replaced by the download
+                hub.discard(path)
+        else:
+            return path
+    return None
+
+
+def _from_source(
+    source: HubSource | UrlSource, record: Checkpoint, target: Path, digest: Digest | None, progress: bool
+) -> Path:
+    """The file from one source, checked as far as its digest is known."""
+    if hub.offline():
+        raise WeightsError("not on this computer, and HF_HUB_OFFLINE forbids the network")
+    if isinstance(source, UrlSource):
+        download(source.url, target, size_bytes=record.size_bytes, digest=digest, progress=progress)
+        return target
+    path = hub.download(source, progress=progress)
+    try:
+        check_file(path, size_bytes=record.size_bytes, digest=digest)
+    except WeightsError:
+        hub.discard(path)
+        raise
+    return path
+
+
+def _accept(path: Path, record: Checkpoint, target: Path, *, allow_unverified: bool) -> None:
+    """Hold a file to what is known of it; without a digest, record the one it has where that is allowed."""
+    digest = expected_digest(record) or recorded_digest(path, target)
+    if digest is None and not allow_unverified:
+        raise WeightsError(_unverifiable(record))
+    check_file_once(path, size_bytes=record.size_bytes, digest=digest)
+    if digest is None:
+        write_sidecar(target, Digest("sha256", file_digest(path, "sha256")))
+
+
+def _copy(path: Path, target: Path) -> Path:
+    """A copy under another name, whole or not at all."""
+    try:
+        with replacing(target) as temporary:
+            shutil.copyfile(path, temporary)
+    except OSError as error:
+        raise WeightsError(f"cannot write {target}: {error}") from error
+    return target
+
+
+def _unverifiable(record: Checkpoint) -> str:
+    return (
+        f"neither sha256 nor md5 of {record.filename} ({record.name}) is known, so nobody can tell "
+        "whether what comes is the published file; pass allow_unverified=True (--allow-unverified) to take "
+        f"it as it is: its digest is then recorded in {sidecar_path(Path(file_name(record)))} and held to"
+    )

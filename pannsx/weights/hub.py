@@ -1,0 +1,112 @@
+"""A file from the Hugging Face Hub through the official client: its cache, endpoint, tokens, offline mode."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pannsx.errors import WeightsError
+from pannsx.version import __version__
+from pannsx.weights.record import HubSource
+
+_TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # what the client itself takes for yes
+
+
+def offline() -> bool:
+    """Whether ``HF_HUB_OFFLINE`` forbids the network; it holds for URLs as well."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE
+
+
+def cached(source: HubSource) -> Path | None:
+    """The file in the client's cache, without asking the network, or None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(
+        source.repo_id, source.filename, repo_type=source.repo_type, revision=source.revision
+    )
+    return Path(path) if isinstance(path, str) and Path(path).is_file() else None
+
+
+def download(source: HubSource, *, progress: bool = True) -> Path:
+    """Bring the file into the client's cache and return where it lies; its digest is the caller's to check.
+
+    Raises:
+        WeightsError: not found, refused, no connection, no room; says which.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    try:
+        # Asked once: the download's own question is repeated for half a minute where nobody answers,
+        # while the record's next source may be at hand.
+        url = hf_hub_url(
+            source.repo_id, source.filename, repo_type=source.repo_type, revision=source.revision
+        )
+        get_hf_file_metadata(url)
+        with _progress_bars(progress):
+            path = hf_hub_download(
+                source.repo_id,
+                source.filename,
+                repo_type=source.repo_type,
+                revision=source.revision,
+                library_name="pannsx",
+                library_version=__version__,
+            )
+    except Exception as error:  # the client's errors share no base class across its versions and transports
+        raise WeightsError(_explain(error)) from error
+    return Path(path)
+
+
+def discard(path: Path) -> None:
+    """Take a wrong file out of the client's cache, so that the next download is a fresh one."""
+    for file in (path.resolve(), path):  # the blob, and the link to it in the snapshot
+        # In a cache that may not be written the file stays, and fails its check again next time.
+        with suppress(OSError):
+            file.unlink()
+
+
+@contextmanager
+def _progress_bars(wanted: bool) -> Iterator[None]:
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    # Where the variable is set the user has decided, and the client warns of any other wish.
+    if wanted or are_progress_bars_disabled() or "HF_HUB_DISABLE_PROGRESS_BARS" in os.environ:
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+
+
+def _explain(error: BaseException) -> str:
+    """One line for a person: the status or the cause at the root, and what may help."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    for link in chain:
+        status = getattr(getattr(link, "response", None), "status_code", None)
+        if status in (401, 403):
+            return (
+                f"the Hub refused access ({status}): the repository is private, gated or gone; "
+                "accept its terms and log in with `hf auth login` or set HF_TOKEN"
+            )
+        if status == 404:
+            return "the Hub does not have it (404): no such repository, revision or file"
+        if status is not None and status >= 400:
+            return f"the Hub answered {status}"
+    root = chain[-1]
+    if any("Timeout" in type(link).__name__ or isinstance(link, TimeoutError) for link in chain):
+        return f"the Hub timed out: {root}"
+    if any(type(link).__name__ == "OfflineModeIsEnabled" for link in chain):
+        return "not in the Hub cache, and HF_HUB_OFFLINE forbids the network"
+    if any(isinstance(link, ConnectionError) or "Connect" in type(link).__name__ for link in chain):
+        return f"no connection to the Hub: {root}"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"

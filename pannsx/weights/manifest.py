@@ -1,0 +1,117 @@
+"""Checkpoint records as files: ``weights_manifest.json`` and a user's own record beside weights.
+
+Reading is strict: an unknown, missing or mistyped key is an error that names the key and the record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+
+from pannsx.errors import did_you_mean
+from pannsx.labels import LabelSet, audioset, read_labels
+from pannsx.weights.record import Checkpoint
+from pannsx.weights.record_json import ALL_KEYS, MANIFEST_FORMAT, JsonObject, parse_record
+
+DEFAULT_CHECKPOINT = "MobileNetV1_distilled"
+"""The bundled checkpoint: what a call without a model name uses."""
+
+_OWN_RECORD_KEYS = frozenset(
+    {"name", "architecture", "sample_rate", "frontend", "labels", "n_classes", "filename"}
+)
+
+
+def manifest_path() -> Path:
+    """Where ``weights_manifest.json`` is: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    for folder in (package, package.parent):
+        if (folder / "weights_manifest.json").is_file():
+            return folder / "weights_manifest.json"
+    raise FileNotFoundError(
+        f"weights_manifest.json is neither in {package} nor in {package.parent}; reinstall pannsx"
+    )
+
+
+@cache
+def load_manifest() -> dict[str, Checkpoint]:
+    """Every checkpoint the package knows, by name, in the manifest's order."""
+    return parse_manifest(manifest_path().read_text(encoding="utf-8"))
+
+
+def find(name: str) -> Checkpoint:
+    """The manifest's record of a name; upper and lower case are the same.
+
+    Raises:
+        ValueError: no such checkpoint; close names are suggested.
+    """
+    known = load_manifest()
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    if name.casefold() not in by_folded:
+        raise ValueError(f"unknown model {name!r}{did_you_mean(name, known)} (`pannsx models` lists all)")
+    return known[by_folded[name.casefold()]]
+
+
+def parse_manifest(text: str) -> dict[str, Checkpoint]:
+    """Records by name from the text of a manifest; ValueError says what is wrong with it and where."""
+    manifest = JsonObject(_decode(text, "weights_manifest.json"), "weights_manifest.json")
+    manifest.require({"format", "about", "checkpoints"})
+    if manifest.get("format", int) != MANIFEST_FORMAT:
+        raise ValueError(
+            f"weights_manifest.json has format {manifest.get('format', int)}; "
+            f"this version of pannsx reads format {MANIFEST_FORMAT}"
+        )
+    records: dict[str, Checkpoint] = {}
+    for number, entry in enumerate(manifest.get("checkpoints", list)):
+        record = parse_record(entry, f"weights_manifest.json, entry {number}", required=ALL_KEYS)
+        if record.name.casefold() in {name.casefold() for name in records}:
+            raise ValueError(f"weights_manifest.json names {record.name!r} twice")
+        records[record.name] = record
+    return records
+
+
+def read_record(path: str | os.PathLike[str]) -> Checkpoint:
+    """A user's own record: the manifest's keys in a JSON file beside the weights.
+
+    ``name``, ``architecture``, ``sample_rate``, ``frontend``, ``labels``, ``n_classes`` and
+    ``filename`` are needed; the others may be left out.  ``labels`` (unless ``audioset``) and
+    ``filename`` are relative to the record and stay in its folder.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not such a record; says which key is wrong.
+    """
+    path = Path(path)
+    entry = _decode(path.read_text(encoding="utf-8"), path.name)
+    return parse_record(entry, path.name, required=_OWN_RECORD_KEYS, folder=path.parent.absolute())
+
+
+def labels_of(record: Checkpoint) -> LabelSet:
+    """The labels of a checkpoint's outputs: AudioSet's, or those of the file that its own record names.
+
+    Raises:
+        OSError: the label file cannot be read.
+        ValueError: it is no label file, or has not ``n_classes`` labels.
+    """
+    if record.labels == "audioset":
+        labels = audioset()
+    elif record.folder is None:
+        raise ValueError(
+            f"{record.name}: labels is {record.labels!r}; without a folder, 'audioset' is needed"
+        )
+    else:
+        labels = read_labels(record.folder / record.labels)
+    if len(labels) != record.n_classes:
+        raise ValueError(
+            f"{record.name} has {record.n_classes} classes and its label set {record.labels!r} "
+            f"{len(labels)} labels; the two must be equal"
+        )
+    return labels
+
+
+def _decode(text: str, where: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is not JSON: {error}") from error

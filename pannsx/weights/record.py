@@ -1,0 +1,150 @@
+"""The record of a checkpoint: which bytes it is, where they are, and what they compute.
+
+One entry of ``weights_manifest.json`` and a user's own record beside weights are the same thing.
+None means "not known"; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pannsx.frontend.settings import FrontEnd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSource:
+    """A file of a repository on the Hugging Face Hub.
+
+    Attributes:
+        repo_id: ``owner/name``.
+        repo_type: ``model`` or ``dataset``.
+        filename: path of the file in the repository.
+        revision: commit, tag or branch; None is the default branch.
+        digest_seen: whether this file was once seen to have the record's digest.
+        licence: what the repository's card says, where it says anything.
+    """
+
+    repo_id: str
+    repo_type: str
+    filename: str
+    revision: str | None
+    digest_seen: bool
+    licence: str | None
+
+    def __str__(self) -> str:
+        return f"Hub {self.repo_type} {self.repo_id}, {self.filename} at {self.revision or 'main'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlSource:
+    """A file behind an http or https address."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundledSource:
+    """A file that the package itself carries, in its ``data`` folder."""
+
+    filename: str
+
+    def __str__(self) -> str:
+        return f"{self.filename} in the package"
+
+
+Source = HubSource | UrlSource | BundledSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What a checkpoint scores.
+
+    Attributes:
+        mAP: mean average precision on the AudioSet evaluation set.
+        auc: mean area under the ROC curve there.
+        d_prime: d-prime there.
+        source: where the three come from (paper, file name).
+        other: further measures by name, each of which the record's notes explain.
+    """
+
+    mAP: float | None
+    auc: float | None
+    d_prime: float | None
+    source: str | None
+    other: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """Published probabilities of a clip, to verify a checkpoint with: file name and label to probability."""
+
+    file: str
+    top: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Everything the package knows of one checkpoint.
+
+    Attributes:
+        name: what ``AudioTagger(name)`` takes.
+        architecture: a row of the architecture table.
+        sample_rate: in Hz.
+        frontend: log-mel settings; None for models that take samples alone.
+        labels: ``audioset``, or a label file relative to the record.
+        n_classes: ``K``.
+        parameters: trainable parameters as published, unused ones included.
+        unused_parameters: those among them that never take part in a result.
+        filename: the published name of the file; for a user's own record, the file beside it.
+        size_bytes: size of the file.
+        sha256: digest of the file, lower-case hexadecimal.
+        md5: the same; used only where no sha256 is known.
+        sources: where the file can be had, in the order to try.
+        licence: of the weights.
+        description: one sentence.
+        trained_on: data and how, where that is not the paper's.
+        scores: see `Scores`.
+        paper_operations_per_10s: the paper's operation count for a 10 s clip, about twice the
+            multiply-accumulates, the STFT as a convolution included.
+        recipe: the training recipe that makes such a checkpoint.
+        example: a clip with published probabilities.
+        notes: anything else worth knowing.
+        folder: where a user's own record lies; None for the manifest's entries.
+    """
+
+    name: str
+    architecture: str
+    sample_rate: int
+    frontend: FrontEnd | None
+    labels: str
+    n_classes: int
+    parameters: int | None = None
+    unused_parameters: int | None = None
+    filename: str | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    sources: tuple[Source, ...] = ()
+    licence: str | None = None
+    description: str | None = None
+    trained_on: str | None = None
+    scores: Scores | None = None
+    paper_operations_per_10s: int | None = None
+    recipe: str | None = None
+    example: Example | None = None
+    notes: str | None = None
+    folder: Path | None = None
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the package carries the weights."""
+        return any(isinstance(source, BundledSource) for source in self.sources)
+
+    @property
+    def released(self) -> bool:
+        """Whether there are weights at all: a source, or a file beside a user's own record."""
+        return bool(self.sources) or self.folder is not None

@@ -1,0 +1,124 @@
+"""What the documentation names and does not make: recordings, and published weights on a local server.
+
+The weights are random, so what they answer means nothing.  Their records are the manifest's, but for
+digest and source; all others lose their sources, so that nothing can reach out to a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from docs_pages import ROOT
+from docs_shell import FFMPEG_OUTPUT
+from hub_server import LocalHub, local_hub
+
+from pannsx import AudioTagger, create_model
+from pannsx.events import Event
+from pannsx.events.formats import Recording, write_events
+from pannsx.models.convert import to_published
+from pannsx.weights import manifest
+from pannsx.weights.record_json import record_to_json
+
+EXAMPLE = "R9_ZSCveAHg_7s.wav"
+RECORDINGS = (
+    "street.mp3", "dog.wav", "rain.flac", "lecture.flac", "night.flac", "clips/a.wav", "clips/b.wav",
+    "recordings/monday.flac", "archive/may/owl.flac", EXAMPLE, FFMPEG_OUTPUT,
+)  # fmt: skip
+RATE = 32_000
+
+
+def make_files(folder: Path) -> None:
+    """The example scene, a second of seeded noise for every other recording, a checkpoint with its record."""
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    rng = np.random.default_rng(0)
+    for name in RECORDINGS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / name, 0.1 * rng.standard_normal(RATE), RATE)
+    heard = [Event("Dog", 0.1, 0.9, 1.0)]
+    write_events([Recording("monday.flac", heard, 1.0)], folder / "truth.tsv")
+    write_events([Recording("night.flac", heard, 1.0)], folder / "truth.jams")
+    (folder / "weak.tsv").write_text("filename\tevent_labels\na.wav\tDog\nb.wav\tDog,Siren\n", "utf-8")
+    bundled = manifest.find(manifest.DEFAULT_CHECKPOINT)
+    own = replace(bundled, name="my_checkpoint", filename="my_checkpoint.safetensors", sources=())
+    shutil.copyfile(ROOT / "pannsx" / "data" / str(bundled.filename), folder / str(own.filename))
+    (folder / "my_checkpoint.json").write_text(json.dumps(record_to_json(own)), "utf-8")
+
+
+@contextmanager
+def published_weights(folder: Path) -> Iterator[Path]:
+    """``Cnn14``, ``Cnn14_DecisionLevelMax`` and ``Cnn10`` on a local server, and the manifest that says so.
+
+    Yields the path of the manifest; weights and manifest lie in ``folder``.
+    """
+    with local_hub() as hub:
+        entries = json.loads(manifest.manifest_path().read_text("utf-8"))
+        by_name: dict[str, Any] = {entry["name"]: entry for entry in entries["checkpoints"]}
+        for entry in by_name.values():
+            entry["sources"] = [source for source in entry["sources"] if source["type"] == "bundled"]
+        weights = _weights("Cnn14")
+        _publish(hub, folder, by_name["Cnn14"], weights)
+        _publish(hub, folder, by_name["Cnn14_DecisionLevelMax"], weights)  # the two have the same keys
+        _publish(hub, folder, by_name["Cnn10"], _weights("Cnn10"))
+        tagger = AudioTagger("Cnn14", checkpoint=folder / by_name["Cnn14"]["filename"])
+        result = tagger.inference(folder / EXAMPLE)
+        top = by_name["Cnn14"]["example"]["top"]
+        by_name["Cnn14"]["example"]["top"] = {label: result.probability(label) for label in top}
+        path = folder / "manifest.json"
+        path.write_text(json.dumps(entries), "utf-8")
+        yield path
+
+
+def _weights(name: str) -> bytes:
+    """A published file of random weights, in float16."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = to_published(create_model(name))
+    file = io.BytesIO()
+    half = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+    torch.save({"model": half}, file)
+    return file.getvalue()
+
+
+def _publish(hub: LocalHub, folder: Path, entry: dict[str, Any], weights: bytes) -> None:
+    hub.put(f"/{entry['name']}.pth", weights)
+    (folder / entry["filename"]).write_bytes(weights)
+    entry["sources"] = [{"type": "url", "url": f"{hub.url}/{entry['name']}.pth"}]
+    entry["size_bytes"] = len(weights)
+    entry["sha256"] = hashlib.sha256(weights).hexdigest()
+
+
+@contextmanager
+def manifest_at(path: Path) -> Iterator[None]:
+    """The package reads this manifest instead of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest, "manifest_path", lambda: path)
+        manifest.load_manifest.cache_clear()
+        try:
+            yield
+        finally:
+            manifest.load_manifest.cache_clear()
+
+
+def put_weights(weights: Path, folder: Path, home: Path) -> None:
+    """Published files where the pages suppose that a reader has them."""
+    cnn10, cnn14 = manifest.find("Cnn10").filename, manifest.find("Cnn14").filename
+    for source, target in (
+        (cnn14, folder / "Cnn14.pth"),
+        (cnn14, home / "panns_data" / str(cnn14)),
+        (cnn10, folder / "downloads" / str(cnn10)),
+    ):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(weights / str(source), target)

@@ -1,0 +1,93 @@
+"""What two ranks and a lone process do alike in the tests: steps in float64, first gradients in float32.
+
+python tests/support/rank_work.py FOLDER STORE PORT ARGUMENT..., under the environment of torchrun: writes
+``FOLDER/rank-N.pt``, then calls train.run with the arguments, with PORT for the ranks to meet at.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from train.data.loader import as_waveform
+from train.data.samplers import make_sampler
+from train.data.store import Store
+from train.evaluate import predict
+from train.loop.augment import choose
+from train.loop.distributed import Ranks, gathered, joined, sums
+from train.loop.optimiser import make_optimiser
+from train.loop.step import backward, cut, log_mel_shape, prepare
+from train.loop.trained import fresh_model
+from train.recipe import Recipe, read_recipe
+from train.run import main
+
+CASES = ("LeeNet11", "Cnn6")
+"""Batch norms over time alone, and over time and bands; samples mixed, and log-mels mixed and blanked."""
+
+_N_DRAWN, _N_STEPS = 8, 3
+
+
+def recipe_for(name: str, precision: str) -> Recipe:
+    """Without dropout, whose draws differ between ranks."""
+    given = [
+        "model.sample_rate=8000", "model.labels=data", "model.dropout=false", "optimiser.kind=sgd",
+        "optimiser.learning_rate=0.01", "run.batch_size=4", "run.sync_batch_norm=true",
+        f"run.precision={precision}", "augment.time_width=16",
+    ]  # fmt: skip
+    if name == "Cnn6":
+        given += ["frontend.n_fft=256", "frontend.hop_length=80", "frontend.fmax=4000"]
+    return read_recipe(name, given)
+
+
+def steps(recipe: Recipe, store: Store, ranks: Ranks, n_steps: int) -> dict[str, Any]:
+    """Some steps of SGD -> losses, weights and statistics after them, gradients of the last."""
+    model = fresh_model(recipe, len(store.labels))
+    network = prepare(model, recipe, ranks).train()
+    optimiser = make_optimiser(recipe.optimiser, model)
+    sampler = make_sampler(recipe, store.targets)
+    share = ranks.share(_N_DRAWN)
+    losses = []
+    for step in range(n_steps):
+        rows = sampler.draw(_N_DRAWN)[slice(*share)]
+        choices = choose(
+            recipe.augment, 1, step, n_clips=_N_DRAWN, sample_rate=8000,
+            log_mel=log_mel_shape(model, store.n_samples),
+        )  # fmt: skip
+        waveform = as_waveform(torch.from_numpy(np.stack([store.read(int(row)) for row in rows])))
+        targets = torch.from_numpy(store.targets[rows].astype(np.float32))
+        optimiser.zero_grad()
+        loss = backward(network, list(cut(waveform, targets, choices.part(*share), 1)))
+        losses += sums([float(loss) / ranks.world_size], ranks)
+        optimiser.step()
+    return {
+        "losses": losses,
+        "state": model.state_dict(),
+        "gradients": {key: weights.grad for key, weights in model.named_parameters()},
+    }
+
+
+def work(store: Store, ranks: Ranks) -> dict[str, Any]:
+    """All that is compared."""
+    torch.set_num_threads(1)
+    result: dict[str, Any] = {
+        f"{name}/{precision}": steps(recipe_for(name, precision), store, ranks, n_steps)
+        for name in CASES
+        for precision, n_steps in (("float64", _N_STEPS), ("float32", 1))
+    }
+    recipe = recipe_for("LeeNet11", "float32")
+    result["probabilities"] = torch.from_numpy(predict(fresh_model(recipe, 9), store, ranks, batch_size=8))
+    own = np.arange(5, dtype=np.float32)[slice(*ranks.share(5))].reshape(-1, 1)
+    result["gathered"] = gathered(own, 5, ranks).ravel().tolist()
+    return result
+
+
+if __name__ == "__main__":
+    with joined("cpu") as ranks:
+        torch.save(work(Store(sys.argv[2]), ranks), Path(sys.argv[1]) / f"rank-{ranks.rank}.pt")
+    os.environ["MASTER_PORT"] = sys.argv[3]
+    sys.exit(main(sys.argv[4:]))

@@ -1,0 +1,129 @@
+"""Published classes with the golden data's seeded weights, for the tests of models."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pannsx.frontend.settings import FrontEnd
+from pannsx.models import Output, Pann
+from pannsx.models.convert import load_published
+from pannsx.models.zoo import build_empty
+from pannsx.weights import manifest
+
+FRONT_END = FrontEnd(sample_rate=32000, n_fft=1024, hop_length=320, n_mels=64, fmin=50, fmax=14000)
+"""Of every published checkpoint at 32 kHz with 64 bands."""
+
+HOPS_AND_OFFSETS = {
+    "Cnn6": (5120, 2400.0), "Cnn10": (5120, 2400.0), "Cnn14": (10240, 4960.0),
+    "ResNet22": (10240, 4960.0), "ResNet38": (10240, 4960.0), "ResNet54": (10240, 4960.0),
+    "MobileNetV1": (10240, 4960.0), "MobileNetV2": (10240, 4960.0),
+    "Wavegram_Cnn14": (10240, 5117.5), "Wavegram_Logmel_Cnn14": (10240, 4960.0),
+    "Res1dNet31": (20480, 10237.5), "Res1dNet51": (20480, 10237.5), "DaiNet19": (256, 165.5),
+    "LeeNet11": (19683, 0.0), "LeeNet24": (6561, 0.0),
+}  # fmt: skip
+"""Frame hop and centre of frame 0 in samples at 32 kHz, one name for each trunk with its stem."""
+
+# A deeper network of the same blocks teaches nothing new about times and batches.
+DISTINCT = [name for name in HOPS_AND_OFFSETS if name not in {"Cnn10", "ResNet38", "Res1dNet51"}]
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+
+
+def golden_path(name: str) -> Path:
+    """A golden file; without it nothing is tested, so its absence is a failure."""
+    path = GOLDEN / name
+    if not path.is_file():
+        raise AssertionError(f"{path} is missing: copy the golden data with tools/copy_golden.py")
+    return path
+
+
+@cache
+def golden_json(name: str) -> Any:
+    return json.loads(golden_path(name).read_text(encoding="utf-8"))
+
+
+@cache
+def golden_arrays(name: str) -> dict[str, np.ndarray]:
+    with np.load(golden_path(name)) as arrays:
+        return dict(arrays)
+
+
+def published_classes() -> list[str]:
+    return list(golden_json("state_dict_shapes.json"))
+
+
+def golden_waveform(sample_rate: int) -> Tensor:
+    """``(1, S)``: the five seconds of synthetic sound that the golden outputs were computed from."""
+    samples = golden_arrays("inputs.npz")[f"w{sample_rate}"]
+    return torch.from_numpy(samples.astype(np.float32) / 32768)[None]
+
+
+@cache
+def _seeded_weights() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("seeded_weights", golden_path("seeded_weights.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def _seeded_tensor(key: str, shape: tuple[int, ...], is_batch_norm: bool, has_logmel: bool) -> Tensor:
+    # Architectures share most of their keys: each tensor is drawn once.
+    return torch.from_numpy(
+        np.asarray(_seeded_weights().seeded_tensor(key, shape, is_batch_norm, has_logmel))
+    )
+
+
+def forget_seeded_tensors() -> None:
+    """Free the memory of all seeded tensors (over a gigabyte after all classes)."""
+    _seeded_tensor.cache_clear()
+
+
+def seeded_state(name: str) -> dict[str, Tensor]:
+    """The seeded weights of a published class in the published layout, front-end constants left out.
+
+    The tensors are shared between calls: clone what is to be changed.
+    """
+    shapes = golden_json("state_dict_shapes.json")[name]
+    has_logmel = any(key.startswith("logmel_extractor.") for key in shapes)
+    norms = {key.removesuffix(".running_var") for key in shapes if key.endswith(".running_var")}
+    return {
+        key: _seeded_tensor(key, tuple(shape), key.rpartition(".")[0] in norms, has_logmel)
+        for key, shape in shapes.items()
+        if not key.startswith(_seeded_weights().FRONTEND_PREFIXES)
+    }
+
+
+def empty_model(name: str) -> Pann:
+    record = manifest.find(name)
+    return build_empty(record.architecture, record.sample_rate, record.frontend, record.n_classes)
+
+
+def seeded_model(name: str) -> Pann:
+    """A published class with its seeded weights, in evaluation mode."""
+    model = empty_model(name)
+    load_published(model, seeded_state(name))
+    return model
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    """Noise of a tenth of full scale, the same for the same shape and seed."""
+    samples = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    return torch.from_numpy(0.1 * samples)
+
+
+def run(model: Pann, waveform: Tensor) -> Output:
+    """The model's answer, without gradients."""
+    with torch.inference_mode():
+        return Output(*model(waveform))

@@ -1,0 +1,1 @@
+"""Clips to train on: fetched, packed into stores, chosen, drawn and loaded."""

@@ -1,0 +1,139 @@
+"""Rows of stores as if they were a store of their own, and the file that says which."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pannsx.atomic import replacing
+from train.data.store import Store, StoreError
+
+FORMAT = 1
+
+
+class Indexed:
+    """Rows of stores, with the interface of a :class:`train.data.store.Store`.
+
+    Attributes:
+        stores: which.
+        rows: of each store, the rows, ascending.
+
+    Raises:
+        StoreError: the stores differ in rate, length or labels, or a row is out of range.
+    """
+
+    def __init__(self, stores: Sequence[Store], rows: Sequence[NDArray[np.int64]]) -> None:
+        if not stores or len(stores) != len(rows):
+            raise StoreError(f"got {len(stores)} stores and rows of {len(rows)}; as many of both are needed")
+        for store in stores[1:]:
+            for what in ("sample_rate", "n_samples", "labels"):
+                if getattr(store, what) != getattr(stores[0], what):
+                    raise StoreError(
+                        f"{store.folder} and {stores[0].folder} differ in {what}; pack them alike"
+                    )
+        for store, chosen in zip(stores, rows, strict=True):
+            if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(store):
+                raise StoreError(
+                    f"the index asks for row {int(chosen.max())} of {len(store)} of {store.folder}"
+                )
+        self.stores, self.rows = tuple(stores), tuple(rows)
+        self.sample_rate: int = stores[0].sample_rate
+        self.n_samples: int = stores[0].n_samples
+        self.labels: tuple[str, ...] = stores[0].labels
+        self.label_ids = stores[0].label_ids
+        self._ends = np.cumsum([len(chosen) for chosen in rows])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """``N`` ids of the clips."""
+        return [
+            store.ids[int(row)] for store, rows in zip(self.stores, self.rows, strict=True) for row in rows
+        ]
+
+    @cached_property
+    def targets(self) -> NDArray[np.bool_]:
+        """``(N, K)``, whether a clip has a label."""
+        return np.concatenate([s.target_rows(rows) for s, rows in zip(self.stores, self.rows, strict=True)])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """``(N,)`` samples of each clip before it was padded."""
+        return np.concatenate([s.lengths[rows] for s, rows in zip(self.stores, self.rows, strict=True)])
+
+    def read(self, index: int) -> NDArray[np.int16]:
+        """The clip at a position of the index, ``(n_samples,)``; as :meth:`train.data.store.Store.read`."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"clip {index} of an index of {len(self)}")
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        begin = int(self._ends[which - 1]) if which else 0
+        return self.stores[which].read(int(self.rows[which][index - begin]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Indexed, (self.stores, self.rows)
+
+
+def open_index(path: str | Path) -> Store | Indexed:
+    """What an index file chooses; a store's folder is opened as all of its clips.
+
+    Raises:
+        StoreError: it is neither, a store is not as it was when the index was made, or is no store.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return Store(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = json.loads(bytes(file["about"]).decode())
+            rows = [file[f"rows_{number}"] for number in range(len(content["stores"]))]
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(f"cannot read the index {path}: {error}; make it with train.index") from error
+    if content["format"] != FORMAT:
+        raise StoreError(
+            f"{path} is an index of format {content['format']}; {FORMAT} is needed: make it again"
+        )
+    stores = []
+    for said in content["stores"]:
+        store = Store(path.parent / said["folder"])
+        if digest_of(store) != said["digest"]:
+            raise StoreError(f"{store.folder} was packed again since {path} was made; make the index again")
+        stores.append(store)
+    return Indexed(stores, rows)
+
+
+def write_index(path: str | Path, index: Indexed, about: dict[str, Any] | None = None) -> None:
+    """Write an index (``.npz``); stores are named relative to it, so that both can move together."""
+    path = Path(path).absolute()
+    stores = [
+        {"folder": _relative(store.folder, path.parent), "digest": digest_of(store)} for store in index.stores
+    ]
+    content = json.dumps({"format": FORMAT, "stores": stores, "about": about or {}}).encode()
+    arrays = {f"rows_{number}": rows for number, rows in enumerate(index.rows)}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, about=np.frombuffer(content, np.uint8), **arrays)  # type: ignore[arg-type]
+
+
+def digest_of(store: Store) -> str:
+    """Changes with any row of a store."""
+    with (store.folder / "rows.npy").open("rb") as file:
+        checksum = 0
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return f"{checksum:08x}"
+
+
+def _relative(folder: Path, start: Path) -> str:
+    try:
+        return Path(os.path.relpath(folder, start)).as_posix()
+    except ValueError:  # on another drive
+        return folder.as_posix()

@@ -1,0 +1,199 @@
+"""Batches in the sampler's order, read ahead by worker processes.
+
+The sampler runs ahead with the workers; each batch carries the sampler's state after it, so that a run
+resumes after the last batch it used, not the last it read.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from train.data.samplers import Rows, Sampler
+from train.data.scenes import Scenes
+
+PREFETCH = 4
+"""Batches that each worker has ready or under way."""
+
+GRACE_S = 60
+"""Seconds between the first SIGTERM to a worker and its end."""
+
+
+class Clips(Protocol):
+    """Packed clips: a :class:`train.data.store.Store`, an :class:`train.data.indexed.Indexed` or the like."""
+
+    sample_rate: int
+    n_samples: int
+    labels: tuple[str, ...]
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """``N`` ids."""
+
+    @property
+    def targets(self) -> NDArray[np.bool_]:
+        """``(N, K)`` whether a clip has a label."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> NDArray[np.int16]:
+        """``(n_samples,)`` of a clip."""
+
+
+class LoaderError(RuntimeError):
+    """Clips cannot be read: a damaged shard, a worker that died."""
+
+
+class Batch(NamedTuple):
+    """Some of the clips of a step.
+
+    Attributes:
+        pcm: ``(B, S)`` int16.
+        rows: ``(B,)`` rows of the clips.
+        frame_targets: ``(B, T', K)`` float16 of clips that know when what sounds; None of others.
+        sampler_state: of the sampler after this step; empty where there is none.
+    """
+
+    pcm: Tensor
+    rows: Rows
+    frame_targets: Tensor | None
+    sampler_state: dict[str, Any]
+
+
+def training_batches(
+    clips: Clips, sampler: Sampler, n_clips: int, part: tuple[int, int], n_steps: int, *, workers: int
+) -> Iterator[Batch]:
+    """This rank's part of the global batch of each of the next steps.
+
+    Args:
+        clips: to read from.
+        sampler: its next ``n_clips`` rows are the global batch.
+        n_clips: clips of the global batch.
+        part: begin and end of this rank's.
+        n_steps: how many steps.
+        workers: processes; 0 reads here.
+
+    Raises:
+        LoaderError: a clip cannot be read, or a worker died.
+    """
+    states: deque[dict[str, Any]] = deque()
+
+    def draws() -> Iterator[Rows]:
+        for _ in range(n_steps):
+            rows = sampler.draw(n_clips)
+            states.append(sampler.state_dict())
+            yield rows[part[0] : part[1]]
+
+    for pcm, rows, frame_targets in _read(clips, draws(), workers):
+        yield Batch(pcm, rows, frame_targets, states.popleft())
+
+
+def ordered_batches(
+    clips: Clips, begin: int, end: int, batch_size: int, *, workers: int
+) -> Iterator[tuple[Tensor, Rows]]:
+    """``(B, S)`` int16 and ``(B,)`` rows of clips ``begin`` to ``end``, in order."""
+    parts = (np.arange(first, min(first + batch_size, end)) for first in range(begin, end, batch_size))
+    for pcm, rows, _ in _read(clips, parts, workers):
+        yield pcm, rows
+
+
+def as_waveform(pcm: Tensor) -> Tensor:
+    """``(B, S)`` int16 -> float32 in [-1, 1), on the same device."""
+    return pcm.to(torch.float32) / 32768.0
+
+
+class _Failure(NamedTuple):
+    """What went wrong in a worker, in words: an exception's own class may not survive the way."""
+
+    message: str
+
+
+class _Reader(Dataset[Any]):
+    """Rows -> their clips; runs in the workers."""
+
+    def __init__(self, clips: Clips) -> None:
+        self.clips = clips
+
+    def __getitem__(self, rows: Rows) -> tuple[Tensor, Rows, Tensor | None] | _Failure:
+        targets = None
+        try:
+            if isinstance(self.clips, Scenes):
+                pcm, targets = self.clips.read_batch(rows)
+            else:
+                pcm = np.stack([self.clips.read(int(row)) for row in rows])
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:
+            return _Failure(f"{error}" or type(error).__name__)
+        return torch.from_numpy(pcm), rows, None if targets is None else torch.from_numpy(targets)
+
+
+def _read(
+    clips: Clips, draws: Iterable[Rows], workers: int
+) -> Iterator[tuple[Tensor, Rows, Tensor | None]]:
+    loader = DataLoader(
+        _Reader(clips),
+        batch_size=None,
+        sampler=draws,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=PREFETCH if workers else None,
+        worker_init_fn=_start_worker,
+        # Its own, so that starting to read draws nothing from the global generator.
+        generator=torch.Generator(),
+    )
+    try:
+        for batch in loader:
+            if isinstance(batch, _Failure):
+                raise LoaderError(f"a clip cannot be read: {batch.message}")
+            pcm, rows, frame_targets = batch
+            yield pcm, np.asarray(rows), frame_targets
+    except RuntimeError as error:
+        if isinstance(error, LoaderError) or not is_worker_death(error):
+            raise
+        raise death_of_worker(error) from error
+
+
+def is_worker_death(error: RuntimeError) -> bool:
+    """Whether torch says that a worker is gone; it may say so at any moment, from a signal's handler."""
+    return str(error).startswith("DataLoader worker")
+
+
+def death_of_worker(error: RuntimeError) -> LoaderError:
+    """The same, with what to do."""
+    found = re.search(r"\(pids?(?:\(s\))? ([\d, ]+)\)", str(error))
+    which = f" (process {found[1]})" if found else ""
+    return LoaderError(
+        f"a worker that reads clips died{which}: {str(error).splitlines()[0]}. Most often memory is short: "
+        "the system's, or that shared between processes (/dev/shm); lower data.workers"
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _start_worker(_: int) -> None:
+    """Signals to a whole group of processes are for the training process, which ends its workers itself.
+
+    It does so by SIGTERM where a worker hangs, so that one is put off, not ignored: the first leaves time to
+    save a checkpoint, the second ends at once.
+    """
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_soon)
+
+
+def _end_soon(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform != "win32":
+        signal.alarm(GRACE_S)

@@ -1,0 +1,77 @@
+"""Clips in WebDataset tars: ``<key>.flac`` and its neighbour ``<key>.json`` with the labels, if any."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from train.data.clips import Clip
+from train.data.segments import Listing
+from train.data.sources_folder import SUFFIXES
+
+LABEL_KEYS = ("labels", "label", "tags", "tag", "human_labels", "classes")
+"""Under which the copies on the Hub keep a clip's labels, as ids, names or numbers."""
+
+
+@dataclass(frozen=True)
+class TarChunk:
+    """A tar."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return self.path.name
+
+    @property
+    def n_clips(self) -> None:
+        """Unknown: a tar has no table of contents."""
+
+    def clips(self, listing: Listing) -> Iterator[Clip]:
+        """Each key a clip; members of a key stand side by side, as WebDataset demands."""
+        try:
+            with tarfile.open(self.path) as archive:
+                for key, members in groupby(_members(archive), key=lambda member: member[0]):
+                    files = {suffix: content for _, suffix, content in members}
+                    encoded = next((files[suffix] for suffix in files if suffix in SUFFIXES), None)
+                    if encoded is None:
+                        continue
+                    found = listing.identify(PurePosixPath(key).name, _labels(files, key))
+                    if found is not None:
+                        yield Clip(*found, encoded)
+        except tarfile.TarError as error:
+            raise ValueError(f"{self.path} is damaged: {error}") from error
+
+
+def tar_chunks(path: Path) -> list[TarChunk]:
+    """A tar is a part: it can only be read from its beginning."""
+    return [TarChunk(path)]
+
+
+def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, str, bytes]]:
+    """Key (the path up to the first dot of the name), suffix and content of every file."""
+    for member in archive:
+        if member.isfile() and (file := archive.extractfile(member)) is not None:
+            path = PurePosixPath(member.name)
+            stem, _, suffix = path.name.partition(".")
+            yield str(path.with_name(stem)) if stem else member.name, f".{suffix.lower()}", file.read()
+
+
+def _labels(files: dict[str, bytes], key: str) -> list[str | int] | None:
+    if ".json" not in files:
+        return [int(files[".cls"])] if ".cls" in files else None
+    try:
+        said: Any = json.loads(files[".json"])
+    except ValueError as error:
+        raise ValueError(f"{key}.json is not JSON: {error}") from error
+    if isinstance(said, dict):
+        said = next((said[name] for name in LABEL_KEYS if name in said), None)
+    if said is None:
+        return None
+    return list(said) if isinstance(said, list) else [said]

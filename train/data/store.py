@@ -1,0 +1,206 @@
+"""Packed clips: thousands of short sounds of one rate, any of them read at once in any order.
+
+A store is a folder:
+
+    store.json       what it is; written last, so that a folder without it is no store yet
+    rows.npy         a row a clip: id, targets as bits, and where its bytes are; memory-mapped
+    parts/00000.bin  the clips, one after another, as many as were packed together
+
+Balanced sampling draws single clips in an order that no file can follow, so what counts is the cost
+of one clip alone: one seek and one contiguous read, no compressed chunk shared with neighbours (as
+HDF5 and Parquet have them), no archive to walk through (as tars have it).  Parts are files of their
+own so that many processes write at once and a killed run keeps what it has.  A clip is either raw
+int16 or a FLAC stream of its own (:mod:`train.data.encoding`).
+
+Rows hold a checksum of the bytes: a damaged disk ends training with the name of the part, not with
+noise learnt.  Files are opened for each read, which costs microseconds, so that a store has no state:
+it can be read from any number of threads, pickled, and carried through a fork.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.data.encoding import FULL_SCALE, VARIANTS, as_float, decode
+
+__all__ = ["FORMAT", "FULL_SCALE", "Ids", "Store", "StoreError", "as_float", "part_path", "row_dtype"]
+
+FORMAT = 1
+_KEYS = {"format", "sample_rate", "n_samples", "variant", "labels", "label_ids", "n_clips", "made_with"}
+
+
+class StoreError(RuntimeError):
+    """A store cannot be used: not packed to its end, altered, or damaged."""
+
+
+class Ids(Sequence[str]):
+    """``N`` ids, decoded one at a time: two million Python strings in every worker would be 150 MB."""
+
+    def __init__(self, encoded: NDArray[np.bytes_]) -> None:
+        self._encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [encoded.decode() for encoded in self._encoded[index].tolist()]
+        return bytes(self._encoded[index]).decode()
+
+
+class Store:
+    """Packed clips, read-only.
+
+    Attributes:
+        folder: where it is.
+        sample_rate: of every clip, in Hz.
+        n_samples: samples of every clip as read; shorter ones are padded with zeros.
+        variant: ``"raw"`` or ``"flac"``.
+        labels: ``K`` names.
+        label_ids: ``K`` machine ids, or None.
+
+    Raises:
+        StoreError: there is no complete store, or its files do not go together.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).absolute()
+        settings = _settings(self.folder)
+        self.sample_rate: int = settings["sample_rate"]
+        self.n_samples: int = settings["n_samples"]
+        self.variant: str = settings["variant"]
+        self.labels: tuple[str, ...] = tuple(settings["labels"])
+        ids = settings["label_ids"]
+        self.label_ids: tuple[str, ...] | None = None if ids is None else tuple(ids)
+        try:
+            self._rows = np.load(self.folder / "rows.npy", mmap_mode="r" if settings["n_clips"] else None)
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"cannot read {self.folder / 'rows.npy'}: {error}; pack the store again"
+            ) from error
+        expected = row_dtype(len(self.labels), self._rows.dtype["id"].itemsize)
+        if self._rows.dtype != expected or len(self._rows) != settings["n_clips"]:
+            raise StoreError(
+                f"{self.folder}: rows.npy and store.json do not go together; pack the store again"
+            )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def ids(self) -> Ids:
+        """``N`` ids of the clips."""
+        return Ids(self._rows["id"])
+
+    @cached_property
+    def targets(self) -> NDArray[np.bool_]:
+        """``(N, K)``, whether a clip has a label; a byte each once asked for."""
+        return self.target_rows(slice(None))
+
+    def target_rows(self, rows: slice | NDArray[np.int64]) -> NDArray[np.bool_]:
+        """``(n, K)`` targets of some rows."""
+        bits = self._rows["targets"][rows]
+        return np.unpackbits(bits, axis=1, count=len(self.labels), bitorder="little").view(np.bool_)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """``(N,)`` samples of each clip before it was padded to ``n_samples``."""
+        return np.asarray(self._rows["n_samples"], np.int64)
+
+    def read(self, index: int) -> NDArray[np.int16]:
+        """The clip of a row, ``(n_samples,)``, zeros after its end; see :func:`as_float`.
+
+        Raises:
+            IndexError: there is no such row.
+            StoreError: its part is gone, cut short or damaged.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {self.folder}, which has {len(self)}")
+        row = self._rows[index]
+        path = part_path(self.folder, int(row["part"]))
+        encoded = _read_bytes(path, int(row["offset"]), int(row["n_bytes"]))
+        if zlib.crc32(encoded) != int(row["crc32"]):
+            raise _damaged(path, f"clip {self.ids[index]!r} is not the one that was packed")
+        pcm = np.zeros(self.n_samples, np.int16)
+        n_samples = int(row["n_samples"])
+        try:
+            pcm[:n_samples] = decode(encoded, self.variant)
+        except ValueError as error:
+            raise _damaged(path, f"clip {self.ids[index]!r} cannot be decoded ({error})") from error
+        return pcm
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store, (self.folder,)
+
+    def __repr__(self) -> str:
+        return f"<Store {self.folder}: {len(self)} clips, {self.sample_rate} Hz, {self.variant}>"
+
+
+def row_dtype(n_classes: int, id_bytes: int) -> np.dtype[Any]:
+    """A row of ``rows.npy``: little-endian whatever the machine."""
+    return np.dtype(
+        [
+            ("id", f"S{id_bytes}"),
+            ("part", "<u4"),
+            ("offset", "<u8"),
+            ("n_bytes", "<u4"),
+            ("n_samples", "<u4"),
+            ("crc32", "<u4"),
+            ("targets", "u1", ((n_classes + 7) // 8,)),
+        ]
+    )
+
+
+def part_path(folder: Path, part: int) -> Path:
+    """The file of a part."""
+    return folder / "parts" / f"{part:05d}.bin"
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = folder / "store.json"
+    if not path.is_file():
+        unfinished = (folder / "parts").is_dir()
+        what = (
+            "is not packed to its end: run the same train.pack command again" if unfinished else "is no store"
+        )
+        raise StoreError(f"{folder} {what} ({path.name} is missing)")
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot read {path}: {error}") from error
+    if not isinstance(settings, dict) or settings.get("format") != FORMAT or set(settings) != _KEYS:
+        raise StoreError(f"{path} is not of format {FORMAT}, which this version reads; pack the store again")
+    if settings["variant"] not in VARIANTS:
+        raise StoreError(f"{path}: variant {settings['variant']!r} is none of {', '.join(VARIANTS)}")
+    return settings
+
+
+def _read_bytes(path: Path, offset: int, n_bytes: int) -> bytes:
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            encoded = file.read(n_bytes)
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
+    if encoded is None or len(encoded) != n_bytes:
+        raise _damaged(path, f"{n_bytes} bytes at {offset} are needed, {len(encoded or b'')} are there")
+    return encoded
+
+
+_REMEDY = "delete that part and run the same train.pack command again, which packs it anew"
+
+
+def _damaged(path: Path, what: str) -> StoreError:
+    return StoreError(f"{path} is damaged: {what}; {_REMEDY}")

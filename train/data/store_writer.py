@@ -1,0 +1,197 @@
+"""Writing a store: parts by any number of processes, then the rows of all of them.
+
+A part is complete once its rows file stands beside it; every file is written under another name and
+put in place whole.  What is killed therefore leaves complete parts and temporary files, never half a
+part.  The disk's own cache may still lose a part when the power fails: the checksums tell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import pannsx
+from pannsx.atomic import replacing
+from pannsx.labels import LabelSet
+from train.data.encoding import encode
+from train.data.store import FORMAT, part_path, row_dtype
+
+
+class Fault(NamedTuple):
+    """What is to be said of a clip: ``missing``, ``corrupt``, ``silent``, ``duplicate`` or ``repeated``."""
+
+    id: str
+    kind: str
+    detail: str
+
+
+class PackedClip(NamedTuple):
+    """A clip as it stands in a part."""
+
+    id: str
+    targets: tuple[int, ...]
+    offset: int
+    n_bytes: int
+    n_samples: int
+    crc32: int
+    digest: str  # of the samples: equal for equal sounds
+
+
+class PartWriter:
+    """Appends clips to the file of a part; see :func:`writing_part`."""
+
+    def __init__(self, file: BinaryIO, variant: str, sample_rate: int) -> None:
+        self._file = file
+        self._variant, self._sample_rate = variant, sample_rate
+        self.clips: list[PackedClip] = []
+        self.faults: list[Fault] = []
+
+    def add(self, clip_id: str, targets: Iterable[int], pcm: NDArray[np.int16]) -> None:
+        """``(n,)`` samples with the positions of the clip's labels."""
+        encoded = encode(pcm, self._variant, self._sample_rate)
+        digest = hashlib.blake2b(pcm.tobytes(), digest_size=16).hexdigest()
+        offset = self._file.tell()
+        self._file.write(encoded)
+        self.clips.append(
+            PackedClip(clip_id, tuple(targets), offset, len(encoded), len(pcm), zlib.crc32(encoded), digest)
+        )
+
+
+@contextmanager
+def writing_part(folder: Path, part: int, variant: str, sample_rate: int) -> Iterator[PartWriter]:
+    """A part to be filled; it comes into being when the block ends without an error."""
+    path = part_path(folder, part)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        writer = PartWriter(file, variant, sample_rate)
+        yield writer
+    contents = {"clips": writer.clips, "faults": writer.faults, "n_bytes": path.stat().st_size}
+    _write_json(_contents_path(path), contents)
+
+
+def read_part(folder: Path, part: int) -> tuple[list[PackedClip], list[Fault]] | None:
+    """What a complete part holds and what was wrong in it; None where the part is not there or not whole."""
+    path = part_path(folder, part)
+    try:
+        contents = json.loads(_contents_path(path).read_text("utf-8"))
+        if path.stat().st_size != contents["n_bytes"]:
+            return None
+    except (OSError, ValueError):
+        return None
+    clips = [PackedClip(clip_id, tuple(targets), *rest) for clip_id, targets, *rest in contents["clips"]]
+    return clips, [Fault(*fault) for fault in contents["faults"]]
+
+
+def finish(
+    folder: Path,
+    parts: Sequence[Sequence[PackedClip]],
+    *,
+    labels: LabelSet,
+    sample_rate: int,
+    n_samples: int,
+    variant: str,
+    made_with: dict[str, Any] | None = None,
+) -> list[Fault]:
+    """Write the rows of all parts and then ``store.json``: the folder is a store.
+
+    Returns:
+        Faults that only the whole shows: ids that came twice (the first one counts), and sounds
+        that stand under several ids.
+    """
+    clips: list[tuple[int, PackedClip]] = []
+    faults: list[Fault] = []
+    seen: set[str] = set()
+    first_of: dict[str, str] = {}
+    for number, part in enumerate(parts):
+        for clip in part:
+            if clip.id in seen:
+                faults.append(Fault(clip.id, "repeated", "the id came before; this clip has no row"))
+                continue
+            seen.add(clip.id)
+            first = first_of.setdefault(clip.digest, clip.id)
+            if first != clip.id:
+                faults.append(Fault(clip.id, "duplicate", f"the same sound as {first}"))
+            clips.append((number, clip))
+    rows = _rows(clips, len(labels))
+    with replacing(folder / "rows.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, rows)
+    settings = {
+        "format": FORMAT,
+        "sample_rate": sample_rate,
+        "n_samples": n_samples,
+        "variant": variant,
+        "labels": list(labels),
+        "label_ids": None if labels.ids is None else list(labels.ids),
+        "n_clips": len(rows),
+        "made_with": {"pannsx": pannsx.__version__, **(made_with or {})},
+    }
+    _write_json(folder / "store.json", settings)
+    return faults
+
+
+def write_store(
+    folder: str | Path,
+    clips: Iterable[tuple[str, Iterable[int], NDArray[np.int16]]],
+    *,
+    labels: LabelSet,
+    sample_rate: int,
+    n_samples: int,
+    variant: str = "raw",
+    clips_per_part: int = 512,
+) -> None:
+    """A store from clips in memory, ``(id, positions of labels, (n,) samples)``, in one process.
+
+    Raises:
+        ValueError: a clip is longer than ``n_samples``, or an id comes twice.
+    """
+    folder = Path(folder)
+    parts: list[list[PackedClip]] = []
+    pending = iter(clips)
+    exhausted = False
+    while not exhausted:
+        with writing_part(folder, len(parts), variant, sample_rate) as writer:
+            for clip_id, targets, pcm in pending:
+                if len(pcm) > n_samples:
+                    raise ValueError(f"clip {clip_id!r} has {len(pcm)} samples; {n_samples} is the most")
+                writer.add(clip_id, targets, pcm)
+                if len(writer.clips) == clips_per_part:
+                    break
+            else:
+                exhausted = True
+        parts.append(writer.clips)
+    faults = finish(
+        folder, parts, labels=labels, sample_rate=sample_rate, n_samples=n_samples, variant=variant
+    )
+    repeated = [fault.id for fault in faults if fault.kind == "repeated"]
+    if repeated:
+        raise ValueError(f"ids must be unique; {len(repeated)} came twice, among them {repeated[0]!r}")
+
+
+def _rows(clips: Sequence[tuple[int, PackedClip]], n_classes: int) -> NDArray[Any]:
+    encoded = [clip.id.encode() for _, clip in clips]
+    rows = np.zeros(len(clips), row_dtype(n_classes, max(map(len, encoded), default=1)))
+    rows["id"] = encoded
+    rows["part"] = [part for part, _ in clips]
+    for name in ("offset", "n_bytes", "n_samples", "crc32"):
+        rows[name] = [getattr(clip, name) for _, clip in clips]
+    bits = rows["targets"]
+    for row, (_, clip) in enumerate(clips):
+        for position in clip.targets:
+            bits[row, position >> 3] |= 1 << (position & 7)
+    return rows
+
+
+def _contents_path(part: Path) -> Path:
+    return part.with_suffix(".json")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8", newline="\n")

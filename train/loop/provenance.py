@@ -1,0 +1,63 @@
+"""Where a checkpoint comes from: digests of data, versions of code."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pannsx import __version__
+from pannsx.weights.digests import file_digest
+from train.data.loader import Clips
+
+_ROWS = 65536
+
+
+def clips_digest(clips: Clips) -> str:
+    """SHA-256 of the ids and labels of clips, in order: the same data set wherever and however it is packed.
+
+    What has a digest of its own says it by an attribute ``digest``.
+    """
+    own = getattr(clips, "digest", None)
+    if isinstance(own, str):
+        return own
+    digest = hashlib.sha256(f"{clips.sample_rate} {clips.n_samples} {len(clips)}\n".encode())
+    digest.update("\n".join(clips.labels).encode())
+    ids, targets = clips.ids, clips.targets
+    for begin in range(0, len(clips), _ROWS):
+        digest.update("\n".join(ids[begin : begin + _ROWS]).encode())
+        digest.update(np.packbits(targets[begin : begin + _ROWS], axis=1).tobytes())
+    return digest.hexdigest()
+
+
+def teacher_digest(path: str) -> str | None:
+    """SHA-256 of a file of teacher's logits; None for a folder of them, or no teacher."""
+    return file_digest(Path(path), "sha256") if path and Path(path).is_file() else None
+
+
+def versions() -> dict[str, str | None]:
+    """Of what computes, and the commit of this checkout; ``+`` says that files were changed since."""
+    return {
+        "pannsx": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "commit": _commit(Path(__file__).resolve().parent),
+    }
+
+
+def _commit(folder: Path) -> str | None:
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        return head + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or no checkout
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=30
+    )
+    return done.stdout.strip()

@@ -1,0 +1,197 @@
+"""One optimiser step: from clips to gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pannsx.frontend.torch_logmel import LogMel
+from pannsx.models import Pann
+from pannsx.models.pann import Augment
+from train.loop.augment import Choices
+from train.loop.distributed import Ranks
+from train.loop.loss import binary_cross_entropy
+from train.loop.sync_batchnorm import synchronise
+from train.recipe import Recipe
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+class Part(NamedTuple):
+    """Clips of a step that are computed together.
+
+    Attributes:
+        waveform: ``(B, S)`` in [-1, 1).
+        targets: ``(B, K)`` in [0, 1].
+        choices: what augmentation does to them.
+        frame_targets: ``(B, T', K)`` in [0, 1] of each frame; None: the loss is the clip's alone.
+        frame_weight: of the loss of frames.
+    """
+
+    waveform: Tensor
+    targets: Tensor
+    choices: Choices
+    frame_targets: Tensor | None = None
+    frame_weight: float = 0.0
+
+
+class ClipLogits(nn.Module):
+    """``(B, S)`` waveform -> ``(B', K)`` logits of the clip: a PANN as it is trained.
+
+    The frame logits of clip heads are computed only where a loss sees them. The log-mel is computed in float32
+    whatever the network's precision: bfloat16 has three digits, and its logarithm none to spare.
+
+    Args:
+        model: what is trained; its weights are this module's.
+        dtype: what the network computes in; weights stay float32 for bfloat16.
+    """
+
+    def __init__(self, model: Pann, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.dtype = model, dtype
+
+    def forward(
+        self, waveform: Tensor, augment: Augment | None = None, with_frames: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits ``(B', K)`` of the clip and, on request, ``(B', T', K)`` of its frames.
+
+        Args:
+            waveform: ``(B, S)`` in float32.
+            augment: as in :meth:`pannsx.models.Pann.forward`.
+            with_frames: whether frames are wanted.
+        """
+        weights = torch.float64 if self.dtype == torch.float64 else torch.float32
+        waveform = self.model.pad(waveform)
+        log_mel = log_mel_of(self.model, waveform)
+        waveform = waveform.to(weights)
+        log_mel = None if log_mel is None else log_mel.to(weights)
+        with torch.autocast(waveform.device.type, self.dtype, enabled=self.dtype == torch.bfloat16):
+            features = self.model.forward_features(waveform, log_mel, augment)
+            logits, frames = (
+                self.model.head(features)[::2] if with_frames else (self.model.head.clip(features)[0], None)
+            )
+        if self.dtype == torch.bfloat16:
+            return logits.float(), None if frames is None else frames.float()
+        return logits, frames
+
+
+@torch.no_grad()
+def log_mel_of(model: Pann, waveform: Tensor) -> Tensor | None:
+    """``(B, S)`` padded waveform -> ``(B, T, F)`` float32 log-mel; None where the model has none."""
+    frontends = [module for module in model.stem.modules() if isinstance(module, LogMel)]
+    if not frontends:
+        return None
+    decibels: Tensor = frontends[0](waveform.float())
+    return decibels
+
+
+def prepare(model: Pann, recipe: Recipe, ranks: Ranks) -> nn.Module:
+    """A model, on its device and in its precision, -> the network whose backward pass averages over ranks.
+
+    Changes the model in place, so that it can be saved and evaluated beside the network.
+    """
+    if not recipe.model.dropout:
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+    if recipe.run.sync_batch_norm and ranks.world_size > 1:
+        synchronise(model, ranks.device)
+    place(model, recipe, ranks.device)
+    torch.backends.cudnn.benchmark = True  # every step has the same shapes
+    network = ClipLogits(model, _DTYPES[recipe.run.precision])
+    if ranks.world_size == 1:
+        return network
+    return DistributedDataParallel(
+        network,
+        device_ids=[ranks.device] if ranks.device.type == "cuda" else None,
+        # Batch statistics of the first rank are what is saved; in the end they are every rank's.
+        broadcast_buffers=not recipe.run.sync_batch_norm,
+        gradient_as_bucket_view=True,
+    )
+
+
+def place(model: Pann, recipe: Recipe, device: torch.device) -> None:
+    """Move a model to its device and give its weights their type and layout; the log-mel stays float32."""
+    model.to(device)
+    if recipe.run.precision == "float64":
+        model.double()
+        for module in model.modules():
+            if isinstance(module, LogMel):
+                module.float()
+    if recipe.run.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def log_mel_shape(model: Pann, n_samples: int) -> tuple[int, int] | None:
+    """Frames and bands of the log-mel of clips of ``n_samples`` samples; None where there is none."""
+    if model.frontend is None:
+        return None
+    return model.frontend.n_frames(max(n_samples, model.min_samples)), model.frontend.n_mels
+
+
+def backward(network: nn.Module, parts: list[Part]) -> Tensor:
+    """Leave the gradients of the mean loss of some parts in the network's weights -> that loss, a scalar.
+
+    Ranks exchange gradients once, with the last part.
+    """
+    total = torch.zeros((), device=parts[0].waveform.device)
+    for number, part in enumerate(parts):
+        with _exchange(network, last=number == len(parts) - 1):
+            waveform = part.choices.waveform(part.waveform)
+            logits, frames = network(waveform, part.choices.representations, part.frame_targets is not None)
+            loss = binary_cross_entropy(logits, part.choices.targets(part.targets))
+            if part.frame_targets is not None:
+                loss = loss + part.frame_weight * binary_cross_entropy(
+                    frames, part.choices.targets(part.frame_targets)
+                )
+            loss = loss / len(parts)
+            loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return total
+
+
+def gradient_norm(model: nn.Module) -> Tensor:
+    """Euclidean norm of all gradients together, a scalar."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norm
+
+
+def shorten_gradients(model: nn.Module, norm: Tensor, longest: float) -> None:
+    """Scale all gradients, whose norm is known, down to a norm of at most ``longest``; 0: leave them."""
+    if longest > 0:
+        factor = (longest / (norm + 1e-6)).clamp(max=1.0)
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
+
+
+def cut(
+    waveform: Tensor,
+    targets: Tensor,
+    choices: Choices,
+    n_parts: int,
+    *,
+    frame_targets: Tensor | None = None,
+    frame_weight: float = 0.0,
+) -> Iterator[Part]:
+    """A rank's ``(B, S)`` clips -> parts of ``B / n_parts``."""
+    size = len(waveform) // n_parts
+    for begin in range(0, len(waveform), size):
+        chosen = slice(begin, begin + size)
+        frames = None if frame_targets is None else frame_targets[chosen]
+        yield Part(
+            waveform[chosen], targets[chosen], choices.part(begin, begin + size), frames, frame_weight
+        )
+
+
+def _exchange(network: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+    if isinstance(network, DistributedDataParallel) and not last:
+        without: AbstractContextManager[None] = network.no_sync()
+        return without
+    return nullcontext()

@@ -1,0 +1,360 @@
+"""A training recipe: TOML in, frozen dataclasses out.
+
+No key has a default here: what a run did is what its recipe says, and recipes share what they have in
+common by ``extends``.  An unknown, missing or mistyped key is an error that names it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from pannsx.errors import did_you_mean
+from pannsx.frontend.settings import FrontEnd
+from train.recipe.limits import check_limits
+from train.recipe.typed_tables import flattened, from_text, merged, parse
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What is trained.
+
+    Attributes:
+        architecture: a row of ``pannsx.models.ARCHITECTURES``.
+        sample_rate: in Hz.
+        labels: ``audioset``, or ``data`` for the labels of the training clips.
+        dropout: whether its dropout layers drop.
+        start: a checkpoint to begin with: a name of the manifest, or a file or folder in the forms that
+            ``pannsx.weights.load`` takes; empty: none.
+    """
+
+    architecture: str
+    sample_rate: int
+    labels: Literal["audioset", "data"]
+    dropout: bool
+    start: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Clips: index files, packed stores, a folder of mixtures or of banks (:mod:`train.data.open_clips`).
+
+    Attributes:
+        train: to train on.
+        evaluation: to evaluate on; empty: no evaluation.
+        workers: processes of each rank that read clips; 0 reads in the training process.
+    """
+
+    train: str
+    evaluation: str
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """What is done to clips and their representations (:mod:`train.loop.augment`); sources there.
+
+    Attributes:
+        mixup: of representations (log-mel after ``bn0``, wavegram) or waveforms.
+        mixup_alpha: both parameters of the beta distribution of the weights.
+        time_stripes: number of stripes of frames that SpecAugment blanks; 0: none.
+        time_width: they are narrower than so many frames.
+        band_stripes: the same for mel bands.
+        band_width: they are narrower than so many bands.
+        gain_db: each clip is made louder or softer by up to so many dB.
+        roll_s: each clip is rolled in time by up to so many seconds, either way.
+        soften_db: half of the clips are made softer by up to so many dB, beside the gain.
+    """
+
+    mixup: Literal["none", "representation", "waveform"]
+    mixup_alpha: float
+    time_stripes: int
+    time_width: int
+    band_stripes: int
+    band_width: int
+    gain_db: float
+    roll_s: float
+    soften_db: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """How weights follow gradients.
+
+    Attributes:
+        kind: which.
+        learning_rate: at its highest.
+        betas: decay of the moments of Adam.
+        eps: added to the root of the second moment.
+        amsgrad: whether the second moment's maximum is used.
+        weight_decay: L2 penalty for ``adam`` and ``sgd``, decoupled for ``adamw``.
+        clip_norm: gradients are shortened to this norm; 0: never.
+    """
+
+    kind: Literal["adam", "adamw", "sgd"]
+    learning_rate: float
+    betas: tuple[float, float]
+    eps: float
+    amsgrad: bool
+    weight_decay: float
+    clip_norm: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The learning rate as a function of the step (:mod:`train.loop.schedule`).
+
+    Attributes:
+        kind: its course after the warm-up.
+        warm_up_steps: it rises in a straight line over these.
+        decay_steps: it goes down over these, the last; 0: over all after the warm-up. Unused when constant.
+        last_share: its last value as a share of the highest; unused when constant.
+    """
+
+    kind: Literal["constant", "linear", "cosine"]
+    warm_up_steps: int
+    decay_steps: int
+    last_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Average:
+    """An average of weights over steps, evaluated and exported in their place (:mod:`train.loop.average`).
+
+    Attributes:
+        kind: exponential, plain mean, or none.
+        decay: of the exponential one.
+        start_step: first step that counts.
+        every: steps between those that count.
+    """
+
+    kind: Literal["none", "exponential", "mean"]
+    decay: float
+    start_step: int
+    every: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distil:
+    """Learning from a teacher (:mod:`train.loop.distil`).
+
+    Attributes:
+        teacher: file or folder of logits, or a teacher's weights (``.pt``), which then listens to every clip
+            before it is augmented; empty: no teacher.
+        weight: share of the teacher in the loss, 0 to 1; the labels have the rest.
+        temperature: the teacher's logits are divided by it.
+        frame_weight: weight of the loss of frames, of scenes alone; 0: the loss of clips only.
+    """
+
+    teacher: str
+    weight: float
+    temperature: float
+    frame_weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenes:
+    """How scenes are composed of the clips of banks (:mod:`train.data.scenes`). Shares need not sum to one.
+
+    Attributes:
+        n_scenes: how many different ones.
+        durations_s: lengths of scenes, of which each batch has one.
+        duration_shares: how often each.
+        part_shares: how often one, two and three parts.
+        draw_shares: how often a clip is drawn by class, by kind, and from all.
+        pairing_share: chance that the second of several parts is a background (music, surroundings).
+        below_db: further parts are softer than the first by up to so many dB.
+        at_start_share: chance that a short clip begins with the scene.
+        repeat_share: chance that a short clip is heard again until the scene ends.
+        room_share: chance of a room, of each part.
+        tilt_share: chance of another microphone.
+        band_share: chance of a narrower band.
+        codec_share: chance of a lossy codec.
+        noise_share: chance of noise, 20 to 60 dB below the sound.
+    """
+
+    n_scenes: int
+    durations_s: tuple[float, ...]
+    duration_shares: tuple[float, ...]
+    part_shares: tuple[float, float, float]
+    draw_shares: tuple[float, float, float]
+    pairing_share: float
+    below_db: float
+    at_start_share: float
+    repeat_share: float
+    room_share: float
+    tilt_share: float
+    band_share: float
+    codec_share: float
+    noise_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The run as a whole.
+
+    Attributes:
+        seed: of every random number.
+        steps: optimiser steps.
+        batch_size: clips that enter the trunk at a step, on all ranks together; mixup draws twice as many.
+        accumulate: parts a rank's batch is computed in, to save memory; each has its own batch statistics.
+        precision: of the network; the log-mel and the loss are never below float32.
+        channels_last: memory layout that suits tensor cores.
+        sync_batch_norm: take batch statistics over all ranks.
+    """
+
+    seed: int
+    steps: int
+    batch_size: int
+    accumulate: int
+    precision: Literal["float32", "bfloat16", "float64"]
+    channels_last: bool
+    sync_batch_norm: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """What is written down, and when.
+
+    Attributes:
+        log_every: steps between log entries.
+        evaluate_every: steps between evaluations.
+        save_every: steps between checkpoints.
+        keep_last: of them, so many last ones are kept,
+        keep_every: and for ever those whose step is a multiple of this; 0: none.
+    """
+
+    log_every: int
+    evaluate_every: int
+    save_every: int
+    keep_last: int
+    keep_every: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that determines a training run.
+
+    Attributes:
+        name: of the checkpoint it makes.
+        sampler: order of the clips (:mod:`train.data.samplers`).
+        frontend: log-mel settings; None for models of the waveform alone.
+        scenes: how scenes are composed where the training clips are banks; None elsewhere.
+    """
+
+    name: str
+    sampler: Literal["none", "balanced", "alternate"]
+    model: Model
+    frontend: FrontEnd | None
+    data: Data
+    augment: Augment
+    optimiser: Optimiser
+    schedule: Schedule
+    average: Average
+    distil: Distil
+    scenes: Scenes | None
+    run: Run
+    keep: Keep
+
+
+def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a file, or of a name in ``train/recipes``, with ``table.key=value`` overrides.
+
+    Raises:
+        ValueError: no such recipe, or a key that is unknown, missing, mistyped or out of its range.
+    """
+    path = _find(recipe)
+    tables = _with_bases(path, ())
+    for override in overrides:
+        _override(tables, override)
+    return parse_recipe(tables, path.name)
+
+
+def parse_recipe(tables: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe that nested tables describe; `where` is named in errors."""
+    tables = dict(tables)
+    frontend = tables.get("frontend")
+    if isinstance(frontend, Mapping):
+        model = tables.get("model")
+        rate = model.get("sample_rate") if isinstance(model, Mapping) else None
+        # Said once, in [model]: a log-mel cannot have another rate than its model.
+        tables["frontend"] = {"sample_rate": rate, **frontend}
+    else:
+        tables.setdefault("frontend", None)
+    tables.setdefault("scenes", None)
+    parsed: Recipe = parse(Recipe, tables, where)
+    check_limits(parsed, where)
+    return parsed
+
+
+def to_tables(recipe: Recipe) -> dict[str, Any]:
+    """Nested plain values that :func:`parse_recipe` reads back."""
+    return asdict(recipe)
+
+
+def differences(a: Recipe, b: Recipe) -> list[str]:
+    """``table.key: one value, other value`` of every key that differs."""
+    flat_a, flat_b = flattened(to_tables(a)), flattened(to_tables(b))
+    return [
+        f"{key}: {flat_a.get(key)!r}, {flat_b.get(key)!r}"
+        for key in {**flat_a, **flat_b}
+        if flat_a.get(key) != flat_b.get(key)
+    ]
+
+
+def _find(recipe: str | Path) -> Path:
+    path = Path(recipe)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{recipe}.toml"
+    if not path.is_file():
+        known = [file.stem for file in sorted(RECIPES.glob("*.toml"))]
+        raise ValueError(f"there is no recipe {str(recipe)!r}{did_you_mean(path.stem, known)}")
+    return path
+
+
+def _with_bases(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """The tables of a file upon those of the file it extends."""
+    if path in seen:
+        raise ValueError(f"{path.name} extends itself: {' -> '.join(file.name for file in (*seen, path))}")
+    try:
+        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"cannot read the recipe {path}: {error}") from error
+    base = tables.pop("extends", None)
+    if base is None:
+        return tables
+    return merged(_with_bases(path.parent / str(base), (*seen, path)), tables)
+
+
+def _override(tables: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    *table_names, name = key.split(".")
+    kind: Any = Recipe
+    for part in (*table_names, name):
+        hints = get_type_hints(kind) if is_dataclass(kind) else {}
+        if part not in hints:
+            hint = did_you_mean(key, _known_keys())
+            raise ValueError(f"{override!r} overrides no key of a recipe{hint}")
+        kind = {"frontend": FrontEnd, "scenes": Scenes}.get(part, hints[part])
+    if not equals or is_dataclass(kind):
+        raise ValueError(f"got {override!r}; an override is written table.key=value, as run.steps=1000")
+    for part in table_names:
+        tables = tables.setdefault(part, {})
+    tables[name] = from_text(kind, text, key)
+
+
+def _known_keys() -> list[str]:
+    hints = get_type_hints(Recipe) | {"frontend": FrontEnd, "scenes": Scenes}
+    keys = [name for name, kind in hints.items() if not is_dataclass(kind)]
+    tables = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    return keys + [f"{name}.{field.name}" for name, kind in tables.items() for field in fields(kind)]

@@ -1,0 +1,1 @@
+"""A checkpoint put to another task: what :mod:`train.finetune` is made of."""

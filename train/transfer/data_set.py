@@ -1,0 +1,132 @@
+"""What a data set to transfer to is: clips with labels, in folds."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pannsx.labels import LabelSet
+from train.data.sources_folder import SUFFIXES
+
+MADE_UP_FOLDS = 5
+
+
+class Recording(NamedTuple):
+    """A clip: a file or a part of one.
+
+    Attributes:
+        path: the file.
+        labels: positions of its labels.
+        fold: the fold it belongs to.
+        start_s: where the clip begins in the file, in seconds.
+        duration_s: how long it is; None is to the file's end.
+    """
+
+    path: Path
+    labels: tuple[int, ...]
+    fold: str
+    start_s: float = 0.0
+    duration_s: float | None = None
+
+
+class Split(NamedTuple):
+    """Folds to train on and folds to test on."""
+
+    name: str
+    train: frozenset[str]
+    test: frozenset[str]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Clips with labels, and how they are divided.
+
+    Attributes:
+        name: what tables call it.
+        labels: ``K`` names.
+        recordings: ``N`` clips.
+        splits: official divisions; a score is the mean over them.
+        clip_s: the usual length in seconds; in training longer clips are cut to it.
+        multi_label: whether a clip may have several labels, or none.
+
+    Raises:
+        ValueError: no clip, a clip without its one label, or a split with an empty side.
+    """
+
+    name: str
+    labels: LabelSet
+    recordings: tuple[Recording, ...]
+    splits: tuple[Split, ...]
+    clip_s: float
+    multi_label: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.recordings:
+            raise ValueError(f"{self.name} has no clips; check that the folder is the data set's own")
+        folds = {recording.fold for recording in self.recordings}
+        for split in self.splits:
+            if not split.train & folds or not split.test & folds or split.train & split.test:
+                raise ValueError(
+                    f"{self.name}: {split} needs clips on both sides; the folds are {sorted(folds)}"
+                )
+        for recording in self.recordings:
+            if not self.multi_label and len(recording.labels) != 1:
+                raise ValueError(
+                    f"{recording.path} has {len(recording.labels)} labels; exactly one is needed"
+                )
+
+    def rows(self, folds: Iterable[str]) -> list[int]:
+        """Positions of the clips of some folds."""
+        wanted = set(folds)
+        return [row for row, recording in enumerate(self.recordings) if recording.fold in wanted]
+
+
+TRAIN_TEST = Split("test", frozenset({"train"}), frozenset({"test"}))
+
+
+def table_rows(path: Path, needed: set[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
+    """The rows of a CSV that must have some columns.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or lacks a column.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, delimiter=delimiter)
+        if not needed <= set(reader.fieldnames or ()):
+            raise ValueError(f"{path} has the columns {reader.fieldnames}; {sorted(needed)} are needed")
+        yield from reader
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """Everything beneath a folder that looks like audio, in order."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES | {".au"})
+
+
+def label_set(names: Iterable[str]) -> LabelSet:
+    """The names that occur, in the order of the alphabet."""
+    return LabelSet(tuple(sorted(set(names))))
+
+
+def each_fold(recordings: Iterable[Recording]) -> tuple[Split, ...]:
+    """Every fold held out once."""
+    folds = frozenset(recording.fold for recording in recordings)
+    in_order = sorted(folds, key=lambda fold: (len(fold), fold))  # 2 before 10
+    return tuple(Split(f"fold {fold}", folds - {fold}, frozenset({fold})) for fold in in_order)
+
+
+def make_folds(recordings: list[Recording]) -> list[Recording]:
+    """Folds as equal as can be within every class, by a hash of the file names."""
+
+    def drawn(recording: Recording) -> bytes:
+        return hashlib.blake2b(f"{recording.path.name}@{recording.start_s}".encode(), digest_size=8).digest()
+
+    placed, counts = [], dict[tuple[int, ...], int]()
+    for recording in sorted(recordings, key=drawn):
+        number = counts.get(recording.labels, 0)
+        counts[recording.labels] = number + 1
+        placed.append(recording._replace(fold=str(number % MADE_UP_FOLDS + 1)))
+    return sorted(placed, key=lambda recording: (recording.path, recording.start_s))
