@@ -33,10 +33,10 @@ from pannsx.errors import AudioError
 from pannsx.labels import LabelSet, audioset, read_labels
 from train.clips import Chunk, Wanted, is_silent, samples_of
 from train.parts import Fault, finish, read_part, writing_part
-from train.pool import run_all
 from train.segments import Listing
 from train.sources import chunks_of
 from train.sources_folder import FolderChunk
+from train.workers import run_all
 
 CLIPS_PER_PART = 1024  # 650 MB raw: few files for two million clips, and little lost by a kill
 
