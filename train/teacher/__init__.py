@@ -30,7 +30,10 @@ class Teacher(nn.Module):
 
     Attributes:
         record: which checkpoint.
+        sample_rate: of the waveforms it takes, in Hz.
     """
+
+    sample_rate = SAMPLE_RATE
 
     def __init__(self, record: TeacherRecord, network: MobileNetV3) -> None:
         super().__init__()
