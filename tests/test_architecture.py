@@ -31,7 +31,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FRONT_DOORS = {"cli", "integrations"}  # nobody imports them
 
 # The same for what trains: scripts stand above all libraries, and only scripts import scripts.
-TRAIN_FLOORS = ({"recipe"}, {"data", "pool"}, {"loop"}, {"transfer", "teacher"})
+TRAIN_FLOORS = ({"recipe"}, {"data", "pool", "teacher"}, {"loop"}, {"transfer"})
 TRAIN_FLOOR_OF = {room: floor for floor, rooms in enumerate(TRAIN_FLOORS) for room in rooms}
 
 WITHOUT_TORCH = {

@@ -349,7 +349,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
 def test_a_dead_worker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from concurrent.futures.process import BrokenProcessPool
 
-    from train import pool
+    from train import workers
 
     class Dying:
         def __init__(self, *_: object) -> None: ...
@@ -362,7 +362,7 @@ def test_a_dead_worker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         def shutdown(self, **_: object) -> None: ...
 
-    monkeypatch.setattr(pool, "ProcessPoolExecutor", Dying)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Dying)
     path = write_parquet(tmp_path / "00.parquet", sounds(3), targets(3))
     with pytest.raises(
         PackError, match=r"one of 2 workers died.*run the same command again, with fewer workers"

@@ -79,11 +79,20 @@ def open_bank(folder: str | Path) -> Bank:
     logits = np.load(folder / "logits.npy", allow_pickle=False).astype(np.float32)
     with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    sizes = {"pool.npy": len(clips), "lengths.npy": len(lengths), "logits.npy": len(logits), "index.csv": len(rows)}
+    sizes = {
+        "pool.npy": len(clips),
+        "lengths.npy": len(lengths),
+        "logits.npy": len(logits),
+        "index.csv": len(rows),
+    }
     if len(set(sizes.values())) != 1:
-        raise ValueError(f"the files of {folder} hold different numbers of clips: {sizes}; make the bank again")
+        raise ValueError(
+            f"the files of {folder} hold different numbers of clips: {sizes}; make the bank again"
+        )
     if clips.ndim != 2 or clips.dtype != np.int16 or lengths.max(initial=0) > clips.shape[1]:
-        raise ValueError(f"{folder / 'pool.npy'} holds {clips.dtype} {clips.shape}; int16 (clips, samples) is needed")
+        raise ValueError(
+            f"{folder / 'pool.npy'} holds {clips.dtype} {clips.shape}; int16 (clips, samples) is needed"
+        )
     return Bank(
         folder.name, clips, lengths,
         tuple(row["kind"] for row in rows),

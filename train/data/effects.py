@@ -62,7 +62,9 @@ def band(waveform: Samples, rng: Rng) -> Samples:
 
 def tilt(waveform: Samples, rng: Rng) -> Samples:
     """Another microphone: a shelf of up to 8 dB above or below some frequency."""
-    low = sosfilt(butter(1, np.exp(rng.uniform(np.log(200.0), np.log(6000.0))), fs=RATE, output="sos"), waveform)
+    low = sosfilt(
+        butter(1, np.exp(rng.uniform(np.log(200.0), np.log(6000.0))), fs=RATE, output="sos"), waveform
+    )
     gain = 10.0 ** (rng.uniform(-8.0, 8.0) / 20.0)
     return _at_level_of(waveform, low * gain + (waveform - low))
 
@@ -72,7 +74,9 @@ def codec(waveform: Samples, rng: Rng) -> Samples:
     kind = rng.integers(4)
     limited = np.clip(waveform, -1.0, 1.0)
     if kind < 2:
-        form: dict[str, Any] = {"format": "MP3", "subtype": "MPEG_LAYER_III"} if kind else {"format": "OGG", "subtype": "VORBIS"}
+        form: dict[str, Any] = (
+            {"format": "MP3", "subtype": "MPEG_LAYER_III"} if kind else {"format": "OGG", "subtype": "VORBIS"}
+        )
         return _at_level_of(waveform, _coded(limited, RATE, form, float(rng.uniform(0.5, 0.95))))
     form = {"format": "WAV", "subtype": "ULAW" if kind == 2 else "GSM610"}
     narrow = resample_poly(limited, 1, 4).astype(np.float32)

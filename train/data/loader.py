@@ -136,9 +136,7 @@ class _Reader(Dataset[Any]):
         return torch.from_numpy(pcm), rows, None if targets is None else torch.from_numpy(targets)
 
 
-def _read(
-    clips: Clips, draws: Iterable[Rows], workers: int
-) -> Iterator[tuple[Tensor, Rows, Tensor | None]]:
+def _read(clips: Clips, draws: Iterable[Rows], workers: int) -> Iterator[tuple[Tensor, Rows, Tensor | None]]:
     loader = DataLoader(
         _Reader(clips),
         batch_size=None,

@@ -78,7 +78,9 @@ class Scenes:
         ValueError: no bank, or none of the clips may be trained on.
     """
 
-    def __init__(self, folder: str | Path, settings: Settings, seed: int, frames: Frames | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, settings: Settings, seed: int, frames: Frames | None = None
+    ) -> None:
         self.settings, self.seed, self.frames = settings, seed, frames
         self.sample_rate = RATE
         self.labels: tuple[str, ...] = labels.audioset().names
@@ -86,7 +88,9 @@ class Scenes:
         self.n_samples = round(max(settings.durations_s) * RATE)
         banks = open_banks(folder)
         if banks[0].logits.shape[1] != len(self.labels):
-            raise ValueError(f"{folder}: the teacher's logits have {banks[0].logits.shape[1]} classes; 527 are needed")
+            raise ValueError(
+                f"{folder}: the teacher's logits have {banks[0].logits.shape[1]} classes; 527 are needed"
+            )
         text = repr([(bank.name, bank.digest) for bank in banks]) + repr(settings)
         self.digest = hashlib.sha256(text.encode()).hexdigest()
         self._choose_from(banks)
@@ -100,7 +104,9 @@ class Scenes:
                     kinds.append(bank.kinds[row])
                     tables.append(bank.logits[row])
         if not places:
-            raise ValueError("none of the banks' clips is for training: no row of index.csv has the split 'train'")
+            raise ValueError(
+                "none of the banks' clips is for training: no row of index.csv has the split 'train'"
+            )
         self._banks = banks
         self._places = np.array(places)
         logits = np.array(tables, np.float32)
@@ -198,9 +204,9 @@ class Scenes:
         first, last = centres - grid.hop_samples / 2, centres + grid.hop_samples / 2
         targets = np.zeros((n_frames, len(self.labels)), np.float32)
         for part, clip in enumerate(scene.clips):
-            share = (np.interp(last, edges, filled[part]) - np.interp(first, edges, filled[part])) / np.maximum(
-                np.minimum(last, edges[-1]) - np.maximum(first, 0.0), 1.0
-            )
+            share = (
+                np.interp(last, edges, filled[part]) - np.interp(first, edges, filled[part])
+            ) / np.maximum(np.minimum(last, edges[-1]) - np.maximum(first, 0.0), 1.0)
             heard = self._probabilities[clip].astype(np.float32)
             np.maximum(targets, share[:, None].astype(np.float32) * heard, out=targets)
         return targets.astype(np.float16)

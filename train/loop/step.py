@@ -185,9 +185,7 @@ def cut(
     for begin in range(0, len(waveform), size):
         chosen = slice(begin, begin + size)
         frames = None if frame_targets is None else frame_targets[chosen]
-        yield Part(
-            waveform[chosen], targets[chosen], choices.part(begin, begin + size), frames, frame_weight
-        )
+        yield Part(waveform[chosen], targets[chosen], choices.part(begin, begin + size), frames, frame_weight)
 
 
 def _exchange(network: nn.Module, *, last: bool) -> AbstractContextManager[None]:

@@ -71,12 +71,16 @@ def _check_scenes(recipe: Recipe, where: str) -> None:
     scenes = recipe.scenes
     if scenes is None:
         if recipe.distil.frame_weight > 0:
-            raise ValueError(f"{where}: distil.frame_weight needs scenes, whose onsets are known; add [scenes]")
+            raise ValueError(
+                f"{where}: distil.frame_weight needs scenes, whose onsets are known; add [scenes]"
+            )
         return
     if scenes.n_scenes < 1 or scenes.below_db < 0:
         raise ValueError(f"{where}: scenes.n_scenes must be positive and scenes.below_db not negative")
     if not scenes.durations_s or min(scenes.durations_s) < 0.5 or max(scenes.durations_s) > 60:
-        raise ValueError(f"{where}: scenes.durations_s is {scenes.durations_s}; lengths of 0.5 to 60 s are needed")
+        raise ValueError(
+            f"{where}: scenes.durations_s is {scenes.durations_s}; lengths of 0.5 to 60 s are needed"
+        )
     if len(scenes.duration_shares) != len(scenes.durations_s):
         raise ValueError(f"{where}: scenes.duration_shares needs a share for each of scenes.durations_s")
     for name in ("duration_shares", "part_shares", "draw_shares"):

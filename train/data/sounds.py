@@ -1,0 +1,175 @@
+"""Clips to compute on, whatever holds them: ids and samples of equal length at one rate.
+
+An index (``.npz``), a store, a bank of the pool (``pool.npy`` and ``index.csv``), a folder with
+``mixtures.csv``, or any folder of audio files.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pannsx import audio
+from pannsx.audio.resample import resample
+from pannsx.errors import AudioError
+from pannsx.weights.digests import file_digest
+from train.data.encoding import as_float
+from train.data.indexed import open_index
+from train.data.loader import Clips
+from train.data.mixtures import Mixtures
+from train.data.sources_folder import SUFFIXES
+from train.loop.provenance import clips_digest
+
+BANK_RATE = 32000
+"""Sample rate in Hz of every bank."""
+
+
+class Sounds(Protocol):
+    """Clips to compute on.
+
+    Attributes:
+        n_samples: of every clip as read; shorter ones are padded with zeros.
+        digest: changes with the clips.
+    """
+
+    n_samples: int
+    digest: str
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """``N`` ids."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> NDArray[np.float32]:
+        """``(n_samples,)`` of a clip."""
+
+
+def open_sounds(path: str | Path, sample_rate: int, *, duration_s: float = 10.0) -> Sounds:
+    """The clips of a path, read at a sample rate.
+
+    Args:
+        path: an index, a store, a bank, a folder of mixtures or of audio files.
+        sample_rate: wanted, in Hz.
+        duration_s: of clips that are audio files: longer ones are cut, shorter ones padded with zeros.
+
+    Raises:
+        ValueError: the path holds no clips, or a list of clips is damaged.
+        OSError, StoreError, AudioError: it cannot be read.
+    """
+    path = Path(path)
+    if (path / "pool.npy").is_file():
+        return Bank(path, sample_rate)
+    if (path / "mixtures.csv").is_file():
+        return _Packed(Mixtures(path, sample_rate), sample_rate)
+    if path.is_dir() and not (path / "store.json").is_file() and not (path / "parts").is_dir():
+        return AudioFiles(path, sample_rate, duration_s)
+    return _Packed(open_index(path), sample_rate)
+
+
+class _Packed:
+    """Clips of stores, or what is like them."""
+
+    def __init__(self, clips: Clips, sample_rate: int) -> None:
+        self._clips, self._sample_rate = clips, sample_rate
+        self.n_samples = clips.n_samples * sample_rate // clips.sample_rate
+        self.digest = clips_digest(clips)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return self._clips.ids
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def read(self, index: int) -> NDArray[np.float32]:
+        pcm = self._clips.read(index)
+        return resample(as_float(pcm), self._clips.sample_rate, self._sample_rate)
+
+
+class Bank:
+    """A bank of :mod:`train.pool`; a clip's id is ``<package>:<file>@<start in seconds>``.
+
+    Attributes:
+        n_samples: of every clip at the wanted rate, zeros after its end.
+        digest: SHA-256 of the bank's index.
+
+    Raises:
+        ValueError: its files do not go together.
+        OSError: one cannot be read.
+    """
+
+    def __init__(self, folder: Path, sample_rate: int) -> None:
+        self._sample_rate = sample_rate
+        self._clips = np.load(folder / "pool.npy", mmap_mode="r", allow_pickle=False)
+        self.digest = file_digest(folder / "index.csv", "sha256")
+        with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        if self._clips.ndim != 2 or len(rows) != len(self._clips):
+            raise ValueError(
+                f"{folder}: pool.npy holds {self._clips.shape}, index.csv {len(rows)} clips; "
+                "make the bank again with train.pool"
+            )
+        self.n_samples = self._clips.shape[1] * sample_rate // BANK_RATE
+        try:
+            self._ids = tuple(f"{row['package']}:{row['file']}@{row['start_s']}" for row in rows)
+        except KeyError as error:
+            raise ValueError(f"{folder / 'index.csv'} has no column {error}") from error
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """``N`` ids."""
+        return self._ids
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def read(self, index: int) -> NDArray[np.float32]:
+        """``(n_samples,)`` of a clip."""
+        return resample(as_float(np.asarray(self._clips[index])), BANK_RATE, self._sample_rate)
+
+
+class AudioFiles:
+    """The audio files beneath a folder; a clip's id is the path within the folder.
+
+    Attributes:
+        n_samples: of every clip: longer files are cut, shorter ones padded with zeros.
+        digest: SHA-256 of paths and sizes.
+
+    Raises:
+        ValueError: there is none.
+    """
+
+    def __init__(self, folder: Path, sample_rate: int, duration_s: float) -> None:
+        self._folder, self._sample_rate, self._duration_s = folder, sample_rate, duration_s
+        self.n_samples = round(duration_s * sample_rate)
+        files = [file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
+        self._ids = tuple(sorted(file.relative_to(folder).as_posix() for file in files))
+        if not self._ids:
+            raise ValueError(f"{folder} holds no audio files; give an index, a store, a bank or audio files")
+        digest = hashlib.sha256(f"{duration_s}\n".encode())
+        for name in self._ids:
+            digest.update(f"{name}\t{(folder / name).stat().st_size}\n".encode())
+        self.digest = digest.hexdigest()
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """``N`` ids."""
+        return self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def read(self, index: int) -> NDArray[np.float32]:
+        """``(n_samples,)`` of a file; AudioError where it cannot be read or is empty."""
+        path = self._folder / self._ids[index]
+        waveform = audio.load(path, self._sample_rate, duration_s=self._duration_s).waveform
+        if not len(waveform):
+            raise AudioError(f"{path} has no samples; remove it")
+        return np.pad(waveform[: self.n_samples], (0, max(0, self.n_samples - len(waveform))))
