@@ -3,13 +3,14 @@
     python -m benchmarks.bundled --data FOLDER [--bank BANK] [--checkpoint FILE_OR_FOLDER] [--results FOLDER]
 
 FOLDER holds ``esc10`` (clips, ``index.csv``, ``audioset_labels.json``), ``esc50_16k`` and ``distill``
-(``valid.csv`` and its teacher's logits); only fold 5 is looked at. BANK is the pool of ``train.pool`` with the
-teacher's logits of ``train.teach`` (:mod:`train.data.banks`); only its clips of the split ``valid`` are looked
-at: whole packages, voices and instruments that no training has heard. A clip is tagged at its own length; the
-teacher heard it padded with zeros to five seconds.
+(``valid.csv`` and its teacher's logits); only fold 5 is looked at. BANK is the pool of ``train.pool`` with
+the teacher's logits of ``train.teach`` (:mod:`train.data.banks`); only its clips of the split ``valid`` are
+looked at: whole packages, voices and instruments that no training has heard. A clip is tagged at its own
+length; the teacher heard it padded with zeros to five seconds.
 
-Scores go to ``benchmarks/bundled_scores``, and :mod:`benchmarks.bundled_page` makes the documentation's page of
-them. Sound events and transfer have scripts of their own: ``benchmarks.sed``, ``benchmarks.transfer``.
+Scores go to ``--results``, and :mod:`benchmarks.bundled_page` makes the documentation's page of those in
+``benchmarks/bundled_scores``. Sound events and transfer have scripts of their own: ``benchmarks.sed``,
+``benchmarks.transfer``.
 """
 
 from __future__ import annotations
@@ -96,20 +97,12 @@ def pool_scores(tagger: AudioTagger, bank: Bank) -> dict[str, Any]:
     waveforms = [as_float(np.asarray(bank.clips[row, : bank.lengths[row]])) for row in rows]
     clipwise = clipwise_of(tagger, waveforms)
     hits = first_five_hits(clipwise, logits)
-    softer = {
-        f"unchanged_{decibels}_db_softer": round(
-            float(
-                np.mean(
-                    clipwise_of(tagger, [w * np.float32(10 ** (-decibels / 20)) for w in waveforms]).argmax(
-                        axis=1
-                    )
-                    == clipwise.argmax(axis=1)
-                )
-            ),
-            4,
-        )
-        for decibels in SOFTER_DB
-    }
+    softer = {}
+    for decibels in SOFTER_DB:
+        gain = np.float32(10 ** (-decibels / 20))
+        firsts = clipwise_of(tagger, [waveform * gain for waveform in waveforms]).argmax(axis=1)
+        unchanged = np.mean(firsts == clipwise.argmax(axis=1))
+        softer[f"unchanged_{decibels}_db_softer"] = round(float(unchanged), 4)
     precision = class_precisions(clipwise, logits)
     firsts = logits.argmax(axis=1)
     return {
@@ -131,7 +124,7 @@ def clipwise_of(tagger: AudioTagger, waveforms: Sequence[Scores]) -> Scores:
 
 
 def first_five_hits(clipwise: Scores, logits: Scores) -> npt.NDArray[np.bool_]:
-    """``(N, K)`` probabilities and teacher's logits -> ``(N, 5)`` whether its first tag is the first, ... fifth."""
+    """``(N, K)`` probabilities and teacher's logits -> ``(N, 5)``: its first tag is the first, ... fifth."""
     hits: npt.NDArray[np.bool_] = np.argsort(-clipwise, axis=1)[:, :5] == logits.argmax(axis=1)[:, None]
     return hits
 

@@ -212,7 +212,8 @@ def test_frames_are_learnt(banks: Path, settings: Settings) -> None:
     """The gradient of the loss of frames reaches the trunk, and frames follow their targets."""
     from train.data.samplers import Uniform
     from train.loop.augment import Choices
-    from train.loop.step import ClipLogits, Part, backward
+    from train.loop.loss import binary_cross_entropy
+    from train.loop.step import ClipAndFrameLogits, ClipLogits, Part, backward
 
     torch.manual_seed(0)
     model = build("MobileNetV1", RATE, read_recipe("MobileNetV1_distilled").frontend, N_CLASSES)
@@ -226,12 +227,17 @@ def test_frames_are_learnt(banks: Path, settings: Settings) -> None:
         torch.from_numpy(pcm / np.float32(32768)), torch.zeros(2, N_CLASSES), none,
         torch.from_numpy(frames).float(), 1.0,
     )  # fmt: skip
-    network = ClipLogits(model, torch.float32)
-    both = float(backward(network, [part]))
-    clip_alone = float(backward(network, [part._replace(frame_targets=None)]))
-    assert both > clip_alone > 0
+    network = ClipAndFrameLogits(model, torch.float32).eval()
+    clip, _ = network(part.waveform)
+    alone = ClipLogits(model, torch.float32).eval()
+    torch.testing.assert_close(alone(part.waveform), clip)
+    clip_loss = float(backward(alone, [part._replace(frame_targets=None)]))
     model.zero_grad()
-    backward(network, [part._replace(targets=torch.sigmoid(network(part.waveform)[0]).detach())])
+    both = float(backward(network, [part]))
+    with torch.no_grad():
+        frame_logits = network(part.waveform)[1]
+    expected = float(binary_cross_entropy(frame_logits, torch.from_numpy(frames).float()))
+    assert both - clip_loss == pytest.approx(expected, rel=1e-4)
     first = next(model.trunk.parameters()).grad
     assert first is not None
     assert first.abs().max() > 0

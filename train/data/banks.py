@@ -4,7 +4,7 @@ A folder with
 
     pool.npy      int16 ``(N, S)`` at 32 kHz, zero after a clip's end
     lengths.npy   ``(N,)`` samples of each clip
-    index.csv     a row a clip; read are ``clip``, ``package``, ``file``, ``licence``, ``tier``, ``kind``, ``split``
+    index.csv     a row a clip, with the columns ``package``, ``file``, ``kind``, ``split`` and others
     logits.npy    ``(N, K)`` of a teacher, of each clip padded with zeros (:mod:`train.teach`)
 
 ``python -m train.pool`` makes such folders.

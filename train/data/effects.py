@@ -24,8 +24,8 @@ RATE = 32_000
 def room(waveform: Samples, rng: Rng) -> Samples:
     """In a room: direct sound, early reflections, and a tail of noise that decays exponentially.
 
-    Reverberation times of 0.15 to 2 s, higher frequencies decay sooner (Moorer 1979, "About this reverberation
-    business"). The level of the whole stays what it was.
+    Reverberation times of 0.15 to 2 s; higher frequencies decay sooner (Moorer 1979, "About this
+    reverberation business"). The level of the whole stays what it was.
     """
     rt60_s = float(np.exp(rng.uniform(np.log(0.15), np.log(2.0))))
     n = int(min(1.5, rt60_s) * RATE)

@@ -14,8 +14,9 @@ from train.recipe import Recipe
 
 
 def open_clips(path: str | Path, recipe: Recipe) -> Clips:
-    """An index file, a packed store, a folder with ``mixtures.csv`` (:mod:`train.data.mixtures`), or, where the
-    recipe has ``[scenes]``, a folder of banks (:mod:`train.data.scenes`).
+    """An index file, a packed store, a folder with ``mixtures.csv`` (:mod:`train.data.mixtures`) or of banks.
+
+    Banks (:mod:`train.data.scenes`) need ``[scenes]`` in the recipe.
 
     Raises:
         ValueError: clips of another rate or other labels than the recipe's.

@@ -1,7 +1,7 @@
 """Scenes: mixtures with known onsets, composed as they are read, never stored.
 
-A scene is one to three clips of some banks (:mod:`train.data.banks`), each placed, levelled, and sometimes put in
-a room or sent through a codec, over faint noise or none. It is a function of the seed and its number alone.
+A scene is one to three clips of some banks (:mod:`train.data.banks`), each placed, levelled, and sometimes
+put in a room or sent through a codec, over faint noise or none. It is a function of the seed and its number alone.
 Because it is made here, the place of each part is known: the frame targets of a scene are the teacher's
 probabilities of a part where that part sounds, the greatest over the parts. Its clip targets are what the
 teacher says of the finished scene (:class:`train.loop.distil.LiveTeacher`).
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,15 +74,15 @@ class Scenes:
         n_samples: of the longest scene.
         labels: AudioSet's.
         digest: of the banks' lists and logits, and of the settings.
+        frames: where a network's frames lie, to be set where their targets are wanted.
 
     Raises:
         ValueError: no bank, or none of the clips may be trained on.
     """
 
-    def __init__(
-        self, folder: str | Path, settings: Settings, seed: int, frames: Frames | None = None
-    ) -> None:
-        self.settings, self.seed, self.frames = settings, seed, frames
+    def __init__(self, folder: str | Path, settings: Settings, seed: int) -> None:
+        self.settings, self.seed = settings, seed
+        self.frames: Frames | None = None
         self.sample_rate = RATE
         self.labels: tuple[str, ...] = labels.audioset().names
         self.label_ids = labels.audioset().ids
@@ -212,7 +213,7 @@ class Scenes:
         return targets.astype(np.float16)
 
     def _draw(self, n_parts: int, rng: Rng) -> list[int]:
-        """Clips of a scene: by class, by kind or at large; sometimes speech over music, or a sound over a background."""
+        """Clips of a scene; the second of several is often a background, as in speech over music."""
         settings = self.settings
         clips = [self._one(rng)]
         if n_parts > 1 and rng.random() < settings.pairing_share and len(self._backgrounds):
@@ -224,7 +225,7 @@ class Scenes:
         return clips
 
     def _one(self, rng: Rng) -> int:
-        by_class, by_kind, at_large = _shares(self.settings.draw_shares)
+        by_class, by_kind, _ = _shares(self.settings.draw_shares)
         which = rng.random()
         if which < by_class and self._by_class:
             return int(rng.choice(self._by_class[rng.integers(len(self._by_class))]))
@@ -236,13 +237,14 @@ class Scenes:
         """``(S,)`` with a clip placed in it, perhaps more than once."""
         bank, row = self._places[clip]
         length = int(self._banks[bank].lengths[row])
-        waveform = as_float(np.asarray(self._banks[bank].clips[row, :length]))
+        waveform: Float = as_float(np.asarray(self._banks[bank].clips[row, :length]))
         if is_background and length < n_samples and rng.random() < 0.5:
             waveform = np.tile(waveform, -(-n_samples // length))  # a background goes on
             length = len(waveform)
         if length >= n_samples:
             begin = int(rng.integers(length - n_samples + 1))
-            return waveform[begin : begin + n_samples].copy()
+            cropped: Float = waveform[begin : begin + n_samples].copy()
+            return cropped
         part = np.zeros(n_samples, np.float32)
         at = 0 if rng.random() < self.settings.at_start_share else int(rng.integers(n_samples - length + 1))
         part[at : at + length] = waveform
@@ -268,15 +270,15 @@ class Numbers(Sequence[str]):
 
 
 def audible(waveform: Float) -> NDArray[np.bool_]:
-    """``(S,)`` -> ``(ceil(S / BLOCK),)`` whether a sound goes on in a block; half a second of silence ends it."""
+    """``(S,)`` -> ``(ceil(S / BLOCK),)``: a sound goes on in a block; half a second of silence ends it."""
     n = -(-len(waveform) // BLOCK)
     blocks = np.pad(waveform, (0, n * BLOCK - len(waveform))).reshape(n, BLOCK)
     power = np.square(blocks, dtype=np.float64).mean(axis=1)
     if power.max() <= 1e-12:
         return np.zeros(n, np.bool_)
-    on = power >= power.max() * 10 ** (_AUDIBLE_DB / 10)
+    on: NDArray[np.bool_] = power >= power.max() * 10 ** (_AUDIBLE_DB / 10)
     places = np.flatnonzero(on)
-    for before, after in zip(places, places[1:], strict=False):
+    for before, after in pairwise(places):
         if 1 < after - before <= _LONGEST_GAP:
             on[before:after] = True
     return on
@@ -292,7 +294,7 @@ def coloured_noise(n_samples: int, rng: Rng) -> Float:
 
 
 def _loud_rms(waveform: Float) -> float:
-    """Root mean square of the louder half of the blocks that sound: the level of the sound, not of its pauses."""
+    """Root mean square of the louder half of the blocks that sound: a level that pauses do not change."""
     n = len(waveform) // BLOCK
     power = np.sort(np.square(waveform[: n * BLOCK].reshape(n, BLOCK), dtype=np.float64).mean(axis=1))
     sounding = power[power >= power[-1] * 10 ** (_AUDIBLE_DB / 10)]
@@ -300,5 +302,5 @@ def _loud_rms(waveform: Float) -> float:
 
 
 def _shares(weights: Sequence[float]) -> NDArray[np.float64]:
-    shares = np.array(weights, np.float64)
-    return shares / shares.sum()
+    shares: NDArray[np.float64] = np.array(weights, np.float64) / np.sum(weights)
+    return shares

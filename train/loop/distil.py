@@ -30,7 +30,7 @@ Teacher = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
 SHORTEST_HEARD_S = 5.0
-"""A teacher was taught with clips of ten seconds: shorter ones than this are padded with zeros, for it alone."""
+"""The teacher learnt from clips of ten seconds: for it alone, clips shorter than this are padded with zeros."""
 
 
 class LiveTeacher:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pannsx.frontend.torch_logmel import LogMel
 from pannsx.models import Pann
+from pannsx.models.heads import Output
 from pannsx.models.pann import Augment
 from train.loop.augment import Choices
 from train.loop.distributed import Ranks
@@ -29,7 +30,8 @@ class Part(NamedTuple):
         waveform: ``(B, S)`` in [-1, 1).
         targets: ``(B, K)`` in [0, 1].
         choices: what augmentation does to them.
-        frame_targets: ``(B, T', K)`` in [0, 1] of each frame; None: the loss is the clip's alone.
+        frame_targets: ``(B, T', K)`` in [0, 1], which need a :class:`ClipAndFrameLogits`; None: the loss
+            is the clip's alone.
         frame_weight: of the loss of frames.
     """
 
@@ -43,7 +45,7 @@ class Part(NamedTuple):
 class ClipLogits(nn.Module):
     """``(B, S)`` waveform -> ``(B', K)`` logits of the clip: a PANN as it is trained.
 
-    The frame logits of clip heads are computed only where a loss sees them. The log-mel is computed in float32
+    The frame logits of clip heads, which no loss sees, are left out. The log-mel is computed in float32
     whatever the network's precision: bfloat16 has three digits, and its logarithm none to spare.
 
     Args:
@@ -55,29 +57,36 @@ class ClipLogits(nn.Module):
         super().__init__()
         self.model, self.dtype = model, dtype
 
-    def forward(
-        self, waveform: Tensor, augment: Augment | None = None, with_frames: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
-        """Logits ``(B', K)`` of the clip and, on request, ``(B', T', K)`` of its frames.
+    def forward(self, waveform: Tensor, augment: Augment | None = None) -> Tensor:
+        """Waveform ``(B, S)`` in float32; ``augment`` as in :meth:`pannsx.models.Pann.forward`."""
+        return self._computed(waveform, augment, lambda features: self.model.head.clip(features)[:1])[0]
 
-        Args:
-            waveform: ``(B, S)`` in float32.
-            augment: as in :meth:`pannsx.models.Pann.forward`.
-            with_frames: whether frames are wanted.
-        """
+    def _computed(
+        self, waveform: Tensor, augment: Augment | None, head: Callable[[Tensor], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
         weights = torch.float64 if self.dtype == torch.float64 else torch.float32
         waveform = self.model.pad(waveform)
         log_mel = log_mel_of(self.model, waveform)
         waveform = waveform.to(weights)
         log_mel = None if log_mel is None else log_mel.to(weights)
         with torch.autocast(waveform.device.type, self.dtype, enabled=self.dtype == torch.bfloat16):
-            features = self.model.forward_features(waveform, log_mel, augment)
-            logits, frames = (
-                self.model.head(features)[::2] if with_frames else (self.model.head.clip(features)[0], None)
-            )
-        if self.dtype == torch.bfloat16:
-            return logits.float(), None if frames is None else frames.float()
-        return logits, frames
+            logits = head(self.model.forward_features(waveform, log_mel, augment))
+        return tuple(each.float() for each in logits) if self.dtype == torch.bfloat16 else logits
+
+
+class ClipAndFrameLogits(ClipLogits):
+    """``(B, S)`` waveform -> ``(B', K)`` logits of the clip and ``(B', T', K)`` of its frames."""
+
+    def forward(  # type: ignore[override]
+        self, waveform: Tensor, augment: Augment | None = None
+    ) -> tuple[Tensor, ...]:
+        """Arguments as in :meth:`ClipLogits.forward`."""
+
+        def both(features: Tensor) -> tuple[Tensor, ...]:
+            output: Output = self.model.head(features)
+            return output.logits, output.frame_logits
+
+        return self._computed(waveform, augment, both)
 
 
 @torch.no_grad()
@@ -103,7 +112,8 @@ def prepare(model: Pann, recipe: Recipe, ranks: Ranks) -> nn.Module:
         synchronise(model, ranks.device)
     place(model, recipe, ranks.device)
     torch.backends.cudnn.benchmark = True  # every step has the same shapes
-    network = ClipLogits(model, _DTYPES[recipe.run.precision])
+    kind = ClipAndFrameLogits if recipe.distil.frame_weight > 0 else ClipLogits
+    network = kind(model, _DTYPES[recipe.run.precision])
     if ranks.world_size == 1:
         return network
     return DistributedDataParallel(
@@ -143,10 +153,12 @@ def backward(network: nn.Module, parts: list[Part]) -> Tensor:
     for number, part in enumerate(parts):
         with _exchange(network, last=number == len(parts) - 1):
             waveform = part.choices.waveform(part.waveform)
-            logits, frames = network(waveform, part.choices.representations, part.frame_targets is not None)
-            loss = binary_cross_entropy(logits, part.choices.targets(part.targets))
-            if part.frame_targets is not None:
-                loss = loss + part.frame_weight * binary_cross_entropy(
+            targets = part.choices.targets(part.targets)
+            if part.frame_targets is None:
+                loss = binary_cross_entropy(network(waveform, part.choices.representations), targets)
+            else:
+                clip, frames = network(waveform, part.choices.representations)
+                loss = binary_cross_entropy(clip, targets) + part.frame_weight * binary_cross_entropy(
                     frames, part.choices.targets(part.frame_targets)
                 )
             loss = loss / len(parts)
