@@ -201,6 +201,9 @@ def test_the_recipe_of_the_bundled_checkpoint_runs(
         "run.batch_size=2", "keep.log_every=1", "schedule.warm_up_steps=1", "scenes.durations_s=0.5,1",
         "scenes.duration_shares=1,1", "run.precision=float32",
     ]  # fmt: skip
+    recipe = read_recipe("MobileNetV1_distilled")
+    assert recipe.distil.weight == 1.0  # scenes have no labels
+    assert recipe.sampler == "none"
     command = ["MobileNetV1_distilled", *given, "--folder", str(tmp_path / "run"), "--device", "cpu"]
     assert main(command) == 0
     losses = [entry["loss"] for entry in log.read(tmp_path / "run")]

@@ -1,7 +1,8 @@
 """Scenes: mixtures with known onsets, composed as they are read, never stored.
 
 A scene is one to three clips of some banks (:mod:`train.data.banks`), each placed, levelled, and sometimes
-put in a room or sent through a codec, over faint noise or none. It is a function of the seed and its number alone.
+put in a room or sent through a codec, over faint noise or none. It is a function of the seed and its number
+alone.
 Because it is made here, the place of each part is known: the frame targets of a scene are the teacher's
 probabilities of a part where that part sounds, the greatest over the parts. Its clip targets are what the
 teacher says of the finished scene (:class:`train.loop.distil.LiveTeacher`).

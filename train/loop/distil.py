@@ -30,7 +30,7 @@ Teacher = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
 SHORTEST_HEARD_S = 5.0
-"""The teacher learnt from clips of ten seconds: for it alone, clips shorter than this are padded with zeros."""
+"""The teacher learnt from clips of ten seconds: for it alone, shorter clips than this are zero-padded."""
 
 
 class LiveTeacher:
