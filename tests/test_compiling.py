@@ -7,15 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+from llvmlite.binding import get_host_cpu_name
+
 from pannsx.jit.cache import compiled, digest_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(folder: Path, module: str) -> str:
+def run(folder: Path, module: str, **more: str) -> str:
     """What a fresh process writes to standard error; machine code is kept in ``folder``."""
     environment = {
         **os.environ,
+        **more,
         "NUMBA_CACHE_DIR": str(folder / "cache"),
         "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}",
     }
@@ -41,6 +44,16 @@ def test_compiling_is_announced_once_and_not_when_the_code_is_found(tmp_path: Pa
         run(tmp_path, "kernels") == "pannsx compiles for this processor: some seconds, the first time only\n"
     )
     assert run(tmp_path, "kernels") == ""
+
+
+def test_code_compiled_for_another_processor_is_not_taken(tmp_path: Path) -> None:
+    """A cache folder may be shared between machines; code of one may hold instructions the other lacks."""
+    (tmp_path / "kernels.py").write_text(KERNELS)
+    said = [
+        run(tmp_path, "kernels", NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES="")
+        for name in ("generic", get_host_cpu_name(), "generic")
+    ]
+    assert [text.startswith("pannsx compiles") for text in said] == [True, True, False]
 
 
 def test_other_peoples_functions_are_not_announced(tmp_path: Path) -> None:

@@ -147,9 +147,9 @@ def log_mel_shape(model: Pann, n_samples: int) -> tuple[int, int] | None:
 def backward(network: nn.Module, parts: list[Part]) -> Tensor:
     """Leave the gradients of the mean loss of some parts in the network's weights -> that loss, a scalar.
 
-    Ranks exchange gradients once, with the last part.
+    The loss is float64 in a float64 run, else float32. Ranks exchange gradients once, with the last part.
     """
-    total = torch.zeros((), device=parts[0].waveform.device)
+    losses = []
     for number, part in enumerate(parts):
         with _exchange(network, last=number == len(parts) - 1):
             waveform = part.choices.waveform(part.waveform)
@@ -163,8 +163,8 @@ def backward(network: nn.Module, parts: list[Part]) -> Tensor:
                 )
             loss = loss / len(parts)
             loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    return total
+        losses.append(loss.detach())
+    return torch.stack(losses).sum()
 
 
 def gradient_norm(model: nn.Module) -> Tensor:
