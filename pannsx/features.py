@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from pannsx.inference.pipeline import Pipeline, Settings, Source, as_sources
+from pannsx.inference.pipeline import Pipeline, Settings, as_sources
 from pannsx.inference.windows import Combination
 from pannsx.results import FrameEmbeddings
+from pannsx.types import FloatArray, PathLike, Source
 from pannsx.weights import load
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
     from pannsx.inference.engine import Precision
     from pannsx.weights.record import Checkpoint
-
-FloatArray = npt.NDArray[np.float32]
 
 
 class FeatureExtractor:
@@ -37,10 +34,10 @@ class FeatureExtractor:
         self,
         model: str | None = None,
         *,
-        checkpoint: str | PathLike[str] | None = None,
+        checkpoint: PathLike | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
-        cache_dir: str | PathLike[str] | None = None,
+        cache_dir: PathLike | None = None,
         allow_unverified: bool = False,
         progress: bool = True,
         window_s: float = 10.0,

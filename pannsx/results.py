@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pannsx.errors import did_you_mean
+from pannsx.types import FloatArray, FrameSource, PathLike, Source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from pannsx.events.operating_points import OperatingPoints
     from pannsx.events.super_classes import SuperClasses
     from pannsx.events.thresholds import Threshold
-
-FloatArray = npt.NDArray[np.float32]
-FrameSource = Literal["native", "local_pooling"]
 
 _SHOWN = 5
 
@@ -93,7 +90,7 @@ class TaggingResult:
         max_gap_s: float = 0.0,
         min_duration_s: float = 0.0,
         classes: Sequence[str] | None = None,
-        super_classes: SuperClasses | str | PathLike[str] | None = None,
+        super_classes: SuperClasses | PathLike | None = None,
         top_k: int | None = None,
     ) -> list[Event]:
         """The sound events, by onset: which class is heard from when to when.
@@ -146,8 +143,8 @@ class TaggingResult:
 
     def plot(
         self,
-        path: str | PathLike[str] | None = None,
-        audio: Any = None,
+        path: PathLike | None = None,
+        audio: Source | None = None,
         sample_rate: int | None = None,
         *,
         title: str | None = None,
@@ -190,8 +187,8 @@ class TaggingResult:
 
     def report(
         self,
-        path: str | PathLike[str],
-        audio: Any = None,
+        path: PathLike,
+        audio: Source | None = None,
         sample_rate: int | None = None,
         *,
         title: str | None = None,

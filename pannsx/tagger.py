@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from pannsx.events.operating_points import OperatingPoints
-from pannsx.inference.pipeline import Analysis, Pipeline, Settings, Source, as_sources
+from pannsx.inference.pipeline import Analysis, Pipeline, Settings, as_sources
 from pannsx.inference.windows import Combination
 from pannsx.results import BatchResult, TaggingResult
+from pannsx.types import PathLike, Source
 from pannsx.weights import load
 from pannsx.weights.operating_points import points_of
 
@@ -61,10 +61,10 @@ class AudioTagger:
         self,
         model: str | None = None,
         *,
-        checkpoint: str | PathLike[str] | None = None,
+        checkpoint: PathLike | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
-        cache_dir: str | PathLike[str] | None = None,
+        cache_dir: PathLike | None = None,
         allow_unverified: bool = False,
         progress: bool = True,
         window_s: float = 10.0,
@@ -126,19 +126,8 @@ class AudioTagger:
         """Where the network runs."""
         return str(self._pipeline.engine.device)
 
-    @overload
-    def inference(
-        self,
-        audio: list[Source] | tuple[Source, ...],
-        sample_rate: int | None = ...,
-        *,
-        framewise: bool = ...,
-        start_s: float = ...,
-        duration_s: float | None = ...,
-    ) -> BatchResult: ...
-
-    @overload
-    def inference(
+    @overload  # text is a sequence of texts, too, and comes under this one
+    def inference(  # type: ignore[overload-overlap]
         self,
         audio: Source,
         sample_rate: int | None = ...,
@@ -147,6 +136,17 @@ class AudioTagger:
         start_s: float = ...,
         duration_s: float | None = ...,
     ) -> TaggingResult: ...
+
+    @overload
+    def inference(
+        self,
+        audio: Sequence[Source],
+        sample_rate: int | None = ...,
+        *,
+        framewise: bool = ...,
+        start_s: float = ...,
+        duration_s: float | None = ...,
+    ) -> BatchResult: ...
 
     def inference(
         self,

@@ -22,8 +22,7 @@ from numba import njit
 
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, load, spread, store
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 BAND = 3 * N_LANES
 ROWS_AT_ONCE = 4

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pannsx.errors import AudioError
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 MIN_SAMPLE_RATE = 100  # Hz; slow seismic and infrasound recorders
 MAX_SAMPLE_RATE = 10_000_000  # Hz; far above the fastest hydrophone

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pannsx.audio.arrays import scale_to_unit
-from pannsx.audio.reader import FloatArray, downmix
+from pannsx.audio.reader import downmix
 from pannsx.errors import AudioError
+from pannsx.types import FloatArray
 
 # By the names that ffmpeg gives raw formats. Samples of three bytes are widened to four.
 ENCODINGS = {

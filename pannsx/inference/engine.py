@@ -14,7 +14,6 @@ from contextlib import nullcontext
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,8 +22,8 @@ from pannsx.inference.cpu.network import PreparedNetwork
 from pannsx.inference.cpu.workers import Workers
 from pannsx.inference.device import DEFAULT_BATCH, choose_device, exact_float32, one_thread_after_fork
 from pannsx.models import Pann
+from pannsx.types import FloatArray
 
-FloatArray = npt.NDArray[np.float32]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 _REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -19,17 +19,15 @@ from itertools import islice
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from pannsx.audio import open_blocks
 from pannsx.events.operating_points import OperatingPoints
 from pannsx.inference.engine import Answer, Wanted
-from pannsx.inference.pipeline import Pipeline, Source
+from pannsx.inference.pipeline import Pipeline
 from pannsx.inference.prefetch import read_ahead
 from pannsx.inference.windows import Extent, Window, WindowPlan, combine, plan_windows, slide
 from pannsx.results import TaggingResult
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray, Source
 
 SHORTEST_HOP_S = 0.02
 LONGEST_HOP_S = 1.0

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Literal, TypeAlias, get_args
+from typing import cast, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pannsx.audio import open_blocks
@@ -25,10 +24,8 @@ from pannsx.inference.windows import (
     slide,
     stitch_frames,
 )
+from pannsx.types import FloatArray, FrameSource, Source
 from pannsx.weights import LoadedCheckpoint
-
-FloatArray = npt.NDArray[np.float32]
-Source: TypeAlias = Any  # a path, bytes, a binary file object, a NumPy array or a torch tensor
 
 _MOST_CHANNELS_AT_A_GLANCE = 32
 _BATCHES_AHEAD = 2  # of windows that are read while the network is busy
@@ -94,7 +91,7 @@ class Pipeline:
         self.sample_rate = model.sample_rate
         self.hop_s = model.grid.hop_samples / model.sample_rate
         self.offset_s = model.grid.offset_samples / model.sample_rate
-        self.frame_source: Literal["native", "local_pooling"] = model.frame_source
+        self.frame_source: FrameSource = model.frame_source
         self.embedding_size = model.embedding_size
         self._plan: WindowPlan = plan_windows(
             sample_rate=model.sample_rate,
@@ -256,7 +253,7 @@ def as_sources(audio_in: Source | Sequence[Source]) -> tuple[list[Source], bool]
         return list(audio_in), True
     shape = getattr(audio_in, "shape", None)
     if shape is None or len(shape) != 2:
-        return [audio_in], False
+        return [cast(Source, audio_in)], False
     n, n_samples = shape
     if n > n_samples and n_samples <= _MOST_CHANNELS_AT_A_GLANCE:
         raise AudioError(
@@ -266,4 +263,4 @@ def as_sources(audio_in: Source | Sequence[Source]) -> tuple[list[Source], bool]
         )
     if n == 0:
         raise AudioError("the batch has shape (0, ...); give at least one waveform")
-    return list(audio_in), True
+    return list(cast("Sequence[Source]", audio_in)), True

@@ -13,9 +13,9 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
+
 Combination = Literal["mean", "max"]
 
 

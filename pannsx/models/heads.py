@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pannsx.models.timing import TimeLayer, same
-
-FrameSource = Literal["native", "local_pooling"]
+from pannsx.types import FrameSource
 
 CLIP_PROBABILITY_EPS = 1e-7
 """Clip probabilities are clamped to [eps, 1 - eps] where a head turns them into logits."""

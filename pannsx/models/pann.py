@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pannsx.models.heads import LOCAL_POOLING, FrameSource, Head, Output
+from pannsx.models.heads import LOCAL_POOLING, Head, Output
 from pannsx.models.stems import Stem
 from pannsx.models.timing import ReceptiveField, TimeGrid, grid_of, n_outputs, receptive_field, shortest_input
 from pannsx.models.trunks import Trunk
+from pannsx.types import FrameSource
 
 if TYPE_CHECKING:
     from pannsx.frontend.settings import FrontEnd

@@ -5,15 +5,15 @@ Called through :class:`pannsx.TaggingResult`: its ``report``, ``plot`` and ``_re
 
 from __future__ import annotations
 
-from os import PathLike, fspath
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pannsx.atomic import replacing
-from pannsx.audio import Source
 from pannsx.report.notebook import html_of
 from pannsx.report.page import page_of
 from pannsx.report.plot import figure_of
+from pannsx.types import PathLike, Source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ _DPI = 150
 
 def report(
     result: Result,
-    path: str | PathLike[str],
+    path: PathLike,
     audio: Source | None,
     sample_rate: int | None,
     *,
@@ -55,7 +55,7 @@ def report(
 
 def plot(
     result: Result,
-    path: str | PathLike[str] | None,
+    path: PathLike | None,
     audio: Source | None,
     sample_rate: int | None,
     *,

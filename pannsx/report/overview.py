@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from pannsx.audio import Source, open_blocks
+from pannsx.audio import open_blocks
 from pannsx.frontend.definition import hz_to_mel
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.frontend.settings import FrontEnd
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray, Source
 
 MOST_COLUMNS = 4000
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pannsx.audio import Source
 from pannsx.events import EventSettings, frame_edges
 from pannsx.report.overview import Overview, overview_of
 from pannsx.report.picture import data_uri, levels_of_log_mel, png
 from pannsx.report.scores import pack_scores
 from pannsx.report.sound import playable
+from pannsx.types import Source
 
 if TYPE_CHECKING:
     from pannsx.report.result import Result

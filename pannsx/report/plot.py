@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pannsx.audio import Source
 from pannsx.report.overview import Overview, band_of, overview_of
 from pannsx.report.picture import HEAT
+from pannsx.types import FloatArray, Source
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from pannsx.events import Event
     from pannsx.report.result import Result
 
-FloatArray = npt.NDArray[np.float32]
 
 _MOST_EVENT_ROWS = 12
 _SHOWN_DB = 70.0

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pannsx.audio import Source, load
+from pannsx.audio import load
 from pannsx.report.picture import data_uri
+from pannsx.types import Source
 
 # What browsers of today play, by the end of the name.
 _PLAYED = {

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from pannsx.audio import Source
 from pannsx.audio.arrays import ArrayReader
 from pannsx.audio.reader import check_rate, mono_blocks
 from pannsx.audio.resample import StreamResampler
 from pannsx.errors import AudioError
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray, Source
 
 _MOST_PIECES = 1000  # that are kept apart: more are joined, or one-sample blocks would cost memory
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from os import PathLike
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from pannsx.audio import Source
 from pannsx.audio.reader import check_rate
 from pannsx.events import EventDetector, EventSettings
 from pannsx.inference.engine import Answer, Wanted
@@ -19,6 +14,7 @@ from pannsx.streaming.intake import Intake
 from pannsx.streaming.steps import Steps
 from pannsx.streaming.update import StreamUpdate
 from pannsx.tagger import AudioTagger
+from pannsx.types import FloatArray, PathLike, Source
 from pannsx.weights import load
 from pannsx.weights.operating_points import points_of
 
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
     from pannsx.inference.engine import Precision
     from pannsx.weights.record import Checkpoint
 
-FloatArray = npt.NDArray[np.float32]
 
 DEFAULT_STEP_S = 1.0
 
@@ -74,10 +69,10 @@ class StreamTagger:
         sample_rate: int | None = None,
         step_s: float = DEFAULT_STEP_S,
         events: EventSettings | None = None,
-        checkpoint: str | PathLike[str] | None = None,
+        checkpoint: PathLike | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
-        cache_dir: str | PathLike[str] | None = None,
+        cache_dir: PathLike | None = None,
         allow_unverified: bool = False,
         progress: bool = True,
         low_memory: bool = False,

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pannsx.events import Event
-from pannsx.results import FrameSource, Tag, top_tags
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.results import Tag, top_tags
+from pannsx.types import FloatArray, FrameSource
 
 
 @dataclass(frozen=True, eq=False)

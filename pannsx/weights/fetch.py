@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
+from pannsx.types import PathLike
 from pannsx.weights import hub
 from pannsx.weights.digests import (
     Digest,
@@ -26,7 +27,6 @@ from pannsx.weights.digests import (
 )
 from pannsx.weights.download import download
 from pannsx.weights.local import (
-    PathLike,
     cache_home,
     cache_places,
     file_name,

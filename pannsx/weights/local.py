@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pannsx.errors import WeightsError
+from pannsx.types import PathLike
 from pannsx.weights import hub
 from pannsx.weights.digests import Digest, expected_digest, file_digest, read_sidecar
 from pannsx.weights.record import BundledSource, Checkpoint, HubSource
-
-PathLike = str | os.PathLike[str]
 
 PACKAGE = Path(__file__).parent.parent
 

@@ -6,12 +6,12 @@ Reading is strict: an unknown, missing or mistyped key is an error that names th
 from __future__ import annotations
 
 import json
-import os
 from functools import cache
 from pathlib import Path
 
 from pannsx.errors import did_you_mean
 from pannsx.labels import LabelSet, audioset, read_labels
+from pannsx.types import PathLike
 from pannsx.weights.record import Checkpoint
 from pannsx.weights.record_json import ALL_KEYS, MANIFEST_FORMAT, JsonObject, parse_record
 
@@ -71,7 +71,7 @@ def parse_manifest(text: str) -> dict[str, Checkpoint]:
     return records
 
 
-def read_record(path: str | os.PathLike[str]) -> Checkpoint:
+def read_record(path: PathLike) -> Checkpoint:
     """A user's own record: the manifest's keys in a JSON file beside the weights.
 
     ``name``, ``architecture``, ``sample_rate``, ``frontend``, ``labels``, ``n_classes`` and

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,8 +14,7 @@ from pannsx.inference.cpu.winograd import WinogradConvolution
 from pannsx.inference.cpu.workers import Workers
 from pannsx.jit.simd import N_LANES
 from pannsx.models.blocks import ConvBlock
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 WINOGRAD_WEIGHTS = 512 * 1024
 """Channels in times channels out below which Winograd's form pays for any input."""

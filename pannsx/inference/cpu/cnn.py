@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from pannsx.inference.cpu.blocks import (
@@ -18,8 +16,7 @@ from pannsx.inference.cpu.blocks import (
 from pannsx.inference.cpu.planes import Plane, Planes
 from pannsx.inference.cpu.workers import Workers
 from pannsx.models.trunks import Cnn
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 
 def can_prepare(trunk: object) -> bool:

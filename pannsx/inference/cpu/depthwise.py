@@ -21,8 +21,8 @@ from torch import Tensor
 
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, at_least, at_most, load, spread, store
+from pannsx.types import FloatArray
 
-FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 _ZERO = np.float32(0)

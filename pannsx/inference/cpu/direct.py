@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,8 +16,7 @@ from pannsx.inference.cpu.product import accumulate, affine
 from pannsx.inference.cpu.workers import Workers, shares
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, at_least, load, store
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 _ZERO, _QUARTER = np.float32(0), np.float32(0.25)
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -18,8 +17,7 @@ from pannsx.inference.cpu.product import FEW_ROWS, Product
 from pannsx.inference.cpu.workers import Workers, shares
 from pannsx.jit.simd import N_LANES
 from pannsx.models.trunks.mobilenet import InvertedResidual, MobileNetV1, MobileNetV2
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 _SEPARABLE_LAYERS = 6  # convolution, pool, norm, activation, convolution, norm
 _BLOCK_FLOATS = 2**16  # of a block's depthwise outputs: they stay in the cache for the product

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -22,8 +21,7 @@ from pannsx.models.stems import LogMelStem, RawStem, Stem, WavegramLogMelStem, W
 from pannsx.models.trunks import Cnn
 from pannsx.models.trunks.mobilenet import MobileNetV1, MobileNetV2
 from pannsx.models.trunks.resnet import ResNet
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 
 class PreparedNetwork:

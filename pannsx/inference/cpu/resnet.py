@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -21,8 +20,7 @@ from pannsx.inference.cpu.workers import Workers, shares
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, load, store
 from pannsx.models.trunks.resnet import BasicBlock, Bottleneck, ResNet
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 _QUARTER = np.float32(0.25)
 

@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from numba import njit
 from torch import Tensor
@@ -25,8 +24,7 @@ from pannsx.inference.cpu.planes import TILE, Plane, tile_targets
 from pannsx.inference.cpu.workers import Workers, shares
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, at_least, load, store
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 CELLS = 36
 _SIDE = 6

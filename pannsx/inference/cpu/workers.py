@@ -16,10 +16,9 @@ from typing import TypeVar
 from weakref import WeakSet
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 In = TypeVar("In")
 Out = TypeVar("Out")
