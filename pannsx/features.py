@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pannsx.inference.pipeline import Pipeline, Settings, as_sources
+from pannsx.inference.pipeline import OpenNetwork, Settings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import FrameEmbeddings
 from pannsx.types import FloatArray, PathLike, Source
-from pannsx.weights import load
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +31,7 @@ class FeatureExtractor:
 
     def __init__(
         self,
-        model: str | None = None,
+        model: str | OpenNetwork | None = None,
         *,
         checkpoint: PathLike | None = None,
         device: str | torch.device = "auto",
@@ -46,20 +45,17 @@ class FeatureExtractor:
         batch_size: int | None = None,
         low_memory: bool = False,
     ) -> None:
-        loaded = load(
+        self._pipeline = open_pipeline(
             model,
+            Settings(window_s, overlap_s, combine_embedding=combine),
             checkpoint=checkpoint,
+            device=device,
+            precision=precision,
             cache_dir=cache_dir,
             allow_unverified=allow_unverified,
             progress=progress,
-        )
-        self._pipeline = Pipeline(
-            loaded,
-            device=device,
-            precision=precision,
             batch_size=batch_size,
             low_memory=low_memory,
-            settings=Settings(window_s, overlap_s, combine_embedding=combine),
         )
 
     @property

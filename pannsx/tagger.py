@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from pannsx.events.operating_points import OperatingPoints
-from pannsx.inference.pipeline import Analysis, Pipeline, Settings, as_sources
+from pannsx.inference.pipeline import Analysis, OpenNetwork, Settings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import BatchResult, TaggingResult
 from pannsx.types import PathLike, Source
-from pannsx.weights import load
-from pannsx.weights.operating_points import points_of
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +28,8 @@ class AudioTagger:
 
     Args:
         model: a name from ``pannsx.list_models()``; its weights are fetched on first use and checked.
-            None is the checkpoint that comes with the package, ``MobileNetV1_distilled``.
+            None is the checkpoint that comes with the package, ``MobileNetV1_distilled``. Or an open
+            ``AudioTagger``, ``FeatureExtractor`` or ``StreamTagger``: weights and device are then shared.
         checkpoint: weights on disk: with a model name any file of that architecture, without one a
             file that has its record (``.json``) beside it.
         device: ``"auto"`` (CUDA where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or
@@ -50,8 +49,8 @@ class AudioTagger:
             for ``Cnn14`` 0.4 GB less, and less than half as fast.
 
     Raises:
-        ValueError: an unknown model, device, precision or impossible window, or operating points beside the
-            checkpoint that are not its own.
+        ValueError: an unknown model, device, precision or impossible window, operating points beside the
+            checkpoint that are not its own, or weights or device given with a network that is open.
         WeightsError: the weights cannot be had or trusted.
 
     A tagger may be called from several threads, pickled, and used in forked or spawned workers.
@@ -59,7 +58,7 @@ class AudioTagger:
 
     def __init__(
         self,
-        model: str | None = None,
+        model: str | OpenNetwork | None = None,
         *,
         checkpoint: PathLike | None = None,
         device: str | torch.device = "auto",
@@ -74,22 +73,19 @@ class AudioTagger:
         batch_size: int | None = None,
         low_memory: bool = False,
     ) -> None:
-        loaded = load(
+        self._pipeline = open_pipeline(
             model,
+            Settings(window_s, overlap_s, combine_clipwise, combine_embedding),
             checkpoint=checkpoint,
+            device=device,
+            precision=precision,
             cache_dir=cache_dir,
             allow_unverified=allow_unverified,
             progress=progress,
-        )
-        self._pipeline = Pipeline(
-            loaded,
-            device=device,
-            precision=precision,
             batch_size=batch_size,
             low_memory=low_memory,
-            settings=Settings(window_s, overlap_s, combine_clipwise, combine_embedding),
         )
-        self._operating_points = points_of(loaded.record, self.labels, checkpoint)
+        self._operating_points = self._pipeline.operating_points  # now, so that wrong ones are an error here
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -128,7 +128,6 @@ def test_any_architecture(name: str) -> None:
 
     tagger = AudioTagger.__new__(AudioTagger)
     tagger._pipeline = Pipeline(seeded_checkpoint(name), settings=Settings(window_s=2.0))
-    tagger._operating_points = None
     hop_s = 0.1
     result = tag_finely(tagger, noise(3 * RATE), hop_s)
     assert result.framewise is not None

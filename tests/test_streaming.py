@@ -291,7 +291,7 @@ def test_impossible_steps(tagger: AudioTagger, step_s: float) -> None:
 def test_impossible_arguments(tagger: AudioTagger) -> None:
     with pytest.raises(AudioError, match="sample_rate"):
         StreamTagger(tagger, sample_rate=0)
-    with pytest.raises(ValueError, match="not both"):
+    with pytest.raises(ValueError, match="checkpoint= cannot be given with an open AudioTagger"):
         StreamTagger(tagger, checkpoint="weights.pth")
     with pytest.raises(ValueError, match="did you mean"):
         StreamTagger("Cnn41")
@@ -527,7 +527,7 @@ def test_events_go_by_the_operating_points_of_a_calibrated_checkpoint(
     tagger: AudioTagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points = OperatingPoints({"Siren": OperatingPoint(threshold=0.2, off_threshold=0.1)}, default=0.9)
-    monkeypatch.setattr(tagger, "_operating_points", points)
+    monkeypatch.setattr(tagger._pipeline, "operating_points", points)
     stream = StreamTagger(tagger, events=EventSettings())
     assert stream._detector is not None
     on, off = stream._detector.thresholds

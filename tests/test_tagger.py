@@ -56,6 +56,22 @@ def test_one_source(tagger):
     assert top[0].label in repr(result)
 
 
+def test_an_open_network_is_shared(tagger: AudioTagger, extractor: FeatureExtractor) -> None:
+    waveform = noise(32000 * 5)
+    short = AudioTagger(extractor, window_s=2.0)
+    assert short._pipeline.engine is extractor._pipeline.engine
+    assert short._pipeline.settings.window_s == 2.0
+    assert extractor._pipeline.settings.window_s == 10.0
+    by_itself = AudioTagger(device="cpu", window_s=2.0)
+    np.testing.assert_array_equal(short.inference(waveform).clipwise, by_itself.inference(waveform).clipwise)
+    shared = FeatureExtractor(tagger).extract(waveform)
+    np.testing.assert_array_equal(shared, extractor.extract(waveform))
+    with pytest.raises(ValueError, match="device=, low_memory= cannot be given with an open AudioTagger"):
+        FeatureExtractor(tagger, device="cpu", low_memory=True)
+    with pytest.raises(ValueError, match="open AudioTagger, FeatureExtractor or StreamTagger"):
+        AudioTagger(3)  # type: ignore[arg-type]
+
+
 def test_every_kind_of_source_gives_the_same(tagger, tmp_path):
     waveform = noise(40000)
     expected = tagger.inference(waveform).clipwise

@@ -16,14 +16,13 @@ import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from pannsx.audio import open_blocks
-from pannsx.events.operating_points import OperatingPoints
 from pannsx.inference.engine import Answer, Wanted
-from pannsx.inference.pipeline import Pipeline
+from pannsx.inference.pipeline import OpenNetwork, Pipeline
 from pannsx.inference.prefetch import read_ahead
 from pannsx.inference.windows import Extent, Window, WindowPlan, combine, plan_windows, slide
 from pannsx.results import TaggingResult
@@ -33,16 +32,6 @@ SHORTEST_HOP_S = 0.02
 LONGEST_HOP_S = 1.0
 _SAME = 1e-9  # of a frame: hops that differ by less are equal
 _PASSES_AHEAD = 2
-
-
-class Tagger(Protocol):
-    """What is needed of an :class:`pannsx.AudioTagger`, which stands above this module."""
-
-    _pipeline: Pipeline
-
-    @property
-    def operating_points(self) -> OperatingPoints | None:
-        """Calibrated thresholds of the checkpoint; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +95,7 @@ class FrameReader:
         n_passes: how many times the network hears everything.
     """
 
-    def __init__(self, tagger: Tagger, hop_s: float | None = None) -> None:
+    def __init__(self, tagger: OpenNetwork, hop_s: float | None = None) -> None:
         self._pipeline: Pipeline = tagger._pipeline
         own_hop_s = self._pipeline.hop_s
         if hop_s is None:
@@ -297,7 +286,7 @@ class _Bins:
 
 
 def tag_finely(
-    tagger: Tagger,
+    tagger: OpenNetwork,
     source: Source,
     hop_s: float,
     sample_rate: int | None = None,
@@ -343,5 +332,5 @@ def tag_finely(
         labels=reader.labels,
         duration_s=blocks[-1].duration_s or 0.0,
         frame_source=pipeline.frame_source,
-        operating_points=tagger.operating_points,
+        operating_points=pipeline.operating_points,
     )

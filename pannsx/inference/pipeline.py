@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from os import PathLike
-from typing import cast, get_args
+from functools import cached_property
+from os import PathLike as OsPathLike
+from pathlib import Path
+from typing import Protocol, cast, get_args
 
 import numpy as np
 import torch
 
 from pannsx.audio import open_blocks
 from pannsx.errors import AudioError
+from pannsx.events.operating_points import OperatingPoints
 from pannsx.inference.engine import Answer, Engine, Precision, Wanted
 from pannsx.inference.prefetch import read_ahead
 from pannsx.inference.windows import (
@@ -24,8 +28,9 @@ from pannsx.inference.windows import (
     slide,
     stitch_frames,
 )
-from pannsx.types import FloatArray, FrameSource, Source
-from pannsx.weights import LoadedCheckpoint
+from pannsx.types import FloatArray, FrameSource, PathLike, Source
+from pannsx.weights import LoadedCheckpoint, load
+from pannsx.weights.operating_points import points_of
 
 _MOST_CHANNELS_AT_A_GLANCE = 32
 _BATCHES_AHEAD = 2  # of windows that are read while the network is busy
@@ -64,8 +69,21 @@ class _Collected:
     n_samples: int = 0
 
 
+class OpenNetwork(Protocol):
+    """Whatever has a network open: an ``AudioTagger``, a ``FeatureExtractor``, a ``StreamTagger``."""
+
+    _pipeline: Pipeline
+
+
 class Pipeline:
-    """A checkpoint, ready to answer for sources of any kind and length."""
+    """A checkpoint, ready to answer for sources of any kind and length.
+
+    Args:
+        checkpoint: with its weights.
+        device, precision, batch_size, low_memory: see :class:`pannsx.inference.engine.Engine`.
+        settings: of the windows.
+        path: the file of weights that the caller named, beside which its operating points lie.
+    """
 
     def __init__(
         self,
@@ -76,10 +94,11 @@ class Pipeline:
         batch_size: int | None = None,
         low_memory: bool = False,
         settings: Settings | None = None,
+        path: PathLike | None = None,
     ) -> None:
         self.record = checkpoint.record
         self.labels = checkpoint.labels.names
-        self.settings = settings or Settings()
+        self._path = None if path is None else Path(path).absolute()
         self.engine = Engine(
             checkpoint.model,
             device=device,
@@ -93,13 +112,33 @@ class Pipeline:
         self.offset_s = model.grid.offset_samples / model.sample_rate
         self.frame_source: FrameSource = model.frame_source
         self.embedding_size = model.embedding_size
+        self._set(settings or Settings())
+
+    def _set(self, settings: Settings) -> None:
+        model = self.engine.model
+        self.settings = settings
         self._plan: WindowPlan = plan_windows(
             sample_rate=model.sample_rate,
             hop_samples=model.grid.hop_samples,
             min_samples=model.min_samples,
-            window_s=self.settings.window_s,
-            overlap_s=self.settings.overlap_s,
+            window_s=settings.window_s,
+            overlap_s=settings.overlap_s,
         )
+
+    def with_settings(self, settings: Settings) -> Pipeline:
+        """The same network with windows of its own."""
+        other = copy.copy(self)
+        other._set(settings)
+        return other
+
+    @cached_property
+    def operating_points(self) -> OperatingPoints | None:
+        """Calibrated thresholds beside the checkpoint, or None.
+
+        Raises:
+            ValueError: those that lie there are of another checkpoint, or of other classes.
+        """
+        return points_of(self.record, self.labels, self._path)
 
     def analyse(
         self,
@@ -221,13 +260,74 @@ class Pipeline:
         return [Extent(start, n_frames(n_samples), n_samples) for start, n_samples in collected.windows]
 
 
+def open_pipeline(
+    model: str | OpenNetwork | None,
+    settings: Settings | None = None,
+    *,
+    checkpoint: PathLike | None = None,
+    device: str | torch.device = "auto",
+    precision: Precision = "float32",
+    cache_dir: PathLike | None = None,
+    allow_unverified: bool = False,
+    progress: bool = True,
+    batch_size: int | None = None,
+    low_memory: bool = False,
+) -> Pipeline:
+    """The pipeline of a model by its name or file, or of a network that is open already.
+
+    Args:
+        model: see :class:`pannsx.AudioTagger`, as for what follows ``settings``.
+        settings: of the windows; None is the default, or those of the open network.
+
+    Raises:
+        ValueError, WeightsError: as :class:`pannsx.AudioTagger`.
+    """
+    if model is None or isinstance(model, str):
+        loaded = load(
+            model,
+            checkpoint=checkpoint,
+            cache_dir=cache_dir,
+            allow_unverified=allow_unverified,
+            progress=progress,
+        )
+        return Pipeline(
+            loaded,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            low_memory=low_memory,
+            settings=settings,
+            path=checkpoint,
+        )
+    if not isinstance(getattr(model, "_pipeline", None), Pipeline):
+        raise ValueError(
+            f"model is {model!r}; give a name of pannsx.list_models(), None for the bundled checkpoint, or "
+            "an open AudioTagger, FeatureExtractor or StreamTagger"
+        )
+    chosen = {
+        "checkpoint": checkpoint is not None,
+        "device": device != "auto",
+        "precision": precision != "float32",
+        "cache_dir": cache_dir is not None,
+        "allow_unverified": allow_unverified,
+        "batch_size": batch_size is not None,
+        "low_memory": low_memory,
+    }
+    if any(chosen.values()):
+        raise ValueError(
+            f"{', '.join(f'{name}=' for name in chosen if chosen[name])} cannot be given with an open "
+            f"{type(model).__name__}: its network is shared as it is; leave them out, or give a model's name"
+        )
+    return model._pipeline if settings is None else model._pipeline.with_settings(settings)
+
+
 def _is_answered(collected: _Collected) -> bool:
     return len(collected.answers) == len(collected.windows)
 
 
 def _at_source(number: int, source: Source, error: AudioError) -> AudioError:
     """The error, saying which of several sources it is about."""
-    name = repr(str(source)) if isinstance(source, (str, PathLike)) else type(source).__name__
+    name = repr(str(source)) if isinstance(source, (str, OsPathLike)) else type(source).__name__
     named = AudioError(f"source {number} ({name}): {error}")
     named.__cause__ = error
     return named

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 from pannsx.audio.reader import check_rate
 from pannsx.events import EventDetector, EventSettings
 from pannsx.inference.engine import Answer, Wanted
-from pannsx.inference.pipeline import Pipeline
+from pannsx.inference.pipeline import OpenNetwork, open_pipeline
 from pannsx.streaming.intake import Intake
 from pannsx.streaming.steps import Steps
 from pannsx.streaming.update import StreamUpdate
-from pannsx.tagger import AudioTagger
 from pannsx.types import FloatArray, PathLike, Source
-from pannsx.weights import load
-from pannsx.weights.operating_points import points_of
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +41,8 @@ class StreamTagger:
 
     Args:
         model: a name from ``pannsx.list_models()``, None for the bundled checkpoint, or an ``AudioTagger``,
-            whose weights and device are then shared: with many streams at once, load them once.
+            ``FeatureExtractor`` or ``StreamTagger``, whose weights and device are then shared: with many
+            streams at once, load them once.
         sample_rate: of the blocks, in Hz. None takes it from the first block that is pushed with a rate, and
             blocks without one to be at the model's rate.
         step_s: seconds of sound between two runs of the network, rounded down to whole frames, one at least.
@@ -64,7 +62,7 @@ class StreamTagger:
 
     def __init__(
         self,
-        model: str | AudioTagger | None = None,
+        model: str | OpenNetwork | None = None,
         *,
         sample_rate: int | None = None,
         step_s: float = DEFAULT_STEP_S,
@@ -81,28 +79,23 @@ class StreamTagger:
             raise ValueError(f"step_s is {step_s}; a finite number of seconds above 0 is needed")
         if sample_rate is not None:
             sample_rate = check_rate(sample_rate, "sample_rate")
-        if isinstance(model, AudioTagger):
-            if checkpoint is not None:
-                raise ValueError("give a tagger or a checkpoint, not both: the tagger has its weights")
-            self._pipeline = model._pipeline
-            points = model.operating_points
-        else:
-            loaded = load(
-                model,
-                checkpoint=checkpoint,
-                cache_dir=cache_dir,
-                allow_unverified=allow_unverified,
-                progress=progress,
-            )
-            self._pipeline = Pipeline(loaded, device=device, precision=precision, low_memory=low_memory)
-            points = points_of(loaded.record, self.labels, checkpoint) if events is not None else None
+        self._pipeline = open_pipeline(
+            model,
+            checkpoint=checkpoint,
+            device=device,
+            precision=precision,
+            cache_dir=cache_dir,
+            allow_unverified=allow_unverified,
+            progress=progress,
+            low_memory=low_memory,
+        )
         self._model = self._pipeline.engine.model
         self._steps = Steps.of(self._model, step_s)
         self._wanted_rate = sample_rate
         self._detector: EventDetector | None = None
         if events is not None:
             if events.threshold is None:
-                events = replace(events, threshold=points)
+                events = replace(events, threshold=self._pipeline.operating_points)
             self._detector = EventDetector(self.labels, self.hop_s, events, offset_s=self._pipeline.offset_s)
         self.reset()
 
