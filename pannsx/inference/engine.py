@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.inference.batcher import Batcher
 from pannsx.inference.cpu.network import PreparedNetwork
 from pannsx.inference.cpu.workers import Workers
 from pannsx.inference.device import DEFAULT_BATCH, choose_device, exact_float32, one_thread_after_fork
@@ -118,23 +119,15 @@ class Engine:
 
     def run(self, waveforms: Sequence[FloatArray], wanted: Wanted = Wanted()) -> list[Answer]:  # noqa: B008
         """``(S_i,)`` waveforms at the model's rate -> an :class:`Answer` each, in their order."""
+        batcher: Batcher[int] = Batcher(self, wanted)
         answers: dict[int, Answer] = {}
-        batches: dict[int, list[int]] = {}
         for i, waveform in enumerate(waveforms):
-            group = self.group_of(len(waveform))
-            batch = batches.setdefault(group, [])
-            batch.append(i)
-            if self.is_full([len(waveforms[j]) for j in batch]):
-                answers.update(
-                    zip(batch, self._run_batch([waveforms[j] for j in batch], wanted), strict=True)
-                )
-                del batches[group]
-        for batch in batches.values():
-            answers.update(zip(batch, self._run_batch([waveforms[j] for j in batch], wanted), strict=True))
+            answers.update(batcher.push(i, waveform))
+        answers.update(batcher.finish())
         return [answers[i] for i in range(len(waveforms))]
 
-    def _run_batch(self, waveforms: Sequence[FloatArray], wanted: Wanted) -> list[Answer]:
-        """Waveforms of one group -> their answers."""
+    def run_batch(self, waveforms: Sequence[FloatArray], wanted: Wanted) -> list[Answer]:
+        """``(S_i,)`` waveforms of one group, all at once -> an :class:`Answer` each."""
         with torch.inference_mode(), exact_float32(self.device):
             padded = [self._padded(waveform) for waveform in waveforms]
             log_mels = self._log_mels(padded)

@@ -16,6 +16,7 @@ import torch
 from pannsx.audio import open_blocks
 from pannsx.errors import AudioError
 from pannsx.events.operating_points import OperatingPoints
+from pannsx.inference.batcher import Batcher
 from pannsx.inference.engine import Answer, Engine, Precision, Wanted
 from pannsx.inference.prefetch import read_ahead
 from pannsx.inference.windows import (
@@ -158,9 +159,18 @@ class Pipeline:
         """
         wanted = Wanted(framewise, frame_embeddings)
         collected: dict[int, _Collected] = {}
-        waiting: dict[int, list[tuple[int, int, FloatArray]]] = {}  # by the engine's group of a length
+        batcher: Batcher[tuple[int, int]] = Batcher(
+            self.engine,
+            wanted,
+            max_waiting_samples=_WAITING_BATCHES * self.engine.batch_size * self._plan.window_samples,
+        )
         complete: set[int] = set()
         next_out = 0
+
+        def take(answered: list[tuple[tuple[int, int], Answer]]) -> None:
+            for (source, number), answer in answered:
+                collected[source].answers[number] = answer
+
         failure: AudioError | None = None
         cuts = (sample_rate, start_s, duration_s)
         for i, window in read_ahead(
@@ -169,15 +179,14 @@ class Pipeline:
             if isinstance(window, AudioError):
                 failure = window
             elif window is not None:
-                self._enqueue(i, window, collected.setdefault(i, _Collected()), waiting)
-                self._answer_full(waiting, collected, wanted)
+                number = self._collect(window, collected.setdefault(i, _Collected()))
+                take(batcher.push((i, number), window.waveform))
             else:
                 complete.add(i)
                 while next_out in complete and _is_answered(collected[next_out]):
                     yield self._join(collected.pop(next_out))
                     next_out += 1
-        for group in list(waiting):
-            self._answer(waiting.pop(group), collected, wanted)
+        take(batcher.finish())
         while next_out in complete:
             yield self._join(collected.pop(next_out))
             next_out += 1
@@ -200,39 +209,12 @@ class Pipeline:
                 return
             yield i, None
 
-    def _enqueue(
-        self,
-        source: int,
-        window: Window,
-        collected: _Collected,
-        waiting: dict[int, list[tuple[int, int, FloatArray]]],
-    ) -> None:
+    def _collect(self, window: Window, collected: _Collected) -> int:
+        """Note a window of a source; its number."""
         n_samples = len(window.waveform)
-        index = len(collected.windows)
         collected.windows.append((window.start_frame, n_samples))
         collected.n_samples = window.start_frame * self._plan.hop_samples + n_samples
-        waiting.setdefault(self.engine.group_of(n_samples), []).append((source, index, window.waveform))
-
-    def _answer_full(
-        self,
-        waiting: dict[int, list[tuple[int, int, FloatArray]]],
-        collected: dict[int, _Collected],
-        wanted: Wanted,
-    ) -> None:
-        """Answer whatever fills a batch; and, if much waits, the groups that have waited longest."""
-        lengths = {group: [len(waveform) for _, _, waveform in items] for group, items in waiting.items()}
-        for group in [group for group in waiting if self.engine.is_full(lengths[group])]:
-            self._answer(waiting.pop(group), collected, wanted)
-        limit = _WAITING_BATCHES * self.engine.batch_size * self._plan.window_samples
-        while sum(sum(lengths[group]) for group in waiting) > limit:
-            self._answer(waiting.pop(next(iter(waiting))), collected, wanted)
-
-    def _answer(
-        self, items: list[tuple[int, int, FloatArray]], collected: dict[int, _Collected], wanted: Wanted
-    ) -> None:
-        answers = self.engine.run([waveform for _, _, waveform in items], wanted)
-        for (source, index, _), answer in zip(items, answers, strict=True):
-            collected[source].answers[index] = answer
+        return len(collected.windows) - 1
 
     def _join(self, collected: _Collected) -> Analysis:
         """Answers of all windows of a source -> its :class:`Analysis`."""
