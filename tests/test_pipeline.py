@@ -103,8 +103,8 @@ def test_long_audio_is_its_windows(overlap_s):
 def test_frames_far_from_borders_do_not_depend_on_the_windows(pipeline):
     waveform = noise(32000 * 25)
     whole = analyse(pipeline, [waveform])[0].answer.framewise
-    advance = pipeline._plan.advance_frames
-    start = advance * pipeline._plan.hop_samples
+    advance = pipeline.plan.advance_frames
+    start = advance * pipeline.plan.hop_samples
     second = pipeline.engine.run([waveform[start : start + 320_000]])[0].framewise
     n_own = advance // 2  # the third window is drawn back and answers for some of the rest
     np.testing.assert_allclose(whole[advance : advance + n_own], second[:n_own], atol=SAME_ALONE)
@@ -131,7 +131,7 @@ def test_an_impulse_at_minute_19_is_found_within_one_frame():
     waveform[round(at_s * rate)] = 1.0
     frames = next(pipeline.analyse([waveform], framewise=True)).answer.framewise
     # Every window of silence gives the same frames, edges and all; only the last is of another length.
-    advance = pipeline._plan.advance_frames
+    advance = pipeline.plan.advance_frames
     n_whole = (len(frames) - 2 * advance) // advance * advance
     silence = np.tile(frames[:advance], (n_whole // advance, 1))
     change = np.abs(frames[:n_whole] - silence).max(axis=1)

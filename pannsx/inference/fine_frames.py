@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from pannsx.audio import open_blocks
 from pannsx.inference.engine import Answer, Wanted
 from pannsx.inference.pipeline import OpenNetwork, Pipeline
 from pannsx.inference.prefetch import read_ahead
-from pannsx.inference.windows import Extent, Window, WindowPlan, combine, plan_windows, slide
+from pannsx.inference.windows import Extent, Window, border_between, combine, slide
 from pannsx.results import TaggingResult
 from pannsx.types import FloatArray, Source
 
@@ -109,18 +109,10 @@ class FrameReader:
             self._ratio = 1.0
         self.hop_s = float(hop_s)
         self.offset_s = self._pipeline.offset_s + (hop_s - fine_hop_s) / 2
-        model, settings = self._pipeline.engine.model, self._pipeline.settings
-        hop_samples = model.grid.hop_samples
-        self._shifts = [round(i * hop_samples / self.n_passes) for i in range(self.n_passes)]
-        plan = plan_windows(
-            sample_rate=model.sample_rate,
-            hop_samples=hop_samples,
-            min_samples=model.min_samples,
-            window_s=settings.window_s,
-            overlap_s=settings.overlap_s,
-        )
+        plan = self._pipeline.plan
+        self._shifts = [round(i * plan.hop_samples / self.n_passes) for i in range(self.n_passes)]
         # One piece of sound holds the windows of all passes; it advances as a window does.
-        self._plan = WindowPlan(plan.window_samples + self._shifts[-1], hop_samples, plan.advance_frames)
+        self._plan = replace(plan, window_samples=plan.window_samples + self._shifts[-1])
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -158,8 +150,7 @@ class FrameReader:
         n_given = at.n_fine
         for new in self._heard(windows):
             if held is not None:
-                # Where two windows overlap, each answers for the half that it sees more of.
-                border = (held.start + len(held.framewise) + new.start) // 2
+                border = border_between(held.start + len(held.framewise), new.start)
                 fine = held.framewise[max(0, n_given - held.start) : max(0, border - held.start)]
                 n_given += len(fine)
                 yield self._block(held, bins.push(fine), bins, new.window.start_frame, n_given, None)

@@ -118,7 +118,7 @@ class Pipeline:
     def _set(self, settings: Settings) -> None:
         model = self.engine.model
         self.settings = settings
-        self._plan: WindowPlan = plan_windows(
+        self.plan: WindowPlan = plan_windows(
             sample_rate=model.sample_rate,
             hop_samples=model.grid.hop_samples,
             min_samples=model.min_samples,
@@ -162,7 +162,7 @@ class Pipeline:
         batcher: Batcher[tuple[int, int]] = Batcher(
             self.engine,
             wanted,
-            max_waiting_samples=_WAITING_BATCHES * self.engine.batch_size * self._plan.window_samples,
+            max_waiting_samples=_WAITING_BATCHES * self.engine.batch_size * self.plan.window_samples,
         )
         complete: set[int] = set()
         next_out = 0
@@ -202,7 +202,7 @@ class Pipeline:
                 with open_blocks(
                     source, self.sample_rate, source_rate=sample_rate, start_s=start_s, duration_s=duration_s
                 ) as blocks:
-                    for window in slide(blocks, self._plan):
+                    for window in slide(blocks, self.plan):
                         yield i, window
             except AudioError as error:
                 yield i, error if len(sources) == 1 else _at_source(i, source, error)
@@ -213,7 +213,7 @@ class Pipeline:
         """Note a window of a source; its number."""
         n_samples = len(window.waveform)
         collected.windows.append((window.start_frame, n_samples))
-        collected.n_samples = window.start_frame * self._plan.hop_samples + n_samples
+        collected.n_samples = window.start_frame * self.plan.hop_samples + n_samples
         return len(collected.windows) - 1
 
     def _join(self, collected: _Collected) -> Analysis:
@@ -223,7 +223,7 @@ class Pipeline:
         if len(answers) == 1:
             return Analysis(answers[0], duration_s)
         extents = self._extents(collected)
-        hop = self._plan.hop_samples
+        hop = self.plan.hop_samples
 
         def stitched(parts: list[FloatArray | None]) -> FloatArray | None:
             present = [part for part in parts if part is not None]
