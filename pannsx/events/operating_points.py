@@ -11,6 +11,7 @@ from typing import Any
 
 from pannsx.atomic import replacing
 from pannsx.errors import did_you_mean
+from pannsx.strict import parse
 from pannsx.types import PathLike
 
 FORMAT = "pannsx operating points 1"
@@ -116,12 +117,9 @@ def read_operating_points(path: PathLike) -> OperatingPoints:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f'{path} holds no operating points: it needs "format": "{FORMAT}"')
-    try:
-        points = {label: OperatingPoint(**point) for label, point in content["points"].items()}
-        rest = {name: content[name] for name in ("model", "rule", "default", "hop_s") if name in content}
-        return OperatingPoints(points, **rest)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} holds no operating points that can be used: {error}") from error
+    facts = {key: value for key, value in content.items() if key != "format"}
+    points: OperatingPoints = parse(OperatingPoints, facts, f"{path} holds no operating points")
+    return points
 
 
 def write_operating_points(points: OperatingPoints, path: PathLike) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pannsx.errors import WeightsError
 from pannsx.frontend.settings import FrontEnd
@@ -28,7 +28,7 @@ class HubSource:
     """
 
     repo_id: str
-    repo_type: str
+    repo_type: Literal["model", "dataset"]
     filename: str
     revision: str | None
     digest_seen: bool

@@ -14,8 +14,9 @@ from typing import Any, Literal, get_type_hints
 
 from pannsx.errors import did_you_mean
 from pannsx.frontend.settings import FrontEnd
+from pannsx.strict import parse
 from train.recipe.limits import check_limits
-from train.recipe.typed_tables import flattened, from_text, merged, parse
+from train.recipe.typed_tables import flattened, from_text, merged
 
 if sys.version_info >= (3, 11):
     import tomllib
