@@ -10,14 +10,9 @@ import numpy as np
 import soundfile
 
 from pannsx.audio import load
+from pannsx.audio.formats import PLAYED_TYPES
 from pannsx.report.picture import data_uri
 from pannsx.types import Source
-
-# What browsers of today play, by the end of the name.
-_PLAYED = {
-    ".mp3": "audio/mpeg", ".flac": "audio/flac", ".wav": "audio/wav", ".ogg": "audio/ogg",
-    ".oga": "audio/ogg", ".opus": "audio/ogg", ".m4a": "audio/mp4", ".webm": "audio/webm",
-}  # fmt: skip
 
 
 def playable(source: Source, sample_rate: int | None = None) -> str:
@@ -28,7 +23,7 @@ def playable(source: Source, sample_rate: int | None = None) -> str:
     """
     if isinstance(source, (str, PathLike)):
         path = Path(fspath(source))
-        kind = _PLAYED.get(path.suffix.lower())
+        kind = PLAYED_TYPES.get(path.suffix.lower())
         if kind is not None and path.is_file():
             return data_uri(path.read_bytes(), kind)
     audio = load(source, sample_rate if _is_array(source) else None)
