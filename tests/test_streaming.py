@@ -22,8 +22,8 @@ from small_models import noise, seeded_checkpoint
 
 from pannsx import AudioError, AudioTagger, StreamTagger
 from pannsx.audio import load
+from pannsx.audio.pcm import ENCODINGS, read_blocks, read_wav_header
 from pannsx.cli import main
-from pannsx.cli.pcm import ENCODINGS, read_blocks, read_wav_header
 from pannsx.events import Event, EventDetector, EventSettings
 from pannsx.events.operating_points import OperatingPoint, OperatingPoints
 from pannsx.inference.engine import Answer
@@ -130,7 +130,7 @@ def decision_level() -> tuple[StreamTagger, Pipeline]:
     """A stream and a pipeline for whole files, of one DecisionLevel model."""
     checkpoint = seeded_checkpoint("Cnn14_DecisionLevelMax")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pannsx.streaming.tagger.load", lambda *_, **__: checkpoint)
+        patch.setattr("pannsx.inference.pipeline.load", lambda *_, **__: checkpoint)
         stream = StreamTagger("Cnn14_DecisionLevelMax", device="cpu", low_memory=True, step_s=1.6)
     pipeline = Pipeline(checkpoint, device="cpu", low_memory=True, settings=Settings(window_s=60.0))
     return stream, pipeline

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from pannsx.audio.pcm import ENCODINGS, PcmFormat, read_blocks, read_wav_header
 from pannsx.cli.console import FAILED, CommandError, complain_of
 from pannsx.cli.options import (
     Commands,
@@ -22,7 +23,6 @@ from pannsx.cli.options import (
     positive,
     probability,
 )
-from pannsx.cli.pcm import ENCODINGS, PcmFormat, read_blocks, read_wav_header
 from pannsx.corpus.inputs import STANDARD_INPUT
 from pannsx.errors import AudioError
 
