@@ -71,7 +71,7 @@ class FeatureExtractor:
     @property
     def hop_s(self) -> float:
         """Seconds from one frame embedding to the next."""
-        return self._pipeline.hop_s
+        return self._pipeline.grid.hop_s
 
     @property
     def record(self) -> Checkpoint:
@@ -105,10 +105,7 @@ class FeatureExtractor:
             frames = analysis.answer.frame_embeddings
             if frames is None:
                 raise RuntimeError("the engine returned no frame embeddings")
-            times_s = self._pipeline.offset_s + self._pipeline.hop_s * np.arange(
-                len(frames), dtype=np.float64
-            )
-            found.append(FrameEmbeddings(frames, times_s))
+            found.append(FrameEmbeddings(frames, self._pipeline.grid.times_s(len(frames))))
         return found if several else found[0]
 
     def __repr__(self) -> str:

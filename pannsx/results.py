@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ from pannsx.types import FloatArray, FrameSource, PathLike, Source
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pannsx.events.detector import Event
+    from pannsx.events.detector import Event, EventSettings
     from pannsx.events.operating_points import OperatingPoints
     from pannsx.events.super_classes import SuperClasses
     from pannsx.events.thresholds import Threshold
@@ -39,20 +39,65 @@ def top_tags(clipwise: FloatArray, labels: tuple[str, ...], k: int) -> list[Tag]
     return [Tag(labels[i], float(clipwise[i])) for i in order]
 
 
+@dataclass(frozen=True)
+class FrameGrid:
+    """Where the frames of a result lie in time, and which classes their columns are.
+
+    Attributes:
+        hop_s: seconds from one frame to the next.
+        offset_s: centre of the first frame, in seconds.
+        labels: ``K`` names, in the order of the last axis.
+        frame_source: ``"native"`` where the network was trained to answer by frame (the DecisionLevel
+            models); ``"local_pooling"`` where its clip head was applied to each frame's surroundings.
+    """
+
+    hop_s: float
+    offset_s: float
+    labels: tuple[str, ...] = field(repr=False)
+    frame_source: FrameSource
+
+    def times_s(self, n_frames: int, first: int = 0) -> npt.NDArray[np.float64]:
+        """``(n_frames,)`` centres of the frames from number ``first`` on, in seconds."""
+        return self.offset_s + self.hop_s * (first + np.arange(n_frames, dtype=np.float64))
+
+
+class OnGrid:
+    """What has frames: the facts of their :class:`FrameGrid`."""
+
+    grid: FrameGrid
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one frame to the next."""
+        return self.grid.hop_s
+
+    @property
+    def offset_s(self) -> float:
+        """Centre of frame 0, in seconds."""
+        return self.grid.offset_s
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """``K`` names, in the order of the last axis."""
+        return self.grid.labels
+
+    @property
+    def frame_source(self) -> FrameSource:
+        """``"native"`` or ``"local_pooling"``: see :class:`FrameGrid`."""
+        return self.grid.frame_source
+
+
 @dataclass(frozen=True, eq=False)
-class TaggingResult:
+class TaggingResult(OnGrid):
     """The answer for one source.
 
     Attributes:
         clipwise: ``(K,)`` probability of each class in the whole source.
         embedding: ``(D,)`` the layer before the classifier.
         framewise: ``(T', K)`` probability of each class in each frame; None if it was not asked for.
-        hop_s: seconds from one frame to the next.
-        offset_s: centre of the first frame, in seconds.
-        labels: ``K`` names, in the order of the last axis.
+        grid: times and labels of the frames: its ``hop_s``, ``offset_s``, ``labels`` and ``frame_source`` are
+            attributes of the result, too.
         duration_s: length of the source that was read, in seconds.
-        frame_source: ``"native"`` where the network was trained to answer by frame (the DecisionLevel
-            models); ``"local_pooling"`` where its clip head was applied to each frame's surroundings.
         operating_points: calibrated thresholds of the checkpoint, which :meth:`events` goes by; None where
             there are none.
     """
@@ -60,11 +105,8 @@ class TaggingResult:
     clipwise: FloatArray
     embedding: FloatArray
     framewise: FloatArray | None
-    hop_s: float
-    offset_s: float
-    labels: tuple[str, ...] = field(repr=False)
+    grid: FrameGrid
     duration_s: float
-    frame_source: FrameSource
     operating_points: OperatingPoints | None = field(default=None, repr=False)
 
     def top(self, k: int = _SHOWN) -> list[Tag]:
@@ -111,27 +153,34 @@ class TaggingResult:
             OSError: a file that an argument names cannot be read.
             ValueError: there are no frames, or an argument is impossible.
         """
-        from pannsx.events.detector import detect
-        from pannsx.events.operating_points import DEFAULT_THRESHOLD
+        from pannsx.events.detector import EventSettings
 
-        if self.framewise is None:
-            raise ValueError("there are no frames: the inference was asked for with framewise=False")
-        if threshold is None:
-            threshold = DEFAULT_THRESHOLD if self.operating_points is None else self.operating_points
-        return detect(
-            self.framewise,
-            self.hop_s,
-            labels=self.labels,
-            offset_s=self.offset_s,
-            duration_s=self.duration_s,
+        settings = EventSettings(
+            super_classes=super_classes,
+            classes=classes,
+            top_k=top_k,
             threshold=threshold,
             off_threshold=off_threshold,
             median_s=median_s,
             max_gap_s=max_gap_s,
             min_duration_s=min_duration_s,
-            classes=classes,
-            super_classes=super_classes,
-            top_k=top_k,
+        )
+        return self._events(settings)
+
+    def _events(self, settings: EventSettings) -> list[Event]:
+        from pannsx.events.detector import find_events
+
+        if self.framewise is None:
+            raise ValueError("there are no frames: the inference was asked for with framewise=False")
+        if settings.threshold is None:
+            settings = replace(settings, threshold=self.operating_points)
+        return find_events(
+            self.framewise,
+            self.hop_s,
+            settings,
+            labels=self.labels,
+            offset_s=self.offset_s,
+            duration_s=self.duration_s,
         )
 
     @property
@@ -139,7 +188,7 @@ class TaggingResult:
         """``(T',)`` centre of each frame, in seconds."""
         if self.framewise is None:
             raise ValueError("there are no frames: the inference was asked for with framewise=False")
-        return self.offset_s + self.hop_s * np.arange(len(self.framewise), dtype=np.float64)
+        return self.grid.times_s(len(self.framewise))
 
     def plot(
         self,
@@ -171,19 +220,12 @@ class TaggingResult:
             ImportError: matplotlib is not installed.
             ValueError: the result has no frames, or an argument is impossible.
         """
+        from pannsx.events.detector import EventSettings
         from pannsx.report import plot
 
-        return plot(
-            self,
-            path,
-            audio,
-            sample_rate,
-            title=title,
-            threshold=threshold,
-            max_gap_s=max_gap_s,
-            min_duration_s=min_duration_s,
-            n_classes=n_classes,
-        )
+        settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
+        events = self._events(settings)
+        return plot(self, events, path, audio, sample_rate, title=title, n_classes=n_classes)
 
     def report(
         self,
@@ -213,18 +255,11 @@ class TaggingResult:
             AudioError: the audio cannot be used.
             ValueError: the result has no frames or is of another audio, or an argument is impossible.
         """
+        from pannsx.events.detector import EventSettings
         from pannsx.report import report
 
-        return report(
-            self,
-            path,
-            audio,
-            sample_rate,
-            title=title,
-            threshold=threshold,
-            max_gap_s=max_gap_s,
-            min_duration_s=min_duration_s,
-        )
+        settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
+        return report(self, settings, path, audio, sample_rate, title=title)
 
     def _repr_html_(self) -> str:
         """What Jupyter shows."""
@@ -239,25 +274,22 @@ class TaggingResult:
 
 
 @dataclass(frozen=True, eq=False)
-class BatchResult:
+class BatchResult(OnGrid):
     """The answers for several sources; ``batch[i]`` is the :class:`TaggingResult` of source ``i``.
 
     Attributes:
         clipwise: ``(N, K)`` probabilities.
         embedding: ``(N, D)`` embeddings.
         framewise: ``N`` arrays ``(T'_i, K)``, as long as their sources; None if not asked for.
-        hop_s, offset_s, labels, frame_source, operating_points: as in :class:`TaggingResult`.
+        grid, operating_points: as in :class:`TaggingResult`.
         durations_s: ``N`` lengths in seconds.
     """
 
     clipwise: FloatArray
     embedding: FloatArray
     framewise: tuple[FloatArray, ...] | None
-    hop_s: float
-    offset_s: float
-    labels: tuple[str, ...] = field(repr=False)
+    grid: FrameGrid
     durations_s: tuple[float, ...]
-    frame_source: FrameSource
     operating_points: OperatingPoints | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -268,11 +300,8 @@ class BatchResult:
             clipwise=self.clipwise[i],
             embedding=self.embedding[i],
             framewise=None if self.framewise is None else self.framewise[i],
-            hop_s=self.hop_s,
-            offset_s=self.offset_s,
-            labels=self.labels,
+            grid=self.grid,
             duration_s=self.durations_s[i],
-            frame_source=self.frame_source,
             operating_points=self.operating_points,
         )
 

@@ -90,7 +90,7 @@ class AudioTagger:
     @property
     def labels(self) -> tuple[str, ...]:
         """``K`` names of the classes, in the order of the results."""
-        return self._pipeline.labels
+        return self._pipeline.grid.labels
 
     @property
     def sample_rate(self) -> int:
@@ -100,7 +100,7 @@ class AudioTagger:
     @property
     def hop_s(self) -> float:
         """Seconds from one frame of ``framewise`` to the next."""
-        return self._pipeline.hop_s
+        return self._pipeline.grid.hop_s
 
     @property
     def embedding_size(self) -> int:
@@ -181,11 +181,8 @@ class AudioTagger:
             clipwise=np.stack([answer.clipwise for answer in answers]),
             embedding=np.stack([answer.embedding for answer in answers]),
             framewise=frames if framewise else None,
-            hop_s=self._pipeline.hop_s,
-            offset_s=self._pipeline.offset_s,
-            labels=self.labels,
+            grid=self._pipeline.grid,
             durations_s=tuple(analysis.duration_s for analysis in analyses),
-            frame_source=self._pipeline.frame_source,
             operating_points=self._operating_points,
         )
 
@@ -221,11 +218,8 @@ class AudioTagger:
             clipwise=answer.clipwise,
             embedding=answer.embedding,
             framewise=answer.framewise,
-            hop_s=self._pipeline.hop_s,
-            offset_s=self._pipeline.offset_s,
-            labels=self.labels,
+            grid=self._pipeline.grid,
             duration_s=analysis.duration_s,
-            frame_source=self._pipeline.frame_source,
             operating_points=self._operating_points,
         )
 

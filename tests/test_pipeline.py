@@ -139,8 +139,8 @@ def test_an_impulse_at_minute_19_is_found_within_one_frame():
     # Local pooling shows the click to its frame and to both neighbours: its place is their centre.
     around = np.arange(int(change.argmax()) - 3, int(change.argmax()) + 4)
     centre = np.average(around, weights=change[around])
-    time_s = pipeline.offset_s + pipeline.hop_s * centre
-    assert abs(time_s - at_s) <= pipeline.hop_s
+    time_s = pipeline.grid.offset_s + pipeline.grid.hop_s * centre
+    assert abs(time_s - at_s) <= pipeline.grid.hop_s
 
 
 def test_threads_share_a_pipeline(pipeline):

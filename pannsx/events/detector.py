@@ -128,6 +128,19 @@ def detect(
         max_gap_s=max_gap_s,
         min_duration_s=min_duration_s,
     )
+    return find_events(framewise, hop_s, settings, labels=labels, offset_s=offset_s, duration_s=duration_s)
+
+
+def find_events(
+    framewise: npt.ArrayLike,
+    hop_s: float,
+    settings: EventSettings,
+    *,
+    labels: Sequence[str],
+    offset_s: float | None = None,
+    duration_s: float | None = None,
+) -> list[Event]:
+    """:func:`detect` with its settings as one record."""
     detector = EventDetector(labels, hop_s, settings, offset_s=offset_s)
     found = [*detector._advance(framewise), *detector._finish()]
     return detector.in_order(detector._events(found, duration_s))

@@ -25,7 +25,7 @@ from pannsx.inference.engine import Answer, Wanted
 from pannsx.inference.pipeline import OpenNetwork, Pipeline
 from pannsx.inference.prefetch import read_ahead
 from pannsx.inference.windows import Extent, Window, border_between, combine, slide
-from pannsx.results import TaggingResult
+from pannsx.results import OnGrid, TaggingResult
 from pannsx.types import FloatArray, Source
 
 SHORTEST_HOP_S = 0.02
@@ -79,7 +79,7 @@ class _Heard(NamedTuple):
     whole: Answer
 
 
-class FrameReader:
+class FrameReader(OnGrid):
     """Reads sources as frames ``hop_s`` apart.
 
     Args:
@@ -90,14 +90,13 @@ class FrameReader:
         ValueError: a hop outside these bounds, or windows too short for it.
 
     Attributes:
-        hop_s: seconds from one frame to the next.
-        offset_s: centre of the first frame, in seconds.
+        grid: times and labels of the frames.
         n_passes: how many times the network hears everything.
     """
 
     def __init__(self, tagger: OpenNetwork, hop_s: float | None = None) -> None:
         self._pipeline: Pipeline = tagger._pipeline
-        own_hop_s = self._pipeline.hop_s
+        own_hop_s = self._pipeline.grid.hop_s
         if hop_s is None:
             hop_s = own_hop_s
         elif not (math.isfinite(hop_s) and SHORTEST_HOP_S <= hop_s <= LONGEST_HOP_S):
@@ -107,17 +106,12 @@ class FrameReader:
         self._ratio = hop_s / fine_hop_s
         if abs(self._ratio - 1) < _SAME:
             self._ratio = 1.0
-        self.hop_s = float(hop_s)
-        self.offset_s = self._pipeline.offset_s + (hop_s - fine_hop_s) / 2
+        offset_s = self._pipeline.grid.offset_s + (hop_s - fine_hop_s) / 2
+        self.grid = replace(self._pipeline.grid, hop_s=float(hop_s), offset_s=offset_s)
         plan = self._pipeline.plan
         self._shifts = [round(i * plan.hop_samples / self.n_passes) for i in range(self.n_passes)]
         # One piece of sound holds the windows of all passes; it advances as a window does.
         self._plan = replace(plan, window_samples=plan.window_samples + self._shifts[-1])
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """``K`` names of the classes, in the order of the frames' columns."""
-        return self._pipeline.labels
 
     def blocks(
         self,
@@ -142,7 +136,7 @@ class FrameReader:
             AudioError: the source cannot be used.
         """
         at = position or Position(0, 0, 0, np.zeros((0, len(self.labels)), np.float32))
-        skipped_s = at.window_frame * self._pipeline.hop_s
+        skipped_s = at.window_frame * self._pipeline.grid.hop_s
         left_s = None if duration_s is None else duration_s - skipped_s
         windows = self._windows(source, sample_rate, start_s + skipped_s, left_s, at.window_frame)
         bins = _Bins(self._ratio, at)
@@ -318,10 +312,7 @@ def tag_finely(
         clipwise=combine([a.clipwise for a in answers], extents, settings.combine_clipwise, hop_samples),
         embedding=combine([a.embedding for a in answers], extents, settings.combine_embedding, hop_samples),
         framewise=np.concatenate([block.framewise for block in blocks]),
-        hop_s=reader.hop_s,
-        offset_s=reader.offset_s,
-        labels=reader.labels,
+        grid=reader.grid,
         duration_s=blocks[-1].duration_s or 0.0,
-        frame_source=pipeline.frame_source,
         operating_points=pipeline.operating_points,
     )

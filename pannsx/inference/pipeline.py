@@ -29,7 +29,8 @@ from pannsx.inference.windows import (
     slide,
     stitch_frames,
 )
-from pannsx.types import FloatArray, FrameSource, PathLike, Source
+from pannsx.results import FrameGrid
+from pannsx.types import FloatArray, PathLike, Source
 from pannsx.weights import LoadedCheckpoint, load
 from pannsx.weights.operating_points import points_of
 
@@ -98,7 +99,6 @@ class Pipeline:
         path: PathLike | None = None,
     ) -> None:
         self.record = checkpoint.record
-        self.labels = checkpoint.labels.names
         self._path = None if path is None else Path(path).absolute()
         self.engine = Engine(
             checkpoint.model,
@@ -109,9 +109,12 @@ class Pipeline:
         )
         model = checkpoint.model
         self.sample_rate = model.sample_rate
-        self.hop_s = model.grid.hop_samples / model.sample_rate
-        self.offset_s = model.grid.offset_samples / model.sample_rate
-        self.frame_source: FrameSource = model.frame_source
+        self.grid = FrameGrid(
+            hop_s=model.grid.hop_samples / model.sample_rate,
+            offset_s=model.grid.offset_samples / model.sample_rate,
+            labels=checkpoint.labels.names,
+            frame_source=model.frame_source,
+        )
         self.embedding_size = model.embedding_size
         self._set(settings or Settings())
 
@@ -139,7 +142,7 @@ class Pipeline:
         Raises:
             ValueError: those that lie there are of another checkpoint, or of other classes.
         """
-        return points_of(self.record, self.labels, self._path)
+        return points_of(self.record, self.grid.labels, self._path)
 
     def analyse(
         self,

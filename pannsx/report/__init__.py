@@ -5,7 +5,8 @@ Called through :class:`pannsx.TaggingResult`: its ``report``, ``plot`` and ``_re
 
 from __future__ import annotations
 
-from os import fspath
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from pannsx.types import PathLike, Source
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pannsx.events.thresholds import Threshold
+    from pannsx.events import Event, EventSettings
     from pannsx.report.result import Result
 
 __all__ = ["html_of", "plot", "report"]
@@ -28,26 +29,16 @@ _DPI = 150
 
 def report(
     result: Result,
+    settings: EventSettings,
     path: PathLike,
     audio: Source | None,
     sample_rate: int | None,
     *,
     title: str | None,
-    threshold: float,
-    max_gap_s: float,
-    min_duration_s: float,
 ) -> Path:
     """Write the page; see :meth:`pannsx.TaggingResult.report`."""
     target = Path(path)
-    page = page_of(
-        result,
-        audio,
-        sample_rate,
-        title=title or _name_of(audio) or target.stem,
-        threshold=threshold,
-        max_gap_s=max_gap_s,
-        min_duration_s=min_duration_s,
-    )
+    page = page_of(result, settings, audio, sample_rate, title=title or _name_of(audio) or target.stem)
     with replacing(target) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     return target
@@ -55,20 +46,17 @@ def report(
 
 def plot(
     result: Result,
+    events: Sequence[Event],
     path: PathLike | None,
     audio: Source | None,
     sample_rate: int | None,
     *,
     title: str | None,
-    threshold: Threshold | None,
-    max_gap_s: float,
-    min_duration_s: float,
     n_classes: int,
 ) -> Figure:
     """Draw the figure, and write it if there is a path; see :meth:`pannsx.TaggingResult.plot`."""
     if result.framewise is None:
         raise ValueError("there are no frames to plot: the inference was asked for with framewise=False")
-    events = result.events(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
     figure = figure_of(
         result,
         result.framewise,
@@ -92,4 +80,4 @@ def plot(
 
 
 def _name_of(audio: Source | None) -> str | None:
-    return Path(fspath(audio)).name if isinstance(audio, (str, PathLike)) else None
+    return Path(os.fspath(audio)).name if isinstance(audio, (str, os.PathLike)) else None

@@ -25,14 +25,7 @@ _WAVE_HEIGHT = 100
 
 
 def page_of(
-    result: Result,
-    audio: Source | None,
-    sample_rate: int | None,
-    *,
-    title: str,
-    threshold: float,
-    max_gap_s: float,
-    min_duration_s: float,
+    result: Result, settings: EventSettings, audio: Source | None, sample_rate: int | None, *, title: str
 ) -> str:
     """The text of the page.
 
@@ -42,12 +35,12 @@ def page_of(
     """
     if result.framewise is None:
         raise ValueError("there are no frames to show: the inference was asked for with framewise=False")
-    if not LEAST_THRESHOLD <= threshold <= MOST_THRESHOLD:
+    threshold = settings.threshold
+    if not isinstance(threshold, (int, float)) or not LEAST_THRESHOLD <= threshold <= MOST_THRESHOLD:
         raise ValueError(
             f"threshold is {threshold}; one from {LEAST_THRESHOLD} to {MOST_THRESHOLD} is needed, which is "
             "what the page's slider goes through"
         )
-    settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
     frame_edges(
         len(result.framewise), result.hop_s, offset_s=result.offset_s, duration_s=result.duration_s
     )  # raises where the frames are not those of so long a sound

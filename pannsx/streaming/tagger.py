@@ -96,7 +96,9 @@ class StreamTagger:
         if events is not None:
             if events.threshold is None:
                 events = replace(events, threshold=self._pipeline.operating_points)
-            self._detector = EventDetector(self.labels, self.hop_s, events, offset_s=self._pipeline.offset_s)
+            self._detector = EventDetector(
+                self.labels, self.hop_s, events, offset_s=self._pipeline.grid.offset_s
+            )
         self.reset()
 
     def reset(self) -> None:
@@ -192,16 +194,13 @@ class StreamTagger:
             clipwise=answer.clipwise,
             embedding=answer.embedding,
             window_s=(begin * self.hop_s, stop / self.sample_rate),
-            hop_s=self.hop_s,
-            offset_s=self._pipeline.offset_s,
-            labels=self.labels,
-            frame_source=self._pipeline.frame_source,
+            grid=self._pipeline.grid,
         )
 
     @property
     def labels(self) -> tuple[str, ...]:
         """``K`` names of the classes, in the order of the updates."""
-        return self._pipeline.labels
+        return self._pipeline.grid.labels
 
     @property
     def sample_rate(self) -> int:
@@ -211,7 +210,7 @@ class StreamTagger:
     @property
     def hop_s(self) -> float:
         """Seconds from one frame to the next."""
-        return self._pipeline.hop_s
+        return self._pipeline.grid.hop_s
 
     @property
     def record(self) -> Checkpoint:
