@@ -18,8 +18,9 @@ _HEAD = """\
 
 Letters in shapes: `B` batch, `N` sources, `S` samples, `T` log-mel frames, `T'` trunk frames, `F` mel bands,
 `C` channels, `D` embedding, `K` classes ([glossary](../glossary.md)). Names that end in `_s` are seconds,
-those in `_samples` samples. Of the types, `PathLike` is `str | os.PathLike[str]`, `FloatArray` a float32 array,
-and `Source` a path, the bytes of a file, a binary file object, an array or a tensor. Whatever is not on this page may change without notice.
+those in `_samples` samples. Of the types, `PathLike` is `str | os.PathLike[str]`, `FloatArray` a float32
+array, and `Source` a path, the bytes of a file, a binary file object, an array or a tensor. Whatever is not
+on this page may change without notice.
 
 The examples on this page begin with:
 
@@ -51,7 +52,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "TaggingResult", "TaggingResult.top", "TaggingResult.probability", "TaggingResult.frame_times",
             "TaggingResult.events",
             "TaggingResult.plot", "TaggingResult.report",
-            "BatchResult", "BatchResult.top", "FrameEmbeddings", "Tag",
+            "BatchResult", "BatchResult.top", "FrameGrid", "FrameGrid.times_s", "FrameEmbeddings", "Tag",
         ),
     ),
     (

@@ -97,8 +97,8 @@ class Engine:
             if model.frontend is not None:
                 self._kernel = LogMelKernel(model.frontend)
             if not low_memory:
-                may_round = precision == "bfloat16"
-                self._prepared = PreparedNetwork(self.model, self._workers, may_round=may_round)
+                allow_bfloat16 = precision == "bfloat16"
+                self._prepared = PreparedNetwork(self.model, self._workers, allow_bfloat16=allow_bfloat16)
         one_thread_after_fork()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -108,7 +108,7 @@ class Engine:
 
     def group_of(self, n_samples: int) -> int:
         """Waveforms of one group can go through together; the group of a length."""
-        return 0 if self._prepared is not None and self._prepared.mixes else n_samples
+        return 0 if self._prepared is not None and self._prepared.accepts_ragged else n_samples
 
     def is_full(self, lengths: Sequence[int]) -> bool:
         """Whether waveforms of these lengths, of one group, make a whole batch."""

@@ -23,7 +23,7 @@ import numpy as np
 from pannsx.audio import open_blocks
 from pannsx.inference.engine import Answer, Wanted
 from pannsx.inference.pipeline import OpenNetwork, Pipeline
-from pannsx.inference.prefetch import read_ahead
+from pannsx.inference.prefetch import prefetch
 from pannsx.inference.windows import Extent, Window, border_between, combine, slide
 from pannsx.results import OnGrid, TaggingResult
 from pannsx.types import FloatArray, Source
@@ -199,7 +199,7 @@ class FrameReader(OnGrid):
     def _heard(self, windows: Generator[tuple[Window, bool], None, None]) -> Iterator[_Heard]:
         """The frames of each piece of sound, some pieces in a batch."""
         n_together = max(1, self._pipeline.engine.batch_size // self.n_passes)
-        ahead = read_ahead(windows, _PASSES_AHEAD * n_together)
+        ahead = prefetch(windows, _PASSES_AHEAD * n_together)
         while batch := list(islice(ahead, n_together)):
             passes = [self._passes(window.waveform, is_last) for window, is_last in batch]
             waveforms = [waveform for each in passes for waveform in each]

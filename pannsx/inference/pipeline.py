@@ -18,7 +18,7 @@ from pannsx.errors import AudioError
 from pannsx.events.operating_points import OperatingPoints
 from pannsx.inference.batcher import Batcher
 from pannsx.inference.engine import Answer, Engine, Precision, Wanted
-from pannsx.inference.prefetch import read_ahead
+from pannsx.inference.prefetch import prefetch
 from pannsx.inference.windows import (
     Combination,
     Extent,
@@ -176,9 +176,7 @@ class Pipeline:
 
         failure: AudioError | None = None
         cuts = (sample_rate, start_s, duration_s)
-        for i, window in read_ahead(
-            self._windows_of(sources, *cuts), _BATCHES_AHEAD * self.engine.batch_size
-        ):
+        for i, window in prefetch(self._windows_of(sources, *cuts), _BATCHES_AHEAD * self.engine.batch_size):
             if isinstance(window, AudioError):
                 failure = window
             elif window is not None:

@@ -117,15 +117,15 @@ class Schedule:
 
     Attributes:
         kind: its course after the warm-up.
-        warm_up_steps: it rises in a straight line over these.
+        warmup_steps: it rises in a straight line over these.
         decay_steps: it goes down over these, the last; 0: over all after the warm-up. Unused when constant.
-        last_share: its last value as a share of the highest; unused when constant.
+        final_lr_ratio: its last value as a share of the highest; unused when constant.
     """
 
     kind: Literal["constant", "linear", "cosine"]
-    warm_up_steps: int
+    warmup_steps: int
     decay_steps: int
-    last_share: float
+    final_lr_ratio: float
 
 
 @dataclass(frozen=True, kw_only=True)

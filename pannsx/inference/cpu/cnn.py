@@ -30,12 +30,14 @@ class PreparedCnn:
     Args:
         trunk: the trunk, in float32 on the CPU.
         workers: the threads to compute on.
-        kind: type of the products of the deep layers.
+        dtype: type of the products of the deep layers.
     """
 
-    def __init__(self, trunk: Cnn, workers: Workers, kind: torch.dtype) -> None:
+    def __init__(self, trunk: Cnn, workers: Workers, dtype: torch.dtype) -> None:
         self._workers = workers
-        self._layers = [layer for block in trunk.children() for layer in prepared_block(block, workers, kind)]
+        self._layers = [
+            layer for block in trunk.children() for layer in prepared_block(block, workers, dtype)
+        ]
         self._planes = Planes()
 
     def __call__(
