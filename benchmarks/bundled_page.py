@@ -29,18 +29,18 @@ _TEXT = f"""# What the bundled checkpoint hears
 
 This page is made by `python -m benchmarks.bundled_page` from what
 [`benchmarks.bundled`](../../benchmarks/bundled.py), [`benchmarks.sed`](../../benchmarks/sed.py) and
-[`benchmarks.transfer`](../../benchmarks/transfer.py) have measured, on clips that no training of the checkpoint
-has heard. How it was trained: [the bundled checkpoint](../explanation/bundled-checkpoint.md).
+[`benchmarks.transfer`](../../benchmarks/transfer.py) have measured, on clips that no training of it has
+heard. How it was trained: [the bundled checkpoint](../explanation/bundled-checkpoint.md).
 
 The checkpoint imitates a larger tagger, its **teacher** (EfficientAT mn04_as, mAP .432 on AudioSet). Most
-clips have no labels of their own: what is measured is how often the two agree. **First**: the first tag is the
-teacher's. **Among five**: the teacher's first tag is among the checkpoint's first five. Where the teacher errs,
-the checkpoint is asked to err with it.
+clips have no labels of their own: what is measured is how often the two agree. **First**: the first tag is
+the teacher's. **Among five**: the teacher's first tag is among the checkpoint's first five. Where the
+teacher errs, the checkpoint is asked to err with it.
 
-The clips of the pool are its split `valid`: whole packages, voices and instruments that were kept apart. A clip
-is tagged at its own length, of 0.25 to 5 s; the teacher heard it padded with zeros to 5 s. Precision is the
-mean over classes with {FEWEST_POSITIVES} positives or more; a positive has a teacher's probability above
-{POSITIVE}.
+The clips of the pool are its split `valid`: whole packages, voices and instruments that were kept apart. A
+clip is tagged at its own length, of 0.25 to 5 s; the teacher heard it padded with zeros to 5 s. Precision
+is the mean over classes with {FEWEST_POSITIVES} positives or more; a positive has a teacher's probability
+above {POSITIVE}.
 """
 
 
