@@ -57,7 +57,7 @@ def two_ranks(arguments: list[str]) -> None:
 
 def arguments_of_run(folder: Path, store: Path, *more: str) -> list[str]:
     given = overrides(
-        store, model__dropout="false", run__sync_batch_norm="true", run__steps=4, keep__save_every=2,
+        store, model__dropout="none", run__sync_batch_norm="true", run__steps=4, keep__save_every=2,
         data__evaluation=store, data__workers=0, optimiser__kind="sgd",
     )  # fmt: skip
     return ["LeeNet11", *given, *more, "--folder", str(folder), "--device", "cpu"]

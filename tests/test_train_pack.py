@@ -349,7 +349,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
 def test_a_dead_worker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from concurrent.futures.process import BrokenProcessPool
 
-    from train import workers
+    from train.data import workers
 
     class Dying:
         def __init__(self, *_: object) -> None: ...

@@ -76,7 +76,8 @@ def test_variants_differ_in_what_their_name_says() -> None:
     assert changed("Cnn14_no_specaug") == {"augment.time_stripes", "augment.band_stripes"}
     assert changed("Cnn14_no_dropout") == {"model.dropout"}
     assert changed("Cnn14_mixup_time_domain") == {"augment.mixup"}
-    assert changed("Cnn14_mel128") == {"frontend.n_mels"}
+    assert changed("Cnn14_mel128") == {"frontend.n_mels", "augment.band_width"}
+    assert changed("Cnn14_mel32") == {"frontend.n_mels", "augment.band_width"}
 
 
 def test_overrides_are_typed_by_their_field() -> None:
@@ -129,7 +130,7 @@ def write(path: Path, text: str) -> Path:
         ("[modle]\n", "unknown key modle; did you mean 'model'"),
         ("run = 3", r"a table \[run\] is needed"),
         ("[run]\nsteps = 1.5", "run.steps is 1.5; a whole number is needed"),
-        ("[model]\ndropout = 1", "model.dropout is 1; true or false is needed"),
+        ("[model]\ndropout = 1", "model.dropout is 1; one of 'all', 'head', 'none' is needed"),
         ("extends =", "cannot read the recipe"),
     ],
 )

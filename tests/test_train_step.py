@@ -51,7 +51,7 @@ def test_three_steps_of_cnn6_are_the_published_ones() -> None:
     golden = golden_json("train_steps.json")["Cnn6"]
     model = seeded_model("Cnn6")
     recipe = recipe_for("Cnn6")
-    recipe = replace(recipe, model=replace(recipe.model, dropout=False))
+    recipe = replace(recipe, model=replace(recipe.model, dropout="none"))
     network = prepare(model, recipe, ALONE).train()
     optimiser = make_optimiser(recipe.optimiser, model)
     for step, (expected, tolerance) in enumerate(zip(golden["losses"], LOSS_TOLERANCES, strict=True)):
@@ -122,7 +122,7 @@ def test_float64_reaches_every_weight(name: str) -> None:
 def test_bfloat16_and_channels_last_stay_near_float32() -> None:
     losses = []
     for overrides in ([], ["run.precision=bfloat16", "run.channels_last=true"]):
-        recipe = recipe_for("Cnn6", "model.dropout=false", *overrides)
+        recipe = recipe_for("Cnn6", "model.dropout=none", *overrides)
         torch.manual_seed(0)
         model = build("Cnn6", 32000, recipe.frontend, 5).train()
         losses.append(float(backward(prepare(model, recipe, ALONE), [part(recipe, 4, 32000)])))

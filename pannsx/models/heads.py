@@ -7,20 +7,16 @@ neighbourhood.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pannsx.models.timing import TimeLayer, same
 from pannsx.types import FrameSource
-
-CLIP_PROBABILITY_EPS = 1e-7
-"""Clip probabilities are clamped to [eps, 1 - eps] where a head turns them into logits."""
-
 
 class Output(NamedTuple):
     """What a model computes.
@@ -50,9 +46,19 @@ def pool_locally(features: Tensor) -> Tensor:
     return (largest + mean).transpose(1, 2)
 
 
-def logit_of_probability(probability: Tensor) -> Tensor:
-    """Logit of a probability clamped to ``[1e-7, 1 - 1e-7]``, so that it is finite; any shape."""
-    return torch.logit(probability, eps=CLIP_PROBABILITY_EPS)
+def logit_of_mean(frame_logits: Tensor, log_weights: Tensor | float) -> Tensor:
+    """``(B, T', K)`` logits -> ``(B, K)`` logit of the weighted mean of their probabilities.
+
+    Computed from logarithms: ``log p = logsumexp(log w + log sigmoid(x))``, and the same of ``-x`` for
+    ``1 - p``. So it is finite and exact, and it has a gradient however near to 0 or 1 the probability is.
+
+    Args:
+        frame_logits: of each frame.
+        log_weights: logarithms of weights that sum to one over frames, ``(B, T', K)`` or one number.
+    """
+    log_p = (log_weights + functional.logsigmoid(frame_logits)).logsumexp(dim=1)
+    log_not_p = (log_weights + functional.logsigmoid(-frame_logits)).logsumexp(dim=1)
+    return log_p - log_not_p
 
 
 class ClipHead(nn.Module):
@@ -74,8 +80,10 @@ class ClipHead(nn.Module):
         super().__init__()
         self.before_fc1 = nn.Dropout(dropout)
         self.fc1 = nn.Linear(in_channels, embedding)
+        # As published: it touches the embedding that is returned, and not what the classifier sees.
         self.after_fc1 = nn.Dropout(0.5)
         self.hidden = nn.ModuleList()
+        self.before_hidden = nn.Dropout(0.5)
         self.fc_audioset = nn.Linear(embedding, n_classes)
 
     def insert(self, sizes: Sequence[int]) -> None:
@@ -87,22 +95,26 @@ class ClipHead(nn.Module):
     def forward(self, features: Tensor) -> Output:
         """``(B, C, T')`` features -> logits ``(B, K)``, embedding ``(B, D)``, frame logits ``(B, T', K)``."""
         logits, embedding = self.clip(features)
-        # No dropout: nothing is trained through these.
+        # No dropout: a frame sees what lies around it, and the clip's regularises enough.
         frame_logits = self._decide(self.frame_embeddings(features), nn.Identity())
         return Output(logits, embedding, frame_logits)
 
     def clip(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, C, T')`` features -> logits ``(B, K)`` and embedding ``(B, D)`` of the clip alone."""
+        embedding = self.embed(features)
+        return self._decide(embedding, self.before_hidden), self.after_fc1(embedding)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """``(B, C, T')`` features -> ``(B, D)`` embedding, in training too without the dropout after it."""
         pooled = self.before_fc1(features.amax(dim=2) + features.mean(dim=2))
-        embedding = functional.relu(self.fc1(pooled))
-        return self._decide(embedding, self.after_fc1), embedding
+        return functional.relu(self.fc1(pooled))
 
     def _decide(self, embedding: Tensor, drop: nn.Module) -> Tensor:
-        """``(..., D)`` embeddings -> ``(..., K)`` logits, with dropout ``drop`` before every layer."""
-        x = drop(embedding)
+        """``(..., D)`` embeddings -> ``(..., K)`` logits, with dropout ``drop`` around hidden layers."""
+        x = embedding
         for layer in self.hidden:
-            x = drop(functional.relu(layer(x)))
-        return self.fc_audioset(x)  # type: ignore[no-any-return]
+            x = functional.relu(layer(drop(x)))
+        return self.fc_audioset(drop(x) if len(self.hidden) else x)  # type: ignore[no-any-return]
 
     def frame_embeddings(self, features: Tensor) -> Tensor:
         """``(B, C, T')`` features -> ``(B, T', D)``."""
@@ -116,7 +128,12 @@ def max_over_frames(frame_logits: Tensor) -> Tensor:
 
 def mean_over_frames(frame_logits: Tensor) -> Tensor:
     """``(B, T', K)`` frame logits -> ``(B, K)`` logits of the mean frame probability."""
-    return logit_of_probability(frame_logits.float().sigmoid().mean(dim=1))
+    frame_logits = _at_least_float32(frame_logits)
+    return logit_of_mean(frame_logits, -math.log(frame_logits.shape[1]))
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype.itemsize < 4 else x
 
 
 class FrameHead(nn.Module):
@@ -188,8 +205,8 @@ class AttentionHead(nn.Module):
     def attend(self, attention: Tensor, frame_logits: Tensor) -> Tensor:
         """Two ``(B, T', K)`` -> ``(B, K)`` logits of the mean of frame probabilities, so weighted."""
         bound = self._max_attention_logit
-        weights = attention.float().clamp(-bound, bound).softmax(dim=1)
-        return logit_of_probability((weights * frame_logits.float().sigmoid()).sum(dim=1))
+        log_weights = _at_least_float32(attention).clamp(-bound, bound).log_softmax(dim=1)
+        return logit_of_mean(_at_least_float32(frame_logits), log_weights)
 
     def clip(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, C, T')`` features -> logits ``(B, K)`` and embedding ``(B, D)`` of the clip alone."""

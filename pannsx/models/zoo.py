@@ -88,7 +88,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "Res1dNet31": _raw(trunk=partial(Res1dNet, (2, 2, 2, 2, 2, 2, 2)), embedding=2048),
     "Res1dNet51": _raw(trunk=partial(Res1dNet, (2, 3, 4, 6, 4, 3, 2)), embedding=2048),
     "Wavegram_Cnn14": _raw(
-        trunk=partial(Cnn, _CNN14_WIDTHS[1:], _CNN14_POOLS[1:], in_channels=64, first_block=2),
+        trunk=partial(Cnn, _CNN14_WIDTHS[1:], _CNN14_POOLS[1:], in_channels=64, first_block=2,
+                      input_dropout=0.2),
         embedding=2048, waveform_stem=partial(WavegramStem, 32), unused=("bn0.", "conv_block1.")),
     "Wavegram_Logmel_Cnn14": Architecture(
         trunk=partial(_cnn14, joined_channels=64), embedding=2048, log_mel_stem=WavegramLogMelStem),

@@ -104,10 +104,10 @@ def prepare(model: Pann, recipe: Recipe, ranks: Ranks) -> nn.Module:
 
     Changes the model in place, so that it can be saved and evaluated beside the network.
     """
-    if not recipe.model.dropout:
-        for module in model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
+    quiet = {"all": [], "head": [model.stem, model.trunk], "none": [model]}[recipe.model.dropout]
+    for module in (module for part in quiet for module in part.modules()):
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
     if recipe.run.sync_batch_norm and ranks.world_size > 1:
         synchronise(model, ranks.device)
     place(model, recipe, ranks.device)

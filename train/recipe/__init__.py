@@ -34,7 +34,7 @@ class Model:
         architecture: a row of ``pannsx.models.ARCHITECTURES``.
         sample_rate: in Hz.
         labels: ``audioset``, or ``data`` for the labels of the training clips.
-        dropout: whether its dropout layers drop.
+        dropout: which of its dropout layers drop: all, those of the head alone, or none.
         start: a checkpoint to begin with: a name of the manifest, or a file or folder in the forms that
             ``pannsx.weights.load`` takes; empty: none.
     """
@@ -42,7 +42,7 @@ class Model:
     architecture: str
     sample_rate: int
     labels: Literal["audioset", "data"]
-    dropout: bool
+    dropout: Literal["all", "head", "none"]
     start: str
 
 

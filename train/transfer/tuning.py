@@ -72,7 +72,9 @@ class Tuned(nn.Module):
         """``(B, S)`` waveform -> ``(B, K)`` logits; ``(B / 2, K)`` where clips are mixed."""
         waveform = choices.waveform(waveform)
         features = self.model.forward_features(waveform, augment=choices.representations)
-        _, embedding = self.model.head.clip(features)
+        head = self.model.head
+        # The new head has a dropout of its own.
+        embedding = head.embed(features) if isinstance(head, ClipHead) else head.clip(features)[1]
         logits: Tensor = self.head(embedding)
         return logits
 

@@ -21,7 +21,7 @@ from pannsx.types import FloatArray
 
 def can_prepare(trunk: object) -> bool:
     """Whether a trunk is built of what :class:`PreparedCnn` knows."""
-    return isinstance(trunk, Cnn) and all(can_prepare_block(block) for block in trunk.children())
+    return isinstance(trunk, Cnn) and all(can_prepare_block(block) for block in trunk.blocks())
 
 
 class PreparedCnn:
@@ -35,9 +35,7 @@ class PreparedCnn:
 
     def __init__(self, trunk: Cnn, workers: Workers, dtype: torch.dtype) -> None:
         self._workers = workers
-        self._layers = [
-            layer for block in trunk.children() for layer in prepared_block(block, workers, dtype)
-        ]
+        self._layers = [layer for block in trunk.blocks() for layer in prepared_block(block, workers, dtype)]
         self._planes = Planes()
 
     def __call__(

@@ -21,7 +21,9 @@ class Cnn(nn.Module):
         block: what makes a block, from channels in, channels out and pooling.
         in_channels: channels of the stem's representation.
         first_block: number of the first block; wavegrams enter at the second.
-        joined_channels: channels of a second representation, joined after the first block.
+        joined_channels: channels of a second representation, joined after the first block. The dropout of
+            that block then acts on both.
+        input_dropout: probability of what the stem gives.
     """
 
     def __init__(
@@ -33,12 +35,16 @@ class Cnn(nn.Module):
         in_channels: int = 1,
         first_block: int = 1,
         joined_channels: int = 0,
+        input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.input_dropout = nn.Dropout(input_dropout)
         channels, joins = in_channels, joined_channels
         layers: list[tuple[TimeLayer, ...]] = []
         for number, (width, pool) in enumerate(zip(widths, pools, strict=True), first_block):
             made = block(channels, width, (pool, pool))
+            if joins:
+                self.joined_dropout, made.dropout = made.dropout, nn.Dropout(0.0)
             self.add_module(f"conv_block{number}", made)
             layers.append(made.time_layers)
             channels, joins = width + joins, 0
@@ -49,11 +55,16 @@ class Cnn(nn.Module):
 
     def forward(self, x: Tensor, joined: Tensor | None = None) -> Tensor:
         """Run the blocks; ``joined`` is concatenated, along channels, to the output of the first."""
-        for block in self.children():
+        x = self.input_dropout(x)
+        for block in self.blocks():
             x = block(x)
             if joined is not None:
                 # The two differ by one frame for about half of all clip lengths.
                 n_frames = min(x.shape[2], joined.shape[2])
-                x = torch.cat((x[:, :, :n_frames], joined[:, :, :n_frames]), dim=1)
+                x = self.joined_dropout(torch.cat((x[:, :, :n_frames], joined[:, :, :n_frames]), dim=1))
                 joined = None
         return x.mean(dim=3)
+
+    def blocks(self) -> list[nn.Module]:
+        """The blocks, in order."""
+        return [child for child in self.children() if not isinstance(child, nn.Dropout)]

@@ -39,7 +39,7 @@ class LeeNet(nn.Module):
         widths: channels of each block.
         pools: for each block, whether it ends in pooling.
         n_convs: convolutions of a block.
-        dropout: probability after each block.
+        dropout: probability between blocks.
     """
 
     def __init__(self, widths: Sequence[int], pools: Sequence[bool], *, n_convs: int, dropout: float) -> None:
@@ -59,6 +59,7 @@ class LeeNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the blocks."""
-        for number in range(1, self.n_blocks + 1):
-            x = self.dropout(self.get_submodule(f"conv_block{number}")(x))
+        x = self.get_submodule("conv_block1")(x)
+        for number in range(2, self.n_blocks + 1):
+            x = self.get_submodule(f"conv_block{number}")(self.dropout(x))
         return x
