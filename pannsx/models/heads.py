@@ -18,6 +18,7 @@ from torch.nn import functional
 from pannsx.models.timing import TimeLayer, same
 from pannsx.types import FrameSource
 
+
 class Output(NamedTuple):
     """What a model computes.
 
