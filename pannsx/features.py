@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pannsx.inference.pipeline import OpenNetwork, Settings, as_sources, open_pipeline
+from pannsx.inference.pipeline import OpenNetwork, WindowSettings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import FrameEmbeddings
 from pannsx.types import FloatArray, PathLike, Source
@@ -47,7 +47,7 @@ class FeatureExtractor:
     ) -> None:
         self._pipeline = open_pipeline(
             model,
-            Settings(window_s, overlap_s, combine_embedding=combine),
+            WindowSettings(window_s, overlap_s, combine_embedding=combine),
             checkpoint=checkpoint,
             device=device,
             precision=precision,

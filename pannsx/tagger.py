@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from pannsx.events.operating_points import OperatingPoints
-from pannsx.inference.pipeline import Analysis, OpenNetwork, Settings, as_sources, open_pipeline
+from pannsx.inference.pipeline import Analysis, OpenNetwork, WindowSettings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import BatchResult, TaggingResult
 from pannsx.types import PathLike, Source
@@ -75,7 +75,7 @@ class AudioTagger:
     ) -> None:
         self._pipeline = open_pipeline(
             model,
-            Settings(window_s, overlap_s, combine_clipwise, combine_embedding),
+            WindowSettings(window_s, overlap_s, combine_clipwise, combine_embedding),
             checkpoint=checkpoint,
             device=device,
             precision=precision,

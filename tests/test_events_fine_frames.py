@@ -124,10 +124,10 @@ def test_any_architecture(name: str) -> None:
     """By seeded weights: no published ones are needed."""
     from small_models import seeded_checkpoint
 
-    from pannsx.inference.pipeline import Pipeline, Settings
+    from pannsx.inference.pipeline import Pipeline, WindowSettings
 
     tagger = AudioTagger.__new__(AudioTagger)
-    tagger._pipeline = Pipeline(seeded_checkpoint(name), settings=Settings(window_s=2.0))
+    tagger._pipeline = Pipeline(seeded_checkpoint(name), settings=WindowSettings(window_s=2.0))
     hop_s = 0.1
     result = tag_finely(tagger, noise(3 * RATE), hop_s)
     assert result.framewise is not None

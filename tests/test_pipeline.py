@@ -15,7 +15,7 @@ from small_models import SAME_ALONE, noise, seeded_checkpoint
 from pannsx.errors import AudioError
 from pannsx.inference.device import choose_device
 from pannsx.inference.engine import Engine, Wanted
-from pannsx.inference.pipeline import Pipeline, Settings, as_sources
+from pannsx.inference.pipeline import Pipeline, WindowSettings, as_sources
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_order_is_kept_and_answers_come_early():
 
 @pytest.mark.parametrize("overlap_s", [0.0, 2.5])
 def test_long_audio_is_its_windows(overlap_s):
-    settings = Settings(window_s=2.0, overlap_s=overlap_s / 2.5)
+    settings = WindowSettings(window_s=2.0, overlap_s=overlap_s / 2.5)
     pipeline = Pipeline(seeded_checkpoint("Cnn6"), device="cpu", settings=settings)
     waveform = noise(32000 * 7 + 1234)
     whole = analyse(pipeline, [waveform])[0].answer
@@ -114,7 +114,7 @@ def test_combinations():
     waveform = noise(32000 * 5)
     answers = {}
     for how in ("mean", "max"):
-        settings = Settings(window_s=1.0, combine_clipwise=how, combine_embedding=how)
+        settings = WindowSettings(window_s=1.0, combine_clipwise=how, combine_embedding=how)
         answers[how] = analyse(Pipeline(seeded_checkpoint(), device="cpu", settings=settings), [waveform])[
             0
         ].answer
@@ -301,7 +301,7 @@ def test_sources_before_a_bad_one_are_answered(pipeline, tmp_path):
 
 def test_unknown_combination():
     with pytest.raises(ValueError, match="combine_clipwise is 'median'"):
-        Settings(combine_clipwise="median")
+        WindowSettings(combine_clipwise="median")
 
 
 def test_answers_keep_nothing_but_themselves_alive(pipeline):

@@ -27,7 +27,7 @@ from pannsx.cli import main
 from pannsx.events import Event, EventDetector, EventSettings
 from pannsx.events.operating_points import OperatingPoint, OperatingPoints
 from pannsx.inference.engine import Answer
-from pannsx.inference.pipeline import Pipeline, Settings
+from pannsx.inference.pipeline import Pipeline, WindowSettings
 from pannsx.models.timing import ReceptiveField, receptive_field, same, strided
 from pannsx.streaming import StreamUpdate
 
@@ -132,7 +132,7 @@ def decision_level() -> tuple[StreamTagger, Pipeline]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pannsx.inference.pipeline.load", lambda *_, **__: checkpoint)
         stream = StreamTagger("Cnn14_DecisionLevelMax", device="cpu", low_memory=True, step_s=1.6)
-    pipeline = Pipeline(checkpoint, device="cpu", low_memory=True, settings=Settings(window_s=60.0))
+    pipeline = Pipeline(checkpoint, device="cpu", low_memory=True, settings=WindowSettings(window_s=60.0))
     return stream, pipeline
 
 

@@ -40,7 +40,7 @@ _WAITING_BATCHES = 4  # windows of unequal length that wait for company, in batc
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class WindowSettings:
     """How sources are cut and how the answers of windows are joined; times in seconds."""
 
     window_s: float = 10.0
@@ -95,7 +95,7 @@ class Pipeline:
         precision: Precision = "float32",
         batch_size: int | None = None,
         low_memory: bool = False,
-        settings: Settings | None = None,
+        settings: WindowSettings | None = None,
         path: PathLike | None = None,
     ) -> None:
         self.record = checkpoint.record
@@ -116,9 +116,9 @@ class Pipeline:
             frame_source=model.frame_source,
         )
         self.embedding_size = model.embedding_size
-        self._set(settings or Settings())
+        self._set(settings or WindowSettings())
 
-    def _set(self, settings: Settings) -> None:
+    def _set(self, settings: WindowSettings) -> None:
         model = self.engine.model
         self.settings = settings
         self.plan: WindowPlan = plan_windows(
@@ -129,7 +129,7 @@ class Pipeline:
             overlap_s=settings.overlap_s,
         )
 
-    def with_settings(self, settings: Settings) -> Pipeline:
+    def with_settings(self, settings: WindowSettings) -> Pipeline:
         """The same network with windows of its own."""
         other = copy.copy(self)
         other._set(settings)
@@ -245,7 +245,7 @@ class Pipeline:
 
 def open_pipeline(
     model: str | OpenNetwork | None,
-    settings: Settings | None = None,
+    settings: WindowSettings | None = None,
     *,
     checkpoint: PathLike | None = None,
     device: str | torch.device = "auto",
