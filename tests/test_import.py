@@ -66,8 +66,8 @@ def test_import_is_light_and_silent() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "audio", "audio.resample", "cli", "errors", "frontend.settings", "inference.windows", "labels", "metrics",
-        "results", "types", "weights", "weights.manifest",
+        "audio", "audio.resample", "cli", "errors", "frontend.settings", "inference.windows", "labels",
+        "metrics", "results", "types", "weights", "weights.manifest",
     ],
 )  # fmt: skip
 def test_loads_without_torch(module: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import TYPE_CHECKING
 
 from pannsx.weights import manifest
@@ -10,6 +9,7 @@ from pannsx.weights import manifest
 if TYPE_CHECKING:
     from pannsx.frontend.settings import FrontEnd
     from pannsx.models.pann import Pann
+    from pannsx.types import PathLike
 
 
 def create_model(
@@ -18,7 +18,7 @@ def create_model(
     pretrained: bool = False,
     n_classes: int | None = None,
     frontend: FrontEnd | None = None,
-    cache_dir: str | PathLike[str] | None = None,
+    cache_dir: PathLike | None = None,
     allow_unverified: bool = False,
     progress: bool = True,
 ) -> Pann:
