@@ -165,10 +165,13 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ("find", "load_manifest", "read_record", "labels_of"),
     ),
     ("Label sets", "", "pannsx.labels", ("audioset", "read_labels", "LabelSet", "LabelSet.index")),
-    ("Front end", "", "pannsx.frontend.settings", ("FrontEnd", "FrontEnd.n_frames")),
-    ("Front end in NumPy and Numba", "", "pannsx.frontend.numba_logmel", ("LogMelKernel",)),
-    ("Front end in torch", "", "pannsx.frontend.torch_logmel", ("LogMel",)),
-    ("Front end, its definition", "", "pannsx.frontend.definition", ("reference_log_mel", "mel_filters")),
+    (
+        "Front end",
+        "Its settings, in Numba and in torch, and its definition: "
+        "[how it is computed](../explanation/front-end.md).",
+        "pannsx.frontend",
+        ("FrontEnd", "FrontEnd.n_frames", "LogMelKernel", "LogMel", "reference_log_mel", "mel_filters"),
+    ),
 )  # fmt: skip
 
 _MADE_BY_FUNCTIONS = {"Blocks", "Pann"}  # whose constructors are nobody else's business
