@@ -217,8 +217,9 @@ def test_hops_that_cannot_be_had(tagger):
         tagger.inference([noise(100), "missing.wav"], hop_s=0.1)
 
 
-def test_the_rate_of_a_source_has_two_names_and_one_value(tagger, extractor):
+def test_the_rate_of_a_source_has_two_names_and_one_value(tagger, extractor, tmp_path):
     tone = noise(8000)
+    result = tagger.inference(tone, 8000)
     calls = [
         tagger.inference,
         lambda tone, *a, **k: next(tagger.iter_inference([tone], *a, **k)),
@@ -226,6 +227,8 @@ def test_the_rate_of_a_source_has_two_names_and_one_value(tagger, extractor):
         extractor.extract_frames,
         lambda tone, *a, **k: StreamTagger(tagger, **k),
         lambda tone, *a, **k: StreamTagger(tagger).push(tone, *a, **k),
+        lambda tone, *a, **k: result.plot(None, tone, *a, **k),
+        lambda tone, *a, **k: result.report(tmp_path / "page.html", tone, *a, **k),
     ]
     for call in calls:
         call(tone, source_rate=8000)
