@@ -100,6 +100,11 @@ def test_import_pannsx_is_enough_and_few_names_take_torch() -> None:
     assert [expression for expression, torch_loaded in seen.items() if not torch_loaded] == WITHOUT_TORCH
 
 
+def test_names_of_models_take_no_numpy() -> None:
+    program = "import sys, pannsx; assert pannsx.list_models(); print('numpy' in sys.modules)"
+    assert python(program).strip() == "False"
+
+
 LAZY = ["", "events", "frontend", "inference", "models", "weights"]
 
 
