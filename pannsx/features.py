@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from pannsx.audio.reader import rate_given
 from pannsx.inference.pipeline import OpenNetwork, WindowSettings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import FrameEmbeddings
@@ -78,18 +79,61 @@ class FeatureExtractor:
         """The manifest's record of the checkpoint: origin, licence, scores."""
         return self._pipeline.record
 
-    def extract(self, sources: Source | Sequence[Source], sample_rate: int | None = None) -> FloatArray:
+    def extract(
+        self,
+        sources: Source | Sequence[Source],
+        source_rate: int | None = None,
+        *,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        sample_rate: int | None = None,
+    ) -> FloatArray:
         """Sources as :meth:`pannsx.AudioTagger.inference` takes them -> ``(N, D)``; one source is ``N = 1``.
+
+        Args:
+            sources, source_rate, start_s, duration_s, sample_rate: as in
+                :meth:`pannsx.AudioTagger.inference`.
 
         Raises:
             AudioError: a source is unreadable, empty, not finite or wrongly shaped.
+            ValueError: both ``source_rate`` and ``sample_rate`` are given.
         """
         listed, _ = as_sources(sources)
-        analyses = self._pipeline.analyse(listed, sample_rate=sample_rate)
+        analyses = self._pipeline.analyse(
+            listed, source_rate=rate_given(source_rate, sample_rate), start_s=start_s, duration_s=duration_s
+        )
         return np.stack([analysis.answer.embedding for analysis in analyses])
 
+    @overload  # text is a sequence of texts, too, and comes under this one
+    def extract_frames(  # type: ignore[overload-overlap]
+        self,
+        sources: Source,
+        source_rate: int | None = ...,
+        *,
+        start_s: float = ...,
+        duration_s: float | None = ...,
+        sample_rate: int | None = ...,
+    ) -> FrameEmbeddings: ...
+
+    @overload
     def extract_frames(
-        self, sources: Source | Sequence[Source], sample_rate: int | None = None
+        self,
+        sources: Sequence[Source],
+        source_rate: int | None = ...,
+        *,
+        start_s: float = ...,
+        duration_s: float | None = ...,
+        sample_rate: int | None = ...,
+    ) -> list[FrameEmbeddings]: ...
+
+    def extract_frames(
+        self,
+        sources: Source | Sequence[Source],
+        source_rate: int | None = None,
+        *,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        sample_rate: int | None = None,
     ) -> FrameEmbeddings | list[FrameEmbeddings]:
         """One source -> :class:`FrameEmbeddings` ``(T', D)`` with the ``(T',)`` seconds of their centres.
 
@@ -97,11 +141,17 @@ class FeatureExtractor:
         mean over the frame and its two neighbours (as the DecisionLevel models pool).
 
         Raises:
-            AudioError: as :meth:`extract`.
+            AudioError, ValueError: as :meth:`extract`, whose arguments these are.
         """
         listed, several = as_sources(sources)
         found = []
-        for analysis in self._pipeline.analyse(listed, sample_rate=sample_rate, frame_embeddings=True):
+        for analysis in self._pipeline.analyse(
+            listed,
+            source_rate=rate_given(source_rate, sample_rate),
+            start_s=start_s,
+            duration_s=duration_s,
+            frame_embeddings=True,
+        ):
             frames = analysis.answer.frame_embeddings
             if frames is None:
                 raise RuntimeError("the engine returned no frame embeddings")

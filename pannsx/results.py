@@ -194,8 +194,9 @@ class TaggingResult(OnGrid):
         self,
         path: PathLike | None = None,
         audio: Source | None = None,
-        sample_rate: int | None = None,
+        source_rate: int | None = None,
         *,
+        sample_rate: int | None = None,
         title: str | None = None,
         threshold: Threshold | None = None,
         max_gap_s: float = 0.0,
@@ -207,7 +208,7 @@ class TaggingResult(OnGrid):
         Args:
             path: where to write the figure; its end says the format (.png, .svg, .pdf). None writes nothing.
             audio: the source that the result is of, as :func:`pannsx.audio.load` takes it.
-            sample_rate: rate of an array or tensor, in Hz.
+            source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
             title: a line above; None is the name of the audio's file.
             threshold, max_gap_s, min_duration_s: what is an event, as in :meth:`events`.
             n_classes: how many classes to draw.
@@ -220,19 +221,22 @@ class TaggingResult(OnGrid):
             ImportError: matplotlib is not installed.
             ValueError: the result has no frames, or an argument is impossible.
         """
+        from pannsx.audio.reader import rate_given
         from pannsx.events.detector import EventSettings
         from pannsx.report import plot
 
+        rate = rate_given(source_rate, sample_rate)
         settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
         events = self._events(settings)
-        return plot(self, events, path, audio, sample_rate, title=title, n_classes=n_classes)
+        return plot(self, events, path, audio, rate, title=title, n_classes=n_classes)
 
     def report(
         self,
         path: PathLike,
         audio: Source | None = None,
-        sample_rate: int | None = None,
+        source_rate: int | None = None,
         *,
+        sample_rate: int | None = None,
         title: str | None = None,
         threshold: float = 0.5,
         max_gap_s: float = 0.0,
@@ -243,7 +247,7 @@ class TaggingResult(OnGrid):
         Args:
             path: the ``.html`` file to write.
             audio: the source that the result is of, as :func:`pannsx.audio.load` takes it.
-            sample_rate: rate of an array or tensor, in Hz.
+            source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
             title: the heading; None is the name of the audio's file.
             threshold: where the page's slider stands at first, from 0.05 to 0.99.
             max_gap_s, min_duration_s: what is an event, as :func:`pannsx.events.detect` takes it.
@@ -255,11 +259,13 @@ class TaggingResult(OnGrid):
             AudioError: the audio cannot be used.
             ValueError: the result has no frames or is of another audio, or an argument is impossible.
         """
+        from pannsx.audio.reader import rate_given
         from pannsx.events.detector import EventSettings
         from pannsx.report import report
 
+        rate = rate_given(source_rate, sample_rate)
         settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
-        return report(self, settings, path, audio, sample_rate, title=title)
+        return report(self, settings, path, audio, rate, title=title)
 
     def _repr_html_(self) -> str:
         """What Jupyter shows."""

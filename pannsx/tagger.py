@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, overload
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike as OsPathLike
+from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 
+from pannsx.audio.reader import rate_given
 from pannsx.events.operating_points import OperatingPoints
+from pannsx.inference.fine_frames import FrameReader
 from pannsx.inference.pipeline import Analysis, OpenNetwork, WindowSettings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import BatchResult, TaggingResult
@@ -126,43 +129,55 @@ class AudioTagger:
     def inference(  # type: ignore[overload-overlap]
         self,
         audio: Source,
-        sample_rate: int | None = ...,
+        source_rate: int | None = ...,
         *,
         framewise: bool = ...,
+        hop_s: float | None = ...,
         start_s: float = ...,
         duration_s: float | None = ...,
+        sample_rate: int | None = ...,
     ) -> TaggingResult: ...
 
     @overload
     def inference(
         self,
         audio: Sequence[Source],
-        sample_rate: int | None = ...,
+        source_rate: int | None = ...,
         *,
         framewise: bool = ...,
+        hop_s: float | None = ...,
         start_s: float = ...,
         duration_s: float | None = ...,
+        sample_rate: int | None = ...,
     ) -> BatchResult: ...
 
     def inference(
         self,
         audio: Source | Sequence[Source],
-        sample_rate: int | None = None,
+        source_rate: int | None = None,
         *,
         framewise: bool = True,
+        hop_s: float | None = None,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        sample_rate: int | None = None,
     ) -> TaggingResult | BatchResult:
         """Tag one source, or several.
+
+        >>> result = AudioTagger().inference("street.mp3", hop_s=0.04)  # eight times the frames and the work
 
         Args:
             audio: a path, ``bytes``, a binary file object, an array or tensor ``(S,)``; or several: a list
                 of these (where an array may also be ``(samples, channels)``), or an array ``(N, S)``.
-            sample_rate: the rate of arrays, in Hz; without it they are taken to be at the model's rate
+            source_rate: the rate of arrays, in Hz; without it they are taken to be at the model's rate
                 (``tagger.sample_rate``). Files say their own rate.
             framewise: whether to compute and keep the probabilities by frame, the largest part of a result.
+            hop_s: seconds from frame to frame, 0.02 to 1; None is the network's own (``tagger.hop_s``). The
+                network hears the sound once more for each frame between two of its own; ``clipwise`` and
+                ``embedding`` are of the first time.
             start_s: where to begin, in seconds.
             duration_s: how much to read, in seconds; None is all.
+            sample_rate: another name for ``source_rate``.
 
         Returns:
             a `TaggingResult` for one source, a `BatchResult` for several. Each source in a batch gets what
@@ -170,47 +185,68 @@ class AudioTagger:
 
         Raises:
             AudioError: a source is unreadable, empty, not finite or wrongly shaped.
+            ValueError: a hop outside these bounds or without frames, or both ``source_rate`` and
+                ``sample_rate``.
         """
         sources, several = as_sources(audio)
-        analyses = list(self._analyse(sources, sample_rate, framewise, start_s, duration_s))
-        if not several:
-            return self._result(analyses[0])
-        answers = [analysis.answer for analysis in analyses]
-        frames = tuple(answer.framewise for answer in answers if answer.framewise is not None)
-        return BatchResult(
-            clipwise=np.stack([answer.clipwise for answer in answers]),
-            embedding=np.stack([answer.embedding for answer in answers]),
-            framewise=frames if framewise else None,
-            grid=self._pipeline.grid,
-            durations_s=tuple(analysis.duration_s for analysis in analyses),
-            operating_points=self._operating_points,
-        )
+        rate = rate_given(source_rate, sample_rate)
+        results = list(self._results(sources, rate, framewise, hop_s, start_s, duration_s))
+        return _batch(results) if several else results[0]
 
-    def stream(
+    def iter_inference(
         self,
-        sources: Sequence[Source],
-        sample_rate: int | None = None,
+        sources: Iterable[Source],
+        source_rate: int | None = None,
         *,
         framewise: bool = False,
+        hop_s: float | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        sample_rate: int | None = None,
     ) -> Iterator[TaggingResult]:
         """Results in the order of ``sources``, each as soon as it is there: for large collections.
 
+        >>> for result in AudioTagger().iter_inference(["dog.wav", "rain.flac"]):
+        ...     print(result.top(1))
+
+        Args:
+            sources: any number of what :meth:`inference` takes as one; taken from an iterator a little ahead.
+            source_rate, framewise, hop_s, start_s, duration_s, sample_rate: as in :meth:`inference`.
+
         Raises:
             AudioError: as :meth:`inference`; the sources before it have been answered by then.
+            ValueError: as :meth:`inference`, or a single source.
         """
-        return (self._result(a) for a in self._analyse(sources, sample_rate, framewise, 0.0, None))
+        several = not (
+            isinstance(sources, (str, OsPathLike, bytes, bytearray, memoryview)) or hasattr(sources, "read")
+        )
+        if hasattr(sources, "shape"):
+            sources, several = as_sources(cast(Source, sources))
+        if not several:
+            raise ValueError("iter_inference takes several sources, got one; give [source], or use inference")
+        rate = rate_given(source_rate, sample_rate)
+        return self._results(sources, rate, framewise, hop_s, start_s, duration_s)
 
-    def _analyse(
+    def _results(
         self,
-        sources: Sequence[Source],
-        sample_rate: int | None,
+        sources: Iterable[Source],
+        source_rate: int | None,
         framewise: bool,
+        hop_s: float | None,
         start_s: float,
         duration_s: float | None,
-    ) -> Iterator[Analysis]:
-        return self._pipeline.analyse(
-            sources, sample_rate=sample_rate, start_s=start_s, duration_s=duration_s, framewise=framewise
+    ) -> Iterator[TaggingResult]:
+        if hop_s is not None:
+            if not framewise:
+                raise ValueError(
+                    f"hop_s={hop_s} is of frames, and framewise=False wants none; give one of them"
+                )
+            reader = FrameReader(self, hop_s)
+            return reader.tag_each(sources, source_rate, start_s=start_s, duration_s=duration_s)
+        analyses = self._pipeline.analyse(
+            sources, source_rate=source_rate, start_s=start_s, duration_s=duration_s, framewise=framewise
         )
+        return (self._result(analysis) for analysis in analyses)
 
     def _result(self, analysis: Analysis) -> TaggingResult:
         answer = analysis.answer
@@ -229,3 +265,17 @@ class AudioTagger:
             f"<AudioTagger {record.name} on {self.device}: {len(self.labels)} classes, "
             f"{self.sample_rate} Hz, frames of {self.hop_s:.3g} s>"
         )
+
+
+def _batch(results: Sequence[TaggingResult]) -> BatchResult:
+    """The results of one call as one."""
+    first = results[0]
+    framewise = tuple(result.framewise for result in results if result.framewise is not None)
+    return BatchResult(
+        clipwise=np.stack([result.clipwise for result in results]),
+        embedding=np.stack([result.embedding for result in results]),
+        framewise=framewise or None,
+        grid=first.grid,
+        durations_s=tuple(result.duration_s for result in results),
+        operating_points=first.operating_points,
+    )

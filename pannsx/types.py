@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, Union
 
-import numpy as np
-import numpy.typing as npt
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # paths need no NumPy, and arrays no torch
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
-FloatArray: TypeAlias = npt.NDArray[np.float32]
+FloatArray: TypeAlias = "npt.NDArray[np.float32]"
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -28,7 +27,7 @@ class BinaryFile(Protocol):
 
 
 Source: TypeAlias = Union[
-    PathLike, bytes, bytearray, memoryview, BinaryFile, npt.NDArray[Any], "torch.Tensor"
+    PathLike, bytes, bytearray, memoryview, BinaryFile, "npt.NDArray[Any]", "torch.Tensor"
 ]
 """A path (``str`` or ``os.PathLike``); the bytes of a file; a binary file object, which is read from its
 beginning if it can seek; a NumPy array ``(S,)`` or ``(S, C)`` of any integer or floating-point type; or a

@@ -144,7 +144,7 @@ def test_frames_of_a_decision_level_model_are_the_whole_files(
     stream.reset()
     waveform = noise(round(seconds * rate))
     updates = collected(stream, cut(waveform, 7000, 1, 44_444), rate)
-    (whole,) = pipeline.analyse([waveform], sample_rate=rate, framewise=True)
+    (whole,) = pipeline.analyse([waveform], source_rate=rate, framewise=True)
     assert whole.answer.framewise is not None
     assert len(updates) > 2
     assert updates[0].frame_source == "native"
@@ -164,7 +164,7 @@ def test_any_cut_at_any_rate_gives_the_whole_file(
 ) -> None:
     waveform = noise(max(1, round(seconds * rate)), seed=len(lengths))
     lengths = [max(length, len(waveform) // 50) for length in lengths]
-    stream = StreamTagger(tagger, sample_rate=rate, step_s=step_s)
+    stream = StreamTagger(tagger, source_rate=rate, step_s=step_s)
     updates = collected(stream, cut(waveform, *lengths))
     whole = tagger.inference(waveform, rate)
     assert whole.framewise is not None
@@ -177,7 +177,7 @@ def test_any_cut_at_any_rate_gives_the_whole_file(
 
 def test_updates_come_within_the_latency(tagger: AudioTagger) -> None:
     for rate, step_s in ((RATE, 0.7), (44_100, 2.0)):
-        stream = StreamTagger(tagger, sample_rate=rate, step_s=step_s)
+        stream = StreamTagger(tagger, source_rate=rate, step_s=step_s)
         block = rate // 50
         waits = []
         for i, piece in enumerate(cut(noise(9 * rate), block), start=1):
@@ -244,7 +244,7 @@ def test_a_bad_block_is_not_taken(tagger: AudioTagger) -> None:
     expected = frames_of(collected(StreamTagger(tagger), [waveform]))
     bad = noise(1000)
     bad[17] = np.nan
-    stream, updates = StreamTagger(tagger, sample_rate=RATE), []
+    stream, updates = StreamTagger(tagger, source_rate=RATE), []
     for i, block in enumerate(cut(waveform, RATE)):
         with pytest.raises(
             AudioError, match=rf"block that begins at {i}\.000 s of the stream has NaN at sample 17"
@@ -289,8 +289,8 @@ def test_impossible_steps(tagger: AudioTagger, step_s: float) -> None:
 
 
 def test_impossible_arguments(tagger: AudioTagger) -> None:
-    with pytest.raises(AudioError, match="sample_rate"):
-        StreamTagger(tagger, sample_rate=0)
+    with pytest.raises(AudioError, match="source_rate"):
+        StreamTagger(tagger, source_rate=0)
     with pytest.raises(ValueError, match="checkpoint= cannot be given with an open AudioTagger"):
         StreamTagger(tagger, checkpoint="weights.pth")
     with pytest.raises(ValueError, match="did you mean"):

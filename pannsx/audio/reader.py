@@ -106,6 +106,20 @@ def downmix(frames: FloatArray) -> FloatArray:
     return mean
 
 
+def rate_given(source_rate: int | None, sample_rate: int | None) -> int | None:
+    """The source's rate, under whichever of its two names a call got it.
+
+    Raises:
+        ValueError: under both.
+    """
+    if source_rate is not None and sample_rate is not None:
+        raise ValueError(
+            f"got source_rate={source_rate} and sample_rate={sample_rate}; both are the rate of the source "
+            "here: give one of them"
+        )
+    return sample_rate if source_rate is None else source_rate
+
+
 def check_rate(rate: Any, what: str) -> int:
     """A sample rate in Hz, as an int.
 

@@ -134,13 +134,13 @@ def _tag(pipe: BinaryIO, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _stream_tagger(arguments: argparse.Namespace, sample_rate: int) -> StreamTagger:
+def _stream_tagger(arguments: argparse.Namespace, source_rate: int) -> StreamTagger:
     from pannsx.streaming import StreamTagger
 
     try:
         return StreamTagger(
             arguments.model,
-            sample_rate=sample_rate,
+            source_rate=source_rate,
             step_s=arguments.step,
             events=_settings(arguments) if arguments.events else None,
             checkpoint=arguments.checkpoint,

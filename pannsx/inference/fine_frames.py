@@ -13,7 +13,7 @@ those that lie in its time, each weighted by the part of it that does.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
@@ -21,8 +21,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pannsx.audio import open_blocks
+from pannsx.errors import AudioError
 from pannsx.inference.engine import Answer, Wanted
-from pannsx.inference.pipeline import OpenNetwork, Pipeline
+from pannsx.inference.pipeline import OpenNetwork, Pipeline, at_source, is_one
 from pannsx.inference.prefetch import prefetch
 from pannsx.inference.windows import Extent, Window, border_between, combine, slide
 from pannsx.results import OnGrid, TaggingResult
@@ -116,7 +117,7 @@ class FrameReader(OnGrid):
     def blocks(
         self,
         source: Source,
-        sample_rate: int | None = None,
+        source_rate: int | None = None,
         *,
         start_s: float = 0.0,
         duration_s: float | None = None,
@@ -126,7 +127,7 @@ class FrameReader(OnGrid):
 
         Args:
             source: as for ``AudioTagger.inference``.
-            sample_rate: the rate of an array, in Hz.
+            source_rate: the rate of an array, in Hz.
             start_s: where to begin, in seconds.
             duration_s: how much to read, in seconds; None is all.
             position: go on from here, of an earlier block of the same source, ``start_s`` and ``duration_s``:
@@ -138,7 +139,7 @@ class FrameReader(OnGrid):
         at = position or Position(0, 0, 0, np.zeros((0, len(self.labels)), np.float32))
         skipped_s = at.window_frame * self._pipeline.grid.hop_s
         left_s = None if duration_s is None else duration_s - skipped_s
-        windows = self._windows(source, sample_rate, start_s + skipped_s, left_s, at.window_frame)
+        windows = self._windows(source, source_rate, start_s + skipped_s, left_s, at.window_frame)
         bins = _Bins(self._ratio, at)
         held: _Heard | None = None
         n_given = at.n_fine
@@ -156,6 +157,52 @@ class FrameReader(OnGrid):
         end = held.window.start_frame * self._plan.hop_samples + len(held.window.waveform)
         length_s = end / self._pipeline.sample_rate
         yield self._block(held, last, bins, held.window.start_frame, n_given + len(fine), length_s)
+
+    def tag(
+        self,
+        source: Source,
+        source_rate: int | None = None,
+        *,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+    ) -> TaggingResult:
+        """All frames of one source, and its tags; arguments and errors as for :meth:`blocks`.
+
+        ``clipwise`` and ``embedding`` are those of the first pass: they are no finer for a finer hop.
+        """
+        blocks = list(self.blocks(source, source_rate, start_s=start_s, duration_s=duration_s))
+        extents, answers = zip(*(each for block in blocks for each in block.heard), strict=True)
+        pipeline = self._pipeline
+        settings, hop_samples = pipeline.settings, self._plan.hop_samples
+        return TaggingResult(
+            clipwise=combine([a.clipwise for a in answers], extents, settings.combine_clipwise, hop_samples),
+            embedding=combine(
+                [a.embedding for a in answers], extents, settings.combine_embedding, hop_samples
+            ),
+            framewise=np.concatenate([block.framewise for block in blocks]),
+            grid=self.grid,
+            duration_s=blocks[-1].duration_s or 0.0,
+            operating_points=pipeline.operating_points,
+        )
+
+    def tag_each(
+        self,
+        sources: Iterable[Source],
+        source_rate: int | None = None,
+        *,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+    ) -> Iterator[TaggingResult]:
+        """As :meth:`tag`, source by source; of several an error says which it is about."""
+        alone = is_one(sources)
+        for i, source in enumerate(sources):
+            try:
+                result = self.tag(source, source_rate, start_s=start_s, duration_s=duration_s)
+            except AudioError as error:
+                if alone:
+                    raise
+                raise at_source(i, source, error) from error
+            yield result
 
     def _block(
         self,
@@ -175,7 +222,7 @@ class FrameReader(OnGrid):
     def _windows(
         self,
         source: Source,
-        sample_rate: int | None,
+        source_rate: int | None,
         start_s: float,
         duration_s: float | None,
         first_frame: int,
@@ -185,7 +232,7 @@ class FrameReader(OnGrid):
         with open_blocks(
             source,
             self._pipeline.sample_rate,
-            source_rate=sample_rate,
+            source_rate=source_rate,
             start_s=start_s,
             duration_s=duration_s,
         ) as blocks:
@@ -268,51 +315,3 @@ class _Bins:
         integral = sums[whole] + (edges - whole)[:, None] * rows[whole]
         means = np.diff(integral, axis=0) / np.diff(edges)[:, None]
         return np.asarray(np.clip(means, 0, 1), np.float32)
-
-
-def tag_finely(
-    tagger: OpenNetwork,
-    source: Source,
-    hop_s: float,
-    sample_rate: int | None = None,
-    *,
-    start_s: float = 0.0,
-    duration_s: float | None = None,
-) -> TaggingResult:
-    """Tag one source with frames ``hop_s`` seconds apart.
-
-    >>> from pannsx.inference.fine_frames import tag_finely
-    >>>
-    >>> result = tag_finely(AudioTagger(), "street.mp3", hop_s=0.04)
-
-    ``clipwise`` and ``embedding`` are those of the first pass, so they are not finer than
-    ``tagger.inference`` gives them.
-
-    Args:
-        tagger: whose network and windows are used.
-        source: a path, ``bytes``, a binary file object, or an array or tensor ``(S,)`` or ``(S, C)``.
-        hop_s: seconds from frame to frame, 0.02 to 1. The work grows as it shrinks: 0.04 s of a network
-            with frames of 0.32 s takes eight passes.
-        sample_rate: the rate of an array, in Hz.
-        start_s: where to begin, in seconds.
-        duration_s: how much to read, in seconds; None is all.
-
-    Raises:
-        ValueError: a hop that cannot be had.
-        AudioError: the source cannot be used.
-    """
-    reader = FrameReader(tagger, hop_s)
-    blocks = list(reader.blocks(source, sample_rate, start_s=start_s, duration_s=duration_s))
-    heard = [each for block in blocks for each in block.heard]
-    extents = [extent for extent, _ in heard]
-    pipeline = tagger._pipeline
-    settings, hop_samples = pipeline.settings, pipeline.engine.model.grid.hop_samples
-    answers = [answer for _, answer in heard]
-    return TaggingResult(
-        clipwise=combine([a.clipwise for a in answers], extents, settings.combine_clipwise, hop_samples),
-        embedding=combine([a.embedding for a in answers], extents, settings.combine_embedding, hop_samples),
-        framewise=np.concatenate([block.framewise for block in blocks]),
-        grid=reader.grid,
-        duration_s=blocks[-1].duration_s or 0.0,
-        operating_points=pipeline.operating_points,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike as OsPathLike
@@ -146,9 +146,9 @@ class Pipeline:
 
     def analyse(
         self,
-        sources: Sequence[Source],
+        sources: Iterable[Source],
         *,
-        sample_rate: int | None = None,
+        source_rate: int | None = None,
         start_s: float = 0.0,
         duration_s: float | None = None,
         framewise: bool = False,
@@ -175,7 +175,7 @@ class Pipeline:
                 collected[source].answers[number] = answer
 
         failure: AudioError | None = None
-        cuts = (sample_rate, start_s, duration_s)
+        cuts = (source_rate, start_s, duration_s)
         for i, window in prefetch(self._windows_of(sources, *cuts), _BATCHES_AHEAD * self.engine.batch_size):
             if isinstance(window, AudioError):
                 failure = window
@@ -195,18 +195,19 @@ class Pipeline:
             raise failure
 
     def _windows_of(
-        self, sources: Sequence[Source], sample_rate: int | None, start_s: float, duration_s: float | None
+        self, sources: Iterable[Source], source_rate: int | None, start_s: float, duration_s: float | None
     ) -> Generator[tuple[int, Window | AudioError | None], None, None]:
         """The windows of each source with its number, then None; or an error, which is the last thing."""
+        alone = is_one(sources)
         for i, source in enumerate(sources):
             try:
                 with open_blocks(
-                    source, self.sample_rate, source_rate=sample_rate, start_s=start_s, duration_s=duration_s
+                    source, self.sample_rate, source_rate=source_rate, start_s=start_s, duration_s=duration_s
                 ) as blocks:
                     for window in slide(blocks, self.plan):
                         yield i, window
             except AudioError as error:
-                yield i, error if len(sources) == 1 else _at_source(i, source, error)
+                yield i, error if alone else at_source(i, source, error)
                 return
             yield i, None
 
@@ -308,7 +309,12 @@ def _is_answered(collected: _Collected) -> bool:
     return len(collected.answers) == len(collected.windows)
 
 
-def _at_source(number: int, source: Source, error: AudioError) -> AudioError:
+def is_one(sources: Iterable[Source]) -> bool:
+    """Whether it is known to be a single source, whose errors need no number."""
+    return isinstance(sources, Sized) and len(sources) == 1
+
+
+def at_source(number: int, source: Source, error: AudioError) -> AudioError:
     """The error, saying which of several sources it is about."""
     name = repr(str(source)) if isinstance(source, (str, OsPathLike)) else type(source).__name__
     named = AudioError(f"source {number} ({name}): {error}")

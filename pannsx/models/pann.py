@@ -106,6 +106,19 @@ class Pann(nn.Module):
             representations = augment(representations)
         return self.trunk(*representations)  # type: ignore[no-any-return]
 
+    def replace_classifier(self, n_classes: int) -> None:
+        """Put a new last layer for ``n_classes`` classes, initialised as in the paper, in place of the old.
+
+        Everything before it stays, the embedding too.
+
+        Raises:
+            ValueError: ``n_classes`` is less than 1.
+        """
+        if n_classes < 1:
+            raise ValueError(f"n_classes is {n_classes}; at least 1 is needed")
+        self.head.replace_classifier(n_classes)
+        self.n_classes = n_classes
+
     def pad(self, waveform: Tensor) -> Tensor:
         """``(B, S)`` -> ``(B, max(S, min_samples))``, zeros at the end.
 

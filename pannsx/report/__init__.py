@@ -32,13 +32,13 @@ def report(
     settings: EventSettings,
     path: PathLike,
     audio: Source | None,
-    sample_rate: int | None,
+    source_rate: int | None,
     *,
     title: str | None,
 ) -> Path:
     """Write the page; see :meth:`pannsx.TaggingResult.report`."""
     target = Path(path)
-    page = page_of(result, settings, audio, sample_rate, title=title or _name_of(audio) or target.stem)
+    page = page_of(result, settings, audio, source_rate, title=title or _name_of(audio) or target.stem)
     with replacing(target) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     return target
@@ -49,7 +49,7 @@ def plot(
     events: Sequence[Event],
     path: PathLike | None,
     audio: Source | None,
-    sample_rate: int | None,
+    source_rate: int | None,
     *,
     title: str | None,
     n_classes: int,
@@ -62,7 +62,7 @@ def plot(
         result.framewise,
         events,
         audio,
-        sample_rate,
+        source_rate,
         title=title or _name_of(audio),
         n_classes=n_classes,
     )
@@ -80,4 +80,4 @@ def plot(
 
 
 def _name_of(audio: Source | None) -> str | None:
-    return Path(os.fspath(audio)).name if isinstance(audio, (str, os.PathLike)) else None
+    return Path(audio).name if isinstance(audio, (str, os.PathLike)) else None

@@ -34,7 +34,7 @@ class Overview(NamedTuple):
     duration_s: float
 
 
-def overview_of(source: Source, sample_rate: int | None = None) -> Overview:
+def overview_of(source: Source, source_rate: int | None = None) -> Overview:
     """A source as :func:`pannsx.audio.load` takes it -> at most ``MOST_COLUMNS`` columns of it.
 
     Raises:
@@ -44,7 +44,7 @@ def overview_of(source: Source, sample_rate: int | None = None) -> Overview:
     # Columns of (-least sample, greatest sample, log-mel), so that joining columns is taking the greatest.
     columns = frames = np.zeros((0, 2 + _FRONT_END.n_mels), np.float32)
     frames_in_column, n_samples = 1, 0
-    with open_blocks(source, _FRONT_END.sample_rate, source_rate=sample_rate) as blocks:
+    with open_blocks(source, _FRONT_END.sample_rate, source_rate=source_rate) as blocks:
         for block in blocks:  # of 10 s, a whole number of hops
             n_samples += len(block)
             frames = np.concatenate([frames, _frames_of(block, kernel, hop)])

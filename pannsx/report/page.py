@@ -25,7 +25,7 @@ _WAVE_HEIGHT = 100
 
 
 def page_of(
-    result: Result, settings: EventSettings, audio: Source | None, sample_rate: int | None, *, title: str
+    result: Result, settings: EventSettings, audio: Source | None, source_rate: int | None, *, title: str
 ) -> str:
     """The text of the page.
 
@@ -46,9 +46,9 @@ def page_of(
     )  # raises where the frames are not those of so long a sound
     player, pictures = "", ""
     if audio is not None:
-        seen = overview_of(audio, sample_rate)
+        seen = overview_of(audio, source_rate)
         _check_length(seen, result)
-        player = f'<audio id="audio" controls preload="auto" src="{playable(audio, sample_rate)}"></audio>'
+        player = f'<audio id="audio" controls preload="auto" src="{playable(audio, source_rate)}"></audio>'
         pictures = _waveform(seen) + _log_mel(seen)
     data = {
         "name": title,
@@ -82,7 +82,7 @@ def _check_length(seen: Overview, result: Result) -> None:
     if abs(seen.duration_s - result.duration_s) > max(0.1, 2 * result.hop_s):
         raise ValueError(
             f"the audio lasts {seen.duration_s:.2f} s and the result is of {result.duration_s:.2f} s; give "
-            "the audio that the result is of (of an array, with its sample_rate)"
+            "the audio that the result is of (of an array, with its source_rate)"
         )
 
 

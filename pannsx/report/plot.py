@@ -33,7 +33,7 @@ def figure_of(
     framewise: FloatArray,
     events: Sequence[Event],
     audio: Source | None,
-    sample_rate: int | None,
+    source_rate: int | None,
     *,
     title: str | None,
     n_classes: int,
@@ -51,7 +51,7 @@ def figure_of(
     labels = _rows_of_events(events)
     panels: list[tuple[float, Any]] = []
     if audio is not None:
-        seen = overview_of(audio, sample_rate)
+        seen = overview_of(audio, source_rate)
         panels += [(1.0, lambda axes: _waveform(axes, seen)), (2.0, lambda axes: _log_mel(axes, seen))]
     panels.append((0.3 * n_classes + 0.4, lambda axes: _classes(axes, result, framewise, n_classes)))
     if labels:

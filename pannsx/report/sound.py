@@ -15,7 +15,7 @@ from pannsx.report.picture import data_uri
 from pannsx.types import Source
 
 
-def playable(source: Source, sample_rate: int | None = None) -> str:
+def playable(source: Source, source_rate: int | None = None) -> str:
     """A source as :func:`pannsx.audio.load` takes it -> an address that holds it, for ``<audio src>``.
 
     Raises:
@@ -26,7 +26,7 @@ def playable(source: Source, sample_rate: int | None = None) -> str:
         kind = PLAYED_TYPES.get(path.suffix.lower())
         if kind is not None and path.is_file():
             return data_uri(path.read_bytes(), kind)
-    audio = load(source, sample_rate if _is_array(source) else None)
+    audio = load(source, source_rate if _is_array(source) else None)
     file = io.BytesIO()
     soundfile.write(file, np.clip(audio.waveform, -1, 1), audio.sample_rate, format="FLAC", subtype="PCM_16")
     return data_uri(file.getvalue(), "audio/flac")

@@ -75,7 +75,7 @@ class Intake:
     def _rate(self, block_rate: int | None) -> int:
         if block_rate is None:
             return self.source_rate or self._sample_rate
-        rate = check_rate(block_rate, "sample_rate")
+        rate = check_rate(block_rate, "source_rate")
         if self.source_rate not in (None, rate):
             raise AudioError(
                 f"the block has {rate} Hz and the stream {self.source_rate} Hz; a stream keeps its rate: "

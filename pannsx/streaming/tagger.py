@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pannsx.audio.reader import check_rate
+from pannsx.audio.reader import check_rate, rate_given
 from pannsx.events import EventDetector, EventSettings
 from pannsx.inference.engine import Answer, Wanted
 from pannsx.inference.pipeline import OpenNetwork, open_pipeline
@@ -28,7 +28,7 @@ DEFAULT_STEP_S = 1.0
 class StreamTagger:
     """Tags sound while it comes in, in blocks of any size and at any rate.
 
-    >>> stream = StreamTagger(sample_rate=44_100)
+    >>> stream = StreamTagger(source_rate=44_100)
     >>> with open_blocks("street.mp3", 44_100, block_s=0.1) as blocks:
     ...     for block in blocks:
     ...         for update in stream.push(block):
@@ -43,8 +43,8 @@ class StreamTagger:
         model: a name from ``pannsx.list_models()``, None for the bundled checkpoint, or an ``AudioTagger``,
             ``FeatureExtractor`` or ``StreamTagger``, whose weights and device are then shared: with many
             streams at once, load them once.
-        sample_rate: of the blocks, in Hz. None takes it from the first block that is pushed with a rate, and
-            blocks without one to be at the model's rate.
+        source_rate: of the blocks, in Hz; ``sample_rate`` is another name for it. None: the rate given with
+            the first block; blocks without a rate are assumed to be at the model's.
         step_s: seconds of sound between two runs of the network, rounded down to whole frames, one at least.
             A short step answers sooner and costs more: a window is heard for each.
         events: what counts as an event, by the operating points of a calibrated checkpoint where it has no
@@ -64,7 +64,7 @@ class StreamTagger:
         self,
         model: str | OpenNetwork | None = None,
         *,
-        sample_rate: int | None = None,
+        source_rate: int | None = None,
         step_s: float = DEFAULT_STEP_S,
         events: EventSettings | None = None,
         checkpoint: PathLike | None = None,
@@ -74,11 +74,13 @@ class StreamTagger:
         allow_unverified: bool = False,
         progress: bool = True,
         low_memory: bool = False,
+        sample_rate: int | None = None,
     ) -> None:
         if not math.isfinite(step_s) or step_s <= 0:
             raise ValueError(f"step_s is {step_s}; a finite number of seconds above 0 is needed")
-        if sample_rate is not None:
-            sample_rate = check_rate(sample_rate, "sample_rate")
+        source_rate = rate_given(source_rate, sample_rate)
+        if source_rate is not None:
+            source_rate = check_rate(source_rate, "source_rate")
         self._pipeline = open_pipeline(
             model,
             checkpoint=checkpoint,
@@ -91,7 +93,7 @@ class StreamTagger:
         )
         self._model = self._pipeline.engine.model
         self._steps = Steps.of(self._model, step_s)
-        self._wanted_rate = sample_rate
+        self._given_rate = source_rate
         self._detector: EventDetector | None = None
         if events is not None:
             if events.threshold is None:
@@ -103,19 +105,21 @@ class StreamTagger:
 
     def reset(self) -> None:
         """Forget all that was pushed: the next block begins a new stream, at time 0."""
-        self._intake = Intake(self.sample_rate, self._wanted_rate)
+        self._intake = Intake(self.sample_rate, self._given_rate)
         self._next_frame = 0
         self._closed = False
         if self._detector is not None:
             self._detector.reset()
 
-    def push(self, block: Source, sample_rate: int | None = None) -> list[StreamUpdate]:
+    def push(
+        self, block: Source, source_rate: int | None = None, *, sample_rate: int | None = None
+    ) -> list[StreamUpdate]:
         """The next samples ``(n,)``, or ``(n, C)`` with ``n >= C`` -> what has become certain by them.
 
         Args:
             block: NumPy array or torch tensor of any length, empty too, and any number type that
                 :mod:`pannsx.audio` takes; channels are averaged. It is copied.
-            sample_rate: its rate in Hz; None is the stream's.
+            source_rate: its rate in Hz; ``sample_rate`` is another name for it. None is the stream's.
 
         Returns:
             an update for each step of the network, in order; most short blocks complete none.
@@ -127,7 +131,7 @@ class StreamTagger:
         """
         if self._closed:
             raise ValueError("the stream is closed; reset() begins a new one")
-        self._intake.take(block, sample_rate)
+        self._intake.take(block, rate_given(source_rate, sample_rate))
         return self._take_steps()
 
     def close(self) -> list[StreamUpdate]:
