@@ -84,7 +84,7 @@ def test_convolutions(kind: str, pool: bool, heights: list[int], width: int, see
     if kind == "first":
         layer = FirstConvolution(weight, bias)
     elif kind == "product":
-        layer = ProductConvolution(weight, bias, pool=pool, n_parts=2, kind=torch.float32)
+        layer = ProductConvolution(weight, bias, pool=pool, n_parts=2, dtype=torch.float32)
     else:
         layer = WinogradConvolution(weight, bias, pool=pool)
     planes = Planes()
@@ -108,7 +108,7 @@ def test_a_deep_layer_in_either_form(heights: tuple[int, ...]) -> None:
     weight = torch.from_numpy(rng.standard_normal((1024, 512, 3, 3)).astype(np.float32) / 64)
     bias = torch.zeros(1024)
     items = random_items(rng, 512, list(heights), 4)
-    layer = EitherConvolution(weight, bias, pool=True, n_parts=2, kind=torch.float32)
+    layer = EitherConvolution(weight, bias, pool=True, n_parts=2, dtype=torch.float32)
     planes = Planes()
     source = plane_of(items, planes, 0)
     assert (len(source.rows.tiles) * source.across >= MANY_TILES) == (len(heights) > 1)
