@@ -2,7 +2,7 @@
 
     python tools/make_attribution.py DATA BANK [BANK ...]
 
-Reads the ESC clips (``DATA/distill/mixtures.csv``, ``clips.csv``, the attribution texts of ESC-10 and ESC-50) and
+Reads the ESC clips (``DATA/distill/mixtures.csv``, ``clips.csv``, the attribution texts of both) and
 the lists of the banks of ``train.pool`` (``BANK/index.csv``), and writes
 ``pannsx/data/MobileNetV1_distilled.ATTRIBUTION.txt``: every ESC recording, and every package with its
 version and its licences. CC BY asks for the attribution; the rest is listed out of courtesy.
@@ -170,9 +170,8 @@ def main() -> None:
         newline="\n",
     )
     temporary.replace(TARGET)
-    print(
-        f"{TARGET.name}: {len(used)} clips, {len(recordings)} recordings; {n_pool} clips, {len(packages)} packages"
-    )
+    print(f"{TARGET.name}: {len(used)} ESC clips of {len(recordings)} recordings")
+    print(f"{n_pool} clips of {len(packages)} packages")
 
 
 if __name__ == "__main__":
