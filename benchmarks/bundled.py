@@ -120,7 +120,7 @@ def pool_scores(tagger: AudioTagger, bank: Bank) -> dict[str, Any]:
 
 def clipwise_of(tagger: AudioTagger, waveforms: Sequence[Scores]) -> Scores:
     """``(N, K)`` probabilities of waveforms at 32 kHz."""
-    return np.stack([result.clipwise for result in tagger.stream(waveforms)])
+    return np.stack([result.clipwise for result in tagger.iter_inference(waveforms)])
 
 
 def first_five_hits(clipwise: Scores, logits: Scores) -> npt.NDArray[np.bool_]:

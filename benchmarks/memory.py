@@ -107,7 +107,7 @@ def _measure(long_file: Path, clip_file: Path, duration_s: int, rounds: int) -> 
 def _tag(tagger: AudioTagger, clips: list[Path]) -> float:
     """Seconds to tag all clips, frames included as for the long file."""
     begin = time.perf_counter()
-    for _ in tagger.stream(clips, framewise=True):
+    for _ in tagger.iter_inference(clips, framewise=True):
         pass
     return time.perf_counter() - begin
 

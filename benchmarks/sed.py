@@ -31,7 +31,7 @@ from pannsx import AudioTagger, __version__
 from pannsx.atomic import replacing
 from pannsx.events import Event, calibrate, detect, frame_edges, frame_targets
 from pannsx.events.super_classes import noisy_or
-from pannsx.inference.fine_frames import FrameReader, tag_finely
+from pannsx.inference.fine_frames import FrameReader
 
 RESULTS = ROOT / "benchmarks" / "sound_events"
 HOP_S = 0.16
@@ -90,7 +90,7 @@ def main() -> None:
 
 def frames_of(tagger: AudioTagger, scape: Soundscape, members: Sequence[Sequence[str]]) -> Frames:
     """``(T', K)`` probabilities that one of the members of each class is heard, and the frames' edges."""
-    result = tag_finely(tagger, scape.waveform, HOP_S, RATE)
+    result = tagger.inference(scape.waveform, RATE, hop_s=HOP_S)
     if result.framewise is None:
         raise RuntimeError("the result has no frames")
     columns = [[result.labels.index(label) for label in labels] for labels in members]

@@ -25,7 +25,7 @@ MOST_WAITING = 100  # blocks; a network slower than the sound is noticed, not en
 
 def main() -> None:
     rate = round(sounddevice.query_devices(kind="input")["default_samplerate"])
-    stream = StreamTagger(sys.argv[1] if len(sys.argv) > 1 else None, sample_rate=rate)
+    stream = StreamTagger(sys.argv[1] if len(sys.argv) > 1 else None, source_rate=rate)
     print(f"listening at {rate} Hz; a sound shows up within {stream.latency_s + BLOCK_S:.1f} s", flush=True)
     blocks: queue.Queue[NDArray[np.float32]] = queue.Queue()
 

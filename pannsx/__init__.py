@@ -4,36 +4,36 @@
 >>> result = AudioTagger().inference("street.mp3")  # the bundled checkpoint, no network
 >>> result.top(3)
 
-Importing the package loads neither torch nor numba: every public name is fetched on first use
-(PEP 562), so that a program pays for what it touches.
+Importing the package loads neither torch nor numba: every public name and submodule is fetched on first
+use (PEP 562), so that a program pays for what it touches. ``import pannsx`` is enough for
+``pannsx.audio.load("street.mp3")``.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+from pannsx.lazy import attach
 from pannsx.version import __version__
 
+TYPE_CHECKING = False  # type checkers take it for typing's, whose import would cost more than all the rest
 if TYPE_CHECKING:
+    from pannsx import audio as audio
+    from pannsx import errors as errors
+    from pannsx import events as events
+    from pannsx import frontend as frontend
+    from pannsx import inference as inference
+    from pannsx import labels as labels
+    from pannsx import metrics as metrics
+    from pannsx import models as models
+    from pannsx import results as results
+    from pannsx import streaming as streaming
+    from pannsx import types as types
+    from pannsx import weights as weights
     from pannsx.errors import AudioError, WeightsError
     from pannsx.features import FeatureExtractor
     from pannsx.results import BatchResult, TaggingResult
     from pannsx.streaming import StreamTagger
     from pannsx.tagger import AudioTagger
     from pannsx.weights import create_model, list_models
-
-_HOMES = {
-    "AudioError": "pannsx.errors",
-    "AudioTagger": "pannsx.tagger",
-    "BatchResult": "pannsx.results",
-    "FeatureExtractor": "pannsx.features",
-    "StreamTagger": "pannsx.streaming",
-    "TaggingResult": "pannsx.results",
-    "WeightsError": "pannsx.errors",
-    "create_model": "pannsx.weights.by_name",
-    "list_models": "pannsx.weights.by_name",
-}
 
 __all__ = [
     "AudioError",
@@ -48,14 +48,22 @@ __all__ = [
     "list_models",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pannsx' has no attribute {name!r}")
-    value: object = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if not TYPE_CHECKING:  # a type checker that saw these would let every misspelt name pass
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "AudioError": "pannsx.errors",
+            "AudioTagger": "pannsx.tagger",
+            "BatchResult": "pannsx.results",
+            "FeatureExtractor": "pannsx.features",
+            "StreamTagger": "pannsx.streaming",
+            "TaggingResult": "pannsx.results",
+            "WeightsError": "pannsx.errors",
+            "create_model": "pannsx.weights.by_name",
+            "list_models": "pannsx.weights.by_name",
+        },
+        [
+            "audio", "errors", "events", "frontend", "inference", "labels", "metrics", "models", "results",
+            "streaming", "types", "weights",
+        ],
+    )  # fmt: skip

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-import numpy.typing as npt
 
-from pannsx.inference.pipeline import Pipeline, Settings, Source, as_sources
+from pannsx.audio.reader import rate_given
+from pannsx.inference.pipeline import OpenNetwork, WindowSettings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import FrameEmbeddings
-from pannsx.weights import load
+from pannsx.types import FloatArray, PathLike, Source
 
 if TYPE_CHECKING:
     import torch
 
     from pannsx.inference.engine import Precision
     from pannsx.weights.record import Checkpoint
-
-FloatArray = npt.NDArray[np.float32]
 
 
 class FeatureExtractor:
@@ -35,12 +32,12 @@ class FeatureExtractor:
 
     def __init__(
         self,
-        model: str | None = None,
+        model: str | OpenNetwork | None = None,
         *,
-        checkpoint: str | PathLike[str] | None = None,
+        checkpoint: PathLike | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
-        cache_dir: str | PathLike[str] | None = None,
+        cache_dir: PathLike | None = None,
         allow_unverified: bool = False,
         progress: bool = True,
         window_s: float = 10.0,
@@ -49,20 +46,17 @@ class FeatureExtractor:
         batch_size: int | None = None,
         low_memory: bool = False,
     ) -> None:
-        loaded = load(
+        self._pipeline = open_pipeline(
             model,
+            WindowSettings(window_s, overlap_s, combine_embedding=combine),
             checkpoint=checkpoint,
+            device=device,
+            precision=precision,
             cache_dir=cache_dir,
             allow_unverified=allow_unverified,
             progress=progress,
-        )
-        self._pipeline = Pipeline(
-            loaded,
-            device=device,
-            precision=precision,
             batch_size=batch_size,
             low_memory=low_memory,
-            settings=Settings(window_s, overlap_s, combine_embedding=combine),
         )
 
     @property
@@ -78,25 +72,68 @@ class FeatureExtractor:
     @property
     def hop_s(self) -> float:
         """Seconds from one frame embedding to the next."""
-        return self._pipeline.hop_s
+        return self._pipeline.grid.hop_s
 
     @property
     def record(self) -> Checkpoint:
         """The manifest's record of the checkpoint: origin, licence, scores."""
         return self._pipeline.record
 
-    def extract(self, sources: Source | Sequence[Source], sample_rate: int | None = None) -> FloatArray:
+    def extract(
+        self,
+        sources: Source | Sequence[Source],
+        source_rate: int | None = None,
+        *,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        sample_rate: int | None = None,
+    ) -> FloatArray:
         """Sources as :meth:`pannsx.AudioTagger.inference` takes them -> ``(N, D)``; one source is ``N = 1``.
+
+        Args:
+            sources, source_rate, start_s, duration_s, sample_rate: as in
+                :meth:`pannsx.AudioTagger.inference`.
 
         Raises:
             AudioError: a source is unreadable, empty, not finite or wrongly shaped.
+            ValueError: both ``source_rate`` and ``sample_rate`` are given.
         """
         listed, _ = as_sources(sources)
-        analyses = self._pipeline.analyse(listed, sample_rate=sample_rate)
+        analyses = self._pipeline.analyse(
+            listed, source_rate=rate_given(source_rate, sample_rate), start_s=start_s, duration_s=duration_s
+        )
         return np.stack([analysis.answer.embedding for analysis in analyses])
 
+    @overload  # text is a sequence of texts, too, and comes under this one
+    def extract_frames(  # type: ignore[overload-overlap]
+        self,
+        sources: Source,
+        source_rate: int | None = ...,
+        *,
+        start_s: float = ...,
+        duration_s: float | None = ...,
+        sample_rate: int | None = ...,
+    ) -> FrameEmbeddings: ...
+
+    @overload
     def extract_frames(
-        self, sources: Source | Sequence[Source], sample_rate: int | None = None
+        self,
+        sources: Sequence[Source],
+        source_rate: int | None = ...,
+        *,
+        start_s: float = ...,
+        duration_s: float | None = ...,
+        sample_rate: int | None = ...,
+    ) -> list[FrameEmbeddings]: ...
+
+    def extract_frames(
+        self,
+        sources: Source | Sequence[Source],
+        source_rate: int | None = None,
+        *,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        sample_rate: int | None = None,
     ) -> FrameEmbeddings | list[FrameEmbeddings]:
         """One source -> :class:`FrameEmbeddings` ``(T', D)`` with the ``(T',)`` seconds of their centres.
 
@@ -104,18 +141,21 @@ class FeatureExtractor:
         mean over the frame and its two neighbours (as the DecisionLevel models pool).
 
         Raises:
-            AudioError: as :meth:`extract`.
+            AudioError, ValueError: as :meth:`extract`, whose arguments these are.
         """
         listed, several = as_sources(sources)
         found = []
-        for analysis in self._pipeline.analyse(listed, sample_rate=sample_rate, frame_embeddings=True):
+        for analysis in self._pipeline.analyse(
+            listed,
+            source_rate=rate_given(source_rate, sample_rate),
+            start_s=start_s,
+            duration_s=duration_s,
+            frame_embeddings=True,
+        ):
             frames = analysis.answer.frame_embeddings
             if frames is None:
                 raise RuntimeError("the engine returned no frame embeddings")
-            times_s = self._pipeline.offset_s + self._pipeline.hop_s * np.arange(
-                len(frames), dtype=np.float64
-            )
-            found.append(FrameEmbeddings(frames, times_s))
+            found.append(FrameEmbeddings(frames, self._pipeline.grid.times_s(len(frames))))
         return found if several else found[0]
 
     def __repr__(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from pannsx.errors import did_you_mean
+from pannsx.types import PathLike
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def audioset() -> LabelSet:
     return _from_csv(text, "audioset_labels.csv")
 
 
-def read_labels(path: str | os.PathLike[str]) -> LabelSet:
+def read_labels(path: PathLike) -> LabelSet:
     """Labels from a file: CSV with the header ``index,mid,display_name``, JSON list, or one name a line.
 
     ``.csv`` and ``.json`` say which; any other ending is read as plain text, blank lines left out.

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from os import PathLike
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pannsx.errors import did_you_mean
+from pannsx.types import FloatArray, FrameSource, PathLike, Source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pannsx.events.detector import Event
+    from pannsx.events.detector import Event, EventSettings
     from pannsx.events.operating_points import OperatingPoints
     from pannsx.events.super_classes import SuperClasses
     from pannsx.events.thresholds import Threshold
-
-FloatArray = npt.NDArray[np.float32]
-FrameSource = Literal["native", "local_pooling"]
 
 _SHOWN = 5
 
@@ -42,20 +39,65 @@ def top_tags(clipwise: FloatArray, labels: tuple[str, ...], k: int) -> list[Tag]
     return [Tag(labels[i], float(clipwise[i])) for i in order]
 
 
+@dataclass(frozen=True)
+class FrameGrid:
+    """Where the frames of a result lie in time, and which classes their columns are.
+
+    Attributes:
+        hop_s: seconds from one frame to the next.
+        offset_s: centre of the first frame, in seconds.
+        labels: ``K`` names, in the order of the last axis.
+        frame_source: ``"native"`` where the network was trained to answer by frame (the DecisionLevel
+            models); ``"local_pooling"`` where its clip head was applied to each frame's surroundings.
+    """
+
+    hop_s: float
+    offset_s: float
+    labels: tuple[str, ...] = field(repr=False)
+    frame_source: FrameSource
+
+    def times_s(self, n_frames: int, first: int = 0) -> npt.NDArray[np.float64]:
+        """``(n_frames,)`` centres of the frames from number ``first`` on, in seconds."""
+        return self.offset_s + self.hop_s * (first + np.arange(n_frames, dtype=np.float64))
+
+
+class OnGrid:
+    """What has frames: the facts of their :class:`FrameGrid`."""
+
+    grid: FrameGrid
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one frame to the next."""
+        return self.grid.hop_s
+
+    @property
+    def offset_s(self) -> float:
+        """Centre of frame 0, in seconds."""
+        return self.grid.offset_s
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """``K`` names, in the order of the last axis."""
+        return self.grid.labels
+
+    @property
+    def frame_source(self) -> FrameSource:
+        """``"native"`` or ``"local_pooling"``: see :class:`FrameGrid`."""
+        return self.grid.frame_source
+
+
 @dataclass(frozen=True, eq=False)
-class TaggingResult:
+class TaggingResult(OnGrid):
     """The answer for one source.
 
     Attributes:
         clipwise: ``(K,)`` probability of each class in the whole source.
         embedding: ``(D,)`` the layer before the classifier.
         framewise: ``(T', K)`` probability of each class in each frame; None if it was not asked for.
-        hop_s: seconds from one frame to the next.
-        offset_s: centre of the first frame, in seconds.
-        labels: ``K`` names, in the order of the last axis.
+        grid: times and labels of the frames: its ``hop_s``, ``offset_s``, ``labels`` and ``frame_source`` are
+            attributes of the result, too.
         duration_s: length of the source that was read, in seconds.
-        frame_source: ``"native"`` where the network was trained to answer by frame (the DecisionLevel
-            models); ``"local_pooling"`` where its clip head was applied to each frame's surroundings.
         operating_points: calibrated thresholds of the checkpoint, which :meth:`events` goes by; None where
             there are none.
     """
@@ -63,11 +105,8 @@ class TaggingResult:
     clipwise: FloatArray
     embedding: FloatArray
     framewise: FloatArray | None
-    hop_s: float
-    offset_s: float
-    labels: tuple[str, ...] = field(repr=False)
+    grid: FrameGrid
     duration_s: float
-    frame_source: FrameSource
     operating_points: OperatingPoints | None = field(default=None, repr=False)
 
     def top(self, k: int = _SHOWN) -> list[Tag]:
@@ -93,7 +132,7 @@ class TaggingResult:
         max_gap_s: float = 0.0,
         min_duration_s: float = 0.0,
         classes: Sequence[str] | None = None,
-        super_classes: SuperClasses | str | PathLike[str] | None = None,
+        super_classes: SuperClasses | PathLike | None = None,
         top_k: int | None = None,
     ) -> list[Event]:
         """The sound events, by onset: which class is heard from when to when.
@@ -114,27 +153,34 @@ class TaggingResult:
             OSError: a file that an argument names cannot be read.
             ValueError: there are no frames, or an argument is impossible.
         """
-        from pannsx.events.detector import detect
-        from pannsx.events.operating_points import DEFAULT_THRESHOLD
+        from pannsx.events.detector import EventSettings
 
-        if self.framewise is None:
-            raise ValueError("there are no frames: the inference was asked for with framewise=False")
-        if threshold is None:
-            threshold = DEFAULT_THRESHOLD if self.operating_points is None else self.operating_points
-        return detect(
-            self.framewise,
-            self.hop_s,
-            labels=self.labels,
-            offset_s=self.offset_s,
-            duration_s=self.duration_s,
+        settings = EventSettings(
+            super_classes=super_classes,
+            classes=classes,
+            top_k=top_k,
             threshold=threshold,
             off_threshold=off_threshold,
             median_s=median_s,
             max_gap_s=max_gap_s,
             min_duration_s=min_duration_s,
-            classes=classes,
-            super_classes=super_classes,
-            top_k=top_k,
+        )
+        return self._events(settings)
+
+    def _events(self, settings: EventSettings) -> list[Event]:
+        from pannsx.events.detector import find_events
+
+        if self.framewise is None:
+            raise ValueError("there are no frames: the inference was asked for with framewise=False")
+        if settings.threshold is None:
+            settings = replace(settings, threshold=self.operating_points)
+        return find_events(
+            self.framewise,
+            self.hop_s,
+            settings,
+            labels=self.labels,
+            offset_s=self.offset_s,
+            duration_s=self.duration_s,
         )
 
     @property
@@ -142,14 +188,15 @@ class TaggingResult:
         """``(T',)`` centre of each frame, in seconds."""
         if self.framewise is None:
             raise ValueError("there are no frames: the inference was asked for with framewise=False")
-        return self.offset_s + self.hop_s * np.arange(len(self.framewise), dtype=np.float64)
+        return self.grid.times_s(len(self.framewise))
 
     def plot(
         self,
-        path: str | PathLike[str] | None = None,
-        audio: Any = None,
-        sample_rate: int | None = None,
+        path: PathLike | None = None,
+        audio: Source | None = None,
+        source_rate: int | None = None,
         *,
+        sample_rate: int | None = None,
         title: str | None = None,
         threshold: Threshold | None = None,
         max_gap_s: float = 0.0,
@@ -161,7 +208,7 @@ class TaggingResult:
         Args:
             path: where to write the figure; its end says the format (.png, .svg, .pdf). None writes nothing.
             audio: the source that the result is of, as :func:`pannsx.audio.load` takes it.
-            sample_rate: rate of an array or tensor, in Hz.
+            source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
             title: a line above; None is the name of the audio's file.
             threshold, max_gap_s, min_duration_s: what is an event, as in :meth:`events`.
             n_classes: how many classes to draw.
@@ -174,26 +221,22 @@ class TaggingResult:
             ImportError: matplotlib is not installed.
             ValueError: the result has no frames, or an argument is impossible.
         """
+        from pannsx.audio.reader import rate_given
+        from pannsx.events.detector import EventSettings
         from pannsx.report import plot
 
-        return plot(
-            self,
-            path,
-            audio,
-            sample_rate,
-            title=title,
-            threshold=threshold,
-            max_gap_s=max_gap_s,
-            min_duration_s=min_duration_s,
-            n_classes=n_classes,
-        )
+        rate = rate_given(source_rate, sample_rate)
+        settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
+        events = self._events(settings)
+        return plot(self, events, path, audio, rate, title=title, n_classes=n_classes)
 
     def report(
         self,
-        path: str | PathLike[str],
-        audio: Any = None,
-        sample_rate: int | None = None,
+        path: PathLike,
+        audio: Source | None = None,
+        source_rate: int | None = None,
         *,
+        sample_rate: int | None = None,
         title: str | None = None,
         threshold: float = 0.5,
         max_gap_s: float = 0.0,
@@ -204,7 +247,7 @@ class TaggingResult:
         Args:
             path: the ``.html`` file to write.
             audio: the source that the result is of, as :func:`pannsx.audio.load` takes it.
-            sample_rate: rate of an array or tensor, in Hz.
+            source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
             title: the heading; None is the name of the audio's file.
             threshold: where the page's slider stands at first, from 0.05 to 0.99.
             max_gap_s, min_duration_s: what is an event, as :func:`pannsx.events.detect` takes it.
@@ -216,18 +259,13 @@ class TaggingResult:
             AudioError: the audio cannot be used.
             ValueError: the result has no frames or is of another audio, or an argument is impossible.
         """
+        from pannsx.audio.reader import rate_given
+        from pannsx.events.detector import EventSettings
         from pannsx.report import report
 
-        return report(
-            self,
-            path,
-            audio,
-            sample_rate,
-            title=title,
-            threshold=threshold,
-            max_gap_s=max_gap_s,
-            min_duration_s=min_duration_s,
-        )
+        rate = rate_given(source_rate, sample_rate)
+        settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
+        return report(self, settings, path, audio, rate, title=title)
 
     def _repr_html_(self) -> str:
         """What Jupyter shows."""
@@ -242,25 +280,22 @@ class TaggingResult:
 
 
 @dataclass(frozen=True, eq=False)
-class BatchResult:
+class BatchResult(OnGrid):
     """The answers for several sources; ``batch[i]`` is the :class:`TaggingResult` of source ``i``.
 
     Attributes:
         clipwise: ``(N, K)`` probabilities.
         embedding: ``(N, D)`` embeddings.
         framewise: ``N`` arrays ``(T'_i, K)``, as long as their sources; None if not asked for.
-        hop_s, offset_s, labels, frame_source, operating_points: as in :class:`TaggingResult`.
+        grid, operating_points: as in :class:`TaggingResult`.
         durations_s: ``N`` lengths in seconds.
     """
 
     clipwise: FloatArray
     embedding: FloatArray
     framewise: tuple[FloatArray, ...] | None
-    hop_s: float
-    offset_s: float
-    labels: tuple[str, ...] = field(repr=False)
+    grid: FrameGrid
     durations_s: tuple[float, ...]
-    frame_source: FrameSource
     operating_points: OperatingPoints | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -271,11 +306,8 @@ class BatchResult:
             clipwise=self.clipwise[i],
             embedding=self.embedding[i],
             framewise=None if self.framewise is None else self.framewise[i],
-            hop_s=self.hop_s,
-            offset_s=self.offset_s,
-            labels=self.labels,
+            grid=self.grid,
             duration_s=self.durations_s[i],
-            frame_source=self.frame_source,
             operating_points=self.operating_points,
         )
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from os import PathLike
-from typing import TYPE_CHECKING, overload
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike as OsPathLike
+from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 
+from pannsx.audio.reader import rate_given
 from pannsx.events.operating_points import OperatingPoints
-from pannsx.inference.pipeline import Analysis, Pipeline, Settings, Source, as_sources
+from pannsx.inference.fine_frames import FrameReader
+from pannsx.inference.pipeline import Analysis, OpenNetwork, WindowSettings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import BatchResult, TaggingResult
-from pannsx.weights import load
-from pannsx.weights.operating_points import points_of
+from pannsx.types import PathLike, Source
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,8 @@ class AudioTagger:
 
     Args:
         model: a name from ``pannsx.list_models()``; its weights are fetched on first use and checked.
-            None is the checkpoint that comes with the package, ``MobileNetV1_distilled``.
+            None is the checkpoint that comes with the package, ``MobileNetV1_distilled``. Or an open
+            ``AudioTagger``, ``FeatureExtractor`` or ``StreamTagger``: weights and device are then shared.
         checkpoint: weights on disk: with a model name any file of that architecture, without one a
             file that has its record (``.json``) beside it.
         device: ``"auto"`` (CUDA where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or
@@ -50,8 +52,8 @@ class AudioTagger:
             for ``Cnn14`` 0.4 GB less, and less than half as fast.
 
     Raises:
-        ValueError: an unknown model, device, precision or impossible window, or operating points beside the
-            checkpoint that are not its own.
+        ValueError: an unknown model, device, precision or impossible window, operating points beside the
+            checkpoint that are not its own, or weights or device given with a network that is open.
         WeightsError: the weights cannot be had or trusted.
 
     A tagger may be called from several threads, pickled, and used in forked or spawned workers.
@@ -59,12 +61,12 @@ class AudioTagger:
 
     def __init__(
         self,
-        model: str | None = None,
+        model: str | OpenNetwork | None = None,
         *,
-        checkpoint: str | PathLike[str] | None = None,
+        checkpoint: PathLike | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
-        cache_dir: str | PathLike[str] | None = None,
+        cache_dir: PathLike | None = None,
         allow_unverified: bool = False,
         progress: bool = True,
         window_s: float = 10.0,
@@ -74,27 +76,24 @@ class AudioTagger:
         batch_size: int | None = None,
         low_memory: bool = False,
     ) -> None:
-        loaded = load(
+        self._pipeline = open_pipeline(
             model,
+            WindowSettings(window_s, overlap_s, combine_clipwise, combine_embedding),
             checkpoint=checkpoint,
+            device=device,
+            precision=precision,
             cache_dir=cache_dir,
             allow_unverified=allow_unverified,
             progress=progress,
-        )
-        self._pipeline = Pipeline(
-            loaded,
-            device=device,
-            precision=precision,
             batch_size=batch_size,
             low_memory=low_memory,
-            settings=Settings(window_s, overlap_s, combine_clipwise, combine_embedding),
         )
-        self._operating_points = points_of(loaded.record, self.labels, checkpoint)
+        self._operating_points = self._pipeline.operating_points  # now, so that wrong ones are an error here
 
     @property
     def labels(self) -> tuple[str, ...]:
         """``K`` names of the classes, in the order of the results."""
-        return self._pipeline.labels
+        return self._pipeline.grid.labels
 
     @property
     def sample_rate(self) -> int:
@@ -104,7 +103,7 @@ class AudioTagger:
     @property
     def hop_s(self) -> float:
         """Seconds from one frame of ``framewise`` to the next."""
-        return self._pipeline.hop_s
+        return self._pipeline.grid.hop_s
 
     @property
     def embedding_size(self) -> int:
@@ -126,47 +125,59 @@ class AudioTagger:
         """Where the network runs."""
         return str(self._pipeline.engine.device)
 
-    @overload
-    def inference(
+    @overload  # text is a sequence of texts, too, and comes under this one
+    def inference(  # type: ignore[overload-overlap]
         self,
-        audio: list[Source] | tuple[Source, ...],
-        sample_rate: int | None = ...,
+        audio: Source,
+        source_rate: int | None = ...,
         *,
         framewise: bool = ...,
+        hop_s: float | None = ...,
         start_s: float = ...,
         duration_s: float | None = ...,
-    ) -> BatchResult: ...
+        sample_rate: int | None = ...,
+    ) -> TaggingResult: ...
 
     @overload
     def inference(
         self,
-        audio: Source,
-        sample_rate: int | None = ...,
+        audio: Sequence[Source],
+        source_rate: int | None = ...,
         *,
         framewise: bool = ...,
+        hop_s: float | None = ...,
         start_s: float = ...,
         duration_s: float | None = ...,
-    ) -> TaggingResult: ...
+        sample_rate: int | None = ...,
+    ) -> BatchResult: ...
 
     def inference(
         self,
         audio: Source | Sequence[Source],
-        sample_rate: int | None = None,
+        source_rate: int | None = None,
         *,
         framewise: bool = True,
+        hop_s: float | None = None,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        sample_rate: int | None = None,
     ) -> TaggingResult | BatchResult:
         """Tag one source, or several.
+
+        >>> result = AudioTagger().inference("street.mp3", hop_s=0.04)  # eight times the frames and the work
 
         Args:
             audio: a path, ``bytes``, a binary file object, an array or tensor ``(S,)``; or several: a list
                 of these (where an array may also be ``(samples, channels)``), or an array ``(N, S)``.
-            sample_rate: the rate of arrays, in Hz; without it they are taken to be at the model's rate
+            source_rate: the rate of arrays, in Hz; without it they are taken to be at the model's rate
                 (``tagger.sample_rate``). Files say their own rate.
             framewise: whether to compute and keep the probabilities by frame, the largest part of a result.
+            hop_s: seconds from frame to frame, 0.02 to 1; None is the network's own (``tagger.hop_s``). The
+                network hears the sound once more for each frame between two of its own; ``clipwise`` and
+                ``embedding`` are of the first time.
             start_s: where to begin, in seconds.
             duration_s: how much to read, in seconds; None is all.
+            sample_rate: another name for ``source_rate``.
 
         Returns:
             a `TaggingResult` for one source, a `BatchResult` for several. Each source in a batch gets what
@@ -174,50 +185,68 @@ class AudioTagger:
 
         Raises:
             AudioError: a source is unreadable, empty, not finite or wrongly shaped.
+            ValueError: a hop outside these bounds or without frames, or both ``source_rate`` and
+                ``sample_rate``.
         """
         sources, several = as_sources(audio)
-        analyses = list(self._analyse(sources, sample_rate, framewise, start_s, duration_s))
-        if not several:
-            return self._result(analyses[0])
-        answers = [analysis.answer for analysis in analyses]
-        frames = tuple(answer.framewise for answer in answers if answer.framewise is not None)
-        return BatchResult(
-            clipwise=np.stack([answer.clipwise for answer in answers]),
-            embedding=np.stack([answer.embedding for answer in answers]),
-            framewise=frames if framewise else None,
-            hop_s=self._pipeline.hop_s,
-            offset_s=self._pipeline.offset_s,
-            labels=self.labels,
-            durations_s=tuple(analysis.duration_s for analysis in analyses),
-            frame_source=self._pipeline.frame_source,
-            operating_points=self._operating_points,
-        )
+        rate = rate_given(source_rate, sample_rate)
+        results = list(self._results(sources, rate, framewise, hop_s, start_s, duration_s))
+        return _batch(results) if several else results[0]
 
-    def stream(
+    def iter_inference(
         self,
-        sources: Sequence[Source],
-        sample_rate: int | None = None,
+        sources: Iterable[Source],
+        source_rate: int | None = None,
         *,
         framewise: bool = False,
+        hop_s: float | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        sample_rate: int | None = None,
     ) -> Iterator[TaggingResult]:
         """Results in the order of ``sources``, each as soon as it is there: for large collections.
 
+        >>> for result in AudioTagger().iter_inference(["dog.wav", "rain.flac"]):
+        ...     print(result.top(1))
+
+        Args:
+            sources: any number of what :meth:`inference` takes as one; taken from an iterator a little ahead.
+            source_rate, framewise, hop_s, start_s, duration_s, sample_rate: as in :meth:`inference`.
+
         Raises:
             AudioError: as :meth:`inference`; the sources before it have been answered by then.
+            ValueError: as :meth:`inference`, or a single source.
         """
-        return (self._result(a) for a in self._analyse(sources, sample_rate, framewise, 0.0, None))
+        several = not (
+            isinstance(sources, (str, OsPathLike, bytes, bytearray, memoryview)) or hasattr(sources, "read")
+        )
+        if hasattr(sources, "shape"):
+            sources, several = as_sources(cast(Source, sources))
+        if not several:
+            raise ValueError("iter_inference takes several sources, got one; give [source], or use inference")
+        rate = rate_given(source_rate, sample_rate)
+        return self._results(sources, rate, framewise, hop_s, start_s, duration_s)
 
-    def _analyse(
+    def _results(
         self,
-        sources: Sequence[Source],
-        sample_rate: int | None,
+        sources: Iterable[Source],
+        source_rate: int | None,
         framewise: bool,
+        hop_s: float | None,
         start_s: float,
         duration_s: float | None,
-    ) -> Iterator[Analysis]:
-        return self._pipeline.analyse(
-            sources, sample_rate=sample_rate, start_s=start_s, duration_s=duration_s, framewise=framewise
+    ) -> Iterator[TaggingResult]:
+        if hop_s is not None:
+            if not framewise:
+                raise ValueError(
+                    f"hop_s={hop_s} is of frames, and framewise=False wants none; give one of them"
+                )
+            reader = FrameReader(self, hop_s)
+            return reader.tag_each(sources, source_rate, start_s=start_s, duration_s=duration_s)
+        analyses = self._pipeline.analyse(
+            sources, source_rate=source_rate, start_s=start_s, duration_s=duration_s, framewise=framewise
         )
+        return (self._result(analysis) for analysis in analyses)
 
     def _result(self, analysis: Analysis) -> TaggingResult:
         answer = analysis.answer
@@ -225,11 +254,8 @@ class AudioTagger:
             clipwise=answer.clipwise,
             embedding=answer.embedding,
             framewise=answer.framewise,
-            hop_s=self._pipeline.hop_s,
-            offset_s=self._pipeline.offset_s,
-            labels=self.labels,
+            grid=self._pipeline.grid,
             duration_s=analysis.duration_s,
-            frame_source=self._pipeline.frame_source,
             operating_points=self._operating_points,
         )
 
@@ -239,3 +265,17 @@ class AudioTagger:
             f"<AudioTagger {record.name} on {self.device}: {len(self.labels)} classes, "
             f"{self.sample_rate} Hz, frames of {self.hop_s:.3g} s>"
         )
+
+
+def _batch(results: Sequence[TaggingResult]) -> BatchResult:
+    """The results of one call as one."""
+    first = results[0]
+    framewise = tuple(result.framewise for result in results if result.framewise is not None)
+    return BatchResult(
+        clipwise=np.stack([result.clipwise for result in results]),
+        embedding=np.stack([result.embedding for result in results]),
+        framewise=framewise or None,
+        grid=first.grid,
+        durations_s=tuple(result.duration_s for result in results),
+        operating_points=first.operating_points,
+    )

@@ -23,7 +23,7 @@ from pannsx.cli import main
 from pannsx.corpus.journal import Journal
 from pannsx.events import Event, EventSettings, detect, read_operating_points
 from pannsx.events.formats import Recording, read_events, write_events
-from pannsx.inference.fine_frames import FrameReader, tag_finely
+from pannsx.inference.fine_frames import FrameReader
 
 SAME_TIME = 2e-6  # seconds: times are written to the microsecond
 DIGITS = 2e-5  # of a probability: six digits, and float32 convolutions in other batches
@@ -104,7 +104,7 @@ def test_a_finer_hop(tagger: AudioTagger, tmp_path: Path) -> None:
     output = str(tmp_path / "e.csv")
     assert main(["events", str(SCENE), "-q", "--hop", "0.1", "-o", output, "-c", "Siren"]) == 0
     (found,) = read_events(output)
-    assert_same(found.events, tag_finely(tagger, SCENE, 0.1).events(classes=["Siren"]))
+    assert_same(found.events, tagger.inference(SCENE, hop_s=0.1).events(classes=["Siren"]))
     assert main(["events", str(SCENE), "--hop", "2"]) == 2
 
 
@@ -230,7 +230,7 @@ def test_what_was_killed_goes_on(long: str, tmp_path: Path) -> None:
     assert main(arguments) == 0
     assert not journal.exists()
     tagger = AudioTagger(window_s=1.0)
-    assert_same(read_events(output)[0].events, tag_finely(tagger, long, 0.04).events())
+    assert_same(read_events(output)[0].events, tagger.inference(long, hop_s=0.04).events())
 
 
 def test_a_journal_of_other_options_is_not_used(tmp_path: Path, capsys: Captured) -> None:

@@ -14,8 +14,8 @@ import pytest
 from hub_server import Fault, LocalHub, local_hub
 
 from pannsx.errors import WeightsError
-from pannsx.weights.digests import Digest
 from pannsx.weights.download import RETRIES, download
+from pannsx.weights.record import Digest
 
 CONTENT = random.Random(2020).randbytes(3_000_000)
 DIGEST = Digest("sha256", hashlib.sha256(CONTENT).hexdigest())

@@ -154,9 +154,12 @@ def test_operating_points_come_back(tmp_path: Path) -> None:
     [
         ("{", "is not JSON"),
         ("[]", "holds no operating points"),
-        ('{"format": "pannsx operating points 1"}', "'points'"),
+        ('{"format": "pannsx operating points 1"}', "missing points"),
         ('{"format": "pannsx operating points 1", "points": {"Dog": {"threshold": 2}}}', "threshold is 2"),
-        ('{"format": "pannsx operating points 1", "points": {"Dog": {"treshold": 0.5}}}', "treshold"),
+        (
+            '{"format": "pannsx operating points 1", "points": {"Dog": {"treshold": 0.5}}}',
+            "unknown key points.Dog.treshold",
+        ),
         (
             '{"format": "pannsx operating points 1", "points":'
             ' {"Dog": {"threshold": 0.5, "off_threshold": 0.6}}}',

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from small_models import noise
 
 from pannsx import AudioError, AudioTagger
-from pannsx.inference.fine_frames import FrameReader, Position, _Bins, tag_finely
+from pannsx.inference.fine_frames import FrameReader, Position, _Bins
 
 SAME = 2e-5  # probability: float32 convolutions over batches of other sizes
 MEAN = 1e-5  # of float32 frames, summed in another order
@@ -48,7 +48,7 @@ def test_at_the_networks_own_hop_it_is_inference(tagger: AudioTagger, seconds: f
 def test_each_pass_is_inference_from_later_on(tagger: AudioTagger) -> None:
     waveform = noise(5 * RATE + 1234)
     n_passes = 4
-    result = tag_finely(tagger, waveform, tagger.hop_s / n_passes)
+    result = tagger.inference(waveform, hop_s=tagger.hop_s / n_passes)
     assert result.framewise is not None
     step = round(tagger.hop_s * RATE / n_passes)
     for i in range(n_passes):
@@ -124,13 +124,12 @@ def test_any_architecture(name: str) -> None:
     """By seeded weights: no published ones are needed."""
     from small_models import seeded_checkpoint
 
-    from pannsx.inference.pipeline import Pipeline, Settings
+    from pannsx.inference.pipeline import Pipeline, WindowSettings
 
     tagger = AudioTagger.__new__(AudioTagger)
-    tagger._pipeline = Pipeline(seeded_checkpoint(name), settings=Settings(window_s=2.0))
-    tagger._operating_points = None
+    tagger._pipeline = Pipeline(seeded_checkpoint(name), settings=WindowSettings(window_s=2.0))
     hop_s = 0.1
-    result = tag_finely(tagger, noise(3 * RATE), hop_s)
+    result = tagger.inference(noise(3 * RATE), hop_s=hop_s)
     assert result.framewise is not None
     assert np.isfinite(result.framewise).all()
     # The last frame begins before the end, and leaves less than two of the network's own frames behind it.
@@ -167,4 +166,4 @@ def test_hops_that_cannot_be_had(tagger: AudioTagger, hop_s: float) -> None:
 
 def test_bad_sources_are_said(tagger: AudioTagger) -> None:
     with pytest.raises(AudioError, match="no file"):
-        tag_finely(tagger, "missing.wav", 0.1)
+        tagger.inference("missing.wav", hop_s=0.1)

@@ -24,7 +24,7 @@ from pannsx.weights.manifest import (
     read_record,
 )
 from pannsx.weights.record import BundledSource, Checkpoint, HubSource, UrlSource
-from pannsx.weights.record_json import ARCHITECTURES, record_to_json
+from pannsx.weights.record_json import record_to_json
 
 EVERY = list(load_manifest().values())
 by_name = pytest.mark.parametrize("record", EVERY, ids=lambda record: record.name)
@@ -59,7 +59,6 @@ def test_the_29_published_names_and_the_bundled_one() -> None:
     names = [record.name for record in EVERY]
     assert len(names) == 30
     assert names[:2] == [DEFAULT_CHECKPOINT, "Cnn14"]
-    assert {record.architecture for record in EVERY} == set(ARCHITECTURES)
     assert {record.name for record in EVERY if not record.released} == NEVER_RELEASED
 
 
@@ -134,12 +133,12 @@ def test_manifest_reads_back_as_it_is_written() -> None:
     ("change", "complaint"),
     [
         (lambda m: m.update(format=2), "has format 2; this version of pannsx reads format 1"),
-        (lambda m: m["checkpoints"][1].pop("sha256"), r"entry 1: missing 'sha256'"),
-        (lambda m: m["checkpoints"][1].update(sha_256="x"), r"unknown key 'sha_256'; did you mean 'sha256'"),
+        (lambda m: m["checkpoints"][1].pop("sha256"), r"entry 1 \(Cnn14\): missing sha256"),
+        (lambda m: m["checkpoints"][1].update(sha_256="x"), r"unknown key sha_256; did you mean 'sha256'"),
         (lambda m: m["checkpoints"].append(m["checkpoints"][1]), "names 'Cnn14' twice"),
         (lambda m: m["checkpoints"][1]["sources"][0].update(type="ftp"), "type is 'ftp'"),
         (lambda m: m["checkpoints"][1].update(sha256="ABC"), "64 lower-case hexadecimal digits"),
-        (lambda m: m["checkpoints"][1]["frontend"].pop("fmin"), r"frontend: missing 'fmin'"),
+        (lambda m: m["checkpoints"][1]["frontend"].pop("fmin"), r"missing frontend\.fmin"),
     ],
 )
 def test_a_wrong_manifest_says_what_and_where(change: Any, complaint: str) -> None:
@@ -162,15 +161,18 @@ def test_own_record_needs_only_what_computes(tmp_path: Path) -> None:
     ("change", "complaint"),
     [
         ({"architecture": "LeeNet12"}, r"unknown architecture 'LeeNet12'; did you mean .*'LeeNet11'"),
-        ({"sample_rate": "32000"}, "sample_rate is '32000'; int is needed"),
-        ({"n_classes": True}, "n_classes is True; int is needed"),
+        ({"sample_rate": "32000"}, "sample_rate is '32000'; a whole number is needed"),
+        ({"n_classes": True}, "n_classes is True; a whole number is needed"),
         ({"n_classes": 0}, "n_classes is 0; at least 1"),
         ({"labels": "../labels.txt"}, "inside the record's folder"),
         ({"filename": "/etc/weights.pth"}, "inside the record's folder"),
         ({"filename": "C:\\weights.pth"}, "inside the record's folder"),
         ({"filename": "..\\weights.pth"}, "inside the record's folder"),
-        ({"weights": "mine.pth"}, "unknown key 'weights'"),
-        ({"frontend": {"n_fft": 1000}}, r"frontend: missing 'fmax', 'fmin', 'hop_length', 'n_mels'"),
+        ({"weights": "mine.pth"}, "unknown key weights"),
+        (
+            {"frontend": {"n_fft": 1000}},
+            "missing frontend.hop_length, frontend.n_mels, frontend.fmin, frontend.fmax",
+        ),
         (
             {"frontend": {"n_fft": 1000, "hop_length": 320, "n_mels": 64, "fmin": 50, "fmax": 14000}},
             "n_fft is 1000; it must be a power of two",
@@ -185,7 +187,7 @@ def test_a_wrong_own_record_names_the_key(tmp_path: Path, change: dict[str, Any]
 def test_own_record_with_a_missing_key_or_no_json(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_text(json.dumps({k: v for k, v in MINIMAL.items() if k != "frontend"}), encoding="utf-8")
-    with pytest.raises(ValueError, match="missing 'frontend'"):
+    with pytest.raises(ValueError, match="missing frontend"):
         read_record(path)
     path.write_text("not json", encoding="utf-8")
     with pytest.raises(ValueError, match="is not JSON"):
@@ -205,12 +207,6 @@ def test_names_without_weights_point_to_their_recipe(name: str) -> None:
         match=rf"no weights were ever released for {name}; its recipe train/recipes/{name}\.toml",
     ):
         resolve(find(name))
-
-
-def test_the_manifest_and_the_architecture_table_agree() -> None:
-    from pannsx.models import ARCHITECTURES as TABLE
-
-    assert list(TABLE) == list(ARCHITECTURES)
 
 
 def test_reading_the_manifest_loads_no_torch() -> None:

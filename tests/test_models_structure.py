@@ -18,11 +18,13 @@ from seeded_models import (
 from small_models import SAME_ALONE
 from torch import Tensor
 
+from pannsx.errors import WeightsError
 from pannsx.frontend.settings import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
 from pannsx.models import ARCHITECTURES
+from pannsx.models.heads import AttentionHead, ClipHead, FrameHead, Head, max_over_frames
 from pannsx.models.zoo import build, build_empty
-from pannsx.weights import create_model, list_models, manifest, record_json
+from pannsx.weights import create_model, list_models, load, manifest
 
 SMALL = ("Cnn6", "MobileNetV1", "MobileNetV2", "LeeNet11", "DaiNet19")
 
@@ -43,7 +45,6 @@ def test_list_models_is_the_manifest() -> None:
 
 
 def test_manifest_and_table_name_the_same_architectures() -> None:
-    assert list(record_json.ARCHITECTURES) == list(ARCHITECTURES)
     assert {record.architecture for record in manifest.load_manifest().values()} == set(ARCHITECTURES)
 
 
@@ -70,9 +71,66 @@ def test_front_end_must_go_with_the_architecture() -> None:
 
 def test_own_front_end_and_classes() -> None:
     front_end = FrontEnd(sample_rate=22050, n_fft=512, hop_length=220, n_mels=40, fmin=20, fmax=11025)
-    model = create_model("Cnn6", 3, frontend=front_end)
+    model = create_model("Cnn6", n_classes=3, frontend=front_end)
     assert (model.sample_rate, model.n_classes, model.grid.hop_samples) == (22050, 3, 220 * 16)
     assert run(model, noise(1, 22050)).logits.shape == (1, 3)
+
+
+# --- published weights, other classes ----------------------------------------------------------------
+
+
+def test_pretrained_is_the_checkpoint() -> None:
+    model, loaded = (
+        create_model("mobilenetv1_DISTILLED", pretrained=True),
+        load("MobileNetV1_distilled").model,
+    )
+    assert not model.training
+    ours, its = model.state_dict(), loaded.state_dict()
+    assert list(ours) == list(its)
+    assert all(torch.equal(ours[key], its[key]) for key in its)
+
+
+def test_pretrained_with_classes_of_its_own_has_a_new_last_layer() -> None:
+    torch.manual_seed(7)
+    model, loaded = (create_model("MobileNetV1_distilled", pretrained=True, n_classes=n) for n in (3, None))
+    ours, its = model.state_dict(), loaded.state_dict()
+    assert list(ours) == list(its)
+    assert [key for key in its if not torch.equal(ours[key], its[key])] == [
+        "head.fc_audioset.weight",
+        "head.fc_audioset.bias",
+    ]
+    weight = model.head.fc_audioset.weight
+    assert weight.shape == (3, 1024)
+    assert 0 < weight.abs().max().item() <= (6 / sum(weight.shape)) ** 0.5  # Xavier uniform
+    assert not model.head.fc_audioset.bias.any()
+    assert model.n_classes == 3
+    found, expected = run(model, noise(1, 16000)), run(loaded, noise(1, 16000))
+    assert found.logits.shape == (1, 3)
+    assert torch.equal(found.embedding, expected.embedding)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [ClipHead(8, 4, 5), FrameHead(8, 4, 5, combine=max_over_frames), AttentionHead(8, 4, 5)],
+    ids=lambda head: type(head).__name__,
+)
+def test_every_head_takes_a_new_classifier(head: Head) -> None:
+    features = noise(2, 8, 6)
+    before = head.eval()(features)
+    head.replace_classifier(2)
+    after = head.eval()(features)
+    assert (before.logits.shape, after.logits.shape) == ((2, 5), (2, 2))
+    assert after.frame_logits.shape == (2, 6, 2)
+    assert torch.equal(after.embedding, before.embedding)
+
+
+def test_what_create_model_refuses() -> None:
+    with pytest.raises(ValueError, match="n_classes is 0; at least 1"):
+        create_model("MobileNetV1", n_classes=0)
+    with pytest.raises(ValueError, match="leave out frontend="):
+        create_model("MobileNetV1_distilled", pretrained=True, frontend=FRONT_END)
+    with pytest.raises(WeightsError, match="no weights were ever released"):
+        create_model("Cnn14_mel128", pretrained=True)
 
 
 # --- initial weights --------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from small_models import SAME_ALONE, noise, seeded_checkpoint
 from pannsx.errors import AudioError
 from pannsx.inference.device import choose_device
 from pannsx.inference.engine import Engine, Wanted
-from pannsx.inference.pipeline import Pipeline, Settings, as_sources
+from pannsx.inference.pipeline import Pipeline, WindowSettings, as_sources
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_order_is_kept_and_answers_come_early():
 
 @pytest.mark.parametrize("overlap_s", [0.0, 2.5])
 def test_long_audio_is_its_windows(overlap_s):
-    settings = Settings(window_s=2.0, overlap_s=overlap_s / 2.5)
+    settings = WindowSettings(window_s=2.0, overlap_s=overlap_s / 2.5)
     pipeline = Pipeline(seeded_checkpoint("Cnn6"), device="cpu", settings=settings)
     waveform = noise(32000 * 7 + 1234)
     whole = analyse(pipeline, [waveform])[0].answer
@@ -103,8 +103,8 @@ def test_long_audio_is_its_windows(overlap_s):
 def test_frames_far_from_borders_do_not_depend_on_the_windows(pipeline):
     waveform = noise(32000 * 25)
     whole = analyse(pipeline, [waveform])[0].answer.framewise
-    advance = pipeline._plan.advance_frames
-    start = advance * pipeline._plan.hop_samples
+    advance = pipeline.plan.advance_frames
+    start = advance * pipeline.plan.hop_samples
     second = pipeline.engine.run([waveform[start : start + 320_000]])[0].framewise
     n_own = advance // 2  # the third window is drawn back and answers for some of the rest
     np.testing.assert_allclose(whole[advance : advance + n_own], second[:n_own], atol=SAME_ALONE)
@@ -114,7 +114,7 @@ def test_combinations():
     waveform = noise(32000 * 5)
     answers = {}
     for how in ("mean", "max"):
-        settings = Settings(window_s=1.0, combine_clipwise=how, combine_embedding=how)
+        settings = WindowSettings(window_s=1.0, combine_clipwise=how, combine_embedding=how)
         answers[how] = analyse(Pipeline(seeded_checkpoint(), device="cpu", settings=settings), [waveform])[
             0
         ].answer
@@ -131,7 +131,7 @@ def test_an_impulse_at_minute_19_is_found_within_one_frame():
     waveform[round(at_s * rate)] = 1.0
     frames = next(pipeline.analyse([waveform], framewise=True)).answer.framewise
     # Every window of silence gives the same frames, edges and all; only the last is of another length.
-    advance = pipeline._plan.advance_frames
+    advance = pipeline.plan.advance_frames
     n_whole = (len(frames) - 2 * advance) // advance * advance
     silence = np.tile(frames[:advance], (n_whole // advance, 1))
     change = np.abs(frames[:n_whole] - silence).max(axis=1)
@@ -139,8 +139,8 @@ def test_an_impulse_at_minute_19_is_found_within_one_frame():
     # Local pooling shows the click to its frame and to both neighbours: its place is their centre.
     around = np.arange(int(change.argmax()) - 3, int(change.argmax()) + 4)
     centre = np.average(around, weights=change[around])
-    time_s = pipeline.offset_s + pipeline.hop_s * centre
-    assert abs(time_s - at_s) <= pipeline.hop_s
+    time_s = pipeline.grid.offset_s + pipeline.grid.hop_s * centre
+    assert abs(time_s - at_s) <= pipeline.grid.hop_s
 
 
 def test_threads_share_a_pipeline(pipeline):
@@ -301,7 +301,7 @@ def test_sources_before_a_bad_one_are_answered(pipeline, tmp_path):
 
 def test_unknown_combination():
     with pytest.raises(ValueError, match="combine_clipwise is 'median'"):
-        Settings(combine_clipwise="median")
+        WindowSettings(combine_clipwise="median")
 
 
 def test_answers_keep_nothing_but_themselves_alive(pipeline):

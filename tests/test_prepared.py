@@ -84,7 +84,7 @@ def test_convolutions(kind: str, pool: bool, heights: list[int], width: int, see
     if kind == "first":
         layer = FirstConvolution(weight, bias)
     elif kind == "product":
-        layer = ProductConvolution(weight, bias, pool=pool, n_parts=2, kind=torch.float32)
+        layer = ProductConvolution(weight, bias, pool=pool, n_parts=2, dtype=torch.float32)
     else:
         layer = WinogradConvolution(weight, bias, pool=pool)
     planes = Planes()
@@ -108,7 +108,7 @@ def test_a_deep_layer_in_either_form(heights: tuple[int, ...]) -> None:
     weight = torch.from_numpy(rng.standard_normal((1024, 512, 3, 3)).astype(np.float32) / 64)
     bias = torch.zeros(1024)
     items = random_items(rng, 512, list(heights), 4)
-    layer = EitherConvolution(weight, bias, pool=True, n_parts=2, kind=torch.float32)
+    layer = EitherConvolution(weight, bias, pool=True, n_parts=2, dtype=torch.float32)
     planes = Planes()
     source = plane_of(items, planes, 0)
     assert (len(source.rows.tiles) * source.across >= MANY_TILES) == (len(heights) > 1)
@@ -272,7 +272,7 @@ def test_a_fork_while_another_thread_computes() -> None:
     expected = engine.run([noise(32_000)])[0].clipwise
     context = multiprocessing.get_context("fork")
     results = context.Queue()
-    with engine._workers.alone:
+    with engine._workers.lock:
         process = context.Process(target=_runs, args=(engine, results))
         process.start()
     found = results.get(timeout=60)
@@ -287,8 +287,8 @@ BFLOAT16_CHANGE_BUNDLED = 0.03  # of any probability of the bundled checkpoint o
 def test_bfloat16_is_used_only_where_it_is_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
     for quicker, kind in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(precision, "bfloat16_is_quicker", lambda quicker=quicker: quicker)
-        assert precision.product_type(may_round=True) == kind
-        assert precision.product_type(may_round=False) == torch.float32
+        assert precision.product_type(allow_bfloat16=True) == kind
+        assert precision.product_type(allow_bfloat16=False) == torch.float32
 
 
 def test_measuring_bfloat16_gives_an_answer_and_keeps_it() -> None:

@@ -27,6 +27,7 @@ from pannsx.report.overview import MOST_COLUMNS, band_of, overview_of
 from pannsx.report.page import LEAST_THRESHOLD
 from pannsx.report.picture import HEAT, png
 from pannsx.report.scores import MOST_BYTES, pack_scores
+from pannsx.results import FrameGrid
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENE = ROOT / "examples" / "scene.flac"
@@ -64,21 +65,21 @@ def engine() -> Iterator[MiniRacer]:
     racer.close()
 
 
-def made_up(framewise: np.ndarray, duration_s: float | None = None, **changes: Any) -> TaggingResult:
-    """A result with these frames, a fifth of a second apart."""
+def made_up(
+    framewise: np.ndarray,
+    duration_s: float | None = None,
+    *,
+    hop_s: float = 0.2,
+    labels: tuple[str, ...] = (),
+) -> TaggingResult:
+    """A result with these frames."""
     n_frames, n_classes = framewise.shape
     return TaggingResult(
-        **{
-            "clipwise": framewise.max(axis=0, initial=0.0),
-            "embedding": np.zeros(2, np.float32),
-            "framewise": framewise,
-            "hop_s": 0.2,
-            "offset_s": 0.07,
-            "labels": tuple(f"class {k}" for k in range(n_classes)),
-            "duration_s": 0.07 + 0.2 * (n_frames - 0.5) if duration_s is None else duration_s,
-            "frame_source": "native",
-            **changes,
-        }
+        clipwise=framewise.max(axis=0, initial=0.0),
+        embedding=np.zeros(2, np.float32),
+        framewise=framewise,
+        grid=FrameGrid(hop_s, 0.07, labels or tuple(f"class {k}" for k in range(n_classes)), "native"),
+        duration_s=0.07 + 0.2 * (n_frames - 0.5) if duration_s is None else duration_s,
     )
 
 

@@ -22,12 +22,12 @@ from small_models import noise, seeded_checkpoint
 
 from pannsx import AudioError, AudioTagger, StreamTagger
 from pannsx.audio import load
+from pannsx.audio.pcm import ENCODINGS, read_blocks, read_wav_header
 from pannsx.cli import main
-from pannsx.cli.pcm import ENCODINGS, read_blocks, read_wav_header
 from pannsx.events import Event, EventDetector, EventSettings
 from pannsx.events.operating_points import OperatingPoint, OperatingPoints
 from pannsx.inference.engine import Answer
-from pannsx.inference.pipeline import Pipeline, Settings
+from pannsx.inference.pipeline import Pipeline, WindowSettings
 from pannsx.models.timing import ReceptiveField, receptive_field, same, strided
 from pannsx.streaming import StreamUpdate
 
@@ -130,9 +130,9 @@ def decision_level() -> tuple[StreamTagger, Pipeline]:
     """A stream and a pipeline for whole files, of one DecisionLevel model."""
     checkpoint = seeded_checkpoint("Cnn14_DecisionLevelMax")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pannsx.streaming.tagger.load", lambda *_, **__: checkpoint)
+        patch.setattr("pannsx.inference.pipeline.load", lambda *_, **__: checkpoint)
         stream = StreamTagger("Cnn14_DecisionLevelMax", device="cpu", low_memory=True, step_s=1.6)
-    pipeline = Pipeline(checkpoint, device="cpu", low_memory=True, settings=Settings(window_s=60.0))
+    pipeline = Pipeline(checkpoint, device="cpu", low_memory=True, settings=WindowSettings(window_s=60.0))
     return stream, pipeline
 
 
@@ -144,7 +144,7 @@ def test_frames_of_a_decision_level_model_are_the_whole_files(
     stream.reset()
     waveform = noise(round(seconds * rate))
     updates = collected(stream, cut(waveform, 7000, 1, 44_444), rate)
-    (whole,) = pipeline.analyse([waveform], sample_rate=rate, framewise=True)
+    (whole,) = pipeline.analyse([waveform], source_rate=rate, framewise=True)
     assert whole.answer.framewise is not None
     assert len(updates) > 2
     assert updates[0].frame_source == "native"
@@ -164,7 +164,7 @@ def test_any_cut_at_any_rate_gives_the_whole_file(
 ) -> None:
     waveform = noise(max(1, round(seconds * rate)), seed=len(lengths))
     lengths = [max(length, len(waveform) // 50) for length in lengths]
-    stream = StreamTagger(tagger, sample_rate=rate, step_s=step_s)
+    stream = StreamTagger(tagger, source_rate=rate, step_s=step_s)
     updates = collected(stream, cut(waveform, *lengths))
     whole = tagger.inference(waveform, rate)
     assert whole.framewise is not None
@@ -177,7 +177,7 @@ def test_any_cut_at_any_rate_gives_the_whole_file(
 
 def test_updates_come_within_the_latency(tagger: AudioTagger) -> None:
     for rate, step_s in ((RATE, 0.7), (44_100, 2.0)):
-        stream = StreamTagger(tagger, sample_rate=rate, step_s=step_s)
+        stream = StreamTagger(tagger, source_rate=rate, step_s=step_s)
         block = rate // 50
         waits = []
         for i, piece in enumerate(cut(noise(9 * rate), block), start=1):
@@ -244,7 +244,7 @@ def test_a_bad_block_is_not_taken(tagger: AudioTagger) -> None:
     expected = frames_of(collected(StreamTagger(tagger), [waveform]))
     bad = noise(1000)
     bad[17] = np.nan
-    stream, updates = StreamTagger(tagger, sample_rate=RATE), []
+    stream, updates = StreamTagger(tagger, source_rate=RATE), []
     for i, block in enumerate(cut(waveform, RATE)):
         with pytest.raises(
             AudioError, match=rf"block that begins at {i}\.000 s of the stream has NaN at sample 17"
@@ -289,9 +289,9 @@ def test_impossible_steps(tagger: AudioTagger, step_s: float) -> None:
 
 
 def test_impossible_arguments(tagger: AudioTagger) -> None:
-    with pytest.raises(AudioError, match="sample_rate"):
-        StreamTagger(tagger, sample_rate=0)
-    with pytest.raises(ValueError, match="not both"):
+    with pytest.raises(AudioError, match="source_rate"):
+        StreamTagger(tagger, source_rate=0)
+    with pytest.raises(ValueError, match="checkpoint= cannot be given with an open AudioTagger"):
         StreamTagger(tagger, checkpoint="weights.pth")
     with pytest.raises(ValueError, match="did you mean"):
         StreamTagger("Cnn41")
@@ -527,7 +527,7 @@ def test_events_go_by_the_operating_points_of_a_calibrated_checkpoint(
     tagger: AudioTagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points = OperatingPoints({"Siren": OperatingPoint(threshold=0.2, off_threshold=0.1)}, default=0.9)
-    monkeypatch.setattr(tagger, "_operating_points", points)
+    monkeypatch.setattr(tagger._pipeline, "operating_points", points)
     stream = StreamTagger(tagger, events=EventSettings())
     assert stream._detector is not None
     on, off = stream._detector.thresholds

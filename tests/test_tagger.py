@@ -15,7 +15,15 @@ from small_models import SAME_ALONE, noise
 
 import pannsx
 from benchmarks import bundled
-from pannsx import AudioError, AudioTagger, BatchResult, FeatureExtractor, TaggingResult, WeightsError
+from pannsx import (
+    AudioError,
+    AudioTagger,
+    BatchResult,
+    FeatureExtractor,
+    StreamTagger,
+    TaggingResult,
+    WeightsError,
+)
 from pannsx.weights.manifest import find
 
 TEST_DATA = Path(os.environ.get("PANNSX_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -54,6 +62,22 @@ def test_one_source(tagger):
     assert [tag.probability for tag in top] == sorted(result.clipwise.tolist(), reverse=True)[:3]
     assert result.probability(top[0].label) == top[0].probability
     assert top[0].label in repr(result)
+
+
+def test_an_open_network_is_shared(tagger: AudioTagger, extractor: FeatureExtractor) -> None:
+    waveform = noise(32000 * 5)
+    short = AudioTagger(extractor, window_s=2.0)
+    assert short._pipeline.engine is extractor._pipeline.engine
+    assert short._pipeline.settings.window_s == 2.0
+    assert extractor._pipeline.settings.window_s == 10.0
+    by_itself = AudioTagger(device="cpu", window_s=2.0)
+    np.testing.assert_array_equal(short.inference(waveform).clipwise, by_itself.inference(waveform).clipwise)
+    shared = FeatureExtractor(tagger).extract(waveform)
+    np.testing.assert_array_equal(shared, extractor.extract(waveform))
+    with pytest.raises(ValueError, match="device=, low_memory= cannot be given with an open AudioTagger"):
+        FeatureExtractor(tagger, device="cpu", low_memory=True)
+    with pytest.raises(ValueError, match="open AudioTagger, FeatureExtractor or StreamTagger"):
+        AudioTagger(3)  # type: ignore[arg-type]
 
 
 def test_every_kind_of_source_gives_the_same(tagger, tmp_path):
@@ -138,11 +162,94 @@ def test_without_frames(tagger):
     assert tagger.inference([noise(32000)], framewise=False).framewise is None
 
 
-def test_stream_gives_what_inference_gives(tagger):
+def test_iter_inference_gives_what_inference_gives(tagger):
     clips = [noise(32000, i) for i in range(5)]
     batch = tagger.inference(clips)
-    for streamed, result in zip(tagger.stream(clips), batch, strict=True):
-        np.testing.assert_allclose(streamed.clipwise, result.clipwise, atol=SAME_ALONE)
+    for sources in (clips, iter(clips), np.stack(clips)):
+        for one, result in zip(tagger.iter_inference(sources), batch, strict=True):
+            assert one.framewise is None
+            np.testing.assert_allclose(one.clipwise, result.clipwise, atol=SAME_ALONE)
+    parts = tagger.iter_inference(iter(clips), framewise=True, start_s=0.5)
+    assert [(result.duration_s, len(result.framewise)) for result in parts] == [(0.5, 1)] * 5
+    assert list(tagger.iter_inference([])) == []
+
+
+def test_iter_inference_answers_those_before_a_bad_source(tagger):
+    results = tagger.iter_inference(source for source in (noise(32000), "missing.wav", noise(32000)))
+    assert next(results).duration_s == 1
+    with pytest.raises(AudioError, match=r"source 1 \('missing.wav'\).*no file"):
+        next(results)
+
+
+@pytest.mark.parametrize("one", ["a.wav", Path("a.wav"), b"RIFF", io.BytesIO(b"RIFF"), noise(100)])
+def test_iter_inference_of_a_single_source_is_refused(tagger, one):
+    with pytest.raises(ValueError, match="got one"):
+        tagger.iter_inference(one)
+
+
+def test_a_finer_hop(tagger):
+    clips = [noise(n, i) for i, n in enumerate([64000, 32000])]
+    batch = tagger.inference(clips, hop_s=tagger.hop_s / 2)
+    assert isinstance(batch, BatchResult)
+    assert batch.hop_s == tagger.hop_s / 2
+    assert [len(frames) for frames in batch.framewise] == [11, 5]
+    for clip, result in zip(clips, batch, strict=True):
+        alone, coarse = tagger.inference(clip, hop_s=tagger.hop_s / 2), tagger.inference(clip)
+        assert alone.offset_s == result.offset_s == coarse.offset_s
+        np.testing.assert_allclose(alone.framewise, result.framewise, atol=SAME_ALONE)
+        np.testing.assert_allclose(alone.framewise[::2], coarse.framewise, atol=SAME_ALONE)
+        np.testing.assert_allclose(alone.clipwise, coarse.clipwise, atol=SAME_ALONE)
+        assert alone.duration_s == coarse.duration_s
+    one, other = tagger.iter_inference(iter(clips), framewise=True, hop_s=0.1)
+    assert one.hop_s == other.hop_s == 0.1
+    part = tagger.inference(clips[0], hop_s=0.16, start_s=0.5, duration_s=1)
+    assert part.duration_s == 1
+
+
+def test_hops_that_cannot_be_had(tagger):
+    with pytest.raises(ValueError, match=r"hop_s is 0\.01; 0\.02 to 1"):
+        tagger.inference(noise(100), hop_s=0.01)
+    with pytest.raises(ValueError, match="framewise=False wants none"):
+        tagger.inference(noise(100), hop_s=0.1, framewise=False)
+    with pytest.raises(ValueError, match="framewise=False wants none"):
+        tagger.iter_inference([noise(100)], hop_s=0.1)
+    with pytest.raises(AudioError, match=r"source 1 \('missing.wav'\)"):
+        tagger.inference([noise(100), "missing.wav"], hop_s=0.1)
+
+
+def test_the_rate_of_a_source_has_two_names_and_one_value(tagger, extractor, tmp_path):
+    tone = noise(8000)
+    result = tagger.inference(tone, 8000)
+    calls = [
+        tagger.inference,
+        lambda tone, *a, **k: next(tagger.iter_inference([tone], *a, **k)),
+        extractor.extract,
+        extractor.extract_frames,
+        lambda tone, *a, **k: StreamTagger(tagger, **k),
+        lambda tone, *a, **k: StreamTagger(tagger).push(tone, *a, **k),
+        lambda tone, *a, **k: result.plot(None, tone, *a, **k),
+        lambda tone, *a, **k: result.report(tmp_path / "page.html", tone, *a, **k),
+    ]
+    for call in calls:
+        call(tone, source_rate=8000)
+        call(tone, sample_rate=8000)
+        with pytest.raises(ValueError, match=r"source_rate=8000 and sample_rate=8000.*give one"):
+            call(tone, source_rate=8000, sample_rate=8000)
+    durations = [tagger.inference(tone, **{name: 8000}).duration_s for name in ("source_rate", "sample_rate")]
+    assert durations == [tagger.inference(tone, 8000).duration_s] * 2 == [1, 1]
+
+
+def test_embeddings_of_a_part(extractor):
+    waveform = noise(32000 * 4)
+    source = wav_bytes(waveform, 32000)
+    expected = extractor.extract(waveform[32000:96000])
+    tolerance = SAME_ALONE * np.abs(expected).max()
+    found = extractor.extract(source, start_s=1.0, duration_s=2.0)
+    np.testing.assert_allclose(found, expected, atol=tolerance)
+    frames = extractor.extract_frames([source], start_s=1.0, duration_s=2.0)[0]
+    np.testing.assert_allclose(
+        frames.embeddings, extractor.extract_frames(waveform[32000:96000]).embeddings, atol=tolerance
+    )
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def write(path: Path, text: str) -> Path:
         ("[model]\narchitecure = 'Cnn6'", "unknown key model.architecure; did you mean 'architecture'"),
         ("[modle]\n", "unknown key modle; did you mean 'model'"),
         ("run = 3", r"a table \[run\] is needed"),
-        ("[run]\nsteps = 1.5", "run.steps is 1.5; whole number is needed"),
+        ("[run]\nsteps = 1.5", "run.steps is 1.5; a whole number is needed"),
         ("[model]\ndropout = 1", "model.dropout is 1; one of 'all', 'head', 'none' is needed"),
         ("extends =", "cannot read the recipe"),
     ],

@@ -198,7 +198,7 @@ def test_the_recipe_of_the_bundled_checkpoint_runs(
     monkeypatch.setattr(distil, "load_teacher", lambda path: Teacher())
     given = [
         f"data.train={banks}", "distil.teacher=teacher.pt", "data.workers=0", "run.steps=2", "model.start=",
-        "run.batch_size=2", "keep.log_every=1", "schedule.warm_up_steps=1", "scenes.durations_s=0.5,1",
+        "run.batch_size=2", "keep.log_every=1", "schedule.warmup_steps=1", "scenes.durations_s=0.5,1",
         "scenes.duration_shares=1,1", "run.precision=float32",
     ]  # fmt: skip
     recipe = read_recipe("MobileNetV1_distilled")

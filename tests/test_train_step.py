@@ -20,7 +20,7 @@ from train.loop.distributed import Ranks
 from train.loop.loss import binary_cross_entropy
 from train.loop.optimiser import make_optimiser, set_learning_rate
 from train.loop.schedule import learning_rate
-from train.loop.step import Part, backward, cut, gradient_norm, prepare, shorten_gradients
+from train.loop.step import Part, backward, clip_gradients, gradient_norm, prepare, split
 from train.recipe import Recipe, read_recipe
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
@@ -102,7 +102,7 @@ def test_accumulated_parts_give_the_mean_gradient_of_each() -> None:
     loss = backward(network, [whole])
     together = gradients(model)
     model.zero_grad()
-    in_parts = backward(network, list(cut(whole.waveform, whole.targets, whole.choices, 2)))
+    in_parts = backward(network, list(split(whole.waveform, whole.targets, whole.choices, 2)))
     assert float(in_parts) == pytest.approx(float(loss), rel=1e-5)
     assert float((gradients(model) - together).norm() / together.norm()) < 1e-5
 
@@ -135,9 +135,9 @@ def test_long_gradients_are_shortened_and_short_ones_left() -> None:
     model(torch.ones(1, 3)).sum().backward()
     norm = gradient_norm(model)
     assert float(norm) == pytest.approx(8**0.5)
-    shorten_gradients(model, norm, 10.0)
+    clip_gradients(model, norm, 10.0)
     assert float(gradient_norm(model)) == pytest.approx(8**0.5)
-    shorten_gradients(model, norm, 1.0)
+    clip_gradients(model, norm, 1.0)
     assert float(gradient_norm(model)) == pytest.approx(1.0, rel=1e-5)
 
 
@@ -153,8 +153,8 @@ def test_long_gradients_are_shortened_and_short_ones_left() -> None:
 )
 def test_schedule(kind: str, decay_steps: int, expected: list[float]) -> None:
     recipe = recipe_for(
-        "Cnn6", f"schedule.kind={kind}", "schedule.warm_up_steps=2", "schedule.last_share=0.1", "run.steps=6",
-        "optimiser.learning_rate=1", f"schedule.decay_steps={decay_steps}",
+        "Cnn6", f"schedule.kind={kind}", "schedule.warmup_steps=2", "schedule.final_lr_ratio=0.1",
+        "run.steps=6", "optimiser.learning_rate=1", f"schedule.decay_steps={decay_steps}",
     )  # fmt: skip
     assert [learning_rate(recipe, step) for step in range(6)] == pytest.approx(expected)
 

@@ -15,7 +15,7 @@ from hub_server import local_hub
 from torch import nn
 
 from pannsx.errors import WeightsError
-from pannsx.weights.digests import Digest
+from pannsx.weights.record import Digest
 from train.teacher import MN04_AS, Teacher, fetch_teacher, load_network, load_teacher
 from train.teacher.frontend import MIN_SAMPLES, LogMel
 from train.teacher.network import MobileNetV3

@@ -341,7 +341,7 @@ def test_a_file_without_a_record(tmp_path: Path, published: dict[str, Tensor]) -
 
 def test_a_wrong_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "w.json").write_text('{"name": "x"}', encoding="utf-8")
-    with pytest.raises(WeightsError, match=r"cannot use the record .*w\.json: .*missing 'architecture'"):
+    with pytest.raises(WeightsError, match=r"cannot use the record .*w\.json: .*missing architecture"):
         load(checkpoint=tmp_path / "w.json")
 
 

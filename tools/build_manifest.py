@@ -13,10 +13,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pannsx.frontend.settings import FrontEnd
+from pannsx.strict import parse
 from pannsx.weights.digests import file_digest
 from pannsx.weights.manifest import parse_manifest
 from pannsx.weights.record import BundledSource, Checkpoint, Example, HubSource, Scores, UrlSource
-from pannsx.weights.record_json import MANIFEST_FORMAT, parse_frontend, record_to_json
+from pannsx.weights.record_json import MANIFEST_FORMAT, record_to_json
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = ROOT / "pannsx" / "data" / "MobileNetV1_distilled.safetensors"
@@ -185,13 +187,12 @@ def _frontend(facts: dict[str, Any]) -> Any:
     settings = facts["frontend"]
     if settings is None:
         return None
-    settings = dict(settings)
-    rate = settings.pop("sample_rate")
+    rate = settings["sample_rate"]
     if rate != facts["sample_rate"]:
         raise SystemExit(
             f"{facts['published_class']}: front end at {rate} Hz, model at {facts['sample_rate']} Hz"
         )
-    return parse_frontend(settings, rate, facts["published_class"])
+    return parse(FrontEnd, settings, facts["published_class"])
 
 
 def _whole(count: float | None) -> int | None:

@@ -24,10 +24,10 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from pannsx.audio.formats import AUDIO_SUFFIXES
 from train.data.ledger import Ledger
 from train.data.pace import Pace
 from train.data.segments import Segment, read_segments
-from train.data.sources_folder import SUFFIXES
 from train.data.yt_dlp import TIMEOUT_S, Fetcher
 
 PART_SIZE = 50_000
@@ -137,7 +137,7 @@ def _found(folder: Path) -> set[str]:
     return {
         path.stem[1:]
         for path in folder.rglob("Y*")
-        if path.suffix.lower() in SUFFIXES and path.parent.name != ".partial"
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.parent.name != ".partial"
     }
 
 

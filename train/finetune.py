@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         waveforms = read_waveforms(data, base.record.sample_rate)
         learn = _learner(given, data, base, waveforms)
         results = [
-            run(data, targets_of(data), learn, seed=given.seed, splits=splits, shots=shots, told=_tell)
+            run(data, targets_of(data), learn, seed=given.seed, splits=splits, shots=shots, on_score=_tell)
             for shots in given.shots or [None]
         ]
         for result in results:

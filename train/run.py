@@ -42,7 +42,7 @@ from train.loop.memory import keep_freed_memory
 from train.loop.optimiser import make_optimiser, set_learning_rate
 from train.loop.provenance import clips_digest, teacher_digest, versions
 from train.loop.schedule import learning_rate
-from train.loop.step import backward, cut, gradient_norm, log_mel_shape, place, prepare, shorten_gradients
+from train.loop.step import backward, clip_gradients, gradient_norm, log_mel_shape, place, prepare, split
 from train.loop.stop import stop_signal
 from train.loop.trained import fresh_model
 from train.recipe import Recipe, read_recipe, to_tables
@@ -148,7 +148,7 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
             )  # fmt: skip
             wanted = torch.from_numpy(labelled).to(ranks.device)
             frames = batch.frame_targets
-            parts = list(cut(
+            parts = list(split(
                 waveform, wanted, choices.part(*ranks.share(n_drawn)), recipe.run.accumulate,
                 frame_targets=None if frames is None else frames.to(ranks.device).float(),
                 frame_weight=recipe.distil.frame_weight,
@@ -166,7 +166,7 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
             if n_bad:
                 ids = [clips.ids[int(row)] for row in batch.rows]
                 raise not_finite(folder, step + 1, ranks, ids, loss=float(own_loss), norm=float(norm))
-            shorten_gradients(model, norm, recipe.optimiser.clip_norm)
+            clip_gradients(model, norm, recipe.optimiser.clip_norm)
             optimiser.step()
             step += 1
             sampler_state = batch.sampler_state

@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from pannsx.atomic import replacing
 from pannsx.errors import AudioError, WeightsError
-from pannsx.inference.prefetch import read_ahead
+from pannsx.inference.prefetch import prefetch
 from train.data.store import StoreError
 from train.evaluate import open_model
 from train.loop.checkpoints import CheckpointError
@@ -158,7 +158,7 @@ def _logits_of(
 ) -> NDArray[np.float32]:
     """``(n, K)`` of some clips. Batches begin with the part, so that the numbers depend on it alone."""
     computed: list[NDArray[np.float32]] = []
-    for waveform in read_ahead(_batches(sounds, rows), 2):
+    for waveform in prefetch(_batches(sounds, rows), 2):
         with torch.inference_mode():
             logits = network.logits(torch.from_numpy(waveform).to(device)).float().cpu().numpy()
         if not np.isfinite(logits).all():

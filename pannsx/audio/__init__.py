@@ -9,21 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
-from pannsx.audio.reader import FloatArray, check_rate
+from pannsx.audio.reader import check_rate
 from pannsx.audio.sources import open_reader
 from pannsx.audio.stream import Part, regroup, seconds
 from pannsx.errors import AudioError
+from pannsx.types import FloatArray, Source
 
 __all__ = ["Audio", "AudioInfo", "Blocks", "Source", "info", "load", "open_blocks"]
-
-Source: TypeAlias = Any
-"""A path (``str`` or ``os.PathLike``); the bytes of a file; a binary file object, which is read from its
-beginning if it can seek; a NumPy array ``(S,)`` or ``(S, C)`` of any integer or floating-point type; or a
-torch tensor of these shapes, on any device."""
 
 
 class Audio(NamedTuple):

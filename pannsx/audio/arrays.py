@@ -8,8 +8,9 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from pannsx.audio.reader import FloatArray, Reader
+from pannsx.audio.reader import Reader
 from pannsx.errors import AudioError
+from pannsx.types import FloatArray
 
 MAX_CHANNELS = 64
 _BLOCK_FRAMES = 1 << 20

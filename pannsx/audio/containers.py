@@ -102,6 +102,11 @@ def file_size(file: BinaryIO) -> int:
     return file.seek(0, io.SEEK_END)
 
 
+def is_unknown(n_bytes: int) -> bool:
+    """Whether a header's size says only that whoever wrote it did not know."""
+    return any(n_bytes in sizes for sizes in _UNKNOWN_SIZES)
+
+
 def check_chunks(file: BinaryIO, name: str) -> Checked:
     """A WAV, RF64, Wave64, AIFF or CAF file: is the chunk of samples as long as its header says?
 
@@ -162,8 +167,7 @@ def check_ogg(file: BinaryIO) -> Checked:
 
 
 def _against_size(file: BinaryIO, length: int, start: int, size: int) -> Checked:
-    unknown = any(length in sizes for sizes in _UNKNOWN_SIZES)
-    if unknown or start + length <= size:
+    if is_unknown(length) or start + length <= size:
         return Checked(file)
     return Checked(file, f"its header announces {length} bytes of samples and {max(0, size - start)} follow")
 
@@ -191,4 +195,4 @@ def _is_unfinished(file: BinaryIO, size: int) -> bool:
     """Whether a RIFF file's own size is one that nobody came to fill in."""
     file.seek(4)
     stated = struct.unpack("<I", file.read(4))[0]
-    return stated + 8 < size or any(stated in unknown for unknown in _UNKNOWN_SIZES)
+    return stated + 8 < size or is_unknown(stated)

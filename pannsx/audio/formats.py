@@ -36,6 +36,18 @@ ADTS = Format("AAC (ADTS)", _PYAV)
 MP4 = Format("MP4/M4A", _PYAV)
 MATROSKA = Format("WebM/Matroska", _PYAV)
 
+# What browsers of today play, by the end of the file's name, and as which type.
+PLAYED_TYPES = {
+    ".mp3": "audio/mpeg", ".flac": "audio/flac", ".wav": "audio/wav", ".ogg": "audio/ogg",
+    ".oga": "audio/ogg", ".opus": "audio/ogg", ".m4a": "audio/mp4", ".webm": "audio/webm",
+}  # fmt: skip
+
+# What a folder is searched for. A file that is named itself may end in anything: its content decides.
+AUDIO_SUFFIXES = frozenset(PLAYED_TYPES) | {
+    ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".mka", ".mp4", ".snd", ".w64", ".wave", ".wma",
+    ".wv",
+}  # fmt: skip
+
 # Bytes to find, where, and what they mean.
 _SIGNATURES: tuple[tuple[int, bytes, Format], ...] = (
     (0, b"fLaC", FLAC),

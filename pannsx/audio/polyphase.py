@@ -21,9 +21,8 @@ import numpy.typing as npt
 from numba import njit
 
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.simd import N_LANES, load, spread, store
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.jit.simd import N_LANES, broadcast, load, store
+from pannsx.types import FloatArray
 
 BAND = 3 * N_LANES
 ROWS_AT_ONCE = 4
@@ -177,7 +176,7 @@ def convert(bank: Bank, samples: FloatArray, samples_start: int, first_out: int,
 
 @njit(forceinline=True)
 def _six_zeros():
-    z = spread(_ZERO)
+    z = broadcast(_ZERO)
     return z, z, z, z, z, z
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from pannsx.audio.arrays import scale_to_unit
 from pannsx.audio.formats import Format
-from pannsx.audio.reader import FloatArray, Reader, check_rate
+from pannsx.audio.reader import Reader, check_rate
 from pannsx.errors import AudioError
+from pannsx.types import FloatArray
 
 EXTRA = "pannsx[av]"
 

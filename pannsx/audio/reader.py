@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pannsx.errors import AudioError
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 MIN_SAMPLE_RATE = 100  # Hz; slow seismic and infrasound recorders
 MAX_SAMPLE_RATE = 10_000_000  # Hz; far above the fastest hydrophone
@@ -106,6 +104,20 @@ def downmix(frames: FloatArray) -> FloatArray:
     ):  # infinities are reported with their place, not warned of
         mean: FloatArray = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
     return mean
+
+
+def rate_given(source_rate: int | None, sample_rate: int | None) -> int | None:
+    """The source's rate, under whichever of its two names a call got it.
+
+    Raises:
+        ValueError: under both.
+    """
+    if source_rate is not None and sample_rate is not None:
+        raise ValueError(
+            f"got source_rate={source_rate} and sample_rate={sample_rate}; both are the rate of the source "
+            "here: give one of them"
+        )
+    return sample_rate if source_rate is None else source_rate
 
 
 def check_rate(rate: Any, what: str) -> int:

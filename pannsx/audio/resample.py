@@ -23,11 +23,8 @@ import numpy as np
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from pannsx.audio.polyphase import Bank, Interpolation
-
-    FloatArray = npt.NDArray[np.float32]
+    from pannsx.types import FloatArray
 
 FILTER = "kaiser_best"
 

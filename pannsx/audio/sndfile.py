@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pannsx.audio.containers import Checked, check_au, check_chunks, check_ogg
 from pannsx.audio.formats import AIFF, AU, CAF, FLAC, MP3, OGG, WAV, WAVE64, Format
 from pannsx.audio.mp3 import check_mp3
-from pannsx.audio.reader import BLOCK_FRAMES, FloatArray, Reader, check_rate
+from pannsx.audio.reader import BLOCK_FRAMES, Reader, check_rate
 from pannsx.errors import AudioError
+from pannsx.types import FloatArray
 
 if TYPE_CHECKING:
     import soundfile

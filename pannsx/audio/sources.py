@@ -20,13 +20,16 @@ from pannsx.audio.pyav import PyavReader
 from pannsx.audio.reader import Reader, check_rate
 from pannsx.audio.sndfile import SndfileReader, UnsupportedCodecError
 from pannsx.errors import AudioError
+from pannsx.types import Source
 
 _SPOOL_BYTES = 32 << 20  # a stream that cannot seek is kept in memory up to here, then on disk
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: "C:/" is a drive
 
 
 @contextmanager
-def open_reader(source: Any, *, source_rate: Any = None, wanted_rate: int | None = None) -> Iterator[Reader]:
+def open_reader(
+    source: Source, *, source_rate: int | None = None, wanted_rate: int | None = None
+) -> Iterator[Reader]:
     """The reader of a source, closed at the end, as is the file if it was opened here.
 
     Raises:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pannsx.audio.reader import FloatArray, Reader, mono_blocks
+from pannsx.audio.reader import Reader, mono_blocks
 from pannsx.audio.resample import StreamResampler, output_length
 from pannsx.errors import AudioError
+from pannsx.types import FloatArray
 
 
 class Part:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pannsx.events import Event, OperatingPoints
     from pannsx.inference.fine_frames import FrameReader
+    from pannsx.types import FloatArray, Source
 
 T = TypeVar("T")
 
@@ -132,7 +133,7 @@ def _calibrated(
         raise ValueError(f"{truth} has no event in it; there is nothing to calibrate on")
     wanted = np.array([reader.labels.index(label) for label in labels])
     targets: list[npt.NDArray[np.bool_]] = []
-    scores: list[npt.NDArray[np.float32]] = []
+    scores: list[FloatArray] = []
     with Progress(items, quiet=arguments.quiet) as progress:
         for item in items:
             try:
@@ -169,8 +170,8 @@ def _calibrated(
 
 
 def _columns(
-    reader: FrameReader, source: object, wanted: npt.NDArray[np.intp]
-) -> Iterable[tuple[npt.NDArray[np.float32], float | None]]:
+    reader: FrameReader, source: Source, wanted: npt.NDArray[np.intp]
+) -> Iterable[tuple[FloatArray, float | None]]:
     """The frames of a source, of some classes, and with the last its length."""
     for block in reader.blocks(source):
         yield block.framewise[:, wanted], block.duration_s

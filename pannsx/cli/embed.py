@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pannsx.corpus.embedding_files import EmbeddingWriter
     from pannsx.features import FeatureExtractor
     from pannsx.results import FrameEmbeddings
+    from pannsx.types import Source
 
 SUFFIXES = (".npz", ".parquet", ".csv")
 
@@ -140,7 +141,7 @@ def _output(text: str) -> Path:
 
 
 def _frames(extractor: FeatureExtractor) -> Callable[[list[Any]], Iterable[FrameEmbeddings]]:
-    def analyse(sources: list[Any]) -> list[FrameEmbeddings]:
+    def analyse(sources: list[Source]) -> list[FrameEmbeddings]:
         found = extractor.extract_frames(sources)
         return found if isinstance(found, list) else [found]
 

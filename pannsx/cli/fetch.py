@@ -6,8 +6,7 @@ import argparse
 
 from pannsx.cli.console import FAILED, CommandError, complain
 from pannsx.cli.options import Commands, add_quiet, named, new_command
-from pannsx.errors import WeightsError
-from pannsx.weights.fetch import resolve
+from pannsx.weights.fetch import fetch_each
 from pannsx.weights.manifest import load_manifest
 
 _DESCRIPTION = """\
@@ -57,17 +56,16 @@ def run(arguments: argparse.Namespace) -> int:
     # All names are looked up first, so that a mistyped one is known before hours of fetching.
     records = list(load_manifest().values()) if arguments.all else [named(name) for name in arguments.names]
     n_failed = 0
-    for record in records:
-        try:
-            path = resolve(
-                record,
-                cache_dir=arguments.to,
-                allow_unverified=arguments.allow_unverified,
-                progress=not arguments.quiet,
-            )
-        except WeightsError as error:
-            complain(f"{record.name}: {error}")
+    outcomes = fetch_each(
+        records,
+        cache_dir=arguments.to,
+        allow_unverified=arguments.allow_unverified,
+        progress=not arguments.quiet,
+    )
+    for record, outcome in zip(records, outcomes, strict=True):
+        if outcome.path is None:
+            complain(f"{record.name}: {outcome.problem}")
             n_failed += record.released or not arguments.all
         else:
-            print(f"{record.name}: {path}", flush=True)
+            print(f"{record.name}: {outcome.path}", flush=True)
     return FAILED if n_failed else 0

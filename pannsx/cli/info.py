@@ -8,9 +8,10 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from pannsx.cli.availability import MEANINGS, availability, local_file
+from pannsx.cli.availability import MEANINGS, availability
 from pannsx.cli.console import FAILED, CommandError, complain_of, megabytes
 from pannsx.cli.options import Commands, add_cache_dir, add_format, named, new_command
+from pannsx.weights import local
 from pannsx.weights.manifest import load_manifest, read_record
 from pannsx.weights.record import Checkpoint
 from pannsx.weights.record_json import record_to_json
@@ -155,7 +156,7 @@ def _scores(record: Checkpoint) -> Iterator[tuple[str, str]]:
 
 
 def _weights(record: Checkpoint, cache_dir: str | None) -> Iterator[tuple[str, str]]:
-    path = local_file(record, cache_dir)
+    path = local.find(record, cache_dir)
     yield "weights", MEANINGS[availability(record, cache_dir)] + ("" if path is None else f": {path}")
     if record.filename:
         size = (

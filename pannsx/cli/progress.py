@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pannsx.corpus.inputs import Item
+
+if TYPE_CHECKING:
+    from pannsx.types import Source
 
 _FEW_FILES = 8
 _LONG_FILE_BYTES = 16_000_000  # a minute and a half of CD audio: seconds of work
@@ -32,7 +35,7 @@ class Progress:
 
         self._bar = tqdm(total=n_bytes, unit="B", unit_scale=True, file=sys.stderr, leave=False)
 
-    def source(self, item: Item) -> Any:
+    def source(self, item: Item) -> Source:
         """What to read for an item: itself, or for a large file an open one that reports how far it is."""
         if self._bar is None or isinstance(item.source, bytes) or item.size_bytes < _LONG_FILE_BYTES:
             return item.source

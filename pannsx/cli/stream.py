@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from pannsx.audio.pcm import ENCODINGS, PcmFormat, read_blocks, read_wav_header
 from pannsx.cli.console import FAILED, CommandError, complain_of
 from pannsx.cli.options import (
     Commands,
@@ -22,7 +23,6 @@ from pannsx.cli.options import (
     positive,
     probability,
 )
-from pannsx.cli.pcm import ENCODINGS, PcmFormat, read_blocks, read_wav_header
 from pannsx.corpus.inputs import STANDARD_INPUT
 from pannsx.errors import AudioError
 
@@ -134,13 +134,13 @@ def _tag(pipe: BinaryIO, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _stream_tagger(arguments: argparse.Namespace, sample_rate: int) -> StreamTagger:
+def _stream_tagger(arguments: argparse.Namespace, source_rate: int) -> StreamTagger:
     from pannsx.streaming import StreamTagger
 
     try:
         return StreamTagger(
             arguments.model,
-            sample_rate=sample_rate,
+            source_rate=source_rate,
             step_s=arguments.step,
             events=_settings(arguments) if arguments.events else None,
             checkpoint=arguments.checkpoint,

@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     n_failed = len(problems)
     writer = WRITERS[arguments.format](sys.stdout, tagger.record.name, threshold)
     with Progress(items, quiet=arguments.quiet) as progress:
-        for item, answer in each_answer(items, tagger.stream, progress):
+        for item, answer in each_answer(items, tagger.iter_inference, progress):
             with progress.writing():
                 if isinstance(answer, AudioError):
                     complain_of(item.name, answer)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pannsx.corpus.inputs import Item
 from pannsx.errors import AudioError
+
+if TYPE_CHECKING:
+    from pannsx.types import Source
 
 T = TypeVar("T")
 
@@ -19,7 +22,7 @@ _CHUNK_BYTES = 64_000_000
 class Progress(Protocol):
     """Told what is read and what is done."""
 
-    def source(self, item: Item) -> Any:
+    def source(self, item: Item) -> Source:
         """What to read for an item: its source, or an open file that reports how far it is."""
 
     def finished(self, item: Item) -> None:
@@ -27,7 +30,7 @@ class Progress(Protocol):
 
 
 def each_answer(
-    items: Sequence[Item], analyse: Callable[[list[Any]], Iterable[T]], progress: Progress
+    items: Sequence[Item], analyse: Callable[[list[Source]], Iterable[T]], progress: Progress
 ) -> Iterator[tuple[Item, T | AudioError]]:
     """Each item with its answer, or with the reason why it has none, in the order of ``items``.
 

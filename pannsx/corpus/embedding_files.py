@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
+
 Times = npt.NDArray[np.float64] | None
 
 _ROW_GROUP = 1024  # rows that a Parquet file keeps together

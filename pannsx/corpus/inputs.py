@@ -9,15 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-STANDARD_INPUT = "-"
+from pannsx.audio.formats import AUDIO_SUFFIXES
 
-# What a folder is searched for. A file that is named itself may end in anything: its content decides.
-AUDIO_SUFFIXES = frozenset(
-    {
-        ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".mp4",
-        ".oga", ".ogg", ".opus", ".snd", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv",
-    }
-)  # fmt: skip
+STANDARD_INPUT = "-"
 
 
 class Item(NamedTuple):

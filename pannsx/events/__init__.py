@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pannsx.events.calibration import calibrate, frame_targets
 from pannsx.events.detector import Event, EventDetector, EventSettings, detect
 from pannsx.events.frames import frame_edges
@@ -16,6 +18,12 @@ from pannsx.events.operating_points import (
     write_operating_points,
 )
 from pannsx.events.super_classes import noisy_or, read_super_classes
+from pannsx.lazy import attach
+
+if TYPE_CHECKING:
+    from pannsx.events import formats as formats
+else:
+    __getattr__, __dir__ = attach(__name__, {}, ["formats"])
 
 __all__ = [
     "Event",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,8 +15,7 @@ from pannsx.events.operating_points import DEFAULT_THRESHOLD
 from pannsx.events.selection import Selection
 from pannsx.events.super_classes import SuperClasses
 from pannsx.events.thresholds import Threshold, resolve_thresholds
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray, PathLike
 
 _ROOM = 1024  # events that the compiled code has room for at first
 _SLACK = 1e-6  # of a frame: times in seconds are not exact multiples of a hop
@@ -61,7 +59,7 @@ class EventSettings:
         min_duration_s: events shorter than this are left out, after joining.
     """
 
-    super_classes: SuperClasses | str | os.PathLike[str] | None = None
+    super_classes: SuperClasses | PathLike | None = None
     classes: Sequence[str] | None = None
     top_k: int | None = None
     threshold: Threshold | None = None
@@ -86,7 +84,7 @@ def detect(
     labels: Sequence[str],
     offset_s: float | None = None,
     duration_s: float | None = None,
-    super_classes: SuperClasses | str | os.PathLike[str] | None = None,
+    super_classes: SuperClasses | PathLike | None = None,
     classes: Sequence[str] | None = None,
     top_k: int | None = None,
     threshold: Threshold = 0.5,
@@ -130,6 +128,19 @@ def detect(
         max_gap_s=max_gap_s,
         min_duration_s=min_duration_s,
     )
+    return find_events(framewise, hop_s, settings, labels=labels, offset_s=offset_s, duration_s=duration_s)
+
+
+def find_events(
+    framewise: npt.ArrayLike,
+    hop_s: float,
+    settings: EventSettings,
+    *,
+    labels: Sequence[str],
+    offset_s: float | None = None,
+    duration_s: float | None = None,
+) -> list[Event]:
+    """:func:`detect` with its settings as one record."""
     detector = EventDetector(labels, hop_s, settings, offset_s=offset_s)
     found = [*detector._advance(framewise), *detector._finish()]
     return detector.in_order(detector._events(found, duration_s))

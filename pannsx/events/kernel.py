@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pannsx.jit.cache import compiled
+from pannsx.types import FloatArray
 
-FloatArray = npt.NDArray[np.float32]
 Levels = npt.NDArray[np.uint8]
 
 NONE = -1

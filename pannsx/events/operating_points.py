@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 from pannsx.atomic import replacing
 from pannsx.errors import did_you_mean
+from pannsx.strict import parse
+from pannsx.types import PathLike
 
 FORMAT = "pannsx operating points 1"
 DEFAULT_THRESHOLD = 0.5
@@ -102,7 +103,7 @@ def check_threshold(value: Any, name: str) -> float:
     return float(value)
 
 
-def read_operating_points(path: str | os.PathLike[str]) -> OperatingPoints:
+def read_operating_points(path: PathLike) -> OperatingPoints:
     """Operating points from a file that :func:`write_operating_points` wrote, or of the same form.
 
     Raises:
@@ -116,15 +117,12 @@ def read_operating_points(path: str | os.PathLike[str]) -> OperatingPoints:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f'{path} holds no operating points: it needs "format": "{FORMAT}"')
-    try:
-        points = {label: OperatingPoint(**point) for label, point in content["points"].items()}
-        rest = {name: content[name] for name in ("model", "rule", "default", "hop_s") if name in content}
-        return OperatingPoints(points, **rest)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} holds no operating points that can be used: {error}") from error
+    facts = {key: value for key, value in content.items() if key != "format"}
+    points: OperatingPoints = parse(OperatingPoints, facts, f"{path} holds no operating points")
+    return points
 
 
-def write_operating_points(points: OperatingPoints, path: str | os.PathLike[str]) -> None:
+def write_operating_points(points: OperatingPoints, path: PathLike) -> None:
     """Write operating points, whole or not at all.
 
     Raises:

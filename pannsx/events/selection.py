@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from pannsx.errors import did_you_mean
 from pannsx.events.super_classes import SuperClasses, check_super_classes, noisy_or, read_super_classes
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray, PathLike
 
 
 class Selection:
@@ -25,7 +24,7 @@ class Selection:
     def __init__(
         self,
         labels: Sequence[str],
-        super_classes: SuperClasses | str | os.PathLike[str] | None = None,
+        super_classes: SuperClasses | PathLike | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
         self._labels = tuple(labels)

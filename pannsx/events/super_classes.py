@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from pannsx.errors import did_you_mean
+from pannsx.types import FloatArray, PathLike
 
-FloatArray = npt.NDArray[np.float32]
 SuperClasses: TypeAlias = Mapping[str, Sequence[str]]
 
 
@@ -23,7 +21,7 @@ def noisy_or(probabilities: FloatArray) -> FloatArray:
     return np.asarray(1.0 - silent, np.float32)
 
 
-def read_super_classes(path: str | os.PathLike[str], labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def read_super_classes(path: PathLike, labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Super-classes of ``labels`` from a file.
 
     Args:

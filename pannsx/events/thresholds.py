@@ -16,8 +16,8 @@ from pannsx.events.operating_points import (
     check_threshold,
     read_operating_points,
 )
+from pannsx.types import FloatArray
 
-FloatArray = npt.NDArray[np.float32]
 Threshold: TypeAlias = (
     float | Sequence[float] | npt.NDArray[np.floating] | Mapping[str, float] | OperatingPoints | str
     | os.PathLike[str]

@@ -28,7 +28,7 @@ from numba import njit
 from pannsx.frontend.definition import FLOOR
 from pannsx.frontend.transform import first_pass, last_pass, middle_pass, untangle
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.simd import N_LANES, at_least, exponent, load, mantissa, spread, store, transpose_tile
+from pannsx.jit.simd import N_LANES, broadcast, exponent, load, mantissa, maximum, store, transpose_tile
 
 _DECIBELS_PER_OCTAVE = np.float32(10 * np.log10(2.0))
 _FLOOR = np.float32(FLOOR)
@@ -68,20 +68,20 @@ def _reflect(waveform, start, samples):
 @njit(forceinline=True)
 def _decibels(power, coefficients):
     """``10 log10(max(power, floor))``; what is not finite stays so."""
-    x = at_least(power, _FLOOR)
+    x = maximum(power, _FLOOR)
     f = mantissa(x) - _ONE
-    series = spread(coefficients[0])
+    series = broadcast(coefficients[0])
     for c in coefficients[1:]:
-        series = series * f + spread(c)
+        series = series * f + broadcast(c)
     return exponent(x) * _DECIBELS_PER_OCTAVE + series * f + (power - power)
 
 
 @njit(forceinline=True)
 def _mel_bands(power, segment_ends, rising, falling, coefficients, decibels):
     """``(bins, L)`` power -> ``(F, L)`` decibels, one segment between mel edges after the other."""
-    band = spread(_ZERO)  # what the previous segment's bins gave to the band that now falls
+    band = broadcast(_ZERO)  # what the previous segment's bins gave to the band that now falls
     for segment in range(len(segment_ends) - 1):
-        up, down = spread(_ZERO), band
+        up, down = broadcast(_ZERO), band
         for k in range(segment_ends[segment], segment_ends[segment + 1]):
             x = load(power, k * N_LANES)
             up = up + x * rising[k]

@@ -9,9 +9,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from pannsx.frontend.kernel import compiled_kernel
-from pannsx.frontend.plan import FloatArray, Plan, make_plan
+from pannsx.frontend.plan import Plan, make_plan
 from pannsx.frontend.settings import FrontEnd
 from pannsx.jit.simd import N_LANES
+from pannsx.types import FloatArray
 
 _FEWEST_SHARED = 64  # frames for each thread, with fewer of which it is not worth waking
 

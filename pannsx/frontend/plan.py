@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from pannsx.frontend.definition import hann_window, mel_edges_hz, mel_filters
 from pannsx.frontend.settings import FrontEnd
+from pannsx.types import FloatArray
 
-FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 FIRST_RADIX = 8

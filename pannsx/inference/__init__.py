@@ -1,1 +1,12 @@
 """From sources to answers: windows, batches, devices, and the network that runs them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pannsx.lazy import attach
+
+if TYPE_CHECKING:
+    from pannsx.inference import fine_frames as fine_frames
+else:
+    __getattr__, __dir__ = attach(__name__, {}, ["fine_frames"])

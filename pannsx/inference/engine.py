@@ -14,17 +14,17 @@ from contextlib import nullcontext
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.inference.batcher import Batcher
 from pannsx.inference.cpu.network import PreparedNetwork
 from pannsx.inference.cpu.workers import Workers
 from pannsx.inference.device import DEFAULT_BATCH, choose_device, exact_float32, one_thread_after_fork
 from pannsx.models import Pann
+from pannsx.types import FloatArray
 
-FloatArray = npt.NDArray[np.float32]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 _REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -97,8 +97,8 @@ class Engine:
             if model.frontend is not None:
                 self._kernel = LogMelKernel(model.frontend)
             if not low_memory:
-                may_round = precision == "bfloat16"
-                self._prepared = PreparedNetwork(self.model, self._workers, may_round=may_round)
+                allow_bfloat16 = precision == "bfloat16"
+                self._prepared = PreparedNetwork(self.model, self._workers, allow_bfloat16=allow_bfloat16)
         one_thread_after_fork()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -108,7 +108,7 @@ class Engine:
 
     def group_of(self, n_samples: int) -> int:
         """Waveforms of one group can go through together; the group of a length."""
-        return 0 if self._prepared is not None and self._prepared.mixes else n_samples
+        return 0 if self._prepared is not None and self._prepared.accepts_ragged else n_samples
 
     def is_full(self, lengths: Sequence[int]) -> bool:
         """Whether waveforms of these lengths, of one group, make a whole batch."""
@@ -119,23 +119,15 @@ class Engine:
 
     def run(self, waveforms: Sequence[FloatArray], wanted: Wanted = Wanted()) -> list[Answer]:  # noqa: B008
         """``(S_i,)`` waveforms at the model's rate -> an :class:`Answer` each, in their order."""
+        batcher: Batcher[int] = Batcher(self, wanted)
         answers: dict[int, Answer] = {}
-        batches: dict[int, list[int]] = {}
         for i, waveform in enumerate(waveforms):
-            group = self.group_of(len(waveform))
-            batch = batches.setdefault(group, [])
-            batch.append(i)
-            if self.is_full([len(waveforms[j]) for j in batch]):
-                answers.update(
-                    zip(batch, self._run_batch([waveforms[j] for j in batch], wanted), strict=True)
-                )
-                del batches[group]
-        for batch in batches.values():
-            answers.update(zip(batch, self._run_batch([waveforms[j] for j in batch], wanted), strict=True))
+            answers.update(batcher.push(i, waveform))
+        answers.update(batcher.finish())
         return [answers[i] for i in range(len(waveforms))]
 
-    def _run_batch(self, waveforms: Sequence[FloatArray], wanted: Wanted) -> list[Answer]:
-        """Waveforms of one group -> their answers."""
+    def run_batch(self, waveforms: Sequence[FloatArray], wanted: Wanted) -> list[Answer]:
+        """``(S_i,)`` waveforms of one group, all at once -> an :class:`Answer` each."""
         with torch.inference_mode(), exact_float32(self.device):
             padded = [self._padded(waveform) for waveform in waveforms]
             log_mels = self._log_mels(padded)

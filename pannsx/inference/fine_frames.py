@@ -13,38 +13,26 @@ those that lie in its time, each weighted by the part of it that does.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pannsx.audio import open_blocks
-from pannsx.events.operating_points import OperatingPoints
+from pannsx.errors import AudioError
 from pannsx.inference.engine import Answer, Wanted
-from pannsx.inference.pipeline import Pipeline, Source
-from pannsx.inference.prefetch import read_ahead
-from pannsx.inference.windows import Extent, Window, WindowPlan, combine, plan_windows, slide
-from pannsx.results import TaggingResult
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.inference.pipeline import OpenNetwork, Pipeline, at_source, is_one
+from pannsx.inference.prefetch import prefetch
+from pannsx.inference.windows import Extent, Window, border_between, combine, slide
+from pannsx.results import OnGrid, TaggingResult
+from pannsx.types import FloatArray, Source
 
 SHORTEST_HOP_S = 0.02
 LONGEST_HOP_S = 1.0
 _SAME = 1e-9  # of a frame: hops that differ by less are equal
 _PASSES_AHEAD = 2
-
-
-class Tagger(Protocol):
-    """What is needed of an :class:`pannsx.AudioTagger`, which stands above this module."""
-
-    _pipeline: Pipeline
-
-    @property
-    def operating_points(self) -> OperatingPoints | None:
-        """Calibrated thresholds of the checkpoint; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +80,7 @@ class _Heard(NamedTuple):
     whole: Answer
 
 
-class FrameReader:
+class FrameReader(OnGrid):
     """Reads sources as frames ``hop_s`` apart.
 
     Args:
@@ -103,14 +91,13 @@ class FrameReader:
         ValueError: a hop outside these bounds, or windows too short for it.
 
     Attributes:
-        hop_s: seconds from one frame to the next.
-        offset_s: centre of the first frame, in seconds.
+        grid: times and labels of the frames.
         n_passes: how many times the network hears everything.
     """
 
-    def __init__(self, tagger: Tagger, hop_s: float | None = None) -> None:
+    def __init__(self, tagger: OpenNetwork, hop_s: float | None = None) -> None:
         self._pipeline: Pipeline = tagger._pipeline
-        own_hop_s = self._pipeline.hop_s
+        own_hop_s = self._pipeline.grid.hop_s
         if hop_s is None:
             hop_s = own_hop_s
         elif not (math.isfinite(hop_s) and SHORTEST_HOP_S <= hop_s <= LONGEST_HOP_S):
@@ -120,30 +107,17 @@ class FrameReader:
         self._ratio = hop_s / fine_hop_s
         if abs(self._ratio - 1) < _SAME:
             self._ratio = 1.0
-        self.hop_s = float(hop_s)
-        self.offset_s = self._pipeline.offset_s + (hop_s - fine_hop_s) / 2
-        model, settings = self._pipeline.engine.model, self._pipeline.settings
-        hop_samples = model.grid.hop_samples
-        self._shifts = [round(i * hop_samples / self.n_passes) for i in range(self.n_passes)]
-        plan = plan_windows(
-            sample_rate=model.sample_rate,
-            hop_samples=hop_samples,
-            min_samples=model.min_samples,
-            window_s=settings.window_s,
-            overlap_s=settings.overlap_s,
-        )
+        offset_s = self._pipeline.grid.offset_s + (hop_s - fine_hop_s) / 2
+        self.grid = replace(self._pipeline.grid, hop_s=float(hop_s), offset_s=offset_s)
+        plan = self._pipeline.plan
+        self._shifts = [round(i * plan.hop_samples / self.n_passes) for i in range(self.n_passes)]
         # One piece of sound holds the windows of all passes; it advances as a window does.
-        self._plan = WindowPlan(plan.window_samples + self._shifts[-1], hop_samples, plan.advance_frames)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """``K`` names of the classes, in the order of the frames' columns."""
-        return self._pipeline.labels
+        self._plan = replace(plan, window_samples=plan.window_samples + self._shifts[-1])
 
     def blocks(
         self,
         source: Source,
-        sample_rate: int | None = None,
+        source_rate: int | None = None,
         *,
         start_s: float = 0.0,
         duration_s: float | None = None,
@@ -153,7 +127,7 @@ class FrameReader:
 
         Args:
             source: as for ``AudioTagger.inference``.
-            sample_rate: the rate of an array, in Hz.
+            source_rate: the rate of an array, in Hz.
             start_s: where to begin, in seconds.
             duration_s: how much to read, in seconds; None is all.
             position: go on from here, of an earlier block of the same source, ``start_s`` and ``duration_s``:
@@ -163,16 +137,15 @@ class FrameReader:
             AudioError: the source cannot be used.
         """
         at = position or Position(0, 0, 0, np.zeros((0, len(self.labels)), np.float32))
-        skipped_s = at.window_frame * self._pipeline.hop_s
+        skipped_s = at.window_frame * self._pipeline.grid.hop_s
         left_s = None if duration_s is None else duration_s - skipped_s
-        windows = self._windows(source, sample_rate, start_s + skipped_s, left_s, at.window_frame)
+        windows = self._windows(source, source_rate, start_s + skipped_s, left_s, at.window_frame)
         bins = _Bins(self._ratio, at)
         held: _Heard | None = None
         n_given = at.n_fine
         for new in self._heard(windows):
             if held is not None:
-                # Where two windows overlap, each answers for the half that it sees more of.
-                border = (held.start + len(held.framewise) + new.start) // 2
+                border = border_between(held.start + len(held.framewise), new.start)
                 fine = held.framewise[max(0, n_given - held.start) : max(0, border - held.start)]
                 n_given += len(fine)
                 yield self._block(held, bins.push(fine), bins, new.window.start_frame, n_given, None)
@@ -184,6 +157,52 @@ class FrameReader:
         end = held.window.start_frame * self._plan.hop_samples + len(held.window.waveform)
         length_s = end / self._pipeline.sample_rate
         yield self._block(held, last, bins, held.window.start_frame, n_given + len(fine), length_s)
+
+    def tag(
+        self,
+        source: Source,
+        source_rate: int | None = None,
+        *,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+    ) -> TaggingResult:
+        """All frames of one source, and its tags; arguments and errors as for :meth:`blocks`.
+
+        ``clipwise`` and ``embedding`` are those of the first pass: they are no finer for a finer hop.
+        """
+        blocks = list(self.blocks(source, source_rate, start_s=start_s, duration_s=duration_s))
+        extents, answers = zip(*(each for block in blocks for each in block.heard), strict=True)
+        pipeline = self._pipeline
+        settings, hop_samples = pipeline.settings, self._plan.hop_samples
+        return TaggingResult(
+            clipwise=combine([a.clipwise for a in answers], extents, settings.combine_clipwise, hop_samples),
+            embedding=combine(
+                [a.embedding for a in answers], extents, settings.combine_embedding, hop_samples
+            ),
+            framewise=np.concatenate([block.framewise for block in blocks]),
+            grid=self.grid,
+            duration_s=blocks[-1].duration_s or 0.0,
+            operating_points=pipeline.operating_points,
+        )
+
+    def tag_each(
+        self,
+        sources: Iterable[Source],
+        source_rate: int | None = None,
+        *,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+    ) -> Iterator[TaggingResult]:
+        """As :meth:`tag`, source by source; of several an error says which it is about."""
+        alone = is_one(sources)
+        for i, source in enumerate(sources):
+            try:
+                result = self.tag(source, source_rate, start_s=start_s, duration_s=duration_s)
+            except AudioError as error:
+                if alone:
+                    raise
+                raise at_source(i, source, error) from error
+            yield result
 
     def _block(
         self,
@@ -203,7 +222,7 @@ class FrameReader:
     def _windows(
         self,
         source: Source,
-        sample_rate: int | None,
+        source_rate: int | None,
         start_s: float,
         duration_s: float | None,
         first_frame: int,
@@ -213,7 +232,7 @@ class FrameReader:
         with open_blocks(
             source,
             self._pipeline.sample_rate,
-            source_rate=sample_rate,
+            source_rate=source_rate,
             start_s=start_s,
             duration_s=duration_s,
         ) as blocks:
@@ -227,7 +246,7 @@ class FrameReader:
     def _heard(self, windows: Generator[tuple[Window, bool], None, None]) -> Iterator[_Heard]:
         """The frames of each piece of sound, some pieces in a batch."""
         n_together = max(1, self._pipeline.engine.batch_size // self.n_passes)
-        ahead = read_ahead(windows, _PASSES_AHEAD * n_together)
+        ahead = prefetch(windows, _PASSES_AHEAD * n_together)
         while batch := list(islice(ahead, n_together)):
             passes = [self._passes(window.waveform, is_last) for window, is_last in batch]
             waveforms = [waveform for each in passes for waveform in each]
@@ -296,54 +315,3 @@ class _Bins:
         integral = sums[whole] + (edges - whole)[:, None] * rows[whole]
         means = np.diff(integral, axis=0) / np.diff(edges)[:, None]
         return np.asarray(np.clip(means, 0, 1), np.float32)
-
-
-def tag_finely(
-    tagger: Tagger,
-    source: Source,
-    hop_s: float,
-    sample_rate: int | None = None,
-    *,
-    start_s: float = 0.0,
-    duration_s: float | None = None,
-) -> TaggingResult:
-    """Tag one source with frames ``hop_s`` seconds apart.
-
-    >>> from pannsx.inference.fine_frames import tag_finely
-    >>>
-    >>> result = tag_finely(AudioTagger(), "street.mp3", hop_s=0.04)
-
-    ``clipwise`` and ``embedding`` are those of the first pass, so they are not finer than
-    ``tagger.inference`` gives them.
-
-    Args:
-        tagger: whose network and windows are used.
-        source: a path, ``bytes``, a binary file object, or an array or tensor ``(S,)`` or ``(S, C)``.
-        hop_s: seconds from frame to frame, 0.02 to 1. The work grows as it shrinks: 0.04 s of a network
-            with frames of 0.32 s takes eight passes.
-        sample_rate: the rate of an array, in Hz.
-        start_s: where to begin, in seconds.
-        duration_s: how much to read, in seconds; None is all.
-
-    Raises:
-        ValueError: a hop that cannot be had.
-        AudioError: the source cannot be used.
-    """
-    reader = FrameReader(tagger, hop_s)
-    blocks = list(reader.blocks(source, sample_rate, start_s=start_s, duration_s=duration_s))
-    heard = [each for block in blocks for each in block.heard]
-    extents = [extent for extent, _ in heard]
-    pipeline = tagger._pipeline
-    settings, hop_samples = pipeline.settings, pipeline.engine.model.grid.hop_samples
-    answers = [answer for _, answer in heard]
-    return TaggingResult(
-        clipwise=combine([a.clipwise for a in answers], extents, settings.combine_clipwise, hop_samples),
-        embedding=combine([a.embedding for a in answers], extents, settings.combine_embedding, hop_samples),
-        framewise=np.concatenate([block.framewise for block in blocks]),
-        hop_s=reader.hop_s,
-        offset_s=reader.offset_s,
-        labels=reader.labels,
-        duration_s=blocks[-1].duration_s or 0.0,
-        frame_source=pipeline.frame_source,
-        operating_points=tagger.operating_points,
-    )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+import copy
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
-from os import PathLike
-from typing import Any, Literal, TypeAlias, get_args
+from functools import cached_property
+from os import PathLike as OsPathLike
+from pathlib import Path
+from typing import Protocol, cast, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pannsx.audio import open_blocks
 from pannsx.errors import AudioError
+from pannsx.events.operating_points import OperatingPoints
+from pannsx.inference.batcher import Batcher
 from pannsx.inference.engine import Answer, Engine, Precision, Wanted
-from pannsx.inference.prefetch import read_ahead
+from pannsx.inference.prefetch import prefetch
 from pannsx.inference.windows import (
     Combination,
     Extent,
@@ -25,10 +29,10 @@ from pannsx.inference.windows import (
     slide,
     stitch_frames,
 )
-from pannsx.weights import LoadedCheckpoint
-
-FloatArray = npt.NDArray[np.float32]
-Source: TypeAlias = Any  # a path, bytes, a binary file object, a NumPy array or a torch tensor
+from pannsx.results import FrameGrid
+from pannsx.types import FloatArray, PathLike, Source
+from pannsx.weights import LoadedCheckpoint, load
+from pannsx.weights.operating_points import points_of
 
 _MOST_CHANNELS_AT_A_GLANCE = 32
 _BATCHES_AHEAD = 2  # of windows that are read while the network is busy
@@ -36,7 +40,7 @@ _WAITING_BATCHES = 4  # windows of unequal length that wait for company, in batc
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class WindowSettings:
     """How sources are cut and how the answers of windows are joined; times in seconds."""
 
     window_s: float = 10.0
@@ -67,8 +71,21 @@ class _Collected:
     n_samples: int = 0
 
 
+class OpenNetwork(Protocol):
+    """Whatever has a network open: an ``AudioTagger``, a ``FeatureExtractor``, a ``StreamTagger``."""
+
+    _pipeline: Pipeline
+
+
 class Pipeline:
-    """A checkpoint, ready to answer for sources of any kind and length."""
+    """A checkpoint, ready to answer for sources of any kind and length.
+
+    Args:
+        checkpoint: with its weights.
+        device, precision, batch_size, low_memory: see :class:`pannsx.inference.engine.Engine`.
+        settings: of the windows.
+        path: the file of weights that the caller named, beside which its operating points lie.
+    """
 
     def __init__(
         self,
@@ -78,11 +95,11 @@ class Pipeline:
         precision: Precision = "float32",
         batch_size: int | None = None,
         low_memory: bool = False,
-        settings: Settings | None = None,
+        settings: WindowSettings | None = None,
+        path: PathLike | None = None,
     ) -> None:
         self.record = checkpoint.record
-        self.labels = checkpoint.labels.names
-        self.settings = settings or Settings()
+        self._path = None if path is None else Path(path).absolute()
         self.engine = Engine(
             checkpoint.model,
             device=device,
@@ -92,23 +109,46 @@ class Pipeline:
         )
         model = checkpoint.model
         self.sample_rate = model.sample_rate
-        self.hop_s = model.grid.hop_samples / model.sample_rate
-        self.offset_s = model.grid.offset_samples / model.sample_rate
-        self.frame_source: Literal["native", "local_pooling"] = model.frame_source
+        self.grid = FrameGrid(
+            hop_s=model.grid.hop_samples / model.sample_rate,
+            offset_s=model.grid.offset_samples / model.sample_rate,
+            labels=checkpoint.labels.names,
+            frame_source=model.frame_source,
+        )
         self.embedding_size = model.embedding_size
-        self._plan: WindowPlan = plan_windows(
+        self._set(settings or WindowSettings())
+
+    def _set(self, settings: WindowSettings) -> None:
+        model = self.engine.model
+        self.settings = settings
+        self.plan: WindowPlan = plan_windows(
             sample_rate=model.sample_rate,
             hop_samples=model.grid.hop_samples,
             min_samples=model.min_samples,
-            window_s=self.settings.window_s,
-            overlap_s=self.settings.overlap_s,
+            window_s=settings.window_s,
+            overlap_s=settings.overlap_s,
         )
+
+    def with_settings(self, settings: WindowSettings) -> Pipeline:
+        """The same network with windows of its own."""
+        other = copy.copy(self)
+        other._set(settings)
+        return other
+
+    @cached_property
+    def operating_points(self) -> OperatingPoints | None:
+        """Calibrated thresholds beside the checkpoint, or None.
+
+        Raises:
+            ValueError: those that lie there are of another checkpoint, or of other classes.
+        """
+        return points_of(self.record, self.grid.labels, self._path)
 
     def analyse(
         self,
-        sources: Sequence[Source],
+        sources: Iterable[Source],
         *,
-        sample_rate: int | None = None,
+        source_rate: int | None = None,
         start_s: float = 0.0,
         duration_s: float | None = None,
         framewise: bool = False,
@@ -122,26 +162,32 @@ class Pipeline:
         """
         wanted = Wanted(framewise, frame_embeddings)
         collected: dict[int, _Collected] = {}
-        waiting: dict[int, list[tuple[int, int, FloatArray]]] = {}  # by the engine's group of a length
+        batcher: Batcher[tuple[int, int]] = Batcher(
+            self.engine,
+            wanted,
+            max_waiting_samples=_WAITING_BATCHES * self.engine.batch_size * self.plan.window_samples,
+        )
         complete: set[int] = set()
         next_out = 0
+
+        def take(answered: list[tuple[tuple[int, int], Answer]]) -> None:
+            for (source, number), answer in answered:
+                collected[source].answers[number] = answer
+
         failure: AudioError | None = None
-        cuts = (sample_rate, start_s, duration_s)
-        for i, window in read_ahead(
-            self._windows_of(sources, *cuts), _BATCHES_AHEAD * self.engine.batch_size
-        ):
+        cuts = (source_rate, start_s, duration_s)
+        for i, window in prefetch(self._windows_of(sources, *cuts), _BATCHES_AHEAD * self.engine.batch_size):
             if isinstance(window, AudioError):
                 failure = window
             elif window is not None:
-                self._enqueue(i, window, collected.setdefault(i, _Collected()), waiting)
-                self._answer_full(waiting, collected, wanted)
+                number = self._collect(window, collected.setdefault(i, _Collected()))
+                take(batcher.push((i, number), window.waveform))
             else:
                 complete.add(i)
                 while next_out in complete and _is_answered(collected[next_out]):
                     yield self._join(collected.pop(next_out))
                     next_out += 1
-        for group in list(waiting):
-            self._answer(waiting.pop(group), collected, wanted)
+        take(batcher.finish())
         while next_out in complete:
             yield self._join(collected.pop(next_out))
             next_out += 1
@@ -149,54 +195,28 @@ class Pipeline:
             raise failure
 
     def _windows_of(
-        self, sources: Sequence[Source], sample_rate: int | None, start_s: float, duration_s: float | None
+        self, sources: Iterable[Source], source_rate: int | None, start_s: float, duration_s: float | None
     ) -> Generator[tuple[int, Window | AudioError | None], None, None]:
         """The windows of each source with its number, then None; or an error, which is the last thing."""
+        alone = is_one(sources)
         for i, source in enumerate(sources):
             try:
                 with open_blocks(
-                    source, self.sample_rate, source_rate=sample_rate, start_s=start_s, duration_s=duration_s
+                    source, self.sample_rate, source_rate=source_rate, start_s=start_s, duration_s=duration_s
                 ) as blocks:
-                    for window in slide(blocks, self._plan):
+                    for window in slide(blocks, self.plan):
                         yield i, window
             except AudioError as error:
-                yield i, error if len(sources) == 1 else _at_source(i, source, error)
+                yield i, error if alone else at_source(i, source, error)
                 return
             yield i, None
 
-    def _enqueue(
-        self,
-        source: int,
-        window: Window,
-        collected: _Collected,
-        waiting: dict[int, list[tuple[int, int, FloatArray]]],
-    ) -> None:
+    def _collect(self, window: Window, collected: _Collected) -> int:
+        """Note a window of a source; its number."""
         n_samples = len(window.waveform)
-        index = len(collected.windows)
         collected.windows.append((window.start_frame, n_samples))
-        collected.n_samples = window.start_frame * self._plan.hop_samples + n_samples
-        waiting.setdefault(self.engine.group_of(n_samples), []).append((source, index, window.waveform))
-
-    def _answer_full(
-        self,
-        waiting: dict[int, list[tuple[int, int, FloatArray]]],
-        collected: dict[int, _Collected],
-        wanted: Wanted,
-    ) -> None:
-        """Answer whatever fills a batch; and, if much waits, the groups that have waited longest."""
-        lengths = {group: [len(waveform) for _, _, waveform in items] for group, items in waiting.items()}
-        for group in [group for group in waiting if self.engine.is_full(lengths[group])]:
-            self._answer(waiting.pop(group), collected, wanted)
-        limit = _WAITING_BATCHES * self.engine.batch_size * self._plan.window_samples
-        while sum(sum(lengths[group]) for group in waiting) > limit:
-            self._answer(waiting.pop(next(iter(waiting))), collected, wanted)
-
-    def _answer(
-        self, items: list[tuple[int, int, FloatArray]], collected: dict[int, _Collected], wanted: Wanted
-    ) -> None:
-        answers = self.engine.run([waveform for _, _, waveform in items], wanted)
-        for (source, index, _), answer in zip(items, answers, strict=True):
-            collected[source].answers[index] = answer
+        collected.n_samples = window.start_frame * self.plan.hop_samples + n_samples
+        return len(collected.windows) - 1
 
     def _join(self, collected: _Collected) -> Analysis:
         """Answers of all windows of a source -> its :class:`Analysis`."""
@@ -205,7 +225,7 @@ class Pipeline:
         if len(answers) == 1:
             return Analysis(answers[0], duration_s)
         extents = self._extents(collected)
-        hop = self._plan.hop_samples
+        hop = self.plan.hop_samples
 
         def stitched(parts: list[FloatArray | None]) -> FloatArray | None:
             present = [part for part in parts if part is not None]
@@ -224,13 +244,79 @@ class Pipeline:
         return [Extent(start, n_frames(n_samples), n_samples) for start, n_samples in collected.windows]
 
 
+def open_pipeline(
+    model: str | OpenNetwork | None,
+    settings: WindowSettings | None = None,
+    *,
+    checkpoint: PathLike | None = None,
+    device: str | torch.device = "auto",
+    precision: Precision = "float32",
+    cache_dir: PathLike | None = None,
+    allow_unverified: bool = False,
+    progress: bool = True,
+    batch_size: int | None = None,
+    low_memory: bool = False,
+) -> Pipeline:
+    """The pipeline of a model by its name or file, or of a network that is open already.
+
+    Args:
+        model: see :class:`pannsx.AudioTagger`, as for what follows ``settings``.
+        settings: of the windows; None is the default, or those of the open network.
+
+    Raises:
+        ValueError, WeightsError: as :class:`pannsx.AudioTagger`.
+    """
+    if model is None or isinstance(model, str):
+        loaded = load(
+            model,
+            checkpoint=checkpoint,
+            cache_dir=cache_dir,
+            allow_unverified=allow_unverified,
+            progress=progress,
+        )
+        return Pipeline(
+            loaded,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            low_memory=low_memory,
+            settings=settings,
+            path=checkpoint,
+        )
+    if not isinstance(getattr(model, "_pipeline", None), Pipeline):
+        raise ValueError(
+            f"model is {model!r}; give a name of pannsx.list_models(), None for the bundled checkpoint, or "
+            "an open AudioTagger, FeatureExtractor or StreamTagger"
+        )
+    chosen = {
+        "checkpoint": checkpoint is not None,
+        "device": device != "auto",
+        "precision": precision != "float32",
+        "cache_dir": cache_dir is not None,
+        "allow_unverified": allow_unverified,
+        "batch_size": batch_size is not None,
+        "low_memory": low_memory,
+    }
+    if any(chosen.values()):
+        raise ValueError(
+            f"{', '.join(f'{name}=' for name in chosen if chosen[name])} cannot be given with an open "
+            f"{type(model).__name__}: its network is shared as it is; leave them out, or give a model's name"
+        )
+    return model._pipeline if settings is None else model._pipeline.with_settings(settings)
+
+
 def _is_answered(collected: _Collected) -> bool:
     return len(collected.answers) == len(collected.windows)
 
 
-def _at_source(number: int, source: Source, error: AudioError) -> AudioError:
+def is_one(sources: Iterable[Source]) -> bool:
+    """Whether it is known to be a single source, whose errors need no number."""
+    return isinstance(sources, Sized) and len(sources) == 1
+
+
+def at_source(number: int, source: Source, error: AudioError) -> AudioError:
     """The error, saying which of several sources it is about."""
-    name = repr(str(source)) if isinstance(source, (str, PathLike)) else type(source).__name__
+    name = repr(str(source)) if isinstance(source, (str, OsPathLike)) else type(source).__name__
     named = AudioError(f"source {number} ({name}): {error}")
     named.__cause__ = error
     return named
@@ -256,7 +342,7 @@ def as_sources(audio_in: Source | Sequence[Source]) -> tuple[list[Source], bool]
         return list(audio_in), True
     shape = getattr(audio_in, "shape", None)
     if shape is None or len(shape) != 2:
-        return [audio_in], False
+        return [cast(Source, audio_in)], False
     n, n_samples = shape
     if n > n_samples and n_samples <= _MOST_CHANNELS_AT_A_GLANCE:
         raise AudioError(
@@ -266,4 +352,4 @@ def as_sources(audio_in: Source | Sequence[Source]) -> tuple[list[Source], bool]
         )
     if n == 0:
         raise AudioError("the batch has shape (0, ...); give at least one waveform")
-    return list(audio_in), True
+    return list(cast("Sequence[Source]", audio_in)), True

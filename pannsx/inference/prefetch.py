@@ -20,7 +20,7 @@ class _End(Generic[Item]):
         self.error = error
 
 
-def read_ahead(items: Generator[Item, None, None], depth: int) -> Iterator[Item]:
+def prefetch(items: Generator[Item, None, None], depth: int) -> Iterator[Item]:
     """The same items in the same order, made on a thread of their own, at most ``depth`` of them ahead.
 
     Whatever ``items`` raises is raised here, after the items before it.  Whoever stops early should close

@@ -13,9 +13,9 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
+
 Combination = Literal["mean", "max"]
 
 
@@ -112,13 +112,16 @@ class Extent:
     n_samples: int
 
 
-def borders(extents: Sequence[Extent]) -> list[int]:
-    """``n`` windows -> ``n + 1`` frames; window ``i`` answers for ``borders[i]`` to ``borders[i + 1]``.
+def border_between(left_stop: int, right_start: int) -> int:
+    """The frame from which on the right of two windows answers: each does for the half it sees more of."""
+    return (left_stop + right_start) // 2
 
-    Where two windows overlap, each answers for the half that it sees more of.
-    """
+
+def borders(extents: Sequence[Extent]) -> list[int]:
+    """``n`` windows -> ``n + 1`` frames; window ``i`` answers for ``borders[i]`` to ``borders[i + 1]``."""
     between = [
-        (left.start_frame + left.n_frames + right.start_frame) // 2 for left, right in pairwise(extents)
+        border_between(left.start_frame + left.n_frames, right.start_frame)
+        for left, right in pairwise(extents)
     ]
     last = extents[-1]
     return [0, *between, max(last.start_frame + last.n_frames, between[-1] if between else 0)]

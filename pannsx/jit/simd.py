@@ -83,7 +83,7 @@ def store(_typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
 
 
 @intrinsic
-def spread(_typing: Any, scalar: Any) -> Any:
+def broadcast(_typing: Any, scalar: Any) -> Any:
     """One float in every lane."""
 
     def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
@@ -93,7 +93,7 @@ def spread(_typing: Any, scalar: Any) -> Any:
 
 
 @intrinsic
-def at_least(_typing: Any, lanes: Any, floor: Any) -> Any:
+def maximum(_typing: Any, lanes: Any, floor: Any) -> Any:
     """``max(lanes, floor)`` in every lane; NaN becomes ``floor``."""
 
     def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
@@ -104,7 +104,7 @@ def at_least(_typing: Any, lanes: Any, floor: Any) -> Any:
 
 
 @intrinsic
-def at_most(_typing: Any, lanes: Any, ceiling: Any) -> Any:
+def minimum(_typing: Any, lanes: Any, ceiling: Any) -> Any:
     """``min(lanes, ceiling)`` in every lane; NaN becomes ``ceiling``."""
 
     def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pannsx.models.initialise import initialise
 from pannsx.models.timing import TimeLayer, same
+from pannsx.types import FrameSource
 
-FrameSource = Literal["native", "local_pooling"]
 
 class Output(NamedTuple):
     """What a model computes.
@@ -93,6 +94,11 @@ class ClipHead(nn.Module):
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(chain))
         self.fc_audioset = nn.Linear(chain[-1], self.fc_audioset.out_features)
 
+    def replace_classifier(self, n_classes: int) -> None:
+        """Put a new last layer, for ``n_classes`` classes, in place of ``fc_audioset``."""
+        self.fc_audioset = nn.Linear(self.fc_audioset.in_features, n_classes)
+        initialise(self.fc_audioset)
+
     def forward(self, features: Tensor) -> Output:
         """``(B, C, T')`` features -> logits ``(B, K)``, embedding ``(B, D)``, frame logits ``(B, T', K)``."""
         logits, embedding = self.clip(features)
@@ -155,6 +161,11 @@ class FrameHead(nn.Module):
         self.fc_audioset = nn.Linear(embedding, n_classes)
         self.combine = combine
 
+    def replace_classifier(self, n_classes: int) -> None:
+        """Put a new last layer, for ``n_classes`` classes, in place of ``fc_audioset``."""
+        self.fc_audioset = nn.Linear(self.fc_audioset.in_features, n_classes)
+        initialise(self.fc_audioset)
+
     def forward(self, features: Tensor) -> Output:
         """``(B, C, T')`` features -> logits ``(B, K)``, embedding ``(B, D)``, frame logits ``(B, T', K)``."""
         frames = self.frame_embeddings(features)
@@ -194,6 +205,11 @@ class AttentionHead(nn.Module):
         self.fc1 = nn.Linear(in_channels, embedding)
         self.after_fc1 = nn.Dropout(0.5)
         self.att_block = _Attention(embedding, n_classes)
+
+    def replace_classifier(self, n_classes: int) -> None:
+        """Put a new last layer, for ``n_classes`` classes, in place of ``att_block``."""
+        self.att_block = _Attention(self.att_block.cla.in_channels, n_classes)
+        initialise(self.att_block)
 
     def forward(self, features: Tensor) -> Output:
         """``(B, C, T')`` features -> logits ``(B, K)``, embedding ``(B, D)``, frame logits ``(B, T', K)``."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pannsx.models.heads import LOCAL_POOLING, FrameSource, Head, Output
+from pannsx.models.heads import LOCAL_POOLING, Head, Output
 from pannsx.models.stems import Stem
 from pannsx.models.timing import ReceptiveField, TimeGrid, grid_of, n_outputs, receptive_field, shortest_input
 from pannsx.models.trunks import Trunk
+from pannsx.types import FrameSource
 
 if TYPE_CHECKING:
     from pannsx.frontend.settings import FrontEnd
@@ -104,6 +105,19 @@ class Pann(nn.Module):
         if augment is not None:
             representations = augment(representations)
         return self.trunk(*representations)  # type: ignore[no-any-return]
+
+    def replace_classifier(self, n_classes: int) -> None:
+        """Put a new last layer for ``n_classes`` classes, initialised as in the paper, in place of the old.
+
+        Everything before it stays, the embedding too.
+
+        Raises:
+            ValueError: ``n_classes`` is less than 1.
+        """
+        if n_classes < 1:
+            raise ValueError(f"n_classes is {n_classes}; at least 1 is needed")
+        self.head.replace_classifier(n_classes)
+        self.n_classes = n_classes
 
     def pad(self, waveform: Tensor) -> Tensor:
         """``(B, S)`` -> ``(B, max(S, min_samples))``, zeros at the end.

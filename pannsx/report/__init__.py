@@ -5,20 +5,21 @@ Called through :class:`pannsx.TaggingResult`: its ``report``, ``plot`` and ``_re
 
 from __future__ import annotations
 
-from os import PathLike, fspath
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pannsx.atomic import replacing
-from pannsx.audio import Source
 from pannsx.report.notebook import html_of
 from pannsx.report.page import page_of
 from pannsx.report.plot import figure_of
+from pannsx.types import PathLike, Source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pannsx.events.thresholds import Threshold
+    from pannsx.events import Event, EventSettings
     from pannsx.report.result import Result
 
 __all__ = ["html_of", "plot", "report"]
@@ -28,26 +29,16 @@ _DPI = 150
 
 def report(
     result: Result,
-    path: str | PathLike[str],
+    settings: EventSettings,
+    path: PathLike,
     audio: Source | None,
-    sample_rate: int | None,
+    source_rate: int | None,
     *,
     title: str | None,
-    threshold: float,
-    max_gap_s: float,
-    min_duration_s: float,
 ) -> Path:
     """Write the page; see :meth:`pannsx.TaggingResult.report`."""
     target = Path(path)
-    page = page_of(
-        result,
-        audio,
-        sample_rate,
-        title=title or _name_of(audio) or target.stem,
-        threshold=threshold,
-        max_gap_s=max_gap_s,
-        min_duration_s=min_duration_s,
-    )
+    page = page_of(result, settings, audio, source_rate, title=title or _name_of(audio) or target.stem)
     with replacing(target) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     return target
@@ -55,26 +46,23 @@ def report(
 
 def plot(
     result: Result,
-    path: str | PathLike[str] | None,
+    events: Sequence[Event],
+    path: PathLike | None,
     audio: Source | None,
-    sample_rate: int | None,
+    source_rate: int | None,
     *,
     title: str | None,
-    threshold: Threshold | None,
-    max_gap_s: float,
-    min_duration_s: float,
     n_classes: int,
 ) -> Figure:
     """Draw the figure, and write it if there is a path; see :meth:`pannsx.TaggingResult.plot`."""
     if result.framewise is None:
         raise ValueError("there are no frames to plot: the inference was asked for with framewise=False")
-    events = result.events(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
     figure = figure_of(
         result,
         result.framewise,
         events,
         audio,
-        sample_rate,
+        source_rate,
         title=title or _name_of(audio),
         n_classes=n_classes,
     )
@@ -92,4 +80,4 @@ def plot(
 
 
 def _name_of(audio: Source | None) -> str | None:
-    return Path(fspath(audio)).name if isinstance(audio, (str, PathLike)) else None
+    return Path(audio).name if isinstance(audio, (str, os.PathLike)) else None

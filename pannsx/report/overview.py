@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from pannsx.audio import Source, open_blocks
+from pannsx.audio import open_blocks
 from pannsx.frontend.definition import hz_to_mel
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.frontend.settings import FrontEnd
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray, Source
 
 MOST_COLUMNS = 4000
 
@@ -36,7 +34,7 @@ class Overview(NamedTuple):
     duration_s: float
 
 
-def overview_of(source: Source, sample_rate: int | None = None) -> Overview:
+def overview_of(source: Source, source_rate: int | None = None) -> Overview:
     """A source as :func:`pannsx.audio.load` takes it -> at most ``MOST_COLUMNS`` columns of it.
 
     Raises:
@@ -46,7 +44,7 @@ def overview_of(source: Source, sample_rate: int | None = None) -> Overview:
     # Columns of (-least sample, greatest sample, log-mel), so that joining columns is taking the greatest.
     columns = frames = np.zeros((0, 2 + _FRONT_END.n_mels), np.float32)
     frames_in_column, n_samples = 1, 0
-    with open_blocks(source, _FRONT_END.sample_rate, source_rate=sample_rate) as blocks:
+    with open_blocks(source, _FRONT_END.sample_rate, source_rate=source_rate) as blocks:
         for block in blocks:  # of 10 s, a whole number of hops
             n_samples += len(block)
             frames = np.concatenate([frames, _frames_of(block, kernel, hop)])

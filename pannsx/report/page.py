@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pannsx.audio import Source
 from pannsx.events import EventSettings, frame_edges
 from pannsx.report.overview import Overview, overview_of
 from pannsx.report.picture import data_uri, levels_of_log_mel, png
 from pannsx.report.scores import pack_scores
 from pannsx.report.sound import playable
+from pannsx.types import Source
 
 if TYPE_CHECKING:
     from pannsx.report.result import Result
@@ -25,14 +25,7 @@ _WAVE_HEIGHT = 100
 
 
 def page_of(
-    result: Result,
-    audio: Source | None,
-    sample_rate: int | None,
-    *,
-    title: str,
-    threshold: float,
-    max_gap_s: float,
-    min_duration_s: float,
+    result: Result, settings: EventSettings, audio: Source | None, source_rate: int | None, *, title: str
 ) -> str:
     """The text of the page.
 
@@ -42,20 +35,20 @@ def page_of(
     """
     if result.framewise is None:
         raise ValueError("there are no frames to show: the inference was asked for with framewise=False")
-    if not LEAST_THRESHOLD <= threshold <= MOST_THRESHOLD:
+    threshold = settings.threshold
+    if not isinstance(threshold, (int, float)) or not LEAST_THRESHOLD <= threshold <= MOST_THRESHOLD:
         raise ValueError(
             f"threshold is {threshold}; one from {LEAST_THRESHOLD} to {MOST_THRESHOLD} is needed, which is "
             "what the page's slider goes through"
         )
-    settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
     frame_edges(
         len(result.framewise), result.hop_s, offset_s=result.offset_s, duration_s=result.duration_s
     )  # raises where the frames are not those of so long a sound
     player, pictures = "", ""
     if audio is not None:
-        seen = overview_of(audio, sample_rate)
+        seen = overview_of(audio, source_rate)
         _check_length(seen, result)
-        player = f'<audio id="audio" controls preload="auto" src="{playable(audio, sample_rate)}"></audio>'
+        player = f'<audio id="audio" controls preload="auto" src="{playable(audio, source_rate)}"></audio>'
         pictures = _waveform(seen) + _log_mel(seen)
     data = {
         "name": title,
@@ -89,7 +82,7 @@ def _check_length(seen: Overview, result: Result) -> None:
     if abs(seen.duration_s - result.duration_s) > max(0.1, 2 * result.hop_s):
         raise ValueError(
             f"the audio lasts {seen.duration_s:.2f} s and the result is of {result.duration_s:.2f} s; give "
-            "the audio that the result is of (of an array, with its sample_rate)"
+            "the audio that the result is of (of an array, with its source_rate)"
         )
 
 

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pannsx.audio import Source
 from pannsx.report.overview import Overview, band_of, overview_of
 from pannsx.report.picture import HEAT
+from pannsx.types import FloatArray, Source
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from pannsx.events import Event
     from pannsx.report.result import Result
 
-FloatArray = npt.NDArray[np.float32]
 
 _MOST_EVENT_ROWS = 12
 _SHOWN_DB = 70.0
@@ -35,7 +33,7 @@ def figure_of(
     framewise: FloatArray,
     events: Sequence[Event],
     audio: Source | None,
-    sample_rate: int | None,
+    source_rate: int | None,
     *,
     title: str | None,
     n_classes: int,
@@ -53,7 +51,7 @@ def figure_of(
     labels = _rows_of_events(events)
     panels: list[tuple[float, Any]] = []
     if audio is not None:
-        seen = overview_of(audio, sample_rate)
+        seen = overview_of(audio, source_rate)
         panels += [(1.0, lambda axes: _waveform(axes, seen)), (2.0, lambda axes: _log_mel(axes, seen))]
     panels.append((0.3 * n_classes + 0.4, lambda axes: _classes(axes, result, framewise, n_classes)))
     if labels:

@@ -8,9 +8,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pannsx.events import Event
-from pannsx.events.thresholds import Threshold
-
 
 class Result(Protocol):
     """Probabilities of one source; see :class:`pannsx.TaggingResult`, which stands above this module."""
@@ -41,8 +38,3 @@ class Result(Protocol):
 
     def top(self, k: int) -> Sequence[tuple[str, float]]:
         """The ``k`` most probable labels with their probabilities, most probable first."""
-
-    def events(
-        self, *, threshold: Threshold | None, max_gap_s: float, min_duration_s: float
-    ) -> Sequence[Event]:
-        """The sound events, by onset."""

@@ -6,9 +6,8 @@ import base64
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 MOST_BYTES = 2_000_000  # of text, which leaves room for the pictures in 3 MB
 

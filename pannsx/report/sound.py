@@ -9,17 +9,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pannsx.audio import Source, load
+from pannsx.audio import load
+from pannsx.audio.formats import PLAYED_TYPES
 from pannsx.report.picture import data_uri
-
-# What browsers of today play, by the end of the name.
-_PLAYED = {
-    ".mp3": "audio/mpeg", ".flac": "audio/flac", ".wav": "audio/wav", ".ogg": "audio/ogg",
-    ".oga": "audio/ogg", ".opus": "audio/ogg", ".m4a": "audio/mp4", ".webm": "audio/webm",
-}  # fmt: skip
+from pannsx.types import Source
 
 
-def playable(source: Source, sample_rate: int | None = None) -> str:
+def playable(source: Source, source_rate: int | None = None) -> str:
     """A source as :func:`pannsx.audio.load` takes it -> an address that holds it, for ``<audio src>``.
 
     Raises:
@@ -27,10 +23,10 @@ def playable(source: Source, sample_rate: int | None = None) -> str:
     """
     if isinstance(source, (str, PathLike)):
         path = Path(fspath(source))
-        kind = _PLAYED.get(path.suffix.lower())
+        kind = PLAYED_TYPES.get(path.suffix.lower())
         if kind is not None and path.is_file():
             return data_uri(path.read_bytes(), kind)
-    audio = load(source, sample_rate if _is_array(source) else None)
+    audio = load(source, source_rate if _is_array(source) else None)
     file = io.BytesIO()
     soundfile.write(file, np.clip(audio.waveform, -1, 1), audio.sample_rate, format="FLAC", subtype="PCM_16")
     return data_uri(file.getvalue(), "audio/flac")

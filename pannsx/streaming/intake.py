@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from pannsx.audio import Source
 from pannsx.audio.arrays import ArrayReader
 from pannsx.audio.reader import check_rate, mono_blocks
 from pannsx.audio.resample import StreamResampler
 from pannsx.errors import AudioError
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray, Source
 
 _MOST_PIECES = 1000  # that are kept apart: more are joined, or one-sample blocks would cost memory
 
@@ -78,7 +75,7 @@ class Intake:
     def _rate(self, block_rate: int | None) -> int:
         if block_rate is None:
             return self.source_rate or self._sample_rate
-        rate = check_rate(block_rate, "sample_rate")
+        rate = check_rate(block_rate, "source_rate")
         if self.source_rate not in (None, rate):
             raise AudioError(
                 f"the block has {rate} Hz and the stream {self.source_rate} Hz; a stream keeps its rate: "

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from os import PathLike
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from pannsx.audio import Source
-from pannsx.audio.reader import check_rate
+from pannsx.audio.reader import check_rate, rate_given
 from pannsx.events import EventDetector, EventSettings
 from pannsx.inference.engine import Answer, Wanted
-from pannsx.inference.pipeline import Pipeline
+from pannsx.inference.pipeline import OpenNetwork, open_pipeline
 from pannsx.streaming.intake import Intake
 from pannsx.streaming.steps import Steps
 from pannsx.streaming.update import StreamUpdate
-from pannsx.tagger import AudioTagger
-from pannsx.weights import load
-from pannsx.weights.operating_points import points_of
+from pannsx.types import FloatArray, PathLike, Source
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +21,6 @@ if TYPE_CHECKING:
     from pannsx.inference.engine import Precision
     from pannsx.weights.record import Checkpoint
 
-FloatArray = npt.NDArray[np.float32]
 
 DEFAULT_STEP_S = 1.0
 
@@ -36,7 +28,7 @@ DEFAULT_STEP_S = 1.0
 class StreamTagger:
     """Tags sound while it comes in, in blocks of any size and at any rate.
 
-    >>> stream = StreamTagger(sample_rate=44_100)
+    >>> stream = StreamTagger(source_rate=44_100)
     >>> with open_blocks("street.mp3", 44_100, block_s=0.1) as blocks:
     ...     for block in blocks:
     ...         for update in stream.push(block):
@@ -49,9 +41,10 @@ class StreamTagger:
 
     Args:
         model: a name from ``pannsx.list_models()``, None for the bundled checkpoint, or an ``AudioTagger``,
-            whose weights and device are then shared: with many streams at once, load them once.
-        sample_rate: of the blocks, in Hz. None takes it from the first block that is pushed with a rate, and
-            blocks without one to be at the model's rate.
+            ``FeatureExtractor`` or ``StreamTagger``, whose weights and device are then shared: with many
+            streams at once, load them once.
+        source_rate: of the blocks, in Hz; ``sample_rate`` is another name for it. None: the rate given with
+            the first block; blocks without a rate are assumed to be at the model's.
         step_s: seconds of sound between two runs of the network, rounded down to whole frames, one at least.
             A short step answers sooner and costs more: a window is heard for each.
         events: what counts as an event, by the operating points of a calibrated checkpoint where it has no
@@ -69,63 +62,64 @@ class StreamTagger:
 
     def __init__(
         self,
-        model: str | AudioTagger | None = None,
+        model: str | OpenNetwork | None = None,
         *,
-        sample_rate: int | None = None,
+        source_rate: int | None = None,
         step_s: float = DEFAULT_STEP_S,
         events: EventSettings | None = None,
-        checkpoint: str | PathLike[str] | None = None,
+        checkpoint: PathLike | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
-        cache_dir: str | PathLike[str] | None = None,
+        cache_dir: PathLike | None = None,
         allow_unverified: bool = False,
         progress: bool = True,
         low_memory: bool = False,
+        sample_rate: int | None = None,
     ) -> None:
         if not math.isfinite(step_s) or step_s <= 0:
             raise ValueError(f"step_s is {step_s}; a finite number of seconds above 0 is needed")
-        if sample_rate is not None:
-            sample_rate = check_rate(sample_rate, "sample_rate")
-        if isinstance(model, AudioTagger):
-            if checkpoint is not None:
-                raise ValueError("give a tagger or a checkpoint, not both: the tagger has its weights")
-            self._pipeline = model._pipeline
-            points = model.operating_points
-        else:
-            loaded = load(
-                model,
-                checkpoint=checkpoint,
-                cache_dir=cache_dir,
-                allow_unverified=allow_unverified,
-                progress=progress,
-            )
-            self._pipeline = Pipeline(loaded, device=device, precision=precision, low_memory=low_memory)
-            points = points_of(loaded.record, self.labels, checkpoint) if events is not None else None
+        source_rate = rate_given(source_rate, sample_rate)
+        if source_rate is not None:
+            source_rate = check_rate(source_rate, "source_rate")
+        self._pipeline = open_pipeline(
+            model,
+            checkpoint=checkpoint,
+            device=device,
+            precision=precision,
+            cache_dir=cache_dir,
+            allow_unverified=allow_unverified,
+            progress=progress,
+            low_memory=low_memory,
+        )
         self._model = self._pipeline.engine.model
         self._steps = Steps.of(self._model, step_s)
-        self._wanted_rate = sample_rate
+        self._given_rate = source_rate
         self._detector: EventDetector | None = None
         if events is not None:
             if events.threshold is None:
-                events = replace(events, threshold=points)
-            self._detector = EventDetector(self.labels, self.hop_s, events, offset_s=self._pipeline.offset_s)
+                events = replace(events, threshold=self._pipeline.operating_points)
+            self._detector = EventDetector(
+                self.labels, self.hop_s, events, offset_s=self._pipeline.grid.offset_s
+            )
         self.reset()
 
     def reset(self) -> None:
         """Forget all that was pushed: the next block begins a new stream, at time 0."""
-        self._intake = Intake(self.sample_rate, self._wanted_rate)
+        self._intake = Intake(self.sample_rate, self._given_rate)
         self._next_frame = 0
         self._closed = False
         if self._detector is not None:
             self._detector.reset()
 
-    def push(self, block: Source, sample_rate: int | None = None) -> list[StreamUpdate]:
+    def push(
+        self, block: Source, source_rate: int | None = None, *, sample_rate: int | None = None
+    ) -> list[StreamUpdate]:
         """The next samples ``(n,)``, or ``(n, C)`` with ``n >= C`` -> what has become certain by them.
 
         Args:
             block: NumPy array or torch tensor of any length, empty too, and any number type that
                 :mod:`pannsx.audio` takes; channels are averaged. It is copied.
-            sample_rate: its rate in Hz; None is the stream's.
+            source_rate: its rate in Hz; ``sample_rate`` is another name for it. None is the stream's.
 
         Returns:
             an update for each step of the network, in order; most short blocks complete none.
@@ -137,7 +131,7 @@ class StreamTagger:
         """
         if self._closed:
             raise ValueError("the stream is closed; reset() begins a new one")
-        self._intake.take(block, sample_rate)
+        self._intake.take(block, rate_given(source_rate, sample_rate))
         return self._take_steps()
 
     def close(self) -> list[StreamUpdate]:
@@ -204,16 +198,13 @@ class StreamTagger:
             clipwise=answer.clipwise,
             embedding=answer.embedding,
             window_s=(begin * self.hop_s, stop / self.sample_rate),
-            hop_s=self.hop_s,
-            offset_s=self._pipeline.offset_s,
-            labels=self.labels,
-            frame_source=self._pipeline.frame_source,
+            grid=self._pipeline.grid,
         )
 
     @property
     def labels(self) -> tuple[str, ...]:
         """``K`` names of the classes, in the order of the updates."""
-        return self._pipeline.labels
+        return self._pipeline.grid.labels
 
     @property
     def sample_rate(self) -> int:
@@ -223,7 +214,7 @@ class StreamTagger:
     @property
     def hop_s(self) -> float:
         """Seconds from one frame to the next."""
-        return self._pipeline.hop_s
+        return self._pipeline.grid.hop_s
 
     @property
     def record(self) -> Checkpoint:

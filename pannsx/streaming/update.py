@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pannsx.events import Event
-from pannsx.results import FrameSource, Tag, top_tags
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.results import FrameGrid, OnGrid, Tag, top_tags
+from pannsx.types import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class StreamUpdate:
+class StreamUpdate(OnGrid):
     """Frames that have become certain together, ``n`` of them, and what the network says of their window.
 
     Attributes:
@@ -25,10 +24,7 @@ class StreamUpdate:
         clipwise: ``(K,)`` probability of each class in the whole window that was heard for them.
         embedding: ``(D,)`` of that window.
         window_s: begin and end of that window, in seconds from the beginning of the stream.
-        hop_s: seconds from one frame to the next.
-        offset_s: centre of the stream's frame 0, in seconds.
-        labels: ``K`` names, in the order of the last axis.
-        frame_source: as in :class:`pannsx.results.TaggingResult`.
+        grid: times and labels of the frames, as in :class:`pannsx.results.TaggingResult`.
     """
 
     framewise: FloatArray
@@ -37,16 +33,12 @@ class StreamUpdate:
     clipwise: FloatArray
     embedding: FloatArray = field(repr=False)
     window_s: tuple[float, float]
-    hop_s: float
-    offset_s: float
-    labels: tuple[str, ...] = field(repr=False)
-    frame_source: FrameSource
+    grid: FrameGrid
 
     @property
     def frame_times(self) -> npt.NDArray[np.float64]:
         """``(n,)`` centre of each frame, in seconds from the beginning of the stream."""
-        numbers = self.first_frame + np.arange(len(self.framewise), dtype=np.float64)
-        return self.offset_s + self.hop_s * numbers
+        return self.grid.times_s(len(self.framewise), self.first_frame)
 
     @property
     def start_s(self) -> float:

@@ -1,4 +1,4 @@
-"""Models by their published names, freshly initialised."""
+"""Models by their published names: freshly initialised, or with the published weights."""
 
 from __future__ import annotations
 
@@ -9,27 +9,58 @@ from pannsx.weights import manifest
 if TYPE_CHECKING:
     from pannsx.frontend.settings import FrontEnd
     from pannsx.models.pann import Pann
+    from pannsx.types import PathLike
 
 
-def create_model(name: str, n_classes: int = 527, *, frontend: FrontEnd | None = None) -> Pann:
-    """A freshly initialised model by its published name, in evaluation mode.
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    n_classes: int | None = None,
+    frontend: FrontEnd | None = None,
+    cache_dir: PathLike | None = None,
+    allow_unverified: bool = False,
+    progress: bool = True,
+) -> Pann:
+    """A model by its published name, a ``torch.nn.Module`` in evaluation mode, on the CPU.
+
+    >>> model = create_model("MobileNetV1_distilled", pretrained=True, n_classes=10)
 
     Args:
         name: a name of :func:`list_models`, in any case.
-        n_classes: number ``K`` of classes.
-        frontend: log-mel settings instead of the checkpoint's, sample rate included.
+        pretrained: load the checkpoint's weights; False initialises the model as in the paper.
+        n_classes: number ``K`` of classes; None is the checkpoint's. With ``pretrained`` and another number
+            the last layer is new, freshly initialised, and all others are the checkpoint's.
+        frontend: log-mel settings instead of the checkpoint's, sample rate included; not with ``pretrained``.
+        cache_dir, allow_unverified, progress: with ``pretrained``, as in :class:`pannsx.AudioTagger`.
 
     Raises:
-        ValueError: unknown name (close ones are suggested), or a front end for a model that has none.
+        ValueError: unknown name (close ones are suggested), ``n_classes`` below 1, or a front end for a model
+            that has none or for pretrained weights.
+        WeightsError: the weights cannot be had, trusted or read.
     """
-    from pannsx.models.zoo import build
-
     checkpoint = manifest.find(name)
-    if frontend is None:
-        return build(checkpoint.architecture, checkpoint.sample_rate, checkpoint.frontend, n_classes)
-    return build(checkpoint.architecture, frontend.sample_rate, frontend, n_classes)
+    if n_classes is not None and n_classes < 1:
+        raise ValueError(f"n_classes is {n_classes}; at least 1 is needed")
+    if not pretrained:
+        from pannsx.models.zoo import build
+
+        frontend = frontend or checkpoint.frontend
+        sample_rate = frontend.sample_rate if frontend else checkpoint.sample_rate
+        return build(checkpoint.architecture, sample_rate, frontend, n_classes or checkpoint.n_classes)
+    if frontend is not None:
+        raise ValueError(
+            f"the weights of {checkpoint.name} were trained with its own front end; leave out frontend=, "
+            "or take pretrained=False"
+        )
+    from pannsx.weights.loading import load
+
+    model = load(name, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress).model
+    if n_classes is not None and n_classes != model.n_classes:
+        model.replace_classifier(n_classes)
+    return model
 
 
 def list_models() -> list[str]:
-    """The names that :func:`create_model` knows, in the order of the manifest."""
+    """The names that :func:`create_model` knows, in the order of the manifest; loads no torch."""
     return list(manifest.load_manifest())

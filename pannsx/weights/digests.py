@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
 
 from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
-from pannsx.weights.record import Checkpoint
+from pannsx.weights.record import Digest
 
 _BLOCK_BYTES = 1 << 20
-
-
-class Digest(NamedTuple):
-    """A digest and what made it: ``sha256`` or ``md5``."""
-
-    algorithm: str
-    hexdigest: str
-
-    def __str__(self) -> str:
-        return f"{self.algorithm} {self.hexdigest}"
 
 
 # Files already found right in this process, by path, size, modification time and digest: hashing
@@ -35,13 +24,6 @@ def file_digest(path: Path, algorithm: str) -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
-
-
-def expected_digest(record: Checkpoint) -> Digest | None:
-    """The strongest digest a record gives."""
-    if record.sha256 is not None:
-        return Digest("sha256", record.sha256)
-    return None if record.md5 is None else Digest("md5", record.md5)
 
 
 def check_file(path: Path, *, size_bytes: int | None, digest: Digest | None) -> None:

@@ -21,8 +21,9 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from pannsx.errors import WeightsError
-from pannsx.weights.digests import Digest, check_file
+from pannsx.weights.digests import check_file
 from pannsx.weights.partial_file import PartialFile
+from pannsx.weights.record import Digest
 
 TIMEOUT_S = 30.0
 RETRIES = 3

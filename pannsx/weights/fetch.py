@@ -1,41 +1,32 @@
 """From a checkpoint's record to a file on this computer whose bytes are the right ones.
 
-First the places on this computer (`pannsx.weights.local`), then the record's sources over the network.
-A file is hashed when it arrives and again on its first use in every process.
+In three steps: find it on this computer (`pannsx.weights.local`), else fetch it from the record's sources,
+and verify it. A file is hashed when it arrives and again on its first use in every process.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
+from pannsx.types import PathLike
 from pannsx.weights import hub
-from pannsx.weights.digests import (
-    Digest,
-    check_file,
-    check_file_once,
-    expected_digest,
-    file_digest,
-    read_sidecar,
-    sidecar_path,
-    write_sidecar,
-)
+from pannsx.weights.digests import check_file, check_file_once, file_digest, sidecar_path, write_sidecar
 from pannsx.weights.download import download
 from pannsx.weights.local import (
-    PathLike,
-    cache_home,
     cache_places,
-    file_name,
+    find_given,
     given_places,
+    known_digest,
     never_released,
-    recorded_digest,
+    target_path,
 )
 from pannsx.weights.manifest import find, load_manifest
-from pannsx.weights.record import BundledSource, Checkpoint, HubSource, UrlSource
+from pannsx.weights.record import BundledSource, Checkpoint, Digest, HubSource, UrlSource
 
 
 class FetchOutcome(NamedTuple):
@@ -67,15 +58,13 @@ def resolve(
     """
     if not record.released:
         raise WeightsError(never_released(record))
-    home = cache_home() if cache_dir is None else Path(cache_dir)
-    for path in given_places(record, cache_dir):
-        if not path.is_file():
-            continue
+    if (path := find_given(record, cache_dir)) is not None:
         # The caller named this file, in one way or another: if it is wrong, say so and go no further.
-        if record.folder is not None and path == record.folder / file_name(record):
-            check_file_once(path, size_bytes=record.size_bytes, digest=expected_digest(record))
+        if record.folder is not None and path == record.folder / record.weights_filename:
+            check_file_once(path, size_bytes=record.size_bytes, digest=record.digest)
         else:
-            _accept(path, record, path, allow_unverified=allow_unverified)
+            digest = known_digest(record, path, path)
+            _verify(path, record, digest, record_at=path, allow_unverified=allow_unverified)
         return path
     sources = [source for source in record.sources if not isinstance(source, BundledSource)]
     if not sources:
@@ -83,19 +72,19 @@ def resolve(
             f"{record.name}: {', '.join(map(str, given_places(record, cache_dir)))} is absent, "
             "and the record names no source to fetch it from"
         )
-    target = home / file_name(record)
-    digest = expected_digest(record) or read_sidecar(target)
+    target = target_path(record, cache_dir)
+    digest = known_digest(record, target, target)
     if digest is None and not allow_unverified:
         raise WeightsError(_unverifiable(record))
     failures: list[str] = []
-    if digest is not None and (earlier := _cached(record, target, digest, failures)) is not None:
-        return earlier if cache_dir is None else _copy(earlier, target)
+    if (path := _find(record, target, digest, failures)) is not None:
+        return path if cache_dir is None else _copy(path, target)
     for source in sources:
         try:
-            path = _from_source(source, record, target, digest, progress)
+            path = _fetch(source, record, target, digest, progress)
             if cache_dir is not None and path != target:
                 path = _copy(path, target)
-            _accept(path, record, target, allow_unverified=allow_unverified)
+            _verify(path, record, digest, record_at=target, allow_unverified=allow_unverified)
         except WeightsError as error:
             failures.append(f"  {source}: {error}")
         else:
@@ -132,18 +121,33 @@ def fetch_all(
         ValueError: a name is unknown.
     """
     records = list(load_manifest().values()) if names is None else [find(name) for name in names]
-    outcomes = []
+    return list(fetch_each(records, cache_dir=to, allow_unverified=allow_unverified, progress=progress))
+
+
+def fetch_each(
+    records: Iterable[Checkpoint],
+    *,
+    cache_dir: PathLike | None = None,
+    allow_unverified: bool = False,
+    progress: bool = True,
+) -> Iterator[FetchOutcome]:
+    """`resolve` for one record after the other; one that cannot be had does not stop the others."""
     for record in records:
         try:
-            path = resolve(record, cache_dir=to, allow_unverified=allow_unverified, progress=progress)
-            outcomes.append(FetchOutcome(record.name, path, None))
+            path = resolve(record, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress)
         except WeightsError as error:
-            outcomes.append(FetchOutcome(record.name, None, str(error)))
-    return outcomes
+            yield FetchOutcome(record.name, None, str(error))
+        else:
+            yield FetchOutcome(record.name, path, None)
 
 
-def _cached(record: Checkpoint, target: Path, digest: Digest, failures: list[str]) -> Path | None:
-    """An earlier download that is right; a wrong one is a failure, and makes way for a new download."""
+def _find(record: Checkpoint, target: Path, digest: Digest | None, failures: list[str]) -> Path | None:
+    """An earlier download that is right; a wrong one is a failure, and makes way for a new download.
+
+    Without a digest nothing tells whether it is right, and it is fetched again.
+    """
+    if digest is None:
+        return None
     for path in filter(Path.is_file, cache_places(record, target)):
         try:
             check_file_once(path, size_bytes=record.size_bytes, digest=digest)
@@ -156,7 +160,7 @@ def _cached(record: Checkpoint, target: Path, digest: Digest, failures: list[str
     return None
 
 
-def _from_source(
+def _fetch(
     source: HubSource | UrlSource, record: Checkpoint, target: Path, digest: Digest | None, progress: bool
 ) -> Path:
     """The file from one source, checked as far as its digest is known."""
@@ -174,14 +178,15 @@ def _from_source(
     return path
 
 
-def _accept(path: Path, record: Checkpoint, target: Path, *, allow_unverified: bool) -> None:
-    """Hold a file to what is known of it; without a digest, record the one it has where that is allowed."""
-    digest = expected_digest(record) or recorded_digest(path, target)
+def _verify(
+    path: Path, record: Checkpoint, digest: Digest | None, *, record_at: Path, allow_unverified: bool
+) -> None:
+    """Check a file; where no digest is known, and that is allowed, record its own beside ``record_at``."""
     if digest is None and not allow_unverified:
         raise WeightsError(_unverifiable(record))
     check_file_once(path, size_bytes=record.size_bytes, digest=digest)
     if digest is None:
-        write_sidecar(target, Digest("sha256", file_digest(path, "sha256")))
+        write_sidecar(record_at, Digest("sha256", file_digest(path, "sha256")))
 
 
 def _copy(path: Path, target: Path) -> Path:
@@ -198,5 +203,6 @@ def _unverifiable(record: Checkpoint) -> str:
     return (
         f"neither sha256 nor md5 of {record.filename} ({record.name}) is known, so nobody can tell "
         "whether what comes is the published file; pass allow_unverified=True (--allow-unverified) to take "
-        f"it as it is: its digest is then recorded in {sidecar_path(Path(file_name(record)))} and held to"
+        "it as it is: its digest is then recorded in "
+        f"{sidecar_path(Path(record.weights_filename))} and held to"
     )

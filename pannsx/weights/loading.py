@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +12,7 @@ from torch import Tensor
 from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
 from pannsx.labels import LabelSet
+from pannsx.types import PathLike
 from pannsx.weights.digests import file_digest
 from pannsx.weights.fetch import resolve
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, labels_of, read_record
@@ -24,7 +24,6 @@ from pannsx.weights.state_dict import read_state_dict
 if TYPE_CHECKING:
     from pannsx.models.pann import Pann
 
-PathLike = str | os.PathLike[str]
 
 _CLASSIFIERS = ("fc_audioset.weight", "att_block.cla.weight")  # (K, D) or (K, D, 1)
 

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pannsx.errors import WeightsError
+from pannsx.types import PathLike
 from pannsx.weights import hub
-from pannsx.weights.digests import Digest, expected_digest, file_digest, read_sidecar
-from pannsx.weights.record import BundledSource, Checkpoint, HubSource
-
-PathLike = str | os.PathLike[str]
+from pannsx.weights.digests import file_digest, read_sidecar
+from pannsx.weights.record import BundledSource, Checkpoint, Digest, HubSource
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -31,11 +30,9 @@ def cache_home() -> Path:
     return Path.home() / ".cache" / "pannsx"
 
 
-def file_name(record: Checkpoint) -> str:
-    """The published name of the file; WeightsError where the record gives none."""
-    if record.filename is None:
-        raise WeightsError(f"the record of {record.name} names no file")
-    return record.filename
+def target_path(record: Checkpoint, cache_dir: PathLike | None) -> Path:
+    """Where a download goes: the caller's folder, or ours; WeightsError where the record names no file."""
+    return (cache_home() if cache_dir is None else Path(cache_dir)) / record.weights_filename
 
 
 def given_places(record: Checkpoint, cache_dir: PathLike | None) -> Iterator[Path]:
@@ -59,9 +56,21 @@ def cache_places(record: Checkpoint, target: Path) -> Iterator[Path]:
             yield path
 
 
-def recorded_digest(path: Path, target: Path) -> Digest | None:
-    """The digest recorded beside a file, or in our cache under the file's published name."""
-    return read_sidecar(path) or read_sidecar(target)
+def find_given(record: Checkpoint, cache_dir: PathLike | None) -> Path | None:
+    """The file that the caller or the package put there, or None; it is not checked."""
+    return next(filter(Path.is_file, given_places(record, cache_dir)), None)
+
+
+def find(record: Checkpoint, cache_dir: PathLike | None = None) -> Path | None:
+    """The file of a checkpoint on this computer, or None; it is not checked, and nothing is fetched."""
+    if (path := find_given(record, cache_dir)) is not None or record.filename is None:
+        return path
+    return next(filter(Path.is_file, cache_places(record, target_path(record, cache_dir))), None)
+
+
+def known_digest(record: Checkpoint, path: Path, target: Path) -> Digest | None:
+    """The published digest; else that recorded beside the file, or beside the place of a download."""
+    return record.digest or read_sidecar(path) or read_sidecar(target)
 
 
 def never_released(record: Checkpoint) -> str:
@@ -97,14 +106,10 @@ def verify(record: Checkpoint, *, cache_dir: PathLike | None = None) -> VerifyRe
     """
     if not record.released:
         raise WeightsError(never_released(record))
-    home = cache_home() if cache_dir is None else Path(cache_dir)
-    target = home / file_name(record)
-    for path in (*given_places(record, cache_dir), *cache_places(record, target)):
-        if path.is_file():
-            break
-    else:
+    target = target_path(record, cache_dir)
+    if (path := find(record, cache_dir)) is None:
         raise WeightsError(f"no file of {record.name} is on this computer to verify; fetch it first")
-    known = expected_digest(record) or recorded_digest(path, target)
+    known = known_digest(record, path, target)
     try:
         got = Digest(known.algorithm if known else "sha256", "")
         got = got._replace(hexdigest=file_digest(path, got.algorithm))

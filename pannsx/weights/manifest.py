@@ -6,14 +6,17 @@ Reading is strict: an unknown, missing or mistyped key is an error that names th
 from __future__ import annotations
 
 import json
-import os
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pannsx.errors import did_you_mean
 from pannsx.labels import LabelSet, audioset, read_labels
+from pannsx.strict import parse
+from pannsx.types import PathLike
 from pannsx.weights.record import Checkpoint
-from pannsx.weights.record_json import ALL_KEYS, MANIFEST_FORMAT, JsonObject, parse_record
+from pannsx.weights.record_json import ALL_KEYS, MANIFEST_FORMAT, parse_record
 
 DEFAULT_CHECKPOINT = "MobileNetV1_distilled"
 """The bundled checkpoint: what a call without a model name uses."""
@@ -21,6 +24,13 @@ DEFAULT_CHECKPOINT = "MobileNetV1_distilled"
 _OWN_RECORD_KEYS = frozenset(
     {"name", "architecture", "sample_rate", "frontend", "labels", "n_classes", "filename"}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    format: int
+    about: str
+    checkpoints: tuple[Any, ...]
 
 
 def manifest_path() -> Path:
@@ -55,15 +65,14 @@ def find(name: str) -> Checkpoint:
 
 def parse_manifest(text: str) -> dict[str, Checkpoint]:
     """Records by name from the text of a manifest; ValueError says what is wrong with it and where."""
-    manifest = JsonObject(_decode(text, "weights_manifest.json"), "weights_manifest.json")
-    manifest.require({"format", "about", "checkpoints"})
-    if manifest.get("format", int) != MANIFEST_FORMAT:
+    manifest: _Manifest = parse(_Manifest, _decode(text, "weights_manifest.json"), "weights_manifest.json")
+    if manifest.format != MANIFEST_FORMAT:
         raise ValueError(
-            f"weights_manifest.json has format {manifest.get('format', int)}; "
+            f"weights_manifest.json has format {manifest.format}; "
             f"this version of pannsx reads format {MANIFEST_FORMAT}"
         )
     records: dict[str, Checkpoint] = {}
-    for number, entry in enumerate(manifest.get("checkpoints", list)):
+    for number, entry in enumerate(manifest.checkpoints):
         record = parse_record(entry, f"weights_manifest.json, entry {number}", required=ALL_KEYS)
         if record.name.casefold() in {name.casefold() for name in records}:
             raise ValueError(f"weights_manifest.json names {record.name!r} twice")
@@ -71,7 +80,7 @@ def parse_manifest(text: str) -> dict[str, Checkpoint]:
     return records
 
 
-def read_record(path: str | os.PathLike[str]) -> Checkpoint:
+def read_record(path: PathLike) -> Checkpoint:
     """A user's own record: the manifest's keys in a JSON file beside the weights.
 
     ``name``, ``architecture``, ``sample_rate``, ``frontend``, ``labels``, ``n_classes`` and
@@ -84,7 +93,14 @@ def read_record(path: str | os.PathLike[str]) -> Checkpoint:
     """
     path = Path(path)
     entry = _decode(path.read_text(encoding="utf-8"), path.name)
-    return parse_record(entry, path.name, required=_OWN_RECORD_KEYS, folder=path.parent.absolute())
+    record = parse_record(entry, path.name, required=_OWN_RECORD_KEYS, folder=path.parent.absolute())
+    known = {each.architecture for each in load_manifest().values()}  # the table of them needs torch
+    if record.architecture not in known:
+        raise ValueError(
+            f"{path.name} ({record.name}): unknown architecture {record.architecture!r}"
+            f"{did_you_mean(record.architecture, known)}"
+        )
+    return record
 
 
 def labels_of(record: Checkpoint) -> LabelSet:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pannsx.events.operating_points import OperatingPoints, read_operating_points
+from pannsx.types import PathLike
 from pannsx.weights.local import cache_home
 from pannsx.weights.record import Checkpoint
 
 SUFFIX = ".operating_points.json"
 
 
-def operating_points_path(record: Checkpoint, checkpoint: str | os.PathLike[str] | None = None) -> Path:
+def operating_points_path(record: Checkpoint, checkpoint: PathLike | None = None) -> Path:
     """Where the operating points of a checkpoint lie.
 
     Beside a file of weights that was named or that has a record of its own, as
@@ -33,7 +33,7 @@ def operating_points_path(record: Checkpoint, checkpoint: str | os.PathLike[str]
 
 
 def points_of(
-    record: Checkpoint, labels: Sequence[str], checkpoint: str | os.PathLike[str] | None = None
+    record: Checkpoint, labels: Sequence[str], checkpoint: PathLike | None = None
 ) -> OperatingPoints | None:
     """The operating points of a checkpoint, or None where it was not calibrated.
 

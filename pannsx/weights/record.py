@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
+from pannsx.errors import WeightsError
 from pannsx.frontend.settings import FrontEnd
 
 
@@ -26,7 +28,7 @@ class HubSource:
     """
 
     repo_id: str
-    repo_type: str
+    repo_type: Literal["model", "dataset"]
     filename: str
     revision: str | None
     digest_seen: bool
@@ -57,6 +59,16 @@ class BundledSource:
 
 
 Source = HubSource | UrlSource | BundledSource
+
+
+class Digest(NamedTuple):
+    """A digest and what made it: ``sha256`` or ``md5``."""
+
+    algorithm: str
+    hexdigest: str
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} {self.hexdigest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +150,20 @@ class Checkpoint:
     example: Example | None = None
     notes: str | None = None
     folder: Path | None = None
+
+    @property
+    def digest(self) -> Digest | None:
+        """The strongest digest that the record gives."""
+        if self.sha256 is not None:
+            return Digest("sha256", self.sha256)
+        return None if self.md5 is None else Digest("md5", self.md5)
+
+    @property
+    def weights_filename(self) -> str:
+        """``filename``; WeightsError where the record gives none."""
+        if self.filename is None:
+            raise WeightsError(f"the record of {self.name} names no file")
+        return self.filename
 
     @property
     def bundled(self) -> bool:

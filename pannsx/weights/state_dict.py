@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import re
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pannsx.errors import WeightsError
+from pannsx.types import PathLike
 
 FRONT_END_PREFIXES = ("spectrogram_extractor.", "logmel_extractor.")
 """Published keys that hold constants of the front end rather than weights."""
@@ -44,7 +44,7 @@ def _harmless_numpy() -> list[Callable[..., object] | tuple[Callable[..., object
     ]
 
 
-def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def read_state_dict(path: PathLike) -> dict[str, Tensor]:
     """Tensors of a ``.pth`` or safetensors file by published key, on the CPU, floating ones as float32.
 
     The state dict stands alone or under ``model`` or ``state_dict``; the ``module.`` that

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pannsx.audio.formats import AUDIO_SUFFIXES
 from train.data.clips import Clip
 from train.data.segments import Listing
-
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".webm", ".aac", ".aif", ".aiff"})
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def folder_chunks(folder: Path, listing: Listing, clips_per_part: int) -> list[F
         raise ValueError(f"{folder} is a folder of audio files, which have no labels; give the segment list")
     wanted = []
     for path in folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and (found := listing.identify(path.stem)) is not None:
+        if path.suffix.lower() in AUDIO_SUFFIXES and (found := listing.identify(path.stem)) is not None:
             wanted.append((*found, path))
     wanted.sort(key=lambda entry: (entry[0], entry[2].as_posix()))
     return [

@@ -10,9 +10,9 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pannsx.audio.formats import AUDIO_SUFFIXES
 from train.data.clips import Clip
 from train.data.segments import Listing
-from train.data.sources_folder import SUFFIXES
 
 LABEL_KEYS = ("labels", "label", "tags", "tag", "human_labels", "classes")
 """Under which the copies on the Hub keep a clip's labels, as ids, names or numbers."""
@@ -39,7 +39,7 @@ class TarChunk:
             with tarfile.open(self.path) as archive:
                 for key, members in groupby(_members(archive), key=lambda member: member[0]):
                     files = {suffix: content for _, suffix, content in members}
-                    encoded = next((files[suffix] for suffix in files if suffix in SUFFIXES), None)
+                    encoded = next((files[suffix] for suffix in files if suffix in AUDIO_SUFFIXES), None)
                     if encoded is None:
                         continue
                     found = listing.identify(PurePosixPath(key).name, _labels(files, key))

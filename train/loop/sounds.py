@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pannsx import audio
+from pannsx.audio.formats import AUDIO_SUFFIXES
 from pannsx.audio.resample import resample
 from pannsx.errors import AudioError
 from pannsx.weights.digests import file_digest
@@ -23,7 +24,6 @@ from train.data.encoding import as_float
 from train.data.indexed import open_index
 from train.data.loader import Clips
 from train.data.mixtures import Mixtures
-from train.data.sources_folder import SUFFIXES
 from train.loop.provenance import clips_digest
 
 BANK_RATE = 32000
@@ -149,7 +149,9 @@ class AudioFiles:
     def __init__(self, folder: Path, sample_rate: int, duration_s: float) -> None:
         self._folder, self._sample_rate, self._duration_s = folder, sample_rate, duration_s
         self.n_samples = round(duration_s * sample_rate)
-        files = [file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
+        files = [
+            file for file in folder.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file()
+        ]
         self._ids = tuple(sorted(file.relative_to(folder).as_posix() for file in files))
         if not self._ids:
             raise ValueError(f"{folder} holds no audio files; give an index, a store, a bank or audio files")

@@ -104,8 +104,8 @@ def prepare(model: Pann, recipe: Recipe, ranks: Ranks) -> nn.Module:
 
     Changes the model in place, so that it can be saved and evaluated beside the network.
     """
-    quiet = {"all": [], "head": [model.stem, model.trunk], "none": [model]}[recipe.model.dropout]
-    for module in (module for part in quiet for module in part.modules()):
+    quiet: dict[str, list[nn.Module]] = {"all": [], "head": [model.stem, model.trunk], "none": [model]}
+    for module in (module for part in quiet[recipe.model.dropout] for module in part.modules()):
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     if recipe.run.sync_batch_norm and ranks.world_size > 1:
@@ -174,16 +174,16 @@ def gradient_norm(model: nn.Module) -> Tensor:
     return norm
 
 
-def shorten_gradients(model: nn.Module, norm: Tensor, longest: float) -> None:
-    """Scale all gradients, whose norm is known, down to a norm of at most ``longest``; 0: leave them."""
-    if longest > 0:
-        factor = (longest / (norm + 1e-6)).clamp(max=1.0)
+def clip_gradients(model: nn.Module, norm: Tensor, max_norm: float) -> None:
+    """Scale all gradients, whose norm is known, down to a norm of at most ``max_norm``; 0: leave them."""
+    if max_norm > 0:
+        factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
         for parameter in model.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
 
 
-def cut(
+def split(
     waveform: Tensor,
     targets: Tensor,
     choices: Choices,

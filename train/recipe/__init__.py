@@ -14,8 +14,9 @@ from typing import Any, Literal, get_type_hints
 
 from pannsx.errors import did_you_mean
 from pannsx.frontend.settings import FrontEnd
+from pannsx.strict import parse
 from train.recipe.limits import check_limits
-from train.recipe.typed_tables import flattened, from_text, merged, parse
+from train.recipe.typed_tables import flattened, from_text, merged
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -116,15 +117,15 @@ class Schedule:
 
     Attributes:
         kind: its course after the warm-up.
-        warm_up_steps: it rises in a straight line over these.
+        warmup_steps: it rises in a straight line over these.
         decay_steps: it goes down over these, the last; 0: over all after the warm-up. Unused when constant.
-        last_share: its last value as a share of the highest; unused when constant.
+        final_lr_ratio: its last value as a share of the highest; unused when constant.
     """
 
     kind: Literal["constant", "linear", "cosine"]
-    warm_up_steps: int
+    warmup_steps: int
     decay_steps: int
-    last_share: float
+    final_lr_ratio: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ def check_limits(recipe: Recipe, where: str) -> None:
         "distil.frame_weight": recipe.distil.frame_weight,
         "optimiser.weight_decay": recipe.optimiser.weight_decay,
         "optimiser.clip_norm": recipe.optimiser.clip_norm,
-        "schedule.warm_up_steps": recipe.schedule.warm_up_steps,
+        "schedule.warmup_steps": recipe.schedule.warmup_steps,
         "schedule.decay_steps": recipe.schedule.decay_steps,
         "average.start_step": recipe.average.start_step,
         "keep.keep_every": keep.keep_every,
@@ -42,7 +42,7 @@ def check_limits(recipe: Recipe, where: str) -> None:
         "distil.weight": recipe.distil.weight,
         **_shares_of(recipe),
         "average.decay": recipe.average.decay,
-        "schedule.last_share": recipe.schedule.last_share,
+        "schedule.final_lr_ratio": recipe.schedule.final_lr_ratio,
     }
     for key, value in positive.items():
         if not value > 0:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pannsx.weights.digests import Digest
+from pannsx.weights.record import Digest
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from pannsx.audio.formats import AUDIO_SUFFIXES
 from pannsx.labels import LabelSet
-from train.data.sources_folder import SUFFIXES
 
 MADE_UP_FOLDS = 5
 
@@ -103,7 +103,7 @@ def table_rows(path: Path, needed: set[str], delimiter: str = ",") -> Iterator[d
 
 def audio_files(folder: Path) -> list[Path]:
     """Everything beneath a folder that looks like audio, in order."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES | {".au"})
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
 
 
 def label_set(names: Iterable[str]) -> LabelSet:

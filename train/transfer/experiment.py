@@ -121,7 +121,7 @@ def run(
     seed: int = 0,
     splits: Sequence[Split] | None = None,
     shots: int | None = None,
-    told: Callable[[str, float], None] = lambda split, score: None,
+    on_score: Callable[[str, float], None] = lambda split, score: None,
 ) -> Result:
     """Train and test on every split.
 
@@ -132,7 +132,7 @@ def run(
         seed: of learning, and of the choice of shots.
         splits: some of its splits; None takes all.
         shots: clips a class to train on; None takes all.
-        told: called with each split's name and score when it is there.
+        on_score: called with each split's name and score when it is there.
     """
     scores = {}
     for split in data.splits if splits is None else splits:
@@ -144,7 +144,7 @@ def run(
             scores[split.name] = tagging_scores(targets[tests], logits).mAP
         else:
             scores[split.name] = accuracy(targets[tests].argmax(axis=1), logits)
-        told(split.name, scores[split.name])
+        on_score(split.name, scores[split.name])
     return Result("mAP" if data.multi_label else "accuracy", scores, shots)
 
 

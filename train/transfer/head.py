@@ -94,12 +94,12 @@ def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1).mean()
 
 
-def learning_rate_at(step: int, n_steps: int, highest: float, *, warm_up: float = 0.05) -> float:
+def learning_rate_at(step: int, n_steps: int, highest: float, *, warmup: float = 0.05) -> float:
     """Up in a straight line over the first steps, then down to zero along a cosine."""
-    n_warm_up = max(1, round(warm_up * n_steps))
-    if step < n_warm_up:
-        return highest * (step + 1) / n_warm_up
-    done = (step - n_warm_up) / max(1, n_steps - n_warm_up)
+    n_warmup = max(1, round(warmup * n_steps))
+    if step < n_warmup:
+        return highest * (step + 1) / n_warmup
+    done = (step - n_warmup) / max(1, n_steps - n_warmup)
     return highest * 0.5 * (1.0 + float(np.cos(np.pi * done)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,8 +31,7 @@ from pannsx.events.formats.tables import (
     read_desed,
     read_raven,
 )
-
-PathLike = str | os.PathLike[str]
+from pannsx.types import PathLike
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from pannsx.atomic import replacing
 from pannsx.events.formats.recording import in_one_cell, probability, seconds
+from pannsx.types import PathLike
 
 
 class Scores(NamedTuple):
@@ -23,7 +23,7 @@ class Scores(NamedTuple):
 
 
 def write_scores(
-    path: str | os.PathLike[str], framewise: npt.ArrayLike, edges_s: npt.ArrayLike, labels: Sequence[str]
+    path: PathLike, framewise: npt.ArrayLike, edges_s: npt.ArrayLike, labels: Sequence[str]
 ) -> None:
     """``(T', K)`` probabilities and ``(T' + 1,)`` edges -> a file ``onset offset label label ...``.
 
@@ -50,7 +50,7 @@ def write_scores(
             file.write("\t".join((seconds(onset), seconds(offset), *map(probability, row))) + "\n")
 
 
-def read_scores(path: str | os.PathLike[str]) -> Scores:
+def read_scores(path: PathLike) -> Scores:
     """Scores from such a file.
 
     Raises:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from pathlib import Path
 
 from pannsx.labels import LabelSet
+from pannsx.types import PathLike
 
 HEADER = ("filename", "event_labels")
 
 
-def are_weak(path: str | os.PathLike[str]) -> bool:
+def are_weak(path: PathLike) -> bool:
     """Whether a file begins with the header of such a table.
 
     Raises:
@@ -23,7 +23,7 @@ def are_weak(path: str | os.PathLike[str]) -> bool:
     return set(HEADER) <= set(first.rstrip("\r\n").split("\t"))
 
 
-def read_weak_labels(path: str | os.PathLike[str], labels: LabelSet) -> dict[str, tuple[str, ...]]:
+def read_weak_labels(path: PathLike, labels: LabelSet) -> dict[str, tuple[str, ...]]:
     """The labels of each recording, from a table ``filename event_labels`` with commas between labels.
 
     A label that has a comma itself is written as its id.

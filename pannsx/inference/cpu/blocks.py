@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,8 +14,7 @@ from pannsx.inference.cpu.winograd import WinogradConvolution
 from pannsx.inference.cpu.workers import Workers
 from pannsx.jit.simd import N_LANES
 from pannsx.models.blocks import ConvBlock
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 WINOGRAD_WEIGHTS = 512 * 1024
 """Channels in times channels out below which Winograd's form pays for any input."""
@@ -32,11 +29,11 @@ MANY_TILES = 32
 class EitherConvolution:
     """A convolution in two forms, Winograd's for many tiles and products for few."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, kind: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, dtype: torch.dtype) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
         self._of_many = WinogradConvolution(weight, bias, pool=pool)
-        self._of_few = ProductConvolution(weight, bias, pool=pool, n_parts=n_parts, kind=kind)
+        self._of_few = ProductConvolution(weight, bias, pool=pool, n_parts=n_parts, dtype=dtype)
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
@@ -57,21 +54,21 @@ def can_prepare_block(block: object) -> bool:
     )
 
 
-def prepared_block(block: object, workers: Workers, kind: torch.dtype) -> list[Convolution]:
+def prepared_block(block: object, workers: Workers, dtype: torch.dtype) -> list[Convolution]:
     """The two layers of a :class:`~pannsx.models.blocks.ConvBlock`, the second with its pooling.
 
-    ``kind`` is the type of the products of deep layers.
+    ``dtype`` is the type of the products of deep layers.
     """
     if not isinstance(block, ConvBlock):
         raise TypeError(f"a ConvBlock can be prepared, not {type(block).__name__}")
     return [
-        _convolution(*folded(block.conv1, block.bn1), False, workers, kind),
-        _convolution(*folded(block.conv2, block.bn2), block.pool == (2, 2), workers, kind),
+        _convolution(*folded(block.conv1, block.bn1), False, workers, dtype),
+        _convolution(*folded(block.conv2, block.bn2), block.pool == (2, 2), workers, dtype),
     ]
 
 
 def _convolution(
-    weight: Tensor, bias: Tensor, pool: bool, workers: Workers, kind: torch.dtype
+    weight: Tensor, bias: Tensor, pool: bool, workers: Workers, dtype: torch.dtype
 ) -> Convolution:
     out_channels, in_channels = weight.shape[:2]
     if in_channels == 1 and not pool:
@@ -80,7 +77,7 @@ def _convolution(
     if in_channels % N_LANES == 0 and size < WINOGRAD_WEIGHTS:
         return WinogradConvolution(weight, bias, pool=pool)
     form = EitherConvolution if size <= MOST_WINOGRAD_WEIGHTS else ProductConvolution
-    return form(weight, bias, pool=pool, n_parts=workers.n, kind=kind)
+    return form(weight, bias, pool=pool, n_parts=workers.n, dtype=dtype)
 
 
 def entry_plane(items: Sequence[FloatArray], planes: Planes) -> Plane:

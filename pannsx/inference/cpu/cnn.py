@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from pannsx.inference.cpu.blocks import (
@@ -18,8 +16,7 @@ from pannsx.inference.cpu.blocks import (
 from pannsx.inference.cpu.planes import Plane, Planes
 from pannsx.inference.cpu.workers import Workers
 from pannsx.models.trunks import Cnn
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 
 def can_prepare(trunk: object) -> bool:
@@ -33,12 +30,12 @@ class PreparedCnn:
     Args:
         trunk: the trunk, in float32 on the CPU.
         workers: the threads to compute on.
-        kind: type of the products of the deep layers.
+        dtype: type of the products of the deep layers.
     """
 
-    def __init__(self, trunk: Cnn, workers: Workers, kind: torch.dtype) -> None:
+    def __init__(self, trunk: Cnn, workers: Workers, dtype: torch.dtype) -> None:
         self._workers = workers
-        self._layers = [layer for block in trunk.blocks() for layer in prepared_block(block, workers, kind)]
+        self._layers = [layer for block in trunk.blocks() for layer in prepared_block(block, workers, dtype)]
         self._planes = Planes()
 
     def __call__(

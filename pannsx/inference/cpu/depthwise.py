@@ -20,9 +20,9 @@ from numba import njit
 from torch import Tensor
 
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.simd import N_LANES, at_least, at_most, load, spread, store
+from pannsx.jit.simd import N_LANES, broadcast, load, maximum, minimum, store
+from pannsx.types import FloatArray
 
-FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 _ZERO = np.float32(0)
@@ -55,12 +55,12 @@ def taps_of(weight: Tensor, stride: int) -> FloatArray:
 @njit(forceinline=True)
 def _entered(source, at, cap):
     """What the layer before made, with the activation that is still to be done."""
-    return at_most(at_least(load(source, at), _ZERO), cap)
+    return minimum(maximum(load(source, at), _ZERO), cap)
 
 
 @njit(forceinline=True)
 def _left(total, cap):
-    return at_most(at_least(total, _ZERO), cap)
+    return minimum(maximum(total, _ZERO), cap)
 
 
 @cache
@@ -84,7 +84,7 @@ def depthwise() -> Callable[..., Any]:
                 w6 = load(weight, c + 6 * channels)
                 w7 = load(weight, c + 7 * channels)
                 w8 = load(weight, c + 8 * channels)
-                left0, left1, left2 = spread(_ZERO), spread(_ZERO), spread(_ZERO)
+                left0, left1, left2 = broadcast(_ZERO), broadcast(_ZERO), broadcast(_ZERO)
                 here0 = _entered(source, r0 + c, cap)
                 here1 = _entered(source, r1 + c, cap)
                 here2 = _entered(source, r2 + c, cap)

@@ -7,18 +7,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pannsx.inference.cpu.folding import by_tap
 from pannsx.inference.cpu.planes import Plane, row_sources
 from pannsx.inference.cpu.product import accumulate, affine
-from pannsx.inference.cpu.workers import Workers, shares
+from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.simd import N_LANES, at_least, load, store
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.jit.simd import N_LANES, load, maximum, store
+from pannsx.types import FloatArray
 
 _ZERO, _QUARTER = np.float32(0), np.float32(0.25)
 
@@ -49,7 +47,7 @@ def _from_one_channel() -> Callable[..., Any]:
                     total = total + w3 * source[a] + w4 * source[a + 1] + w5 * source[a + 2]
                     a += source_row
                     total = total + w6 * source[a] + w7 * source[a + 1] + w8 * source[a + 2]
-                    store(target, y * row + (x + 1) * channels + c, at_least(total, _ZERO))
+                    store(target, y * row + (x + 1) * channels + c, maximum(total, _ZERO))
 
     return compiled(convolve)
 
@@ -66,7 +64,7 @@ class FirstConvolution:
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill ``target`` from ``source``, which has one channel and the same items."""
-        ranges = list(shares(len(source.rows.inside), workers.n))
+        ranges = list(even_ranges(len(source.rows.inside), workers.n))
 
         def share(i: int) -> None:
             _from_one_channel()(
@@ -110,15 +108,15 @@ def _rectify_and_pool() -> Callable[..., Any]:
                 if pool:
                     at = 2 * x * column + origins[k] * n
                     for c in range(at, at + n, N_LANES):
-                        left = at_least(load(products, c), _ZERO) + at_least(load(products, c + n), _ZERO)
-                        right = at_least(load(products, c + column), _ZERO) + at_least(
+                        left = maximum(load(products, c), _ZERO) + maximum(load(products, c + n), _ZERO)
+                        right = maximum(load(products, c + column), _ZERO) + maximum(
                             load(products, c + column + n), _ZERO
                         )
                         store(target, to + c - at, (left + right) * _QUARTER)
                 else:
                     at = x * column + origins[k] * n
                     for c in range(at, at + n, N_LANES):
-                        store(target, to + c - at, at_least(load(products, c), _ZERO))
+                        store(target, to + c - at, maximum(load(products, c), _ZERO))
 
     return compiled(settle)
 
@@ -133,14 +131,14 @@ class ProductConvolution:
     neighbourhoods of nine cells would have six, a third of them zeros.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, kind: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, dtype: torch.dtype) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
         by_column = by_tap(weight).view(3, 3, self.in_channels, -1).transpose(0, 1)  # (dx, dy, C, C')
-        by_column = by_column.reshape(3, 3 * self.in_channels, -1).to(kind)
+        by_column = by_column.reshape(3, 3 * self.in_channels, -1).to(dtype)
         self._parts = [
             (begin * N_LANES, by_column[:, :, begin * N_LANES : end * N_LANES].contiguous())
-            for begin, end in shares(self.out_channels // N_LANES, n_parts)
+            for begin, end in even_ranges(self.out_channels // N_LANES, n_parts)
             if begin < end
         ]
         self._bias = bias.float()
@@ -154,7 +152,7 @@ class ProductConvolution:
         inputs = torch.from_numpy(memory[: n_cells * n_inputs]).view(n_cells, n_inputs)
         origins = row_sources(rows.heights, to_rows.heights, 2 if self.pool else 1)
         n = workers.n
-        ranges = list(shares(n_frames, n))
+        ranges = list(even_ranges(n_frames, n))
 
         def gather(i: int) -> None:
             _columns()(

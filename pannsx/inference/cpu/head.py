@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pannsx.inference.cpu.product import Product
 from pannsx.inference.cpu.workers import Workers
 from pannsx.models.heads import AttentionHead, ClipHead, FrameHead, Head
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 
 class Found(NamedTuple):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -15,11 +14,10 @@ from pannsx.inference.cpu.depthwise import depthwise, depthwise_halving, first_h
 from pannsx.inference.cpu.folding import folded
 from pannsx.inference.cpu.planes import Planes, pooled_rows
 from pannsx.inference.cpu.product import FEW_ROWS, Product
-from pannsx.inference.cpu.workers import Workers, shares
+from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.simd import N_LANES
 from pannsx.models.trunks.mobilenet import InvertedResidual, MobileNetV1, MobileNetV2
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 _SEPARABLE_LAYERS = 6  # convolution, pool, norm, activation, convolution, norm
 _BLOCK_FLOATS = 2**16  # of a block's depthwise outputs: they stay in the cache for the product
@@ -85,7 +83,7 @@ class Separable:
         target = memory.matrix(slot, heights, width, self.product.out_channels)
         kernel = depthwise() if self.stride == 1 else depthwise_halving()
         table = frame_table(source.heights, self.stride)
-        ranges = list(shares(target.n_frames, workers.n))
+        ranges = list(even_ranges(target.n_frames, workers.n))
         frame = width * source.channels  # floats of a frame between the two convolutions
         few = target.n_frames * width < FEW_ROWS
         block = target.n_frames if few else max(1, _BLOCK_FLOATS // frame)
@@ -136,12 +134,12 @@ class PreparedMobileNet:
     Args:
         trunk: in float32 on the CPU.
         workers: the threads to compute on.
-        kind: type of the products.
+        dtype: type of the products.
     """
 
-    def __init__(self, trunk: MobileNetV1 | MobileNetV2, workers: Workers, kind: torch.dtype) -> None:
+    def __init__(self, trunk: MobileNetV1 | MobileNetV2, workers: Workers, dtype: torch.dtype) -> None:
         self._workers = workers
-        self._kind = kind
+        self._dtype = dtype
         self._cap = 6.0 if isinstance(trunk, MobileNetV2) else math.inf
         first, *blocks = trunk.features.children()
         convolution, _, norm, _ = first.children()
@@ -152,10 +150,10 @@ class PreparedMobileNet:
         for block in blocks:
             if isinstance(block, InvertedResidual):
                 layers = list(block.conv.children())
-                widen = Product(*_folded(*layers[:2]), kind) if len(layers) > _SEPARABLE_LAYERS else None
+                widen = Product(*_folded(*layers[:2]), dtype) if len(layers) > _SEPARABLE_LAYERS else None
                 self._add_stage(layers[-_SEPARABLE_LAYERS:], widen, adds_input=block.adds_input)
             elif len(layers := list(block.children())) < _SEPARABLE_LAYERS:
-                self._last = Product(*_folded(*layers[:2]), kind)
+                self._last = Product(*_folded(*layers[:2]), dtype)
             else:
                 self._add_stage(layers[:_SEPARABLE_LAYERS], None, adds_input=False)
         self._planes = Planes()
@@ -166,7 +164,7 @@ class PreparedMobileNet:
         stride = 2 if isinstance(pool, nn.AvgPool2d) else 1
         weight, bias = _folded(convolution, norm)
         separable = Separable(
-            weight, bias, stride, self._cap, Product(*_folded(narrow, last_norm), self._kind)
+            weight, bias, stride, self._cap, Product(*_folded(narrow, last_norm), self._dtype)
         )
         self._stages.append(_Stage(widen, separable, adds_input))
 
@@ -188,7 +186,7 @@ class PreparedMobileNet:
         tops = pooled_rows(heights) - 1
         out = self._memory.matrix(1, tuple(h // 2 for h in heights), width // 2, len(bias))
         cells = out.cells.numpy().reshape(-1)
-        ranges = list(shares(out.n_frames, self._workers.n))
+        ranges = list(even_ranges(out.n_frames, self._workers.n))
         self._workers.run(
             lambda i: first_halving()(plane.flat, plane.row, tops, *ranges[i], out.width, taps, bias, cells)
         )

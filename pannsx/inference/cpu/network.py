@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -22,8 +21,7 @@ from pannsx.models.stems import LogMelStem, RawStem, Stem, WavegramLogMelStem, W
 from pannsx.models.trunks import Cnn
 from pannsx.models.trunks.mobilenet import MobileNetV1, MobileNetV2
 from pannsx.models.trunks.resnet import ResNet
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 
 class PreparedNetwork:
@@ -32,32 +30,32 @@ class PreparedNetwork:
     Args:
         model: in float32, on the CPU; its weights are copied in other layouts, not changed.
         workers: the threads to compute on.
-        may_round: whether the trunk's products may be rounded to bfloat16, where that is quicker.
+        allow_bfloat16: whether the trunk's products may be rounded to bfloat16, where that is quicker.
 
     Attributes:
-        mixes: whether waveforms of different lengths can go through together, each getting exactly
+        accepts_ragged: whether waveforms of different lengths can go through together, each getting exactly
             what it would get alone.
     """
 
-    def __init__(self, model: Pann, workers: Workers, *, may_round: bool = False) -> None:
-        kind = product_type(may_round=may_round)
+    def __init__(self, model: Pann, workers: Workers, *, allow_bfloat16: bool = False) -> None:
+        dtype = product_type(allow_bfloat16=allow_bfloat16)
         self._workers = workers
         self._stem = _prepare_stem(model.stem)
         self._head = PreparedHead(model.head, workers)
         self._trunk: PreparedCnn | PreparedMobileNet | PreparedResNet | _Stacked
         trunk = model.trunk
         if isinstance(trunk, Cnn) and can_prepare(trunk):
-            self._trunk = PreparedCnn(trunk, workers, kind)
-            self.mixes = isinstance(self._stem, _Normalised)
+            self._trunk = PreparedCnn(trunk, workers, dtype)
+            self.accepts_ragged = isinstance(self._stem, _Normalised)
         elif isinstance(trunk, (MobileNetV1, MobileNetV2)) and can_prepare_mobile(trunk):
-            self._trunk = PreparedMobileNet(trunk, workers, kind)
-            self.mixes = True
+            self._trunk = PreparedMobileNet(trunk, workers, dtype)
+            self.accepts_ragged = True
         elif isinstance(trunk, ResNet):
-            self._trunk = PreparedResNet(trunk, workers, kind)
-            self.mixes = True
+            self._trunk = PreparedResNet(trunk, workers, dtype)
+            self.accepts_ragged = True
         else:
-            self._trunk = _Stacked(prepare_module(trunk), kind)
-            self.mixes = False
+            self._trunk = _Stacked(prepare_module(trunk), dtype)
+            self.accepts_ragged = False
 
     def __call__(
         self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray], *, frames: bool
@@ -67,7 +65,7 @@ class PreparedNetwork:
         Without ``frames``, the answers by frame are left out where they cost extra.
         """
         representations = self._stem(waveforms, log_mels)
-        with self._workers.alone:  # the layers' memory is shared by all calls
+        with self._workers.lock:  # the layers' memory is shared by all calls
             if isinstance(self._trunk, _Stacked):  # on torch's own threads
                 return self._head(self._trunk(*representations), frames=frames)
             trunk = self._trunk
@@ -77,12 +75,12 @@ class PreparedNetwork:
 class _Stacked:
     """A module on batches, for items of one size."""
 
-    def __init__(self, module: nn.Module, kind: torch.dtype) -> None:
-        self._module = module.to(kind)
-        self._kind = kind
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        self._module = module.to(dtype)
+        self._dtype = dtype
 
     def __call__(self, *representations: Sequence[FloatArray]) -> list[FloatArray]:
-        batches = [torch.from_numpy(np.stack(items)).to(self._kind) for items in representations]
+        batches = [torch.from_numpy(np.stack(items)).to(self._dtype) for items in representations]
         return list(self._module(*batches).float().transpose(1, 2).contiguous().numpy())
 
 

@@ -18,7 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
+
 IntArray = npt.NDArray[np.int64]
 
 TILE = 4

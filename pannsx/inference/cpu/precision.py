@@ -12,9 +12,9 @@ from pannsx.inference.cpu.workers import Workers
 _ROUNDS = 5
 
 
-def product_type(*, may_round: bool) -> torch.dtype:
+def product_type(*, allow_bfloat16: bool) -> torch.dtype:
     """float32; or bfloat16, where rounding is allowed and this processor gains by it."""
-    return torch.bfloat16 if may_round and bfloat16_is_quicker() else torch.float32
+    return torch.bfloat16 if allow_bfloat16 and bfloat16_is_quicker() else torch.float32
 
 
 @cache
@@ -29,11 +29,11 @@ def bfloat16_is_quicker() -> bool:
     def measure(_: int) -> None:
         with torch.inference_mode():
             for _ in range(_ROUNDS):
-                for kind in took:
-                    a, b = inputs.to(kind), weights.to(kind)
+                for dtype in took:
+                    a, b = inputs.to(dtype), weights.to(dtype)
                     begin = time.perf_counter()
                     torch.mm(a, b)
-                    took[kind] = min(took[kind], time.perf_counter() - begin)
+                    took[dtype] = min(took[dtype], time.perf_counter() - begin)
 
     one = Workers()
     one.run(lambda i: measure(i) if i == 0 else None)

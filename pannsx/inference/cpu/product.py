@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pannsx.inference.cpu.workers import Workers, shares
+from pannsx.inference.cpu.workers import Workers, even_ranges
 
 FEW_ROWS = 512
 """With fewer, the weights are what must be read, and threads share a product by its columns."""
@@ -33,12 +33,12 @@ class Product:
     Args:
         weight: ``(C', C)``, with axes of size one after these or not.
         bias: ``(C',)``.
-        kind: float32, or bfloat16 to round inputs, weights and products to.
+        dtype: float32, or bfloat16 to round inputs, weights and products to.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, kind: torch.dtype = torch.float32) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype = torch.float32) -> None:
         self.out_channels = len(weight)
-        self._weight = weight.detach().flatten(1).T.to(kind).contiguous()
+        self._weight = weight.detach().flatten(1).T.to(dtype).contiguous()
         self._bias = bias.detach().float()
 
     def rows(self, inputs: Tensor, out: Tensor) -> None:
@@ -53,7 +53,7 @@ class Product:
         """``(n, C)`` -> ``(n, C')``, on all threads."""
         result = torch.empty(len(inputs), self.out_channels) if out is None else out
         few = len(inputs) < FEW_ROWS
-        ranges = list(shares(self.out_channels if few else len(inputs), workers.n))
+        ranges = list(even_ranges(self.out_channels if few else len(inputs), workers.n))
 
         def share(i: int) -> None:
             first, last = ranges[i]

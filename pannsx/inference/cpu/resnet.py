@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,12 +16,11 @@ from pannsx.inference.cpu.folding import folded
 from pannsx.inference.cpu.planes import Plane, Planes, pooled_rows
 from pannsx.inference.cpu.product import affine
 from pannsx.inference.cpu.winograd import WinogradConvolution
-from pannsx.inference.cpu.workers import Workers, shares
+from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, load, store
 from pannsx.models.trunks.resnet import BasicBlock, Bottleneck, ResNet
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 _QUARTER = np.float32(0.25)
 
@@ -49,7 +47,7 @@ def _mean_pool() -> Callable[..., Any]:
 def mean_pool(source: Plane, target: Plane, workers: Workers) -> None:
     """Halve both sizes of a plane by means over 2 x 2 cells."""
     tops = pooled_rows(source.rows.heights)
-    ranges = list(shares(len(tops), workers.n))
+    ranges = list(even_ranges(len(tops), workers.n))
 
     def share(i: int) -> None:
         _mean_pool()(
@@ -64,17 +62,17 @@ class PointwiseConvolution:
     """A 1 x 1 convolution with bias, on planes; rectified or not, added to what the target holds or not."""
 
     def __init__(
-        self, weight: Tensor, bias: Tensor, kind: torch.dtype, *, rectifies: bool, adds: bool = False
+        self, weight: Tensor, bias: Tensor, dtype: torch.dtype, *, rectifies: bool, adds: bool = False
     ) -> None:
         self.out_channels = len(weight)
-        self._weight = weight.flatten(1).T.to(kind).contiguous()
+        self._weight = weight.flatten(1).T.to(dtype).contiguous()
         self._bias = bias.float()
         self._rectifies, self._adds = rectifies, adds
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill ``target`` from ``source``, which has the same items."""
         inputs, outputs = source.matrix, target.matrix
-        ranges = list(shares(len(inputs), workers.n))
+        ranges = list(even_ranges(len(inputs), workers.n))
 
         def share(i: int) -> None:
             first, last = ranges[i]
@@ -106,15 +104,15 @@ class PreparedResNet:
     Args:
         trunk: in float32 on the CPU.
         workers: the threads to compute on.
-        kind: type of the products.
+        dtype: type of the products.
     """
 
-    def __init__(self, trunk: ResNet, workers: Workers, kind: torch.dtype) -> None:
+    def __init__(self, trunk: ResNet, workers: Workers, dtype: torch.dtype) -> None:
         self._workers = workers
-        self._kind = kind
-        self._first = prepared_block(trunk.conv_block1, workers, kind)
+        self._dtype = dtype
+        self._first = prepared_block(trunk.conv_block1, workers, dtype)
         self._blocks = [self._block(block) for layer in trunk.resnet.children() for block in layer.children()]
-        self._last = prepared_block(trunk.conv_block_after1, workers, kind)
+        self._last = prepared_block(trunk.conv_block_after1, workers, dtype)
         self._planes = Planes()
 
     def __call__(self, items: Sequence[FloatArray]) -> list[FloatArray]:
@@ -158,7 +156,7 @@ class PreparedResNet:
         return total
 
     def _block(self, block: nn.Module) -> _Block:
-        kind = self._kind
+        dtype = self._dtype
         layers: list[WinogradConvolution | PointwiseConvolution]
         if isinstance(block, BasicBlock):
             layers = [
@@ -167,9 +165,9 @@ class PreparedResNet:
             ]
         elif isinstance(block, Bottleneck):
             layers = [
-                PointwiseConvolution(*folded(block.conv1, block.bn1), kind, rectifies=True),
+                PointwiseConvolution(*folded(block.conv1, block.bn1), dtype, rectifies=True),
                 WinogradConvolution(*folded(block.conv2, block.bn2)),
-                PointwiseConvolution(*folded(block.conv3, block.bn3), kind, rectifies=True, adds=True),
+                PointwiseConvolution(*folded(block.conv3, block.bn3), dtype, rectifies=True, adds=True),
             ]
         else:
             raise TypeError(f"PreparedResNet knows BasicBlock and Bottleneck, not {type(block).__name__}")
@@ -178,5 +176,5 @@ class PreparedResNet:
             *_, convolution, norm = block.downsample.children()
             if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
                 raise TypeError(f"the shortcut is no convolution with its norm: {block.downsample}")
-            shortcut = PointwiseConvolution(*folded(convolution, norm), kind, rectifies=False)
+            shortcut = PointwiseConvolution(*folded(convolution, norm), dtype, rectifies=False)
         return _Block(isinstance(block.pool, nn.AvgPool2d), layers, shortcut)

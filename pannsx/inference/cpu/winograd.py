@@ -15,18 +15,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from numba import njit
 from torch import Tensor
 
 from pannsx.inference.cpu.folding import by_tap
 from pannsx.inference.cpu.planes import TILE, Plane, tile_targets
-from pannsx.inference.cpu.workers import Workers, shares
+from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.simd import N_LANES, at_least, load, store
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.jit.simd import N_LANES, load, maximum, store
+from pannsx.types import FloatArray
 
 CELLS = 36
 _SIDE = 6
@@ -83,7 +81,7 @@ def _load_six(array, at, step):
 
 @njit(forceinline=True)
 def _rectified(x, bias):
-    return at_least(x + bias, _ZERO)
+    return maximum(x + bias, _ZERO)
 
 
 @njit(forceinline=True)
@@ -258,7 +256,7 @@ class WinogradConvolution:
         self, source: Plane, target: Plane, v: FloatArray, m: FloatArray, first: int, n: int, workers: Workers
     ) -> None:
         """``n`` tiles from ``first`` on, by all threads together."""
-        tiles, cells = list(shares(n, workers.n)), list(shares(CELLS, workers.n))
+        tiles, cells = list(even_ranges(n, workers.n)), list(even_ranges(CELLS, workers.n))
         workers.run(lambda i: self._enter(source, v, n, first, *tiles[i]))
         workers.run(lambda i: self._multiply(v, m, n, *cells[i]))
         workers.run(lambda i: self._leave(source, target, m, n, first, *tiles[i]))

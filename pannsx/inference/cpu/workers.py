@@ -16,10 +16,9 @@ from typing import TypeVar
 from weakref import WeakSet
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -42,10 +41,10 @@ class Workers:
     They are made on first use, and anew after a fork or when torch's setting has changed.
 
     Attributes:
-        alone: held by whoever leads: one network at a time keeps all threads busy.
+        lock: held by whoever leads: one network at a time keeps all threads busy.
     """
 
-    alone: AbstractContextManager[bool]
+    lock: AbstractContextManager[bool]
 
     def __init__(self) -> None:
         self._scratch: dict[int, list[FloatArray]] = {}
@@ -54,7 +53,7 @@ class Workers:
 
     def forget_threads(self) -> None:
         """Start without threads, and without locks that one of them may hold: as a forked process must."""
-        self.alone = RLock()
+        self.lock = RLock()
         self._making = Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._n_made = 0
@@ -81,7 +80,7 @@ class Workers:
     def lead(self, task: Callable[[], Out]) -> Out:
         """Run ``task`` on a thread of the pool, where what it runs takes the first share itself.
 
-        Whoever calls this holds ``alone``: two that lead would wait for each other's threads.
+        Whoever calls this holds ``lock``: two that lead would wait for each other's threads.
         """
 
         def leading() -> Out:
@@ -138,7 +137,7 @@ def _single_threaded_pool(n: int) -> ThreadPoolExecutor:
     return pool
 
 
-def shares(total: int, n: int) -> Iterator[tuple[int, int]]:
+def even_ranges(total: int, n: int) -> Iterator[tuple[int, int]]:
     """``total`` things in ``n`` runs of equal length, or one less: their beginnings and ends."""
     for i in range(n):
         yield total * i // n, total * (i + 1) // n

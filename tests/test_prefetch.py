@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from pannsx.inference.prefetch import read_ahead
+from pannsx.inference.prefetch import prefetch
 
 
 def counting(n: int, seen: list[int], closed: threading.Event | None = None) -> Generator[int, None, None]:
@@ -22,19 +22,19 @@ def counting(n: int, seen: list[int], closed: threading.Event | None = None) -> 
 
 @pytest.mark.parametrize("depth", [1, 3, 100])
 def test_the_same_items_in_the_same_order(depth: int) -> None:
-    assert list(read_ahead(counting(20, []), depth)) == list(range(20))
+    assert list(prefetch(counting(20, []), depth)) == list(range(20))
 
 
 def test_items_are_made_on_another_thread() -> None:
     def names() -> Generator[str, None, None]:
         yield threading.current_thread().name
 
-    assert list(read_ahead(names(), 1)) != [threading.current_thread().name]
+    assert list(prefetch(names(), 1)) != [threading.current_thread().name]
 
 
 def test_it_does_not_run_away() -> None:
     seen: list[int] = []
-    items = read_ahead(counting(1000, seen), 3)
+    items = prefetch(counting(1000, seen), 3)
     assert next(items) == 0
     assert len(seen) <= 1 + 3 + 1 + 1  # taken, waiting, in hand, and the one that may have come since
     items.close()
@@ -47,7 +47,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         yield 2
         raise OSError("gone")
 
-    items = read_ahead(failing(), 10)
+    items = prefetch(failing(), 10)
     assert next(items) == 1
     assert next(items) == 2
     with pytest.raises(OSError, match="gone"):
@@ -57,7 +57,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
 def test_stopping_early_closes_the_items_and_ends_the_thread() -> None:
     closed = threading.Event()
     before = threading.active_count()
-    items = read_ahead(counting(1000, [], closed), 2)
+    items = prefetch(counting(1000, [], closed), 2)
     assert next(items) == 0
     items.close()
     assert closed.is_set()

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pannsx.audio.arrays import scale_to_unit
-from pannsx.audio.reader import FloatArray, downmix
+from pannsx.audio.containers import is_unknown
+from pannsx.audio.reader import downmix
 from pannsx.errors import AudioError
+from pannsx.types import FloatArray
 
 # By the names that ffmpeg gives raw formats. Samples of three bytes are widened to four.
 ENCODINGS = {
@@ -25,7 +27,6 @@ _WAV_ENCODINGS = {
     (_INTEGER, 8): "u8", (_INTEGER, 16): "s16le", (_INTEGER, 24): "s24le", (_INTEGER, 32): "s32le",
     (_FLOAT, 32): "f32le", (_FLOAT, 64): "f64le",
 }  # fmt: skip
-_UNKNOWN_SIZES = {0, 0xFFFFFFFF, 0x7FFFFFFF}  # what programs write that cannot go back and fill it in
 
 
 class PcmFormat(NamedTuple):
@@ -62,7 +63,9 @@ def read_wav_header(pipe: BinaryIO) -> PcmFormat:
         if name == b"data":
             if found is None:
                 raise AudioError("the pipe's WAV has no format before its samples; it is damaged")
-            return found._replace(n_bytes=None if size in _UNKNOWN_SIZES or riff[:4] == b"RF64" else size)
+            # Of a pipe, 0 is another size that nobody could go back and fill in.
+            to_the_end = size == 0 or is_unknown(size) or riff[:4] == b"RF64"
+            return found._replace(n_bytes=None if to_the_end else size)
         chunk = _exactly(pipe, size + size % 2)
         if name == b"fmt ":
             found = _parse_format(chunk)

@@ -1,0 +1,34 @@
+"""Types that stand in many signatures."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, Union
+
+if TYPE_CHECKING:  # paths need no NumPy, and arrays no torch
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+FloatArray: TypeAlias = "npt.NDArray[np.float32]"
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+FrameSource: TypeAlias = Literal["native", "local_pooling"]
+"""``"native"``: the network was trained through its frames (the DecisionLevel models); ``"local_pooling"``:
+its clip head is applied to each frame's surroundings."""
+
+
+class BinaryFile(Protocol):
+    """A file object that is open in binary mode."""
+
+    def read(self, n: int = ..., /) -> bytes:
+        """At most ``n`` bytes; all that are left where ``n`` is left out."""
+
+
+Source: TypeAlias = Union[
+    PathLike, bytes, bytearray, memoryview, BinaryFile, "npt.NDArray[Any]", "torch.Tensor"
+]
+"""A path (``str`` or ``os.PathLike``); the bytes of a file; a binary file object, which is read from its
+beginning if it can seek; a NumPy array ``(S,)`` or ``(S, C)`` of any integer or floating-point type; or a
+torch tensor of these shapes, on any device."""
