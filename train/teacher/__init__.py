@@ -5,13 +5,13 @@ Distillation", ICASSP 2023 (arXiv:2211.04772). The code here is the project's ow
 published under the MIT licence and come by URL or from a file, checked by size and digest.
 """
 
-from os import PathLike
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from pannsx.errors import WeightsError
+from pannsx.types import PathLike
 from pannsx.weights.digests import check_file_once
 from pannsx.weights.download import download
 from pannsx.weights.local import cache_home
@@ -65,7 +65,7 @@ class Teacher(nn.Module):
 
 
 def fetch_teacher(
-    record: TeacherRecord = MN04_AS, folder: str | PathLike[str] | None = None, *, progress: bool = True
+    record: TeacherRecord = MN04_AS, folder: PathLike | None = None, *, progress: bool = True
 ) -> Path:
     """The file of the weights, downloaded unless the folder has it.
 
@@ -82,7 +82,7 @@ def fetch_teacher(
     return path
 
 
-def load_teacher(path: str | PathLike[str] | None = None, record: TeacherRecord = MN04_AS) -> Teacher:
+def load_teacher(path: PathLike | None = None, record: TeacherRecord = MN04_AS) -> Teacher:
     """The teacher with its published weights, in evaluation mode, on the CPU.
 
     The batch norms are folded into the convolutions: the logits agree with the published code's within
