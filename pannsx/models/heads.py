@@ -19,6 +19,7 @@ from pannsx.models.timing import TimeLayer, same
 
 FrameSource = Literal["native", "local_pooling"]
 
+
 class Output(NamedTuple):
     """What a model computes.
 

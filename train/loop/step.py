@@ -104,8 +104,8 @@ def prepare(model: Pann, recipe: Recipe, ranks: Ranks) -> nn.Module:
 
     Changes the model in place, so that it can be saved and evaluated beside the network.
     """
-    quiet = {"all": [], "head": [model.stem, model.trunk], "none": [model]}[recipe.model.dropout]
-    for module in (module for part in quiet for module in part.modules()):
+    quiet: dict[str, list[nn.Module]] = {"all": [], "head": [model.stem, model.trunk], "none": [model]}
+    for module in (module for part in quiet[recipe.model.dropout] for module in part.modules()):
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     if recipe.run.sync_batch_norm and ranks.world_size > 1:
