@@ -20,7 +20,7 @@ from small_packages import (
     zip_of,
 )
 
-from train.pool import cutting, parts
+from train.pool import coverage, cutting, parts
 from train.pool.__main__ import build, main
 from train.pool.bank import Summary
 from train.pool.containers import audio_in
@@ -519,3 +519,32 @@ def test_the_command(packages: Path, bank: Path, tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out == f"{bank}: 1 clips, 0.00 h\n"
     assert main([*command, "--only", "dogs"]) == 1
     assert "has no package dogs" in capsys.readouterr().err
+
+
+def test_coverage_counts_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "bank"
+    folder.mkdir()
+    rows = ["clip,tier,split", "0,permissive,train", "1,share-alike,train", "2,permissive,valid"]
+    (folder / "index.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    arguments = [str(folder), "--write", str(tmp_path / "coverage.csv")]
+    assert coverage.main(arguments) == 1
+    assert "python -m train.teach" in capsys.readouterr().err
+    logits = np.full((3, 527), -30.0)
+    logits[:, 0] = [2.0, -0.5, 90.0]  # probabilities .88, .38, 1
+    logits[1, 4] = -2.0  # .12
+    np.save(folder / "logits.npy", logits)
+    assert coverage.main(arguments) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "2 clips to train on, 1 valid",
+        "over 0.5: classes with at least 1 / 5 / 20 clips: 1 / 0 / 0",
+        "over 0.3: classes with at least 1 / 5 / 20 clips: 1 / 0 / 0",
+        "over 0.1: classes with at least 1 / 5 / 20 clips: 2 / 0 / 0",
+    ]
+    with (tmp_path / "coverage.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.reader(file))
+    assert table[1] == ["Speech", "2", "3", "3", "2", "2", "1"]
+    assert table[5][1:] == ["0", "0", "1", "0", "0", "0"]
+    assert len(table) == 528
+    np.save(folder / "logits.npy", logits[:2])
+    assert coverage.main(arguments) == 1
+    assert "holds (2, 527), but the bank has 3 clips" in capsys.readouterr().err
