@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pannsx.errors import did_you_mean
 from train.pool.errors import PoolError
-from train.pool.synthesis import midi, music, rooms, signals, speech
+from train.pool.synthesis import chosen, midi, music, rooms, signals, speech
 
 Named = tuple[str, NDArray[np.float32]]
 """Name and waveform ``(S,)`` of a synthesised sound."""
@@ -82,6 +82,13 @@ STEPS: dict[str, Step] = {
     "whispers": Step(("espeak-ng",), (), partial(speech.whispers, 16)),
     "crowds": Step(("flite",), (), partial(rooms.crowds, 40)),
     "rooms": _played(partial(rooms.rooms, 40), "fluid", "flite"),
+    **{
+        f"chosen {group}": Step((), (), partial(chosen.chosen, group))
+        for group in chosen.GROUPS
+        if group not in ("singing", "bands")
+    },
+    "chosen singing": Step(("flite",), (), partial(chosen.chosen, "singing")),
+    "chosen bands": Step(("fluidsynth", "flite"), tuple(midi.FONTS), partial(chosen.chosen, "bands")),
     "signals": Step((), (), partial(signals.signals, 0, 6)),
     "held-out signals": Step((), (), partial(signals.signals, 100, 1)),
 }
