@@ -13,7 +13,6 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,7 +129,9 @@ def make_part(places: Places, rows: Sequence[Row]) -> Path:
     if first.is_synthesis:
         found = _synthesised(rows)
     elif first.is_folder:
-        found, problems = _of_files(rows, _read_all(files, places.recordings.resolve()), [])
+        groups, problems = _grouped(rows, _read_all(files, places.recordings.resolve()))
+        found, more = _cut(rows, groups, [])
+        problems += more
     else:
         package = sources.find_package(
             first,
@@ -139,9 +140,11 @@ def make_part(places: Places, rows: Sequence[Row]) -> Path:
             allow_other_versions=places.allow_other_versions,
         )
         digest, version = package.sha256, version_of(package.path) or first.version
-        text = _copyright(package)
-        files_of_rows = sources.package_files(package, partial(_is_wanted, rows))
-        found, problems = _of_files(rows, files_of_rows, licences.read_stanzas(text))
+        texts: list[str] = []
+        groups, problems = _grouped(rows, _read_package(package, rows, texts))
+        text = "".join(texts)
+        found, more = _cut(rows, groups, licences.read_stanzas(text))
+        problems += more
     _write(path, rows, found, problems, version=version, sha256=digest, text=text)
     return path
 
@@ -194,10 +197,8 @@ def _synthesised(rows: Sequence[Row]) -> list[_Found]:
     return found
 
 
-def _of_files(
-    rows: Sequence[Row], files: Iterator[File], stanzas: Sequence[licences.Stanza]
-) -> tuple[list[_Found], list[Problem]]:
-    """Clips of files, each by the first row that matches it."""
+def _grouped(rows: Sequence[Row], files: Iterator[File]) -> tuple[list[list[File]], list[Problem]]:
+    """The audio files of each row: every file belongs to the first row that matches it."""
     groups: list[list[File]] = [[] for _ in rows]
     problems = []
     for file in files:
@@ -210,7 +211,15 @@ def _of_files(
                     groups[place].append(File(path, data))
         except PoolError as error:
             problems.append(Problem(rows[0].package, "", "container damaged", 1, str(error)))
-    found = []
+    return groups, problems
+
+
+def _cut(
+    rows: Sequence[Row], groups: Sequence[list[File]], stanzas: Sequence[licences.Stanza]
+) -> tuple[list[_Found], list[Problem]]:
+    """The clips of the files of each row."""
+    found: list[_Found] = []
+    problems: list[Problem] = []
     for number, (row, group) in enumerate(zip(rows, groups, strict=True)):
         if row.tier != "drop":
             made, more = _of_group(number, row, group, stanzas)
@@ -276,11 +285,18 @@ def _read_all(files: Sequence[Path], root: Path) -> Iterator[File]:
             yield File(name, path.read_bytes())
 
 
-def _copyright(package: sources.Package) -> str:
-    text = ""
-    for path, data in sources.package_files(package, sources.is_copyright):
-        text += (gzip.decompress(data) if path.endswith(".gz") else data).decode("utf-8", "replace")
-    return text
+def _read_package(package: sources.Package, rows: Sequence[Row], texts: list[str]) -> Iterator[File]:
+    """The files of a package that rows may want; the texts of its copyright files are added to a list."""
+
+    def is_wanted(path: str) -> bool:
+        return sources.is_copyright(path) or _is_wanted(rows, path)
+
+    for path, data in sources.package_files(package, is_wanted):
+        if sources.is_copyright(path):
+            plain = gzip.decompress(data) if path.endswith(".gz") else data
+            texts.append(plain.decode("utf-8", "replace"))
+        else:
+            yield File(path, data)
 
 
 def _write(

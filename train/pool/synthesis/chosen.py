@@ -1,4 +1,4 @@
-"""Sounds chosen out of many by a teacher: what EfficientAT's mn04_as takes for a class that they are meant for.
+"""Sounds chosen out of many: EfficientAT's mn04_as takes each for a class that it is meant for.
 
 ``chosen.csv`` has a row a sound: its group, the generator, the recipe and the seeds, which were found by
 trying seeds and mutating the best. A row alone determines its sound.
