@@ -14,7 +14,18 @@ from train.encoding import as_pcm
 from train.pool import compose
 from train.pool.cutting import CLIP_SAMPLES, SAMPLE_RATE
 from train.pool.errors import PoolError
-from train.pool.synthesis import STEPS, bands, blocks, chosen, midi, recipes, singing, speech
+from train.pool.synthesis import (
+    STEPS,
+    bands,
+    blocks,
+    chosen,
+    instruments,
+    midi,
+    recipes,
+    singing,
+    songs,
+    speech,
+)
 from train.pool.synthesis.lineage import Lineage
 
 RMS_TOLERANCE = 1e-6  # of float64 sums
@@ -89,7 +100,8 @@ def test_recipes_are_meant_for_classes_of_audioset() -> None:
     for name, recipe in recipes.EVENTS.items():
         assert set(recipe.classes) <= names, name
     assert all(set(genre.classes) <= names for genre in bands.GENRES.values())
-    assert all(set(kinds) <= names for kinds in singing.KINDS.values())
+    kinds = [*singing.KINDS.values(), *songs.DUETS.values()]
+    assert all(set(classes) <= names for classes in kinds)
 
 
 @pytest.mark.parametrize("name", ["rain", "car idling", "church bell", "sawing", "birds", "pulse"])
@@ -137,6 +149,27 @@ def test_scores_of_bands() -> None:
         assert all(0 <= time_s < 15 for time_s, _ in clean + dirty), name
         assert midi.midi_file(clean)
         assert song.singer is None or song.singer in singing.SINGERS or song.singer[:5] in ("rap", "choir")
+
+
+@pytest.mark.parametrize("program", [0, 4, 10, 19, 22, 25, 30, 33, 38, 48, 52, 57, 66, 73, 81, 87, 95, 104])
+def test_instruments_of_our_own_play_in_tune(program: int) -> None:
+    sound = instruments.instrument(np.random.default_rng(0), program, 220.0, 1.0, np.full(8, 0.5))
+    assert np.sqrt(np.mean(sound**2)) == pytest.approx(1)
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 4 * SAMPLE_RATE)) ** 2
+    hertz = np.arange(len(spectrum)) / 4
+    octave_hz = 110 if program == 19 else 220  # the organ has a stop an octave below
+    off = np.abs(hertz / octave_hz - np.round(hertz / octave_hz)) * octave_hz
+    assert spectrum[off < 12].sum() > 0.95 * spectrum.sum(), "nearly all of it is in harmonics"
+
+
+def test_notes_are_heard_as_written() -> None:
+    score = [midi.program(2, 40), *midi.note(0.5, 0.25, 2, 60, 90), *midi.note(0.6, 0.1, 2, 60, 80)]
+    notes, programs = instruments.heard(score)
+    assert programs == {2: 40}
+    assert [(note.start_s, round(note.length_s, 3), note.velocity) for note in notes] == [
+        (0.5, 0.2, 90),
+        (0.6, 0.15, 80),
+    ]
 
 
 def test_amplifiers_distort() -> None:

@@ -31,7 +31,7 @@ from train.pool.bank import INDEX_COLUMNS
 from train.pool.cutting import CLIP_SAMPLES, SAMPLE_RATE, as_samples
 from train.pool.errors import PoolError
 from train.pool.licences import TIERS, tier_of
-from train.pool.synthesis.blocks import level, noise, put, room, shape, wet
+from train.pool.synthesis.blocks import level, noise, put, rms, room, shape, wet
 from train.pool.synthesis.waves import RATE, SIZE, Wave
 
 KINDS = ("loop", "pace", "layer", "many", "room", "over")
@@ -128,7 +128,7 @@ def compose(kind: str, seed: int, clips: Sequence[NDArray[np.float32]]) -> NDArr
             is_short = len(wave) < _LONG_SAMPLES
             layer = _looped(rng, wave, rng.uniform(-0.05, 0.8), 0.5) if is_short else _filled(wave)
             shift = int(rng.integers(SIZE)) if is_short else 0
-            out += np.roll(layer, shift) / _rms(layer) * rng.uniform(0.4, 1)
+            out += np.roll(layer, shift) / rms(layer) * rng.uniform(0.4, 1)
     elif kind == "many":
         out = np.zeros(SIZE)
         for _ in range(int(rng.integers(6, 30))):
@@ -144,7 +144,7 @@ def compose(kind: str, seed: int, clips: Sequence[NDArray[np.float32]]) -> NDArr
             _looped(rng, first, rng.uniform(0, 0.6), 0.5) if len(first) < _LONG_SAMPLES else _filled(first)
         )
         back = _looped(rng, waves[-1], -0.1, 0.1, 0.01)
-        out = front / _rms(front) + rng.uniform(0.05, 0.5) * back / _rms(back)
+        out = front / rms(front) + rng.uniform(0.05, 0.5) * back / rms(back)
     return _recorded(rng, out)
 
 
@@ -224,10 +224,6 @@ def _looped(rng: np.random.Generator, wave: Wave, gap_s: float, loose: float, pa
 
 def _filled(wave: Wave) -> Wave:
     return np.pad(wave, (0, SIZE))[:SIZE]
-
-
-def _rms(wave: Wave) -> float:
-    return float(np.sqrt(np.mean(wave**2))) + 1e-9
 
 
 def _recorded(rng: np.random.Generator, out: Wave) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from train.pool.synthesis.blocks import level, noise, room, shape, wet
+from train.pool.synthesis.blocks import level, noise, rms, room, shape, wet
 from train.pool.synthesis.midi import DRUM_CHANNEL, Score, note, play, program
 from train.pool.synthesis.singing import SCALES, SINGERS, choir, line, rap
 from train.pool.synthesis.waves import RATE, Draws, Wave
@@ -963,10 +963,6 @@ def amplifier(audio: Wave, drive: float, rng: Draws) -> Wave:
     )
 
 
-def _loudness(x: Wave) -> float:
-    return float(np.sqrt(np.mean(x**2))) + 1e-9
-
-
 def _vocals(rng: Draws, singer: str, song: Vocals, seconds: float) -> Wave:
     """What the singer or the choir of a song sings."""
     if singer == "rap":
@@ -985,25 +981,25 @@ def _vocals(rng: Draws, singer: str, song: Vocals, seconds: float) -> Wave:
 def band_mix(rng: Draws, clean: Wave, dirty: Wave, song: Vocals, seconds: float) -> Wave:
     """The two renderings and the voices put together, as a record or as a room hears it."""
     size = len(clean)
-    out = clean / _loudness(clean)
+    out = clean / rms(clean)
     if np.abs(dirty).max() > 1e-4:
         amp = amplifier(dirty, song.drive, rng)
         double = np.roll(amp, int(rng.integers(200, 700))) if rng.random() < 0.5 else np.zeros(len(amp))
-        out = out + rng.uniform(0.6, 1.3) * (amp + 0.7 * double) / _loudness(amp)
+        out = out + rng.uniform(0.6, 1.3) * (amp + 0.7 * double) / rms(amp)
     if song.singer:
         vocals = _vocals(rng, song.singer, song, seconds)
-        vocals = vocals[:size] / _loudness(vocals)
+        vocals = vocals[:size] / rms(vocals)
         vocals = shape(vocals, [(80, -20), (200, 0), (3000, 4), (9000, 2)])
         if rng.random() < 0.7:
             vocals = 0.8 * vocals + 0.5 * wet(vocals, room(rng, rng.uniform(0.6, 2)))[:size]
         vocals = np.pad(vocals, (0, size - len(vocals)))
         band_share = 0.02 if song.singer == "choir only" else rng.uniform(0.4, 0.9)
-        out = band_share * out + rng.uniform(0.8, 1.4) * vocals / _loudness(vocals)
+        out = band_share * out + rng.uniform(0.8, 1.4) * vocals / rms(vocals)
     if rng.random() < 0.5:
         out = 0.85 * out + rng.uniform(0.1, 0.5) * wet(out, room(rng, rng.uniform(0.4, 2.2)))[:size]
     low, warm, bright, air = (rng.uniform(*ends) for ends in ((-8, 2), (-2, 3), (-5, 4), (-16, 4)))
     out = shape(out, [(40, low), (120, warm), (1500, 0), (6000, bright), (14000, air)])
-    out = np.tanh(rng.uniform(0.2, 0.9) * out / _loudness(out) / 1.5)  # a mastering limiter
+    out = np.tanh(rng.uniform(0.2, 0.9) * out / rms(out) / 1.5)  # a mastering limiter
     if rng.random() < 0.15:
         out = wet(out, room(rng, rng.uniform(0.5, 2), direct=0.5))[:size]
         out = out + 0.03 * noise(rng, [(40, 4), (300, 0), (2000, -8), (9000, -25)], size)

@@ -353,3 +353,8 @@ def gusts(rng: Draws, rate: float = 0.8, low: float = 0.15) -> Wave:
 
 def unit(x: Wave) -> Wave:
     return x / max(np.std(x), 1e-9)
+
+
+def rms(audio: Wave) -> float:
+    """Root mean square; of silence not quite zero, so that it can be divided by."""
+    return float(np.sqrt(np.mean(audio**2))) + 1e-9

@@ -4,6 +4,7 @@
 trying seeds and mutating the best. A row alone determines its sound.
 
     events         recipe of `recipes.EVENTS`, seeds of a `Lineage`
+    songs          ``band <genre>``, ``duet <kind>`` or ``alone <kind>``, seeds of a `Lineage`; no soundfont
     singing        kind of `singing.KINDS`, one seed
     bands <font>   genre of `bands.GENRES`, one seed, played with a soundfont
 """
@@ -18,7 +19,18 @@ from typing import NamedTuple
 import numpy as np
 
 from train.pool.errors import PoolError
-from train.pool.synthesis import bands, bells, creatures, midi, singing, tones, tools, vehicles, weather
+from train.pool.synthesis import (
+    bands,
+    bells,
+    creatures,
+    midi,
+    singing,
+    songs,
+    tones,
+    tools,
+    vehicles,
+    weather,
+)
 from train.pool.synthesis.lineage import Lineage
 from train.pool.synthesis.recipes import EVENTS
 from train.pool.synthesis.waves import Wave
@@ -39,7 +51,7 @@ class Chosen(NamedTuple):
 
     Attributes:
         group: of `GROUPS`.
-        generator: ``events``, ``singing`` or ``bands <font>``.
+        generator: ``events``, ``songs``, ``singing`` or ``bands <font>``.
         recipe: of the generator.
         seeds: of the sound.
     """
@@ -62,6 +74,11 @@ def read_chosen(path: Path = TABLE) -> list[Chosen]:
         PoolError: a row names what there is not; says which line.
     """
     known = {"events": set(EVENTS), "singing": set(singing.KINDS)}
+    known["songs"] = {
+        *(f"band {genre}" for genre in bands.GENRES),
+        *(f"duet {kind}" for kind in songs.DUETS),
+        *(f"alone {kind}" for kind in singing.KINDS),
+    }
     known |= {f"bands {font}": set(bands.GENRES) for font in midi.FONTS}
     rows = []
     with path.open(encoding="utf-8", newline="") as file:
@@ -87,16 +104,26 @@ def read_chosen(path: Path = TABLE) -> list[Chosen]:
 
 def chosen(group: str) -> Iterator[tuple[str, Wave]]:
     """The sounds of a group, the bands last."""
-    songs: dict[str, list[tuple[str, int]]] = {}
+    by_font: dict[str, list[tuple[str, int]]] = {}
     for row in read_chosen():
         if row.group != group:
             continue
         if row.generator == "events":
             yield row.name, EVENTS[row.recipe].draw(Lineage(row.seeds))
+        elif row.generator == "songs":
+            yield row.name, _song(row)
         elif row.generator == "singing":
             rng = np.random.default_rng([row.seeds[0], 43, *map(ord, row.recipe)])
             yield row.name, singing.alone(rng, row.recipe)
         else:
-            songs.setdefault(row.generator.partition(" ")[2], []).append((row.recipe, row.seeds[0]))
-    for font, jobs in songs.items():
+            by_font.setdefault(row.generator.partition(" ")[2], []).append((row.recipe, row.seeds[0]))
+    for font, jobs in by_font.items():
         yield from bands.bands(font, jobs)
+
+
+def _song(row: Chosen) -> Wave:
+    what, _, name = row.recipe.partition(" ")
+    rng = Lineage(row.seeds)
+    if what == "band":
+        return songs.song(rng, name)
+    return songs.duet(rng, name) if what == "duet" else singing.alone(rng, name)
