@@ -26,7 +26,7 @@ from train.pool.bank import Summary
 from train.pool.containers import audio_in
 from train.pool.deb import files_of, read_entry, version_of
 from train.pool.errors import PoolError
-from train.pool.licences import read_stanzas, stated_licence, tier_of
+from train.pool.licences import freest, read_stanzas, stated_licence, tier_of
 from train.pool.synthesis import STEPS
 from train.pool.table import COLUMNS, Row, read_table, write_table
 from train.sounds import open_sounds
@@ -437,6 +437,11 @@ def test_loud_clips_are_scaled_not_clipped() -> None:
 )  # fmt: skip
 def test_tiers(licence: str, tier: str) -> None:
     assert tier_of(licence) == tier
+
+
+def test_the_freest_of_a_choice() -> None:
+    assert freest("GPL-2 or MIT or CC0") == "MIT"
+    assert freest("GPL-2 and CC0") == "GPL-2 and CC0"
 
 
 def test_licences_stated_in_a_copyright_file() -> None:

@@ -232,7 +232,7 @@ def test_composed_banks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == f"{folder}: 7 clips\n"
     with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert rows[0]["licence"] == "(MIT or GPL-2) and GPL-3"
+    assert rows[0]["licence"] == "MIT and GPL-3"
     assert [(row["tier"], row["split"]) for row in rows] == [
         *([("share-alike", "train")] * 6),
         ("permissive", "valid"),
@@ -259,3 +259,9 @@ def test_compositions_that_cannot_be_made(tmp_path: Path, capsys: pytest.Capture
         assert compose.main([str(table), str(tmp_path / "composed"), str(bank)]) == 1
         assert message in capsys.readouterr().err
         assert not (tmp_path / "composed" / "index.csv").exists()
+    rows = (("loop", 1, "cats|/0.wav|0.0"), ("loop", 2, "birds|/0.wav|0.0"))
+    table = write_compositions(tmp_path / "table.csv", *rows)
+    assert compose.main([str(table), str(tmp_path / "composed"), str(bank), "--keep-going"]) == 0
+    said = capsys.readouterr()
+    assert "left out: loop 1, of which no bank has cats|/0.wav|0.0" in said.err
+    assert "1 clips, 1 left out" in said.out

@@ -8,9 +8,11 @@ COMPOSITIONS is a table (``.csv``) with the columns
     seed      of all that is drawn
     sources   clips of the banks, ``package|file|start_s``, separated by `` ; ``
 
+That of the project is ``train/pool/compositions.csv``; its clips were chosen as those of `synthesis.chosen`.
+
 FOLDER becomes a bank (:mod:`train.pool.bank`): its clips depend on the table and their sources alone. The
-licences of all sources hold for a clip, so that its tier is the strictest of them; a clip is of the valid
-split where a source is, and sources of both splits are refused.
+licences of all sources hold for a clip, of "a or b" the freer one, so that its tier is the strictest of them.
+All sources of a clip are of one split, and so is the clip.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from train.encoding import as_float
 from train.pool.bank import INDEX_COLUMNS
 from train.pool.cutting import CLIP_SAMPLES, SAMPLE_RATE, as_samples
 from train.pool.errors import PoolError
-from train.pool.licences import TIERS, tier_of
+from train.pool.licences import freest, tier_of
 from train.pool.synthesis.blocks import level, noise, put, rms, room, shape, wet
 from train.pool.synthesis.waves import RATE, SIZE, Wave
 
@@ -79,11 +81,17 @@ class Sources:
                     name = f"{row['package']}|{row['file']}|{row['start_s']}"
                     self._clips.setdefault(name, _Clip(number, place, row["licence"], row["split"]))
 
+    def missing(self, names: Sequence[str]) -> list[str]:
+        """Those names that no bank has."""
+        return [name for name in names if name not in self._clips]
+
     def find(self, names: Sequence[str]) -> list[_Clip]:
         """Clips by their names; PoolError where one is missing."""
-        missing = [name for name in names if name not in self._clips]
-        if missing:
-            raise PoolError(f"no bank has the clip {missing[0]!r}; give the bank that it is in, too")
+        if missing := self.missing(names):
+            raise PoolError(
+                f"no bank has the clip {missing[0]!r}; give the bank that it is in, too, or leave such "
+                "compositions out by --keep-going"
+            )
         return [self._clips[name] for name in names]
 
     def read(self, clip: _Clip) -> NDArray[np.float32]:
@@ -162,9 +170,7 @@ def write_composed(folder: Path, rows: Sequence[Composition], sources: Sources) 
         splits = sorted({clip.split for clip in clips})
         if len(splits) > 1:
             raise PoolError(f"{row.kind} {row.seed} is of clips of both splits: {' ; '.join(row.sources)}")
-        licences = list(dict.fromkeys(clip.licence for clip in clips))
-        licence = " and ".join(f"({one})" if " or " in one and len(licences) > 1 else one for one in licences)
-        tier = max((tier_of(one) for one in licences), key=TIERS.index)
+        licence = " and ".join(dict.fromkeys(freest(clip.licence) for clip in clips))
         name = f"{row.kind} {row.seed} of {' ; '.join(row.sources)}"
         seconds = round(CLIP_SAMPLES / SAMPLE_RATE, 3)
         index.append(
@@ -175,7 +181,7 @@ def write_composed(folder: Path, rows: Sequence[Composition], sources: Sources) 
                 0.0,
                 seconds,
                 licence,
-                tier,
+                tier_of(licence),
                 f"composed: {row.kind}",
                 splits[0],
             )
@@ -248,13 +254,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("compositions", type=Path, help="table of compositions (.csv)")
     parser.add_argument("folder", type=Path, help="bank to make")
     parser.add_argument("banks", type=Path, nargs="+", help="banks that have the sources")
+    parser.add_argument(
+        "--keep-going", action="store_true", help="leave out compositions of clips that no bank has"
+    )
     given = parser.parse_args(arguments)
     try:
-        count = write_composed(given.folder, read_compositions(given.compositions), Sources(given.banks))
+        rows, sources = read_compositions(given.compositions), Sources(given.banks)
+        incomplete = [row for row in rows if sources.missing(row.sources)] if given.keep_going else []
+        for row in incomplete:
+            missing = " ; ".join(sources.missing(row.sources))
+            print(f"left out: {row.kind} {row.seed}, of which no bank has {missing}", file=sys.stderr)
+        left_out = set(incomplete)
+        count = write_composed(given.folder, [row for row in rows if row not in left_out], sources)
     except (OSError, ValueError) as error:
         print(f"train.pool.compose: {error}", file=sys.stderr)
         return 1
-    print(f"{given.folder}: {count} clips")
+    print(f"{given.folder}: {count} clips" + (f", {len(incomplete)} left out" if incomplete else ""))
     return 0
 
 

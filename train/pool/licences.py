@@ -36,6 +36,11 @@ def tier_of(licence: str) -> str:
     return TIERS[min(max(rank(part) for part in re.split(r"\s+and\s+", choice)) for choice in choices)]
 
 
+def freest(licence: str) -> str:
+    """Of "a or b" the freer licence, of equally free ones the first."""
+    return min(re.split(r"\s+or\s+", licence.strip()), key=lambda one: TIERS.index(tier_of(one)))
+
+
 def read_stanzas(text: str) -> list[Stanza]:
     """The stanzas of a machine-readable copyright file, in its order; none where it is not one."""
     stanzas = []
