@@ -376,6 +376,17 @@ def test_raw_gsm() -> None:
     assert abs(spectrum.argmax() * RATE / len(cut.waveform) - 440) < 2
 
 
+def test_what_can_be_read_of_a_truncated_file_is_used(packages: Path, bank: Path) -> None:
+    whole = wav(tone(500))
+    make_deb(packages, "birds", {f"{SOUNDS}/a.wav": whole[: len(whole) // 2]})
+    assert make([row()], bank, packages).n_clips == 1
+    assert report_of(bank) == [("birds", "read in part", "1")]
+    (length,) = np.load(bank / "lengths.npy")
+    assert length == (len(whole) // 2 - 44) // 2
+    clip = open_sounds(bank, RATE).read(0)
+    np.testing.assert_allclose(clip[:length], tone(500)[:length], rtol=0, atol=PCM_TOLERANCE)
+
+
 def test_short_files_are_joined() -> None:
     cuts = [
         cutting.Cut(f"/{folder}/{name}.wav", 0.0, np.full(RATE, value, np.float32))

@@ -67,6 +67,24 @@ def cuts_of_file(path: str, data: bytes, n_cuts: int) -> list[Cut]:
     return cuts
 
 
+def cuts_of_damaged_file(path: str, data: bytes, n_cuts: int) -> list[Cut]:
+    """Clips of what can be read of a file that is truncated or ends without its mark.
+
+    Raises:
+        AudioError: nothing can be read.
+    """
+    try:
+        frames, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
+        raise AudioError(f"{path} cannot be decoded: {error}") from error
+    if not len(frames) or not np.isfinite(frames).all():
+        raise AudioError(f"{path} has no samples, or some that are not finite")
+    waveform = at_rate(frames.mean(axis=1), rate)
+    if len(waveform) < _TRIMMED_S * SAMPLE_RATE:
+        waveform = trimmed(waveform)
+    return cuts_of_waveform(path, waveform, n_cuts)
+
+
 def cuts_of_waveform(path: str, waveform: NDArray[np.float32], n_cuts: int) -> list[Cut]:
     """Clips of ``(S,)`` at 32 kHz, spread evenly."""
     return [

@@ -33,7 +33,7 @@ RULES = 1
 
 
 class Problem(NamedTuple):
-    """Something of a group of files that did not become clips.
+    """Something of a group of files that did not become clips, or only in part.
 
     Attributes:
         package: of the group.
@@ -247,7 +247,7 @@ def _of_group(
     reasons: Counter[str] = Counter()
     examples: dict[str, str] = {}
 
-    def leave_out(problem: str, example: str) -> None:
+    def note(problem: str, example: str) -> None:
         reasons[problem] += 1
         examples.setdefault(problem, example)
 
@@ -258,16 +258,22 @@ def _of_group(
         if row.licence == licences.STATED:
             licence = licences.stated_licence(path, stanzas)
         if licence is None:
-            leave_out("licence not stated", path)
+            note("licence not stated", path)
             continue
         if licences.tier_of(licence) == "other":
-            leave_out("licence not free enough", f"{path}: {licence}")
+            note("licence not free enough", f"{path}: {licence}")
             continue
         licence_of[path] = licence
+        n_cuts = 1 if row.join else row.cuts
         try:
-            cuts += cutting.cuts_of_file(path, data, 1 if row.join else row.cuts)
+            cuts += cutting.cuts_of_file(path, data, n_cuts)
         except AudioError as error:
-            leave_out("not decodable", f"{path}: {error}")
+            try:
+                cuts += cutting.cuts_of_damaged_file(path, data, n_cuts)
+            except AudioError:
+                note("not decodable", f"{path}: {error}")
+            else:
+                note("read in part", f"{path}: {error}")
     if row.join:
         cuts = list(cutting.joined(cuts, across_folders=row.join == "all"))
     found = [_Found(number, licence_of[cut.path], cut) for cut in cuts]
