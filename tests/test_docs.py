@@ -179,7 +179,7 @@ def test_options_in_the_text_exist(page: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     parsers = importlib.import_module("docs_cli").subparsers().values()
     known = {option for parser in parsers for option in parser._option_string_actions} | {"--version"}
-    for step in [*(ROOT / "train").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
+    for step in [*(ROOT / "train").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
         known |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', step.read_text("utf-8")))
     known.add("--nproc-per-node")  # of torchrun
     for code in re.findall(r"`([^`]+)`", without_blocks(page)):

@@ -122,10 +122,10 @@ def _rectify_and_pool() -> Callable[..., Any]:
     return compiled(settle)
 
 
-def _by_column(weight: Tensor, kind: torch.dtype) -> Tensor:
+def _by_column(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """``(C', C, 3, 3)`` filters -> ``(3, 3 C, C')``, the columns of the filters, in a type."""
     out_channels, in_channels = weight.shape[:2]
-    columns = torch.empty(3, 3 * in_channels, out_channels, dtype=kind)
+    columns = torch.empty(3, 3 * in_channels, out_channels, dtype=dtype)
     for begin in range(0, out_channels, _CHANNELS_AT_A_TIME):
         chosen = slice(begin, begin + _CHANNELS_AT_A_TIME)
         by_column = by_tap(weight[chosen]).view(3, 3, in_channels, -1).transpose(0, 1)  # (dx, dy, C, n)
