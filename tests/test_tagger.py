@@ -333,6 +333,7 @@ def test_esc10_fold_5_scores_what_the_record_says(tagger):
 NEAR_TIES = 2.5 / 368  # two of 368 clips may fall otherwise where another processor rounds otherwise
 
 
+@pytest.mark.slow
 def test_agrees_with_its_teacher_as_the_record_says(tagger):
     """The bundled checkpoint and the tagger it was distilled from, on clips that its training left out."""
     if not (TEST_DATA / "distill").is_dir():

@@ -1,4 +1,4 @@
-"""The front end: from samples to log-mel frames, in one definition and two implementations.
+"""The log-mel spectrogram: its definition, a compiled kernel for the CPU, a torch module for the rest.
 
 Every name is fetched on first use: the settings need no torch and no Numba.
 """

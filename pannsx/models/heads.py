@@ -20,6 +20,7 @@ from pannsx.models.timing import TimeLayer, same
 from pannsx.types import FrameSource
 
 
+
 class Output(NamedTuple):
     """What a model computes.
 
