@@ -153,8 +153,8 @@ def test_bad_files_do_not_stop_the_others(tmp_path: Path, capsys: Captured) -> N
         (["--threshold", "0.3", "--off", "0.4"], "above its threshold 0.3"),
         (["--hop", "0.001"], "0.02 to 1.0 s can be had"),
         (["-o", "events.doc"], "ends in none of"),
-        (["-o", "e.tsv", "--format", "table"], "a table is for people"),
-        (["--format", "parquet"], "Parquet is not text"),
+        (["-o", "e.tsv", "--format", "table"], "the table format goes to standard output only"),
+        (["--format", "parquet"], "parquet is a binary format"),
         (["--operating-points", "missing.json"], "cannot read missing.json"),
         (["--super-classes", "missing.json"], "cannot read missing.json"),
     ],
@@ -199,7 +199,7 @@ def test_what_was_interrupted_goes_on(
         assert not output.exists()
         assert n_runs < 30
     assert n_runs >= 4
-    assert "goes on from" in capsys.readouterr().err
+    assert "resuming from" in capsys.readouterr().err
     for one, other in zip(read_events(output), read_events(whole), strict=True):
         assert (one.name, one.duration_s) == (other.name, other.duration_s)
         assert_same(one.events, other.events)
@@ -245,17 +245,17 @@ def test_a_journal_of_other_options_is_not_used(tmp_path: Path, capsys: Captured
     assert place.read_bytes() == before
     place.write_text("not ours\n", "utf-8")
     assert main(["events", path, "-o", str(output)]) == 1
-    assert "is in the way" in capsys.readouterr().err
+    assert "is not a journal of this command" in capsys.readouterr().err
 
 
-def test_a_file_that_has_changed_is_begun_anew(tmp_path: Path) -> None:
+def test_a_file_that_has_changed_is_restarted(tmp_path: Path) -> None:
     with Journal(tmp_path / "j", {}) as journal:
         journal.add("a", 7, [["Dog", 0.0, 1.0, 0.5]], state={"levels": np.eye(3)})
     with Journal(tmp_path / "j", {}) as journal:
         assert journal.is_begun
         assert journal.files["a"].state is not None
         assert (journal.files["a"].state["levels"] == np.eye(3)).all()
-        journal.begin_anew("a")
+        journal.restart("a")
         journal.add("a", 8, [], duration_s=2.0)
     with Journal(tmp_path / "j", {}) as journal:
         assert journal.files["a"].events == []
@@ -305,7 +305,7 @@ def test_weak_labels_count_by_recording(tmp_path: Path) -> None:
     [
         ("filename\tonset\toffset\tevent_label\nb.wav\t0\t1\tDog\n", "1 are not in"),
         ("filename\tonset\toffset\tevent_label\na.wav\t0\t1\tDgo\n", "unknown label 'Dgo'"),
-        ("filename\tonset\toffset\tevent_label\na.wav\t\t\t\n", "has no event in it"),
+        ("filename\tonset\toffset\tevent_label\na.wav\t\t\t\n", "holds no events"),
         ("filename\tonset\toffset\tevent_label\na.wav\t1\t0\tDog\n", "from 1 to 0 s"),
         ("filename\tevent_labels\na.wav\tDgo\n", "did you mean 'Dog'"),
     ],

@@ -405,9 +405,9 @@ def test_raw_encodings() -> None:
     ("content", "message"),
     [
         (b"", "the pipe is empty"),
-        (b"fLaC and so on, and on", "no WAV: it begins with b'fLaC'"),
+        (b"fLaC and so on, and on", "does not hold WAV: it begins with b'fLaC'"),
         (b"RIFF\xff\xff\xff\xffWAVEfmt ", "ends before the first sample"),
-        (b"RIFF\xff\xff\xff\xffWAVEdata\x00\x00\x00\x00", "no format before its samples"),
+        (b"RIFF\xff\xff\xff\xffWAVEdata\x00\x00\x00\x00", "no fmt chunk before its samples"),
         (b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<IHHIIHH", 16, 85, 2, 44100, 0, 1, 0), "format 85"),
     ],
 )

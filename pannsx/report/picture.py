@@ -1,4 +1,4 @@
-"""Small PNG files by our own hand, in colours whose lightness alone tells the values apart."""
+"""A small PNG encoder, and a palette in which lightness alone tells values apart."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def levels_of_log_mel(log_mel: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]
 
 
 def levels(share: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Shares of 1 of any shape -> levels 0 to 255 of that shape."""
+    """Values 0 to 1 of any shape -> levels 0 to 255 of that shape."""
     return np.asarray(np.rint(np.clip(share, 0, 1) * 255), np.uint8)
 
 
@@ -55,5 +55,5 @@ def png(image: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8] = HEAT) -> 
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Bytes and their media type -> an address that holds them."""
+    """Bytes and their media type -> a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

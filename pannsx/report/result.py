@@ -1,4 +1,4 @@
-"""What a report shows: the part of :class:`pannsx.TaggingResult` that it looks at."""
+"""The part of :class:`pannsx.TaggingResult` that a report reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 class Result(Protocol):
-    """Probabilities of one source; see :class:`pannsx.TaggingResult`, which stands above this module."""
+    """Probabilities of one source; see :class:`pannsx.TaggingResult`, a module above this one."""
 
     @property
     def framewise(self) -> npt.NDArray[np.float32] | None:
