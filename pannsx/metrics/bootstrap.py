@@ -23,7 +23,9 @@ from pannsx.metrics.generation import (
     checked_rows,
     frechet_distance,
     kernel_audio_distance,
+    kernel_inception_distance,
     weighted_kernel_distances,
+    weighted_polynomial_mmd,
 )
 
 _PRODUCT_ROWS = 2
@@ -119,6 +121,34 @@ def kernel_interval(
     ]
     found = weighted_kernel_distances(x, y, bandwidth, kernel, *counts)
     return _around(float(found[0]), found[1:], level, seed)
+
+
+def kernel_inception_interval(
+    reference: npt.ArrayLike,
+    generated: npt.ArrayLike,
+    *,
+    n_subsets: int = 100,
+    subset_size: int = 1000,
+    degree: int = 3,
+    subset_seed: int = 2020,
+    level: float = 0.95,
+    n_resamples: int = 200,
+    seed: int = 0,
+) -> Interval:
+    """Interval of the mean of :func:`kernel_inception_distance`.
+
+    The spread is that of the whole sets' squared MMD, which the mean over subsets estimates.
+
+    Raises:
+        ValueError: as :func:`kernel_inception_distance` and :func:`bootstrap_interval`.
+    """
+    x, y = checked_rows(reference, "reference"), checked_rows(generated, "generated")
+    value = kernel_inception_distance(
+        x, y, n_subsets=n_subsets, subset_size=subset_size, degree=degree, seed=subset_seed
+    ).mean
+    rng = np.random.default_rng(seed)
+    counts = [_counts(rng, len(rows), n_resamples).T for rows in (x, y)]
+    return _around(value, weighted_polynomial_mmd(x, y, degree, *counts), level, seed)
 
 
 def _around(value: float, found: DoubleArray, level: float, seed: int) -> Interval:

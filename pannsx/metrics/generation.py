@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_expit, log_softmax, logsumexp
 
-from pannsx.metrics.pairwise import Kernel, median_distance, weighted_kernel_sums
+from pannsx.metrics.pairwise import Kernel, median_distance, squared_distances, weighted_kernel_sums
 
 DoubleArray = npt.NDArray[np.float64]
 KernelName = Literal["gaussian", "inverse_quadratic", "inverse_multiquadric"]
@@ -255,15 +255,45 @@ def weighted_kernel_distances(
             f"the bandwidth is {width}; one above 0 is needed (the median distance of reference rows is 0 "
             "where most of them are equal)"
         )
-    of_squared = _kernel(kernel, 1 / (2 * width**2))
+    of_distances = _kernel(kernel, 1 / (2 * width**2))
     centre = x.mean(axis=0, dtype=np.float64)
-    xx = weighted_kernel_sums(x, None, of_squared, centre, x_counts, x_counts)
-    yy = weighted_kernel_sums(y, None, of_squared, centre, y_counts, y_counts)
-    xy = weighted_kernel_sums(x, y, of_squared, centre, x_counts, y_counts)
+    own = x_counts.sum(axis=0), y_counts.sum(axis=0)  # k(x, x) is 1
+    return KAD_SCALE * _weighted_mmd(x, y, of_distances, centre, x_counts, y_counts, own)
+
+
+def weighted_polynomial_mmd(
+    x: npt.NDArray[Any], y: npt.NDArray[Any], degree: int, x_counts: DoubleArray, y_counts: DoubleArray
+) -> DoubleArray:
+    """As :func:`weighted_kernel_distances`, with the kernel of :func:`kernel_inception_distance`."""
+    size = x.shape[1]
+
+    def polynomial(left: DoubleArray, right: DoubleArray) -> DoubleArray:
+        found: DoubleArray = (left @ right.T / size + 1.0) ** degree
+        return found
+
+    x_own, y_own = (
+        counts.T @ (np.einsum("id,id->i", rows, rows, dtype=np.float64) / size + 1.0) ** degree
+        for rows, counts in ((x, x_counts), (y, y_counts))
+    )
+    return _weighted_mmd(x, y, polynomial, 0.0, x_counts, y_counts, (x_own, y_own))
+
+
+def _weighted_mmd(
+    x: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    kernel: Kernel,
+    centre: DoubleArray | float,
+    x_counts: DoubleArray,
+    y_counts: DoubleArray,
+    own: tuple[DoubleArray, DoubleArray],
+) -> DoubleArray:
+    """Unbiased squared MMD ``(R,)``: ``own`` is the sum of each draw's kernel with itself, taken out."""
+    xx = weighted_kernel_sums(x, None, kernel, centre, x_counts, x_counts) - own[0]
+    yy = weighted_kernel_sums(y, None, kernel, centre, y_counts, y_counts) - own[1]
+    xy = weighted_kernel_sums(x, y, kernel, centre, x_counts, y_counts)
     n, m = x_counts.sum(axis=0), y_counts.sum(axis=0)
-    # A draw is not compared with itself: k(x, x) = 1 of every draw is taken out.
-    found: DoubleArray = (xx - n) / (n * (n - 1)) + (yy - m) / (m * (m - 1)) - 2 * xy / (n * m)
-    return KAD_SCALE * found
+    found: DoubleArray = xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy / (n * m)
+    return found
 
 
 def kernel_inception_distance(
@@ -294,11 +324,11 @@ def kernel_inception_distance(
     if n_subsets < 1 or degree < 1:
         raise ValueError(f"n_subsets is {n_subsets} and degree {degree}; both must be at least 1")
     rng = np.random.RandomState(seed)  # legacy: the published numbers are of its subsets
-    found = np.empty(n_subsets)
+    found, once = np.empty(n_subsets), np.ones((subset_size, 1))
     for i in range(n_subsets):
-        of_generated = y[rng.choice(len(y), subset_size, replace=False)].astype(np.float64)
-        of_reference = x[rng.choice(len(x), subset_size, replace=False)].astype(np.float64)
-        found[i] = _polynomial_mmd(of_reference, of_generated, degree)
+        of_generated = y[rng.choice(len(y), subset_size, replace=False)]
+        of_reference = x[rng.choice(len(x), subset_size, replace=False)]
+        found[i] = weighted_polynomial_mmd(of_reference, of_generated, degree, once, once)[0]
     return KernelInceptionDistance(float(found.mean()), float(found.std()))
 
 
@@ -504,19 +534,12 @@ def _frechet(one: Gaussian, other: Gaussian) -> float:
     return max(0.0, float(shift @ shift) + one.trace + other.trace - 2 * float(singular.sum()))
 
 
-def _polynomial_mmd(x: DoubleArray, y: DoubleArray, degree: int) -> float:
-    n, size = x.shape
-    k_xx, k_yy, k_xy = ((a @ b.T / size + 1.0) ** degree for a, b in ((x, x), (y, y), (x, y)))
-    own = (k_xx.sum() - np.trace(k_xx) + k_yy.sum() - np.trace(k_yy)) / (n * (n - 1))
-    return float(own - 2 * k_xy.mean())
-
-
 def _kernel(name: KernelName, g: float) -> Kernel:
     if name == "gaussian":
-        return lambda squared: np.exp(-g * squared)
+        return lambda x, y: np.exp(-g * squared_distances(x, y))
     if name == "inverse_quadratic":
-        return lambda squared: 1 / (1 + g * squared)
-    return lambda squared: 1 / np.sqrt(1 + g * squared)
+        return lambda x, y: 1 / (1 + g * squared_distances(x, y))
+    return lambda x, y: 1 / np.sqrt(1 + g * squared_distances(x, y))
 
 
 def _check_sizes(reference: int, generated: int, what: str = "dimensions") -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 DoubleArray = npt.NDArray[np.float64]
-Kernel = Callable[[DoubleArray], DoubleArray]
+Kernel = Callable[[DoubleArray, DoubleArray], DoubleArray]
+"""Rows ``(n, D)`` and ``(m, D)`` -> ``(n, m)``."""
 
 BLOCK_ROWS = 1024
 """Rows of a block: its distances are 8 MB of float64."""
@@ -18,52 +19,35 @@ _BINS = 1 << 16
 _MOST_COLLECTED = 1 << 22  # values of one bin that are sorted in memory: 32 MB
 
 
-def squared_distances(
-    x: npt.NDArray[Any], y: npt.NDArray[Any], centre: DoubleArray
-) -> Iterator[tuple[slice, slice, DoubleArray]]:
-    """``(N, D)``, ``(M, D)`` -> blocks of ``|x_i - y_j|^2`` in float64, with the rows that they are of.
-
-    ``centre (D,)`` is subtracted first: distances stay as they are, and their rounding is relative to the
-    spread of the rows instead of to their distance from zero.
-    """
-    for rows in _slices(len(x)):
-        left = x[rows].astype(np.float64) - centre
-        for columns in _slices(len(y)):
-            yield rows, columns, _between(left, y[columns].astype(np.float64) - centre)
-
-
-def own_squared_distances(
-    x: npt.NDArray[Any], centre: DoubleArray
-) -> Iterator[tuple[slice, slice, DoubleArray]]:
-    """As :func:`squared_distances` of ``x`` with itself, blocks on and above the diagonal alone."""
-    for rows in _slices(len(x)):
-        left = x[rows].astype(np.float64) - centre
-        for columns in _slices(len(x), rows.start):
-            if columns == rows:
-                own = _between(left, left)
-                np.fill_diagonal(own, 0.0)  # exactly, where rounding would leave a little
-                yield rows, columns, own
-            else:
-                yield rows, columns, _between(left, x[columns].astype(np.float64) - centre)
+def squared_distances(left: DoubleArray, right: DoubleArray) -> DoubleArray:
+    """``(n, D)``, ``(m, D)`` -> ``|x_i - y_j|^2 (n, m)``; exactly 0 on the diagonal of a set with itself."""
+    squared: DoubleArray = left @ right.T
+    squared *= -2.0
+    squared += np.einsum("id,id->i", left, left)[:, None]
+    squared += np.einsum("id,id->i", right, right)
+    np.maximum(squared, 0.0, out=squared)
+    if left is right:
+        np.fill_diagonal(squared, 0.0)
+    return squared
 
 
 def weighted_kernel_sums(
     x: npt.NDArray[Any],
     y: npt.NDArray[Any] | None,
     kernel: Kernel,
-    centre: DoubleArray,
+    centre: DoubleArray | float,
     x_weights: DoubleArray,
     y_weights: DoubleArray,
 ) -> DoubleArray:
-    """Weights ``v (N, R)``, ``w (M, R)`` -> ``sum_ij v_ir k(x_i, y_j) w_jr (R,)``; ``y`` None: of ``x``."""
+    """Weights ``v (N, R)``, ``w (M, R)`` -> ``sum_ij v_ir k(x_i, y_j) w_jr (R,)``; ``y`` None: of ``x``.
+
+    ``centre (D,)`` is subtracted from all rows first: of a kernel of distances the values stay as they are,
+    and their rounding is relative to the spread of the rows instead of to their distance from zero.
+    """
     total = np.zeros(x_weights.shape[1])
-    if y is not None:
-        for rows, columns, squared in squared_distances(x, y, centre):
-            total += np.einsum("ir,ir->r", x_weights[rows], kernel(squared) @ y_weights[columns])
-        return total
-    for rows, columns, squared in own_squared_distances(x, centre):
-        part = np.einsum("ir,ir->r", x_weights[rows], kernel(squared) @ y_weights[columns])
-        total += part if rows == columns else 2 * part
+    for rows, columns, values in _blocks(x, y, kernel, centre):
+        part = np.einsum("ir,ir->r", x_weights[rows], values @ y_weights[columns])
+        total += part if y is not None or rows == columns else 2 * part
     return total
 
 
@@ -96,18 +80,26 @@ def median_distance(x: npt.NDArray[Any]) -> float:
 
 def _pairs(x: npt.NDArray[Any], centre: DoubleArray) -> Iterator[DoubleArray]:
     """Squared distances of every two different rows once, in blocks."""
-    for rows, columns, squared in own_squared_distances(x, centre):
+    for rows, columns, squared in _blocks(x, None, squared_distances, centre):
         yield squared[np.triu_indices(len(squared), 1)] if rows == columns else squared.ravel()
 
 
-def _between(left: DoubleArray, right: DoubleArray) -> DoubleArray:
-    squared: DoubleArray = left @ right.T
-    squared *= -2.0
-    squared += np.einsum("id,id->i", left, left)[:, None]
-    squared += np.einsum("id,id->i", right, right)
-    np.maximum(squared, 0.0, out=squared)
-    return squared
+def _blocks(
+    x: npt.NDArray[Any], y: npt.NDArray[Any] | None, kernel: Kernel, centre: DoubleArray | float
+) -> Iterator[tuple[slice, slice, DoubleArray]]:
+    """Blocks of the kernel with their rows and columns; of ``x`` with itself those from the diagonal on."""
+    for rows in _slices(len(x), 0):
+        left = x[rows].astype(np.float64) - centre
+        for columns in _slices(len(x), rows.start) if y is None else _slices(len(y), 0):
+            if y is None and columns == rows:
+                yield rows, columns, kernel(left, left)
+            else:
+                yield (
+                    rows,
+                    columns,
+                    kernel(left, (x if y is None else y)[columns].astype(np.float64) - centre),
+                )
 
 
-def _slices(n: int, start: int = 0) -> Iterator[slice]:
+def _slices(n: int, start: int) -> Iterator[slice]:
     return (slice(begin, min(begin + BLOCK_ROWS, n)) for begin in range(start, n, BLOCK_ROWS))
