@@ -259,7 +259,7 @@ def test_extrapolation() -> None:
 # statistics
 
 
-ORIGIN = Origin("Cnn6", "0" * 64, PRESETS["pannsx"], "0.1.0")
+ORIGIN = Origin("Cnn6", "0" * 64, PRESETS["pannsx"], version="0.1.0")
 
 
 def made_set(source: str, embeddings: np.ndarray, origin: Origin = ORIGIN) -> ClipSet:
@@ -299,6 +299,7 @@ def test_statistics_come_back(tmp_path: Path, n: int, kept: str) -> None:
         ({"model": "Cnn14"}, "model Cnn6 and Cnn14"),
         ({"weights_sha256": "1" * 64}, "weights of Cnn6, sha256 000000000000 and 111111111111"),
         ({"preparation": PRESETS["kadtk"]}, "'kaiser_best' and 'kaiser64'; sixteen_bit False and True"),
+        ({"precision": "bfloat16"}, "precision float32 and bfloat16"),
         ({"preparation": None, "weights_sha256": None, "cache": "kadtk"}, "one is a cache of kadtk"),
     ],
 )
@@ -390,6 +391,15 @@ def test_caches_need_one_file_name_a_clip(tmp_path: Path) -> None:
 
 
 # the scorer itself
+
+
+def test_arrays_beside_audio_are_no_cache(
+    small: LoadedCheckpoint, scorer_of, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for path in sorted(folders[0].iterdir())[:2]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+        np.save(tmp_path / f"{path.stem}.npy", np.zeros(3))
+    assert scorer_of(small).clips(tmp_path).origin.cache is None
 
 
 def test_digest_is_of_the_weights(small: LoadedCheckpoint, scorer_of) -> None:

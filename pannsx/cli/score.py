@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pannsx.audio.preparation import Preparation
 from pannsx.cli.console import FAILED, CommandError, columns, complain, remark
 from pannsx.cli.options import (
     Commands,
@@ -191,6 +190,8 @@ def _check_names(arguments: argparse.Namespace) -> None:
     if arguments.model is not None:
         named(arguments.model)
     if arguments.preset is not None:
+        from pannsx.audio.preparation import Preparation
+
         try:
             Preparation.named(arguments.preset)
         except ValueError as error:
@@ -199,6 +200,8 @@ def _check_names(arguments: argparse.Namespace) -> None:
 
 def _check_asked(arguments: argparse.Namespace, ready: ClipSet) -> None:
     """Nothing is heard where both sets are ready: options that ask for another way of hearing are refused."""
+    from pannsx.audio.preparation import Preparation
+
     preparation = ready.origin.preparation
     same_model = arguments.model in (None, ready.origin.model) and arguments.checkpoint is None
     same_preset = arguments.preset is None or (

@@ -59,9 +59,6 @@ def bootstrap_interval(
 ) -> Interval:
     """Interval of ``score(*sets)``, each set an array whose first axis is clips.
 
-    >>> bootstrap_interval(frechet_distance, reference, generated)
-    >>> bootstrap_interval(lambda values: values.mean(), kl_divergences(p, q))
-
     Args:
         score: takes as many arrays as there are sets. That of :func:`frechet_distance` and
             :func:`kernel_audio_distance` costs one product of the sets, any other ``n_resamples`` times the

@@ -21,6 +21,7 @@ from pannsx.types import FrameSource
 
 
 
+
 class Output(NamedTuple):
     """What a model computes.
 

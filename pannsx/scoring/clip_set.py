@@ -24,6 +24,7 @@ class Origin:
         weights_sha256: digest of the network's weights, see :func:`pannsx.scoring.scorer.weights_digest`;
             None where a tool's cache does not say.
         preparation: how a file became a waveform; None where a tool's cache does not say.
+        precision: that the network computed in.
         version: of pannsx; not compared.
         cache: the tool whose cache this is of; None for pannsx.
     """
@@ -31,6 +32,7 @@ class Origin:
     model: str
     weights_sha256: str | None
     preparation: Preparation | None
+    precision: str = "float32"
     version: str | None = None
     cache: str | None = None
 
@@ -48,6 +50,8 @@ class Origin:
         elif self.weights_sha256 != other.weights_sha256:
             digests = (str(each.weights_sha256)[:12] for each in (self, other))
             found.append(f"weights of {self.model}, sha256 " + " and ".join(digests))
+        if self.precision != other.precision:
+            found.append(f"precision {self.precision} and {other.precision}")
         if self.preparation is not None and other.preparation is not None:
             found += self.preparation.differences(other.preparation)
         return found

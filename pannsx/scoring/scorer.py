@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from pannsx.audio.preparation import Preparation
-from pannsx.corpus.inputs import Item, find_inputs
+from pannsx.corpus.inputs import AUDIO_SUFFIXES, Item, find_inputs
 from pannsx.errors import AudioError
 from pannsx.inference.engine import Answer, Engine, Wanted
 from pannsx.metrics.generation import KLConvention
@@ -94,7 +94,7 @@ class GenerationScorer:
         )
         self.record: Checkpoint = loaded.record
         digest = weights_digest(loaded.model)
-        self.origin = Origin(loaded.record.name, digest, preparation, __version__)
+        self.origin = Origin(loaded.record.name, digest, preparation, precision, __version__)
         self._engine = Engine(
             loaded.model, device=device, precision=precision, batch_size=batch_size, low_memory=low_memory
         )
@@ -224,8 +224,8 @@ def default_convention(preparation: Preparation) -> KLConvention:
 def read_set(source: str | PathLike[str]) -> ClipSet | None:
     """A set that needs no network; None where ``source`` is audio.
 
-    These are an ``.npz`` of statistics, av-benchmark's ``.pth``, and a folder of ``.npy`` files as kadtk
-    keeps it.
+    These are an ``.npz`` of statistics, av-benchmark's ``.pth``, and a folder of ``.npy`` files and
+    no audio, as kadtk keeps it.
 
     Raises:
         OSError: the file cannot be read.
@@ -236,8 +236,10 @@ def read_set(source: str | PathLike[str]) -> ClipSet | None:
         return read_statistics(path)
     if path.suffix == ".pth":
         return read_av_bench(path)
-    if path.is_dir() and next(path.glob("*.npy"), None) is not None:
-        return read_kadtk(path)
+    if path.is_dir():
+        endings = {each.suffix.lower() for each in path.iterdir()}
+        if ".npy" in endings and not endings & AUDIO_SUFFIXES:  # generators leave arrays beside their audio
+            return read_kadtk(path)
     return None
 
 

@@ -122,8 +122,8 @@ def check_origins(one: Origin, other: Origin, name: str, other_name: str) -> Non
     """
     if differences := one.differences(other):
         raise ValueError(
-            f"{name} and {other_name} cannot be compared, they differ in: {'; '.join(differences)}. Make both "
-            "in the same way"
+            f"{name} and {other_name} cannot be compared, they differ in: {'; '.join(differences)}. Make "
+            "both in the same way"
         )
 
 
@@ -327,6 +327,7 @@ def _described(clips: ClipSet) -> dict[str, Any]:
         "n_left_out": sum(not problem.kept for problem in clips.problems),
         "model": origin.model,
         "weights_sha256": origin.weights_sha256,
+        "precision": origin.precision,
         "preparation": None if origin.preparation is None else origin.preparation.as_json(),
         "cache_of": origin.cache,
     }

@@ -1,8 +1,8 @@
 """Statistics of a set of clips in a file, so that a reference is computed once and cannot be mistaken.
 
-An ``.npz`` with ``about`` (JSON: format, model, weights_sha256, preparation, version, n_rows, source,
-problems), ``names (N,)``, ``mean (D,)``, ``centred (N, D)`` where ``N < D`` and else ``covariance (D, D)``,
-and ``logits (N, K)`` float32.
+An ``.npz`` with ``about`` (JSON: format, model, weights_sha256, preparation, precision, version, n_rows,
+source, problems), ``names (N,)``, ``mean (D,)``, ``centred (N, D)`` where ``N < D`` and else
+``covariance (D, D)``, and ``logits (N, K)`` float32.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def write_statistics(path: Path, clips: ClipSet) -> None:
         "model": origin.model,
         "weights_sha256": origin.weights_sha256,
         "preparation": origin.preparation.as_json(),
+        "precision": origin.precision,
         "version": origin.version,
         "n_rows": statistics.n_rows,
         "source": clips.source,
@@ -82,6 +83,7 @@ def read_statistics(path: Path) -> ClipSet:
             str(about["model"]),
             str(about["weights_sha256"]),
             Preparation.of_json(about["preparation"]),
+            str(about["precision"]),
             about["version"],
         )
         problems = tuple(Problem(**problem) for problem in about["problems"])
