@@ -6,13 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from pannsx.audio.preparation import Preparation
 from pannsx.metrics.generation import EmbeddingStatistics
-
-FloatArray = npt.NDArray[np.float32]
+from pannsx.types import FloatArray
 
 
 @dataclass(frozen=True)

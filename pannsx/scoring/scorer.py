@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from pannsx.audio.formats import AUDIO_SUFFIXES
 from pannsx.audio.preparation import Preparation
-from pannsx.corpus.inputs import AUDIO_SUFFIXES, Item, find_inputs
+from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.errors import AudioError
 from pannsx.inference.engine import Answer, Engine, Wanted
 from pannsx.metrics.generation import KLConvention
 from pannsx.scoring.caches import read_av_bench, read_kadtk
-from pannsx.scoring.clip_set import ClipSet, FloatArray, Origin, Problem, make_clip_set
+from pannsx.scoring.clip_set import ClipSet, Origin, Problem, make_clip_set
 from pannsx.scoring.scores import GenerationScores, score_sets
 from pannsx.scoring.statistics import read_statistics, write_statistics
+from pannsx.types import FloatArray
 from pannsx.version import __version__
 from pannsx.weights import load
 
