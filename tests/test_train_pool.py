@@ -20,6 +20,7 @@ from small_packages import (
     zip_of,
 )
 
+from train.data.sounds import open_sounds
 from train.pool import coverage, cutting, parts
 from train.pool.__main__ import build, main
 from train.pool.bank import Summary
@@ -29,7 +30,6 @@ from train.pool.errors import PoolError
 from train.pool.licences import freest, read_stanzas, stated_licence, tier_of
 from train.pool.synthesis import STEPS
 from train.pool.table import COLUMNS, Row, read_table, write_table
-from train.data.sounds import open_sounds
 
 TABLE = Path(parts.__file__).with_name("packages.csv")
 PCM_TOLERANCE = 1.5 / 32768  # rounded to 16 bits twice: in the WAVE file and in the bank

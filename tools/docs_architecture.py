@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 from docs_markdown import markdown
@@ -149,7 +148,6 @@ def _link(path: Path) -> str:
     return f"[`{shown}`](../../{target.relative_to(ROOT).as_posix()})"
 
 
-@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 

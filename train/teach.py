@@ -32,10 +32,10 @@ from tqdm import tqdm
 from pannsx.atomic import replacing
 from pannsx.errors import AudioError, WeightsError
 from pannsx.inference.prefetch import prefetch
+from train.data.sounds import Sounds, open_sounds
 from train.data.store import StoreError
 from train.evaluate import open_model
 from train.loop.checkpoints import CheckpointError
-from train.data.sounds import Sounds, open_sounds
 from train.loop.step import ClipLogits
 from train.teacher import MN04_AS, load_teacher
 

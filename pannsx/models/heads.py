@@ -20,8 +20,6 @@ from pannsx.models.timing import TimeLayer, same
 from pannsx.types import FrameSource
 
 
-
-
 class Output(NamedTuple):
     """What a model computes.
 

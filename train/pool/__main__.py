@@ -17,11 +17,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from train.data.workers import run_all
 from train.pool.bank import Summary, write_bank
 from train.pool.errors import PoolError
 from train.pool.parts import Places, Problem, make_part
 from train.pool.table import Row, by_package, read_table
-from train.data.workers import run_all
 
 
 def build(

@@ -12,8 +12,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from pannsx import audio
-from pannsx.errors import AudioError
 from pannsx.audio.resample import resample
+from pannsx.errors import AudioError
 
 SAMPLE_RATE = 32000
 CLIP_S = 5.0
