@@ -35,7 +35,7 @@ _N_DRAWN, _N_STEPS = 8, 3
 def recipe_for(name: str, precision: str) -> Recipe:
     """Without dropout, whose draws differ between ranks."""
     given = [
-        "model.sample_rate=8000", "model.labels=data", "model.dropout=false", "optimiser.kind=sgd",
+        "model.sample_rate=8000", "model.labels=data", "model.dropout=none", "optimiser.kind=sgd",
         "optimiser.learning_rate=0.01", "run.batch_size=4", "run.sync_batch_norm=true",
         f"run.precision={precision}", "augment.time_width=16",
     ]  # fmt: skip
