@@ -76,6 +76,7 @@ def made_up(
     n_frames, n_classes = framewise.shape
     return TaggingResult(
         clipwise=framewise.max(axis=0, initial=0.0),
+        logits=np.zeros(n_classes, np.float32),
         embedding=np.zeros(2, np.float32),
         framewise=framewise,
         grid=FrameGrid(hop_s, 0.07, labels or tuple(f"class {k}" for k in range(n_classes)), "native"),

@@ -191,7 +191,7 @@ def test_memory_and_cost_do_not_grow(tagger: AudioTagger, monkeypatch: pytest.Mo
         heard.extend(len(waveform) for waveform in waveforms)
         n_frames = [engine.model.n_frames(len(waveform)) for waveform in waveforms]
         one = np.zeros(len(tagger.labels), np.float32)
-        return [Answer(one, one, np.zeros((n, len(one)), np.float32), None) for n in n_frames]
+        return [Answer(one, one, np.zeros((n, len(one)), np.float32), None, one) for n in n_frames]
 
     monkeypatch.setattr(engine, "run", run)
     block = noise(RATE // 4)

@@ -29,7 +29,7 @@ of a model. In functions that return no waveform, `sample_rate` is an alias of `
 The examples on this page begin with:
 
 ```python
-from pannsx import AudioTagger, FeatureExtractor, StreamTagger, create_model
+from pannsx import AudioTagger, FeatureExtractor, GenerationScorer, StreamTagger, create_model
 from pannsx.audio import open_blocks
 ```
 """
@@ -131,7 +131,40 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "floating-point type; or a torch tensor of these shapes, on any device. "
         "Which formats: [how-to](../how-to/audio-formats.md).",
         "pannsx.audio",
-        ("load", "open_blocks", "info", "Audio", "AudioInfo", "Blocks"),
+        (
+            "load", "open_blocks", "info", "Audio", "AudioInfo", "Blocks", "Preparation",
+            "Preparation.named", "Preparation.load", "Preparation.apply", "Preparation.differences",
+            "Preparation.as_json", "Preparation.of_json", "av_bench",
+        ),
+    ),
+    (
+        "Scores of generated audio",
+        "How to use them, and why tools differ: [how-to](../how-to/generated-audio.md).",
+        "pannsx.scoring",
+        (
+            "GenerationScorer", "GenerationScorer.clips", "GenerationScorer.score",
+            "GenerationScorer.write_statistics", "GenerationScorer.sample_rate", "GenerationScores",
+            "GenerationScores.as_json", "Score", "ClipSet", "Origin", "Origin.differences", "Problem",
+            "score_sets", "read_statistics", "write_statistics", "read_kadtk", "write_kadtk",
+            "read_av_bench", "write_av_bench",
+        ),
+    ),
+    (
+        "Scores of generated audio, from arrays",
+        "They need NumPy and SciPy alone.",
+        "pannsx.metrics.generation",
+        (
+            "frechet_distance", "frechet_infinity", "FrechetInfinity", "EmbeddingStatistics",
+            "EmbeddingStatistics.of", "kernel_audio_distance", "kernel_inception_distance",
+            "KernelInceptionDistance", "kl_divergence", "kl_divergences", "inception_score",
+            "InceptionScore",
+        ),
+    ),
+    (
+        "Intervals of these scores",
+        "",
+        "pannsx.metrics.bootstrap",
+        ("bootstrap_interval", "kernel_interval", "kernel_inception_interval", "Interval"),
     ),
     ("Networks by name", "", "pannsx", ("list_models", "create_model")),
     (
@@ -215,6 +248,8 @@ def _property(member: property) -> str:
 def _signature(name: str, member: object) -> str:
     """What stands in a stub file: ``def name(...) -> ...: ...``, a class with its fields or constructor."""
     short = name.rpartition(".")[2]
+    if isinstance(member, classmethod):
+        return "@classmethod\n" + _function(short, inspect.signature(member.__func__))
     if not inspect.isclass(member):
         return _function(short, inspect.signature(member))  # type: ignore[arg-type]
     if issubclass(member, tuple):
@@ -235,7 +270,7 @@ def _fields(head: str, member: type) -> str:
 
 def _function(name: str, signature: inspect.Signature) -> str:
     """A stub, an argument a line where they do not fit."""
-    listed = [p for p in signature.parameters.values() if p.name != "self"]
+    listed = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
     arguments = ["self"] if name == "__init__" else []
     for i, parameter in enumerate(listed):
         if parameter.kind is parameter.KEYWORD_ONLY and (i == 0 or listed[i - 1].kind is not parameter.kind):

@@ -1,7 +1,8 @@
 """Sample rate conversion: the one door through which every waveform goes from a rate to another.
 
 The filter is resampy's ``kaiser_best``, a Kaiser-windowed sinc, because the clips that the published
-models were trained on went through it.  Its weights are resampy's own table, read as resampy reads
+models were trained on went through it; the two of :mod:`pannsx.audio.sinc` are for scores that are compared
+with those of tools that use torchaudio.  Its weights are resampy's own table, read as resampy reads
 it, but once for each phase instead of once for each output (:mod:`pannsx.audio.polyphase`); only rates
 with so little in common that the weights of all phases would not fit in memory go through resampy's
 loop.  A file is converted piece by piece, and a piece comes out bit for bit as the same part of the
@@ -16,50 +17,69 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from pannsx.audio.sinc import WindowedSinc, windowed_sinc
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
     from pannsx.audio.polyphase import Bank, Interpolation
     from pannsx.types import FloatArray
 
-FILTER = "kaiser_best"
+FilterName = Literal["kaiser_best", "hann6", "kaiser64"]
+
+FILTER: FilterName = "kaiser_best"
 
 
 class _Converter(NamedTuple):
     """What a pair of rates is converted with."""
 
-    filter: Interpolation
-    bank: Bank | None  # None: through resampy's loop
+    filter: Interpolation | WindowedSinc
+    bank: Bank | None  # None: output by output
+    up: int  # the ratio of the rates, in lowest terms
+    down: int
     step_s: float  # advance per output sample, in source samples
 
 
-def output_length(n_samples: int, from_rate: int, to_rate: int) -> int:
+def output_length(n_samples: int, from_rate: int, to_rate: int, filter: FilterName = FILTER) -> int:
     """Number of samples that ``n_samples`` become: ``S * to_rate // from_rate``, but at least one.
 
     Rounding down is resampy's convention: the last output sample never lies past the last input
     sample by a whole output period.  The floor of one is ours: a sound of one sample stays a sound.
+    The filters of torchaudio round up, as it does.
     """
+    if filter != "kaiser_best":
+        return -(-n_samples * to_rate // from_rate)
     return max(1, n_samples * to_rate // from_rate) if n_samples else 0
 
 
-def resample(waveform: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
+def resample(
+    waveform: FloatArray, from_rate: int, to_rate: int, *, filter: FilterName = FILTER
+) -> FloatArray:
     """``(S,)`` at ``from_rate`` -> ``(max(1, S * to_rate // from_rate),)`` at ``to_rate``, both in Hz.
 
     With equal rates the waveform itself is returned, not a copy.  An empty one stays empty.
 
+    Args:
+        waveform: float32.
+        from_rate, to_rate: in Hz.
+        filter: ``"kaiser_best"``, resampy's; ``"hann6"`` and ``"kaiser64"``, torchaudio's default and its
+            Kaiser window with 64 crossings, which round the length up.
+
     Raises:
         AudioError: a rate is not positive, or the rates lie too far apart for the filter's table.
+        ValueError: an unknown filter.
     """
+    if filter not in get_args(FilterName):
+        raise ValueError(f"filter is {filter!r}; use one of {', '.join(get_args(FilterName))}")
     if from_rate < 1 or to_rate < 1:
         raise AudioError(f"cannot convert from {from_rate} Hz to {to_rate} Hz; rates must be at least 1 Hz")
     if from_rate == to_rate:
         return waveform
-    n_out = output_length(len(waveform), from_rate, to_rate)
-    return _convert(waveform, 0, _converter(from_rate, to_rate), 0, n_out)
+    n_out = output_length(len(waveform), from_rate, to_rate, filter)
+    return _convert(waveform, 0, _converter(from_rate, to_rate, filter), 0, n_out)
 
 
 class StreamResampler:
@@ -78,7 +98,7 @@ class StreamResampler:
     ) -> None:
         self._from_rate = from_rate
         self._to_rate = to_rate
-        self._converter = _converter(from_rate, to_rate) if from_rate != to_rate else None
+        self._converter = _converter(from_rate, to_rate, FILTER) if from_rate != to_rate else None
         # One sample more than the filter reaches, for time stamps rounded to the other side of a sample.
         self._margin = self._converter.filter.reach + 1 if self._converter else 0
         self._next_out = first_out
@@ -121,10 +141,23 @@ class StreamResampler:
 
 
 @lru_cache(maxsize=8)
-def _converter(from_rate: int, to_rate: int) -> _Converter:
+def _converter(from_rate: int, to_rate: int, filter: FilterName) -> _Converter:
+    from pannsx.audio.polyphase import make_bank
+
+    divisor = math.gcd(from_rate, to_rate)
+    up, down = to_rate // divisor, from_rate // divisor
+    chosen: Interpolation | WindowedSinc
+    if filter == "kaiser_best":
+        chosen = _interpolation(from_rate, to_rate)
+    else:
+        chosen = windowed_sinc(filter, from_rate, to_rate)
+    return _Converter(chosen, make_bank(chosen, up, down), up, down, 1.0 / (float(to_rate) / from_rate))
+
+
+def _interpolation(from_rate: int, to_rate: int) -> Interpolation:
     from resampy.filters import get_filter
 
-    from pannsx.audio.polyphase import Interpolation, make_bank
+    from pannsx.audio.polyphase import Interpolation
 
     half_window, entries_per_crossing, _ = get_filter(FILTER)
     ratio = float(to_rate) / from_rate
@@ -136,9 +169,7 @@ def _converter(from_rate: int, to_rate: int) -> _Converter:
         )
     half_window = scale * half_window
     slope = np.diff(half_window, append=half_window[-1])
-    low_pass = Interpolation(half_window, slope, int(entries_per_crossing), scale)
-    divisor = math.gcd(from_rate, to_rate)
-    return _Converter(low_pass, make_bank(low_pass, to_rate // divisor, from_rate // divisor), 1.0 / ratio)
+    return Interpolation(half_window, slope, int(entries_per_crossing), scale)
 
 
 def _convert(
@@ -148,28 +179,36 @@ def _convert(
     if stop_out <= first_out:
         return np.empty(0, np.float32)
     if converter.bank is None:
-        return _by_loop(samples, samples_start, converter, first_out, stop_out)
+        if isinstance(converter.filter, WindowedSinc):
+            up, down = converter.up, converter.down
+            return converter.filter.convert(samples, samples_start, up, down, first_out, stop_out)
+        return _by_loop(samples, samples_start, converter.filter, converter.step_s, first_out, stop_out)
     from pannsx.audio.polyphase import convert
 
     return convert(converter.bank, np.asarray(samples, np.float32), samples_start, first_out, stop_out)
 
 
 def _by_loop(
-    samples: FloatArray, samples_start: int, converter: _Converter, first_out: int, stop_out: int
+    samples: FloatArray,
+    samples_start: int,
+    low_pass: Interpolation,
+    step_s: float,
+    first_out: int,
+    stop_out: int,
 ) -> FloatArray:
     """As :func:`_convert`, output by output in resampy's own loop."""
     from resampy.interpn import resample_f_s
 
     out = np.zeros(stop_out - first_out, np.float32)
     # The subtraction is exact, so that pieces keep the rounding of the whole's time stamps.
-    times = np.arange(first_out, stop_out) * converter.step_s - samples_start
+    times = np.arange(first_out, stop_out) * step_s - samples_start
     resample_f_s(
         np.ascontiguousarray(samples, np.float32),
         times,
-        converter.filter.half_window,
-        converter.filter.slope,
-        converter.filter.entries_per_crossing,
-        converter.filter.scale,
+        low_pass.half_window,
+        low_pass.slope,
+        low_pass.entries_per_crossing,
+        low_pass.scale,
         out,
     )
     return out

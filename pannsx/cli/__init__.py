@@ -13,14 +13,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pannsx.cli import calibrate, embed, events, fetch, figures, info, models, stream, tag, verify
+from pannsx.cli import calibrate, embed, events, fetch, figures, info, models, score, stream, tag, verify
 from pannsx.cli.console import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, CommandError, complain
 from pannsx.errors import WeightsError
 from pannsx.version import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = (tag, events, embed, stream, figures, calibrate, models, info, fetch, verify)
+_COMMANDS = (tag, events, embed, stream, figures, calibrate, score, models, info, fetch, verify)
 
 _DESCRIPTION = """\
 Audio tagging with pretrained audio neural networks (PANNs): tags, sound events, embeddings, and

@@ -67,14 +67,16 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add_weights_options(network)
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+def add_network_options(
+    parser: argparse.ArgumentParser, *, default: str = f"the bundled {DEFAULT_CHECKPOINT}"
+) -> argparse._ArgumentGroup:
     """Add the options for the network and its device; returns their group, for more options."""
     network = parser.add_argument_group("network")
     network.add_argument(
         "-m",
         "--model",
         metavar="NAME",
-        help=f"one of `pannsx models` (default: the bundled {DEFAULT_CHECKPOINT})",
+        help=f"one of `pannsx models` (default: {default})",
     )
     network.add_argument(
         "--checkpoint",

@@ -176,9 +176,7 @@ def _larger(places, peaks):
     return more_places, more_peaks
 
 
-def finished(
-    runs: Runs, frame: int, gap: int, *, at_end: bool
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+def finished(runs: Runs, frame: int, gap: int, *, at_end: bool) -> tuple[npt.NDArray[Any], FloatArray]:
     """Let go of the runs that no frame from ``frame`` on can change: ``(m, 3)`` places, ``(m,)`` peaks.
 
     ``at_end`` nothing comes after it, so that those that go on are over too.

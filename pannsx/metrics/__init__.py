@@ -1,4 +1,4 @@
-"""Scores of arrays: how well clips are tagged."""
+"""Scores of arrays: how well clips are tagged, how close generated audio is to real audio."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pannsx.report.picture import data_uri, levels, png
+from pannsx.types import FloatArray
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -42,7 +43,7 @@ def _row(result: Result, label: str, probability: float) -> str:
     )
 
 
-def _strip(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def _strip(probabilities: FloatArray) -> npt.NDArray[np.uint8]:
     """``(T',)`` -> ``(1, W)`` levels, each the greatest of the frames in its column."""
     size = -(-len(probabilities) // _MOST_COLUMNS)
     return levels(np.maximum.reduceat(probabilities, np.arange(0, len(probabilities), size)))[None]

@@ -9,6 +9,8 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
+from pannsx.types import FloatArray
+
 # From quiet to loud. The lightness rises steadily, so that the order holds for every kind of colour vision
 # and in print.
 _HEAT = ((12, 14, 40), (30, 58, 110), (38, 110, 135), (96, 158, 120), (190, 196, 90), (252, 236, 130))
@@ -25,14 +27,14 @@ HEAT: npt.NDArray[np.uint8] = np.stack(
 _SHOWN_DB = 70.0  # below the loudest band: the rest is dark
 
 
-def levels_of_log_mel(log_mel: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def levels_of_log_mel(log_mel: FloatArray) -> npt.NDArray[np.uint8]:
     """``(N, F)`` dB -> ``(F, N)`` levels 0 to 255, low bands at the bottom."""
     loudest = float(log_mel.max(initial=-_SHOWN_DB))
     share = (log_mel - (loudest - _SHOWN_DB)) / _SHOWN_DB
     return np.flipud(levels(share).T)
 
 
-def levels(share: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def levels(share: FloatArray) -> npt.NDArray[np.uint8]:
     """Values 0 to 1 of any shape -> levels 0 to 255 of that shape."""
     return np.asarray(np.rint(np.clip(share, 0, 1) * 255), np.uint8)
 
