@@ -1,4 +1,4 @@
-"""Write ``docs/reference/bundled-scores.md``, its picture and README's rows from ``benchmarks/bundled_scores``.
+"""Write ``docs/reference/bundled-scores.md``, its picture and README's rows from the recorded scores.
 
 python -m benchmarks.bundled_page
 
