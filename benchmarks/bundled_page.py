@@ -1,14 +1,14 @@
-"""Write ``docs/reference/bundled-scores.md`` and its picture from ``benchmarks/bundled_scores``.
+"""Write ``docs/reference/bundled-scores.md``, its picture and README's rows from the recorded scores.
 
 python -m benchmarks.bundled_page
 
-Sound events and transfer are taken from ``benchmarks/sound_events`` and ``benchmarks/transfer_scores``, where
-their own scripts put them.
+Sound events and transfer come from ``benchmarks/sound_events`` and ``benchmarks/transfer_scores``.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from benchmarks.conditions import ROOT
 from pannsx.atomic import replacing
 
 NAME = "MobileNetV1_distilled"
+README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "reference" / "bundled-scores.md"
 PICTURE = ROOT / "docs" / "images" / "bundled-scores.svg"
 
@@ -46,7 +47,12 @@ above {POSITIVE}.
 
 def main() -> None:
     scores = read_scores()
-    for path, text in ((PAGE, page(scores)), (PICTURE, picture(scores["pool"]["kinds"]))):
+    written = {
+        PAGE: page(scores),
+        PICTURE: picture(scores["pool"]["kinds"]),
+        README: readme(README.read_text("utf-8"), scores),
+    }
+    for path, text in written.items():
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
         print(path)
@@ -56,6 +62,27 @@ def read_scores() -> dict[str, Any]:
     """The scores of the bundled checkpoint."""
     scores: dict[str, Any] = json.loads((RESULTS / f"{NAME}.json").read_text("utf-8"))
     return scores
+
+
+def readme(text: str, scores: Mapping[str, Any]) -> str:
+    """README with these scores in the last column of its rows.
+
+    Raises:
+        LookupError: a row is missing.
+    """
+    pool = scores["pool"]
+    fold_5 = f"{_of(scores['fold5_first'])} / {_of(scores['fold5_among_five'])}"
+    rows = {
+        r"[\d,]+ held-out clips of .*? / among its first five": _both(pool),
+        r"368 clips of ESC-50 and ESC-10, fold 5: the same": fold_5,
+        r"80 clips of ESC-10, fold 5, zero-shot: accuracy": _of(scores["esc10_zero_shot_accuracy"]),
+    }
+    for measured, score in rows.items():
+        row = re.compile(rf"^(\|[^|]*\| {measured} \| )[^|]*\|$", re.M)
+        text, n_found = row.subn(rf"\g<1>{score} |", text)
+        if n_found != 1:
+            raise LookupError(f"README has {n_found} rows like {measured!r}; it needs one")
+    return re.sub(r"[\d,]+ held-out clips", f"{pool['clips']:,} held-out clips", text)
 
 
 def page(scores: Mapping[str, Any]) -> str:

@@ -16,7 +16,18 @@ import pytest
 import soundfile
 
 from benchmarks import all as every
-from benchmarks import harness, plots, recordings, report, results, runs, timing, transfer, transfer_page
+from benchmarks import (
+    bundled_page,
+    harness,
+    plots,
+    recordings,
+    report,
+    results,
+    runs,
+    timing,
+    transfer,
+    transfer_page,
+)
 from benchmarks.peers import gather, without_folders
 from benchmarks.results import Absent, Comparison, Entry, Fact, Findings, Goal
 from benchmarks.timing import Times
@@ -210,6 +221,15 @@ def test_others_alone_are_not_plotted() -> None:
 def test_transfer_page_is_up_to_date() -> None:
     committed = transfer_page.PAGE.read_text("utf-8")
     assert committed == transfer_page.page(), "run `python -m benchmarks.transfer_page`"
+
+
+def test_bundled_scores_are_up_to_date() -> None:
+    scores = bundled_page.read_scores()
+    again = "run `python -m benchmarks.bundled_page`"
+    assert bundled_page.PAGE.read_text("utf-8") == bundled_page.page(scores), again
+    assert bundled_page.PICTURE.read_text("utf-8") == bundled_page.picture(scores["pool"]["kinds"]), again
+    readme = bundled_page.README.read_text("utf-8")
+    assert readme == bundled_page.readme(readme, scores), again
 
 
 def test_transfer_scores_are_of_what_their_names_say() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,8 +149,10 @@ def test_seeking(page: Page, result: TaggingResult) -> None:
     set_threshold(page, 0.6)
     page.evaluate("document.getElementById('audio').muted = true")
     onsets = [float(row[0]) for row in rows(page)]
+    clicked = time.monotonic()
     page.locator("#table tbody button").nth(len(onsets) - 1).click()
-    assert seconds(page) == pytest.approx(onsets[-1], abs=0.3)
+    played_s = seconds(page) - onsets[-1]
+    assert -0.05 <= played_s <= time.monotonic() - clicked + 0.05  # it plays from there on
     page.evaluate("document.getElementById('audio').pause()")
 
 
