@@ -1,6 +1,6 @@
-"""The front end: from samples to log-mel frames, in one definition and two implementations.
+"""The front end, from samples to log-mel frames: one definition and two implementations.
 
-Every name is fetched on first use: the settings need no torch and no Numba.
+Names are imported on first use: the settings need neither torch nor Numba.
 """
 
 from __future__ import annotations
