@@ -1,4 +1,4 @@
-"""Scores of arrays: how well clips are tagged."""
+"""Metrics on arrays: scores of audio tagging."""
 
 from __future__ import annotations
 
