@@ -101,7 +101,7 @@ def test_ids_must_differ_and_clips_must_fit(tmp_path: Path) -> None:
     def write(clips: list[tuple[str, list[int], NDArray[np.int16]]]) -> None:
         write_store(tmp_path, clips, labels=LABELS, sample_rate=RATE, n_samples=N_SAMPLES)
 
-    with pytest.raises(ValueError, match="1 came twice, among them 'a'"):
+    with pytest.raises(ValueError, match="1 are repeated, among them 'a'"):
         write([("a", [0], noise(0)), ("a", [1], noise(1))])
     with pytest.raises(ValueError, match="clip 'b' has 801 samples; 800 is the most"):
         write([("b", [0], noise(0, 801))])
@@ -124,7 +124,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="is no store"):
+    with pytest.raises(StoreError, match="is not a store"):
         Store(tmp_path)
     store = make(tmp_path)
     settings_path = store.folder / "store.json"
@@ -139,7 +139,7 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=complaint):
             Store(tmp_path)
     settings_path.unlink()
-    with pytest.raises(StoreError, match="not packed to its end"):
+    with pytest.raises(StoreError, match="is incomplete"):
         Store(tmp_path)
 
 

@@ -1,7 +1,7 @@
 """Batches in the sampler's order, read ahead by worker processes.
 
-The sampler runs ahead with the workers; each batch carries the sampler's state after it, so that a run
-resumes after the last batch it used, not the last it read.
+The sampler runs ahead with the workers. Each batch contains the sampler's state after it, so that a run
+resumes after the last batch used, not the last one read.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from train.data.samplers import Rows, Sampler
 from train.data.scenes import Scenes
 
 PREFETCH = 4
-"""Batches that each worker has ready or under way."""
+"""Batches per worker that are ready or in progress."""
 
 GRACE_S = 60
-"""Seconds between the first SIGTERM to a worker and its end."""
+"""Seconds a worker has from the first SIGTERM to its end."""
 
 
 class Clips(Protocol):
@@ -60,8 +60,8 @@ class Batch(NamedTuple):
     Attributes:
         pcm: ``(B, S)`` int16.
         rows: ``(B,)`` rows of the clips.
-        frame_targets: ``(B, T', K)`` float16 of clips that know when what sounds; None of others.
-        sampler_state: of the sampler after this step; empty where there is none.
+        frame_targets: ``(B, T', K)`` float16 of clips with known onsets, else None.
+        sampler_state: state of the sampler after this step; empty without a sampler.
     """
 
     pcm: Tensor
@@ -76,12 +76,12 @@ def training_batches(
     """This rank's part of the global batch of each of the next steps.
 
     Args:
-        clips: to read from.
+        clips: clips to read.
         sampler: its next ``n_clips`` rows are the global batch.
         n_clips: clips of the global batch.
-        part: begin and end of this rank's.
-        n_steps: how many steps.
-        workers: processes; 0 reads here.
+        part: begin and end of this rank's part.
+        n_steps: number of steps.
+        workers: number of processes; 0: read in this one.
 
     Raises:
         LoaderError: a clip cannot be read, or a worker died.
