@@ -212,7 +212,7 @@ def test_those_of_another_checkpoint_are_refused(own: Path) -> None:
     with pytest.raises(ValueError, match="are of 'other', not of 'mine'"):
         AudioTagger(checkpoint=own)
     write_operating_points(OperatingPoints({"Dgo": OperatingPoint(0.5)}), path)
-    with pytest.raises(ValueError, match="none of the 527 classes; did you mean 'Dog'"):
+    with pytest.raises(ValueError, match="not one of the 527 classes; did you mean 'Dog'"):
         AudioTagger(checkpoint=own)
 
 

@@ -196,7 +196,11 @@ def test_labels_are_spelled_as_wanted(tmp_path: Path) -> None:
         ("truth.tsv", "filename\tonset\toffset\tevent_label\na.wav\t0\t1\t\n", "without a label"),
         ("truth.tsv", "filename\tonset\toffset\tevent_label\na\t0\t1\tb\tc\n", "more cells than the header"),
         ("truth.tsv", "filename\tonset\n", r"offset, event_label missing"),
-        ("truth.tsv", "filename\tonset\toffset\tevent_label\n\t0\t1\tDog\n", "the column 'filename' is empty"),
+        (
+            "truth.tsv",
+            "filename\tonset\toffset\tevent_label\n\t0\t1\tDog\n",
+            "the column 'filename' is empty",
+        ),
         ("truth.csv", "a,b\n1,2\n", "file, onset_s, offset_s, label missing"),
         ("truth.txt", "0.5 1.5 Dog\n", "line 1: 1 cells; onset, offset and label"),
         (

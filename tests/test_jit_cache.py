@@ -41,7 +41,8 @@ def test_compiling_is_announced_once_and_not_when_the_code_is_found(tmp_path: Pa
         "@compiled\ndef thrice(x):\n    return x + x + x\n"
     )
     assert (
-        run(tmp_path, "kernels") == "pannsx is compiling for this processor: some seconds, the first time only\n"
+        run(tmp_path, "kernels")
+        == "pannsx is compiling for this processor: some seconds, the first time only\n"
     )
     assert run(tmp_path, "kernels") == ""
 

@@ -100,8 +100,8 @@ def test_overrides_are_typed_by_their_field() -> None:
     ("override", "said"),
     [
         ("run.stpes=3", r"overrides no key of a recipe; did you mean 'run\.steps'"),
-        ("run=3", "an override is written table.key=value"),
-        ("run.steps", "an override is written table.key=value"),
+        ("run=3", "an override has the form table.key=value"),
+        ("run.steps", "an override has the form table.key=value"),
         ("run.steps=many", "run.steps=many is no whole number"),
         ("optimiser.amsgrad=yes", "is no true or false"),
         ("sampler=balance", "did you mean 'balanced'"),

@@ -103,7 +103,7 @@ def test_ids_must_differ_and_clips_must_fit(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="1 are repeated, among them 'a'"):
         write([("a", [0], noise(0)), ("a", [1], noise(1))])
-    with pytest.raises(ValueError, match="clip 'b' has 801 samples; 800 is the most"):
+    with pytest.raises(ValueError, match="clip 'b' has 801 samples; the limit is 800"):
         write([("b", [0], noise(0, 801))])
 
 
@@ -131,8 +131,8 @@ def test_what_is_no_store(tmp_path: Path) -> None:
     written = json.loads(settings_path.read_text("utf-8"))
     for change, complaint in (
         ({"format": 2}, "is not of format 1"),
-        ({"n_clips": 9}, "do not go together"),
-        ({"labels": ["a"]}, "do not go together"),
+        ({"n_clips": 9}, "do not match"),
+        ({"labels": ["a"]}, "do not match"),
         ({"variant": "mp3"}, "variant 'mp3' is none of raw, flac"),
     ):
         settings_path.write_text(json.dumps({**written, **change}), "utf-8")

@@ -113,7 +113,7 @@ def open_index(path: str | Path) -> Store | Indexed:
 
 
 def write_index(path: str | Path, index: Indexed, about: dict[str, Any] | None = None) -> None:
-    """Write an index (``.npz``); with paths of stores relative to it, so that both can be moved."""
+    """Write an index (``.npz``); store paths are relative to it."""
     path = Path(path).absolute()
     stores = [
         {"folder": _relative(store.folder, path.parent), "digest": digest_of(store)} for store in index.stores
