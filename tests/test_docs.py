@@ -11,7 +11,17 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from docs_pages import LANGUAGES, PAGES, ROOT, blocks_of, name_of, run_page, same_text, without_blocks
+from docs_pages import (
+    LANGUAGES,
+    OUTSIDE_DOCS,
+    PAGES,
+    ROOT,
+    blocks_of,
+    name_of,
+    run_page,
+    same_text,
+    without_blocks,
+)
 from docs_shell import Shell
 from docs_stand_ins import make_files, manifest_at, published_weights, put_weights
 
@@ -21,7 +31,10 @@ from pannsx.weights.record import BundledSource, Example, HubSource, Scores, Url
 from pannsx.weights.record_json import ALL_KEYS
 
 DOCS = ROOT / "docs"
-GENERATED = ("api.md", "cli.md", "models.md", "recipes.md")
+GENERATED = (
+    "explanation/architecture.md", "reference/api.md", "reference/cli.md", "reference/models.md",
+    "reference/recipes.md",
+)  # fmt: skip
 PUBLISHED = re.compile(r"\bCnn1[04]\b")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -88,7 +101,7 @@ def test_changed_output_is_seen() -> None:
 def test_generated_pages_are_up_to_date(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     build_docs = importlib.import_module("build_docs")
-    committed = (DOCS / "reference" / name).read_text("utf-8")
+    committed = (DOCS / name).read_text("utf-8")
     assert committed == generated(build_docs)[name], "run `python tools/build_docs.py`"
 
 
@@ -131,7 +144,23 @@ def test_every_page_is_reached_from_the_index() -> None:
         if page.suffix == ".md" and DOCS in page.parents and page not in reached:
             reached.add(page)
             waiting += [path for path, _ in links(page)]
-    assert reached == set(PAGES) - {ROOT / "README.md"}
+    assert reached == set(PAGES) - set(OUTSIDE_DOCS)
+
+
+def test_paths_in_the_text_of_contributing_exist() -> None:
+    text = without_blocks(ROOT / "CONTRIBUTING.md")
+    paths = re.findall(r"`((?:pannsx|train|tests|tools|docs|benchmarks|\.ci|\.github)/[\w./]*)`", text)
+    assert len(paths) > 20
+    assert not [path for path in paths if not (ROOT / path.replace("NAME", "Cnn14")).exists()]
+
+
+def test_file_map_names_every_file_and_folder_at_the_top() -> None:
+    _, _, file_map = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## File map")
+    named = {path.partition("/")[0] for path in re.findall(r"`([\w./]+)`", file_map)}
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    listed = re.search(r"^only-include = \[(.*?)\]", project, re.M | re.S)
+    assert listed is not None
+    assert {*re.findall(r'"(.+?)"', listed[1]), "pyproject.toml"} <= named
 
 
 @every_page
@@ -150,7 +179,7 @@ def test_options_in_the_text_exist(page: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     parsers = importlib.import_module("docs_cli").subparsers().values()
     known = {option for parser in parsers for option in parser._option_string_actions} | {"--version"}
-    for step in [*(ROOT / "train").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
+    for step in [*(ROOT / "train").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
         known |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', step.read_text("utf-8")))
     known.add("--nproc-per-node")  # of torchrun
     for code in re.findall(r"`([^`]+)`", without_blocks(page)):

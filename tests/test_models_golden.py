@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
 from seeded_models import (
     empty_model,
-    forget_seeded_tensors,
     golden_arrays,
     golden_json,
     golden_waveform,
@@ -35,10 +32,11 @@ PUBLISHED_REPEATS = 32
 """The published decision-level code repeats each decision so often, to get back to log-mel frames."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _memory() -> Iterator[None]:
-    yield
-    forget_seeded_tensors()
+@pytest.fixture(scope="module", params=sorted(published_classes()))
+def seeded(request: pytest.FixtureRequest) -> tuple[str, Pann]:
+    """A published class and its model: the tests of a class follow one another, related classes too."""
+    name: str = request.param
+    return name, seeded_model(name)
 
 
 def outputs_of(model: Pann) -> Output:
@@ -52,11 +50,10 @@ def repeated_as_published(frames: np.ndarray, n_log_mel_frames: int) -> np.ndarr
     return frames[index]
 
 
-@pytest.mark.parametrize("name", published_classes())
-def test_agrees_with_published_code(name: str) -> None:
+def test_agrees_with_published_code(seeded: tuple[str, Pann]) -> None:
     """The module as it is, and the prepared form in which the engine runs it."""
     golden = golden_arrays("outputs.npz")
-    model = seeded_model(name)
+    name, model = seeded
     output = outputs_of(model)
     plain = Answer(
         output.logits.sigmoid().numpy()[0],
@@ -104,12 +101,11 @@ def test_front_end_is_the_golden_one(name: str) -> None:
         assert bands == (config["mel_bins"], config["fmin"], config["fmax"])
 
 
-@pytest.mark.parametrize("name", published_classes())
-def test_published_layout_comes_back_whole(name: str) -> None:
+def test_published_layout_comes_back_whole(seeded: tuple[str, Pann]) -> None:
     """Every published key comes back with its shape, used weights bit for bit; unused ones do not."""
+    name, model = seeded
     record = manifest.find(name)
     shapes = golden_json("state_dict_shapes.json")[name]
-    model = seeded_model(name)
     back = to_published(model)
     unused = ARCHITECTURES[record.architecture].unused
     used = {key: tuple(shape) for key, shape in shapes.items() if not key.startswith(unused)}

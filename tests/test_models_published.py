@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from seeded_models import (
     FRONT_END,
     HOPS_AND_OFFSETS,
     empty_model,
-    forget_seeded_tensors,
     noise,
     run,
     seeded_model,
@@ -30,12 +27,6 @@ OPERATIONS_TOLERANCE = 0.01
 """The paper counts norms and activations too, which tell in the smallest models."""
 
 PAPER = [name for name in HOPS_AND_OFFSETS if manifest.find(name).paper_operations_per_10s is not None]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _memory() -> Iterator[None]:
-    yield
-    forget_seeded_tensors()
 
 
 # --- published state dicts --------------------------------------------------------------------------

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 
 import pytest
 import torch
 from seeded_models import (
     DISTINCT,
     FRONT_END,
-    forget_seeded_tensors,
     noise,
     run,
     seeded_model,
@@ -27,12 +25,6 @@ from pannsx.models.zoo import build, build_empty
 from pannsx.weights import create_model, list_models, load, manifest
 
 SMALL = ("Cnn6", "MobileNetV1", "MobileNetV2", "LeeNet11", "DaiNet19")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _memory() -> Iterator[None]:
-    yield
-    forget_seeded_tensors()
 
 
 # --- names ------------------------------------------------------------------------------------------
@@ -177,8 +169,8 @@ def test_empty_models_hold_no_weights_but_a_real_front_end(architecture: str) ->
 # --- lengths and batches ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*SMALL, "Wavegram_Logmel_Cnn14"])
 @pytest.mark.parametrize("n_samples", [1, 2, 4801, 12347])
+@pytest.mark.parametrize("name", [*SMALL, "Wavegram_Logmel_Cnn14"])
 def test_any_length(name: str, n_samples: int) -> None:
     model = seeded_model(name)
     output = run(model, noise(1, n_samples))

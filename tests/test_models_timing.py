@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ from seeded_models import (
     DISTINCT,
     HOPS_AND_OFFSETS,
     empty_model,
-    forget_seeded_tensors,
     noise,
     seeded_model,
 )
@@ -39,12 +36,6 @@ SHORTEST = {
     "Cnn14_16k": 4960, "Cnn14_8k": 2480,
 }  # fmt: skip
 """Samples below which the published code fails in a pooling layer."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _memory() -> Iterator[None]:
-    yield
-    forget_seeded_tensors()
 
 
 def test_frame_source() -> None:

@@ -123,6 +123,7 @@ def test_combinations():
     assert (answers["max"].clipwise > answers["mean"].clipwise).any()
 
 
+@pytest.mark.slow
 def test_an_impulse_at_minute_19_is_found_within_one_frame():
     """LeeNet11, the smallest model: 120 windows of silence with one click, times must not drift."""
     pipeline = Pipeline(seeded_checkpoint("LeeNet11"), device="cpu")

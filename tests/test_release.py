@@ -59,7 +59,7 @@ def test_version_is_the_same_everywhere() -> None:
 def test_supported_pythons_are_the_same_everywhere() -> None:
     project = read("pyproject.toml")
     pythons = re.findall(r"Python :: (3\.\d+)", project)
-    assert pythons == ["3.10", "3.11", "3.12", "3.13"]
+    assert pythons == ["3.10", "3.11", "3.12", "3.13", "3.14"]
     assert f'requires-python = ">={pythons[0]}"' in project
     assert f'target-version = "py{pythons[0].replace(".", "")}"' in project
     quoted = ", ".join(f'"{python}"' for python in pythons)

@@ -7,7 +7,6 @@ import json
 import re
 import struct
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seeded_models import HOPS_AND_OFFSETS, empty_model, forget_seeded_tensors
+from seeded_models import HOPS_AND_OFFSETS, empty_model
 from small_models import noise, seeded_checkpoint
 
 from pannsx import AudioError, AudioTagger, StreamTagger
@@ -43,12 +42,6 @@ FIELDS = [
     "Cnn6", "Cnn14", "ResNet22", "ResNet54", "MobileNetV1", "MobileNetV2", "Wavegram_Logmel_Cnn14",
     "Res1dNet31", "DaiNet19", "LeeNet11", "LeeNet24",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _memory() -> Iterator[None]:
-    yield
-    forget_seeded_tensors()
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from training import make_store
 from pannsx.errors import AudioError
 from train import teach as module
 from train.data.indexed import Indexed, write_index
+from train.data.sounds import open_sounds
 from train.data.store import Store
 from train.loop.distil import open_teacher
-from train.loop.sounds import open_sounds
 from train.teach import Network, TeachError, main, open_network, teach
 from train.teacher import MN04_AS, Teacher
 from train.teacher.network import MobileNetV3

@@ -182,9 +182,9 @@ def test_truncated_files(tmp_path: Path, suffix: str, cut: float) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "is no checkpoint"),
+        (b"", "is not a checkpoint"),
         (b"<!DOCTYPE html><html>", "it is a web page"),
-        (b"RIFF....WAVEfmt ", "is no checkpoint"),
+        (b"RIFF....WAVEfmt ", "is not a checkpoint"),
     ],
 )
 def test_other_files(tmp_path: Path, content: bytes, complaint: str) -> None:

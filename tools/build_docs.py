@@ -1,7 +1,7 @@
-"""Write the generated pages of ``docs/reference``: models, recipes, API and command line.
+"""Write the generated pages of ``docs``: architecture, models, recipes, API and command line.
 
-Models come from the manifest and the architecture table, recipes from their headers, the API from signatures
-and docstrings, the command line from its parser.
+The architecture comes from the docstrings of modules, models from the manifest and the architecture table,
+recipes from their headers, the API from signatures and docstrings, the command line from its parser.
 
     python tools/build_docs.py
 
@@ -13,26 +13,28 @@ from __future__ import annotations
 from pathlib import Path
 
 import docs_api
+import docs_architecture
 import docs_cli
 import docs_models
 import docs_recipes
 
-REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def pages() -> dict[str, str]:
-    """The text of every generated page by its file name."""
+    """The text of every generated page by its path below ``docs``."""
     return {
-        "api.md": docs_api.page(),
-        "cli.md": docs_cli.page(),
-        "models.md": docs_models.page(),
-        "recipes.md": docs_recipes.page(),
+        "explanation/architecture.md": docs_architecture.page(),
+        "reference/api.md": docs_api.page(),
+        "reference/cli.md": docs_cli.page(),
+        "reference/models.md": docs_models.page(),
+        "reference/recipes.md": docs_recipes.page(),
     }
 
 
 def main() -> None:
     for name, text in pages().items():
-        (REFERENCE / name).write_text(text, encoding="utf-8", newline="\n")
+        (DOCS / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ METADATA = {"Name": "pannsx", "License-Expression": "MIT", "Requires-Python": ">
 
 # The sdist: files at its top, and per folder the kinds of file that may be in it.
 SDIST_TOP = {
-    "CHANGELOG.md", "CITATION.cff", "LICENSE", "NOTICE", "PKG-INFO", "README.md", "pyproject.toml",
-    "weights_manifest.json", ".gitignore", ".ci/run", ".github/workflows/ci.yml",
+    "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "NOTICE", "PKG-INFO", "README.md",
+    "pyproject.toml", "weights_manifest.json", ".gitignore", ".ci/run", ".github/workflows/ci.yml",
 }  # fmt: skip
 SDIST_FOLDERS = {
     "benchmarks": ("*.py", "*.md", "*.json", "*.txt"),

@@ -19,7 +19,7 @@ import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 # pip takes older manylinux tags along only for manylinux2014, so the newer ones are spelled out.
 PLATFORMS = {
     "Linux": ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64"),

@@ -1,10 +1,11 @@
-"""List the recordings behind the bundled checkpoint, with their authors and licences.
+"""List the audio behind the bundled checkpoint, with authors and licences.
 
-    python tools/make_attribution.py ../shared/data
+    python tools/make_attribution.py DATA BANK [BANK ...]
 
-Reads the training mixtures (``distill/mixtures.csv``, ``distill/clips.csv``) and the attribution
-texts of ESC-10 and ESC-50, and writes ``pannsx/data/MobileNetV1_distilled.ATTRIBUTION.txt``.  CC BY
-asks for the attribution; the CC0 clips are listed out of courtesy.
+Reads the ESC clips (``DATA/distill/mixtures.csv``, ``clips.csv``, the attribution texts of both) and
+the lists of the banks of ``train.pool`` (``BANK/index.csv``), and writes
+``pannsx/data/MobileNetV1_distilled.ATTRIBUTION.txt``: every ESC recording, and every package with its
+version and its licences. CC BY asks for the attribution; the rest is listed out of courtesy.
 """
 
 from __future__ import annotations
@@ -16,23 +17,31 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+PACKAGES = Path(__file__).parent.parent / "train" / "pool" / "packages.csv"
+PACKAGES_HEADING = "\n\npackage version: clips [licences]\n\n"
 TARGET = Path(__file__).parent.parent / "pannsx" / "data" / "MobileNetV1_distilled.ATTRIBUTION.txt"
 
 HEADER = """\
-MobileNetV1_distilled.safetensors: the recordings it was trained on
+MobileNetV1_distilled.safetensors: the audio it was trained on
 
-The weights were trained on mixtures of {total} clips of ESC-10 and ESC-50 (K. J. Piczak, "ESC: Dataset
-for Environmental Sound Classification", ACM Multimedia 2015, https://dx.doi.org/10.7910/DVN/YDEPUT).
-The clips are cuts of recordings from freesound.org; none of the audio is distributed here.
-Only clips under CC BY ({by}) and CC0 ({zero}) of folds 1 to 4 were used. They were changed: resampled,
-shifted in time, scaled and mixed in pairs.
+The weights were trained on scenes composed of two kinds of clips; none of the audio is distributed here. The
+clips were changed: resampled, cut, shifted in time, scaled, mixed, put in rooms, filtered and coded.
+
+1. {total} clips of ESC-10 and ESC-50 (K. J. Piczak, "ESC: Dataset for Environmental Sound Classification",
+ACM Multimedia 2015, https://dx.doi.org/10.7910/DVN/YDEPUT), which are cuts of recordings from freesound.org.
+Only clips under CC BY ({by}) and CC0 ({zero}) of folds 1 to 4 were used.
+
+2. {pool} clips of packages of Debian 12 (main), and of synthesis, listed at the end with version, number of
+clips and licences of the audio. Authors are named in each package's own copyright file
+(/usr/share/doc/PACKAGE/copyright). "own" is synthesised by this project's own code; what the synthesisers
+espeak-ng, flite, festival and fluidsynth made has the licence of their voices and sound fonts.
 
 CC BY: Creative Commons Attribution 3.0, https://creativecommons.org/licenses/by/3.0/
 CC0: Creative Commons Zero, https://creativecommons.org/publicdomain/zero/1.0/
 The teacher whose outputs the weights imitate: EfficientAT mn04_as (MIT),
 F. Schmid, K. Koutini, G. Widmer, https://github.com/fschmid56/EfficientAT
 
-For some clips the data set's index does not say which of the recordings of their class they are cut
+For some ESC clips the data set's index does not say which of the recordings of their class they are cut
 from; every recording that they can be from is listed.
 
 clip: original recording, author, address [licence]
@@ -114,10 +123,34 @@ def recordings_behind(data: Path, clips: set[str], licences: dict[str, str]) -> 
     return sorted(credited.values())
 
 
+def packages_behind(banks: list[Path], table: Path) -> tuple[int, list[str]]:
+    """Number of training clips of the banks, and a line a package: version, clips, licences."""
+    with table.open(encoding="utf-8", newline="") as file:
+        versions = {row["package"]: row["version"] for row in csv.DictReader(file)}
+    clips: Counter[str] = Counter()
+    licences: dict[str, set[str]] = {}
+    for bank in banks:
+        with (bank / "index.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["split"] == "train":
+                    clips[row["package"]] += 1
+                    licences.setdefault(row["package"], set()).add(row["licence"])
+    lines = []
+    for package, n_clips in sorted(clips.items()):
+        version = versions.get(package, "")
+        if not version and ":" not in package:
+            raise SystemExit(f"{package} is in a bank and not in {table}; give it its row")
+        named = " ".join(filter(None, (package, version)))
+        lines.append(f"{named}: {n_clips} clips [{'; '.join(sorted(licences[package]))}]")
+    return clips.total(), lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="folder that holds distill, esc10 and esc50_16k")
-    data: Path = parser.parse_args().data
+    parser.add_argument("banks", type=Path, nargs="+", metavar="BANK", help="folder of train.pool")
+    given = parser.parse_args()
+    data: Path = given.data
 
     with (data / "distill" / "mixtures.csv").open(encoding="utf-8", newline="") as file:
         used = {row[key] for row in csv.DictReader(file) for key in ("clip_a", "clip_b")} - {""}
@@ -128,13 +161,17 @@ def main() -> None:
     if set(licences_used) != {"CC-BY", "CC0"}:
         raise SystemExit(f"only CC BY and CC0 clips may be behind the weights; got {dict(licences_used)}")
 
-    header = HEADER.format(total=len(used), by=licences_used["CC-BY"], zero=licences_used["CC0"])
+    n_pool, packages = packages_behind(given.banks, PACKAGES)
+    header = HEADER.format(total=len(used), by=licences_used["CC-BY"], zero=licences_used["CC0"], pool=n_pool)
     temporary = TARGET.with_suffix(".tmp")
     temporary.write_text(
-        header + "\n" + "\n".join(map(str, recordings)) + "\n", encoding="utf-8", newline="\n"
+        header + "\n" + "\n".join(map(str, recordings)) + PACKAGES_HEADING + "\n".join(packages) + "\n",
+        encoding="utf-8",
+        newline="\n",
     )
     temporary.replace(TARGET)
-    print(f"{TARGET.name}: {len(used)} clips, {len(recordings)} recordings")
+    print(f"{TARGET.name}: {len(used)} ESC clips of {len(recordings)} recordings")
+    print(f"{n_pool} clips of {len(packages)} packages")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 python -m train.teach LOGITS CLIPS [--teacher mn04_as] [--shard 0/4] [--device cuda]
 
 LOGITS is ``.npz`` (``ids`` and ``logits``) or ``.npy`` (``(N, K)`` in the order of the clips). CLIPS is an
-index, a store, a bank of the pool, a folder of mixtures or of audio files (:mod:`train.loop.sounds`). The
+index, a store, a bank of the pool, a folder of mixtures or of audio files (:mod:`train.data.sounds`). The
 teacher is ``mn04_as`` or its file (:mod:`train.teacher`), or whatever :mod:`train.evaluate` takes.
 
 Clips are computed in parts of fixed size, each a file beside LOGITS that is written whole or not at all:
@@ -32,10 +32,10 @@ from tqdm import tqdm
 from pannsx.atomic import replacing
 from pannsx.errors import AudioError, WeightsError
 from pannsx.inference.prefetch import prefetch
+from train.data.sounds import Sounds, open_sounds
 from train.data.store import StoreError
 from train.evaluate import open_model
 from train.loop.checkpoints import CheckpointError
-from train.loop.sounds import Sounds, open_sounds
 from train.loop.step import ClipLogits
 from train.teacher import MN04_AS, load_teacher
 

@@ -1,4 +1,4 @@
-"""The front end, from samples to log-mel frames: one definition and two implementations.
+"""The log-mel spectrogram: its definition, a compiled kernel for the CPU, a torch module for the rest.
 
 Names are imported on first use: the settings need neither torch nor Numba.
 """

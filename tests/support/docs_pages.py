@@ -10,6 +10,7 @@ What a fenced block is, its language says:
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+OUTSIDE_DOCS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md")
+PAGES = sorted([*OUTSIDE_DOCS, *(ROOT / "docs").rglob("*.md")])
 
 LANGUAGES = frozenset({"python", "sh", "text", "json", "py"})
 
@@ -89,7 +91,7 @@ def run_page(page: Path, shell: Callable[[str], None]) -> None:
         stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n", write_through=True)
         with redirect_stdout(stdout):
             if block.language == "python":
-                exec(compile(code, str(page), "exec"), namespace)
+                _run(ast.parse(code, str(page)), str(page), namespace)
             elif block.language == "sh":
                 shell(block.text)
             elif block.language == "json":
@@ -97,6 +99,17 @@ def run_page(page: Path, shell: Callable[[str], None]) -> None:
             elif block.language == "py":
                 compile(code, str(page), "exec")
         printed = stdout.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
+
+
+def _run(code: ast.Module, name: str, namespace: dict[str, Any]) -> None:
+    """Run a block, statement by statement: a network whose name another one takes is not kept beside it."""
+    for statement in code.body:
+        if isinstance(statement, ast.Assign):
+            read = {node.id for node in ast.walk(statement.value) if isinstance(node, ast.Name)}
+            for target in statement.targets:
+                if isinstance(target, ast.Name) and target.id not in read:
+                    namespace.pop(target.id, None)
+        exec(compile(ast.Module([statement], []), name, "exec"), namespace)
 
 
 def same_text(expected: str, printed: str) -> bool:

@@ -72,13 +72,18 @@ def published_weights(folder: Path) -> Iterator[Path]:
         _publish(hub, folder, by_name["Cnn14"], weights)
         _publish(hub, folder, by_name["Cnn14_DecisionLevelMax"], weights)  # the two have the same keys
         _publish(hub, folder, by_name["Cnn10"], _weights("Cnn10"))
-        tagger = AudioTagger("Cnn14", checkpoint=folder / by_name["Cnn14"]["filename"])
-        result = tagger.inference(folder / EXAMPLE)
-        top = by_name["Cnn14"]["example"]["top"]
-        by_name["Cnn14"]["example"]["top"] = {label: result.probability(label) for label in top}
+        del weights  # each page has room for the networks that it loads
+        by_name["Cnn14"]["example"]["top"] = _answer(folder, by_name["Cnn14"])
         path = folder / "manifest.json"
         path.write_text(json.dumps(entries), "utf-8")
         yield path
+
+
+def _answer(folder: Path, entry: dict[str, Any]) -> dict[str, float]:
+    """What the weights in the folder say of the record's example."""
+    tagger = AudioTagger(entry["name"], checkpoint=folder / entry["filename"])
+    result = tagger.inference(folder / EXAMPLE)
+    return {label: result.probability(label) for label in entry["example"]["top"]}
 
 
 def _weights(name: str) -> bytes:
@@ -93,8 +98,9 @@ def _weights(name: str) -> bytes:
 
 
 def _publish(hub: LocalHub, folder: Path, entry: dict[str, Any], weights: bytes) -> None:
-    hub.put(f"/{entry['name']}.pth", weights)
-    (folder / entry["filename"]).write_bytes(weights)
+    path = folder / entry["filename"]
+    path.write_bytes(weights)
+    hub.put(f"/{entry['name']}.pth", path)
     entry["sources"] = [{"type": "url", "url": f"{hub.url}/{entry['name']}.pth"}]
     entry["size_bytes"] = len(weights)
     entry["sha256"] = hashlib.sha256(weights).hexdigest()

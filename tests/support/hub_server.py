@@ -52,7 +52,8 @@ class Fault:
 class Served:
     """A file on the server, and how the server treats it."""
 
-    content: bytes
+    content: bytes | Path
+    """Its bytes, or the file that has them: read when it is asked for, since weights are large."""
     fault: Fault | None = None
     ranges: bool = True
     etag: str | None = None
@@ -80,7 +81,7 @@ class LocalHub:
     lock: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
 
-    def put(self, path: str, content: bytes, **how: object) -> Served:
+    def put(self, path: str, content: bytes | Path, **how: object) -> Served:
         """Serve ``content`` at ``path``."""
         self.files[path] = Served(content, **how)  # type: ignore[arg-type]
         return self.files[path]
@@ -149,25 +150,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send(self, file: Served, fault: Fault | None, body: bool) -> None:
-        etag = file.etag or f'"{hashlib.sha256(file.content).hexdigest()}"'
+        content = file.content.read_bytes() if isinstance(file.content, Path) else file.content
+        etag = file.etag or f'"{hashlib.sha256(content).hexdigest()}"'
         start = 0
         wanted = self.headers.get("Range", "")
         current = self.headers.get("If-Range", etag) == etag
         if file.ranges and current and wanted.startswith("bytes="):
             start = int(wanted.removeprefix("bytes=").partition("-")[0])
-            if start >= len(file.content):
+            if start >= len(content):
                 self._refuse(416, None)
                 return
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(file.content) - 1}/{len(file.content)}")
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         else:
             self.send_response(200)
         self.send_header("ETag", etag)
         self.send_header("X-Repo-Commit", file.commit)
-        self.send_header("Content-Length", str(len(file.content) - start))
+        self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         if body:
-            self._send_body(file.content[start:], fault or Fault())
+            self._send_body(content[start:], fault or Fault())
 
     def _send_body(self, content: bytes, fault: Fault) -> None:
         try:

@@ -77,17 +77,15 @@ def _seeded_weights() -> ModuleType:
     return module
 
 
-@cache
-def _seeded_tensor(key: str, shape: tuple[int, ...], is_batch_norm: bool, has_logmel: bool) -> Tensor:
-    # Architectures share most of their keys: each tensor is drawn once.
-    return torch.from_numpy(
-        np.asarray(_seeded_weights().seeded_tensor(key, shape, is_batch_norm, has_logmel))
-    )
+_Draw = tuple[str, tuple[int, ...], bool, bool]  # what a tensor is drawn from: arguments of seeded_tensor
+_drawn: dict[_Draw, Tensor] = {}
+"""Of the class drawn last. Classes that follow one another share most of their tensors; those of all classes
+would take over a gigabyte."""
 
 
 def forget_seeded_tensors() -> None:
-    """Free the memory of all seeded tensors (over a gigabyte after all classes)."""
-    _seeded_tensor.cache_clear()
+    """Free the memory of the class drawn last (up to 430 MB)."""
+    _drawn.clear()
 
 
 def seeded_state(name: str) -> dict[str, Tensor]:
@@ -98,11 +96,17 @@ def seeded_state(name: str) -> dict[str, Tensor]:
     shapes = golden_json("state_dict_shapes.json")[name]
     has_logmel = any(key.startswith("logmel_extractor.") for key in shapes)
     norms = {key.removesuffix(".running_var") for key in shapes if key.endswith(".running_var")}
-    return {
-        key: _seeded_tensor(key, tuple(shape), key.rpartition(".")[0] in norms, has_logmel)
+    draws: dict[str, _Draw] = {
+        key: (key, tuple(shape), key.rpartition(".")[0] in norms, has_logmel)
         for key, shape in shapes.items()
         if not key.startswith(_seeded_weights().FRONTEND_PREFIXES)
     }
+    for draw in set(_drawn) - set(draws.values()):
+        del _drawn[draw]
+    for draw in draws.values():
+        if draw not in _drawn:
+            _drawn[draw] = torch.from_numpy(np.asarray(_seeded_weights().seeded_tensor(*draw)))
+    return {key: _drawn[draw] for key, draw in draws.items()}
 
 
 def empty_model(name: str) -> Pann:

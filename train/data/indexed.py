@@ -101,7 +101,8 @@ def open_index(path: str | Path) -> Store | Indexed:
         raise StoreError(f"cannot read the index {path}: {error}; make it with train.index") from error
     if content["format"] != FORMAT:
         raise StoreError(
-            f"{path} is an index of format {content['format']}; {FORMAT} is needed; make it again with train.index"
+            f"{path} is an index of format {content['format']}; {FORMAT} is needed; make it again "
+            "with train.index"
         )
     stores = []
     for said in content["stores"]:

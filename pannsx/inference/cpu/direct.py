@@ -19,6 +19,7 @@ from pannsx.jit.simd import N_LANES, load, maximum, store
 from pannsx.types import FloatArray
 
 _ZERO, _QUARTER = np.float32(0), np.float32(0.25)
+_CHANNELS_AT_A_TIME = 256  # filters laid out at a time: those of the largest layers take 151 MB
 
 
 @cache
@@ -121,6 +122,17 @@ def _rectify_and_pool() -> Callable[..., Any]:
     return compiled(settle)
 
 
+def _by_column(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """``(C', C, 3, 3)`` filters -> ``(3, 3 C, C')``, the columns of the filters, in a type."""
+    out_channels, in_channels = weight.shape[:2]
+    columns = torch.empty(3, 3 * in_channels, out_channels, dtype=dtype)
+    for begin in range(0, out_channels, _CHANNELS_AT_A_TIME):
+        chosen = slice(begin, begin + _CHANNELS_AT_A_TIME)
+        by_column = by_tap(weight[chosen]).view(3, 3, in_channels, -1).transpose(0, 1)  # (dx, dy, C, n)
+        columns[:, :, chosen] = by_column.reshape(3, 3 * in_channels, -1)
+    return columns
+
+
 class ProductConvolution:
     """A 3 x 3 convolution with bias, rectified, as matrix products over three frames of a column of cells.
 
@@ -134,10 +146,8 @@ class ProductConvolution:
     def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, dtype: torch.dtype) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
-        by_column = by_tap(weight).view(3, 3, self.in_channels, -1).transpose(0, 1)  # (dx, dy, C, C')
-        by_column = by_column.reshape(3, 3 * self.in_channels, -1).to(dtype)
         self._parts = [
-            (begin * N_LANES, by_column[:, :, begin * N_LANES : end * N_LANES].contiguous())
+            (begin * N_LANES, _by_column(weight[begin * N_LANES : end * N_LANES], dtype))
             for begin, end in even_ranges(self.out_channels // N_LANES, n_parts)
             if begin < end
         ]

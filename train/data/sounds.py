@@ -24,7 +24,6 @@ from train.data.encoding import as_float
 from train.data.indexed import open_index
 from train.data.loader import Clips
 from train.data.mixtures import Mixtures
-from train.loop.provenance import clips_digest
 
 BANK_RATE = 32000
 """Sample rate in Hz of every bank."""
@@ -79,7 +78,7 @@ class _Packed:
     def __init__(self, clips: Clips, sample_rate: int) -> None:
         self._clips, self._sample_rate = clips, sample_rate
         self.n_samples = clips.n_samples * sample_rate // clips.sample_rate
-        self.digest = clips_digest(clips)
+        self.digest = _digest_of(clips)
 
     @property
     def ids(self) -> Sequence[str]:
@@ -91,6 +90,17 @@ class _Packed:
     def read(self, index: int) -> NDArray[np.float32]:
         pcm = self._clips.read(index)
         return resample(as_float(pcm), self._clips.sample_rate, self._sample_rate)
+
+
+def _digest_of(clips: Clips) -> str:
+    """Of what has a digest of its own, that; else SHA-256 of ids, rate and length."""
+    own = getattr(clips, "digest", None)
+    if isinstance(own, str):
+        return own
+    digest = hashlib.sha256(f"{clips.sample_rate} {clips.n_samples}\n".encode())
+    for clip_id in clips.ids:
+        digest.update(f"{clip_id}\n".encode())
+    return digest.hexdigest()
 
 
 class Bank:

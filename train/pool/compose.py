@@ -1,0 +1,277 @@
+"""Compose clips of clips that banks have: repeated, layered, in rooms, over backgrounds.
+
+python -m train.pool.compose COMPOSITIONS FOLDER BANK...
+
+COMPOSITIONS is a table (``.csv``) with the columns
+
+    kind      one of ``loop``, ``pace``, ``layer``, ``many``, ``room``, ``over``
+    seed      of all that is drawn
+    sources   clips of the banks, ``package|file|start_s``, separated by `` ; ``
+
+That of the project is ``train/pool/compositions.csv``; its clips were chosen as those of `synthesis.chosen`.
+
+FOLDER becomes a bank (:mod:`train.pool.bank`): its clips depend on the table and their sources alone. The
+licences of all sources hold for a clip, of "a or b" the freer one, so that its tier is the strictest of them.
+All sources of a clip are of one split, and so is the clip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pannsx.atomic import replacing
+from train.data.encoding import as_float
+from train.pool.bank import INDEX_COLUMNS
+from train.pool.cutting import CLIP_SAMPLES, SAMPLE_RATE, as_samples
+from train.pool.errors import PoolError
+from train.pool.licences import freest, tier_of
+from train.pool.synthesis.blocks import level, noise, put, rms, room, shape, wet
+from train.pool.synthesis.waves import RATE, SIZE, Wave
+
+KINDS = ("loop", "pace", "layer", "many", "room", "over")
+_LONG_SAMPLES = 3.5 * RATE  # clips as long as this are not repeated
+_FLOOR = 10 ** (-45 / 20)
+
+
+class Composition(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        kind: of `KINDS`.
+        seed: of all that is drawn.
+        sources: names of clips.
+    """
+
+    kind: str
+    seed: int
+    sources: tuple[str, ...]
+
+
+class _Clip(NamedTuple):
+    bank: int
+    row: int
+    licence: str
+    split: str
+
+
+class Sources:
+    """The clips of banks by name: ``package|file|start_s``; of equal names the first bank's.
+
+    Raises:
+        OSError: a bank cannot be read.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._clips: dict[str, _Clip] = {}
+        self._pcm: list[NDArray[np.int16]] = []
+        self._lengths: list[NDArray[np.int64]] = []
+        for number, folder in enumerate(folders):
+            self._pcm.append(np.load(folder / "pool.npy", mmap_mode="r", allow_pickle=False))
+            self._lengths.append(np.load(folder / "lengths.npy", allow_pickle=False))
+            with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
+                for place, row in enumerate(csv.DictReader(file)):
+                    name = f"{row['package']}|{row['file']}|{row['start_s']}"
+                    self._clips.setdefault(name, _Clip(number, place, row["licence"], row["split"]))
+
+    def missing(self, names: Sequence[str]) -> list[str]:
+        """Those names that no bank has."""
+        return [name for name in names if name not in self._clips]
+
+    def find(self, names: Sequence[str]) -> list[_Clip]:
+        """Clips by their names; PoolError where one is missing."""
+        if missing := self.missing(names):
+            raise PoolError(
+                f"no bank has the clip {missing[0]!r}; give the bank that it is in, too, or leave such "
+                "compositions out by --keep-going"
+            )
+        return [self._clips[name] for name in names]
+
+    def read(self, clip: _Clip) -> NDArray[np.float32]:
+        """``(n,)`` samples of a clip, without the zeros after its end."""
+        return as_float(np.asarray(self._pcm[clip.bank][clip.row, : int(self._lengths[clip.bank][clip.row])]))
+
+
+def read_compositions(path: Path) -> list[Composition]:
+    """The rows of the table.
+
+    Raises:
+        PoolError: a row says the impossible; names the line.
+    """
+    rows = []
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        for cells in reader:
+            kind, seed, sources = (cells.get(column) or "" for column in ("kind", "seed", "sources"))
+            if kind not in KINDS or not seed.isdigit() or not sources:
+                raise PoolError(
+                    f"{path}, line {reader.line_num}: got {kind!r}, {seed!r} and {sources!r}; "
+                    f"one of {', '.join(KINDS)}, a seed and names of clips are needed"
+                )
+            rows.append(Composition(kind, int(seed), tuple(sources.split(" ; "))))
+    return rows
+
+
+def compose(kind: str, seed: int, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """``(S,)``: five seconds of clips, ``(n,)`` each, in one of the manners of `KINDS`."""
+    rng = np.random.default_rng([seed, 17])
+    trimmed = [_lively(clip.astype(np.float64)) for clip in clips]
+    waves: list[Wave] = [clip / (np.abs(clip).max() + 1e-9) for clip in trimmed]
+    first = waves[0]
+    if kind == "loop":
+        out = _looped(rng, first, rng.choice([-0.05, 0.0, 0.1, 0.3, 0.7]), 0.4)
+    elif kind == "pace":
+        paced = _paced(first, 2 ** rng.uniform(-0.6, 0.6))
+        out = _looped(rng, paced, rng.choice([0.0, 0.15, 0.4]), 0.4, 0.02)
+    elif kind == "layer":
+        out = np.zeros(SIZE)
+        for wave in waves:
+            is_short = len(wave) < _LONG_SAMPLES
+            layer = _looped(rng, wave, rng.uniform(-0.05, 0.8), 0.5) if is_short else _filled(wave)
+            shift = int(rng.integers(SIZE)) if is_short else 0
+            out += np.roll(layer, shift) / rms(layer) * rng.uniform(0.4, 1)
+    elif kind == "many":
+        out = np.zeros(SIZE)
+        for _ in range(int(rng.integers(6, 30))):
+            wave = waves[int(rng.integers(len(waves)))]
+            at = int(rng.uniform(-0.5, 4.9) * RATE)
+            put(out, at, _paced(wave, 2 ** rng.uniform(-0.35, 0.35)), rng.random() ** 1.5 + 0.05)
+    elif kind == "room":
+        dry = _looped(rng, first, rng.uniform(0, 0.5), 0.4) if len(first) < _LONG_SAMPLES else _filled(first)
+        reverberation_s = float(np.exp(rng.uniform(np.log(0.15), np.log(3))))
+        out = wet(dry, room(rng, reverberation_s, direct=rng.uniform(0.3, 1.5)))
+    else:  # over: the last clip is the background
+        front = (
+            _looped(rng, first, rng.uniform(0, 0.6), 0.5) if len(first) < _LONG_SAMPLES else _filled(first)
+        )
+        back = _looped(rng, waves[-1], -0.1, 0.1, 0.01)
+        out = front / rms(front) + rng.uniform(0.05, 0.5) * back / rms(back)
+    return _recorded(rng, out)
+
+
+def write_composed(folder: Path, rows: Sequence[Composition], sources: Sources) -> int:
+    """Make the bank of compositions; its number of clips.
+
+    Raises:
+        PoolError: a source is missing, or the sources of a clip are of both splits.
+        OSError: a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    index: list[tuple[object, ...]] = []
+    for number, row in enumerate(rows):
+        clips = sources.find(row.sources)
+        splits = sorted({clip.split for clip in clips})
+        if len(splits) > 1:
+            raise PoolError(f"{row.kind} {row.seed} is of clips of both splits: {' ; '.join(row.sources)}")
+        licence = " and ".join(dict.fromkeys(freest(clip.licence) for clip in clips))
+        name = f"{row.kind} {row.seed} of {' ; '.join(row.sources)}"
+        seconds = round(CLIP_SAMPLES / SAMPLE_RATE, 3)
+        index.append(
+            (
+                number,
+                "composed",
+                name,
+                0.0,
+                seconds,
+                licence,
+                tier_of(licence),
+                f"composed: {row.kind}",
+                splits[0],
+            )
+        )
+    with replacing(folder / "pool.npy") as temporary:
+        pool = np.lib.format.open_memmap(temporary, mode="w+", dtype="<i2", shape=(len(rows), CLIP_SAMPLES))
+        for number, row in enumerate(rows):
+            clips = sources.find(row.sources)
+            waveform = compose(row.kind, row.seed, [sources.read(clip) for clip in clips])
+            pool[number] = as_samples(waveform)
+        pool.flush()
+        del pool
+    with replacing(folder / "lengths.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, np.full(len(rows), CLIP_SAMPLES, np.int32))
+    with (
+        replacing(folder / "index.csv") as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as text,
+    ):
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(INDEX_COLUMNS)
+        writer.writerows(index)
+    return len(rows)
+
+
+def _lively(clip: Wave) -> Wave:
+    """The part of a clip that sounds, relative to its peak."""
+    loud = np.flatnonzero(np.abs(clip) > _FLOOR * np.abs(clip).max())
+    return clip[max(int(loud[0]) - RATE // 100, 0) : int(loud[-1]) + RATE // 20] if len(loud) else clip
+
+
+def _paced(wave: Wave, factor: float) -> Wave:
+    """Played faster or slower, and so higher or lower."""
+    paced: Wave = np.interp(np.arange(0, len(wave) - 1, factor), np.arange(len(wave)), wave)
+    return paced
+
+
+def _looped(rng: np.random.Generator, wave: Wave, gap_s: float, loose: float, pace: float = 0.06) -> Wave:
+    """Repeated for five seconds, a little different each time."""
+    out, at = np.zeros(SIZE), int(rng.uniform(0, 0.3) * RATE)
+    while at < SIZE - RATE // 20:
+        again = _paced(wave, rng.uniform(1 - pace, 1 + pace))
+        put(out, at, again, rng.uniform(0.6, 1))
+        at += max(int(len(again) + gap_s * RATE * rng.uniform(1 - loose, 1 + loose)), 2400)
+    return out
+
+
+def _filled(wave: Wave) -> Wave:
+    return np.pad(wave, (0, SIZE))[:SIZE]
+
+
+def _recorded(rng: np.random.Generator, out: Wave) -> NDArray[np.float32]:
+    """As a recording: perhaps a room and a microphone, any level, a floor of noise."""
+    if rng.random() < 0.4:
+        share = rng.uniform(0.2, 0.8)
+        out = out + share * wet(out, room(rng, rng.uniform(0.15, 1.2), direct=0.0))[:SIZE]
+    if rng.random() < 0.5:
+        low, warm, bright, air = (rng.uniform(*ends) for ends in ((-12, 0), (-4, 2), (-6, 4), (-16, 3)))
+        out = shape(out, [(40, low), (150, warm), (1500, 0), (5000, bright), (14000, air)])
+    out = level(out[:SIZE], rng.uniform(-34, -12))
+    floor = noise(rng, [(30, 6), (200, 0), (1500, -10), (14000, -24)], SIZE)
+    out = out + floor * 10 ** (rng.uniform(-85, -50) / 20)
+    clipped: NDArray[np.float32] = np.clip(out, -1, 1).astype(np.float32)
+    return clipped
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="train.pool.compose", description="Compose clips of clips of banks."
+    )
+    parser.add_argument("compositions", type=Path, help="table of compositions (.csv)")
+    parser.add_argument("folder", type=Path, help="bank to make")
+    parser.add_argument("banks", type=Path, nargs="+", help="banks that have the sources")
+    parser.add_argument(
+        "--keep-going", action="store_true", help="leave out compositions of clips that no bank has"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        rows, sources = read_compositions(given.compositions), Sources(given.banks)
+        incomplete = [row for row in rows if sources.missing(row.sources)] if given.keep_going else []
+        for row in incomplete:
+            missing = " ; ".join(sources.missing(row.sources))
+            print(f"left out: {row.kind} {row.seed}, of which no bank has {missing}", file=sys.stderr)
+        left_out = set(incomplete)
+        count = write_composed(given.folder, [row for row in rows if row not in left_out], sources)
+    except (OSError, ValueError) as error:
+        print(f"train.pool.compose: {error}", file=sys.stderr)
+        return 1
+    print(f"{given.folder}: {count} clips" + (f", {len(incomplete)} left out" if incomplete else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Count the classes that banks cover: for each class, the clips in which a teacher hears it.
+
+python -m train.pool.coverage BANK... [--write COVERAGE.csv]
+
+Every BANK needs ``logits.npy`` (:mod:`train.teach`). The table has a row a class: how many clips have a
+probability over .5, .3 and .1, and of those over .3 how many are permissive, of the training and of the
+valid split. Printed is how many classes have at least 1, 5 and 20 clips of the training split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pannsx import labels
+from pannsx.atomic import replacing
+from train.pool.errors import PoolError
+
+THRESHOLDS = (0.5, 0.3, 0.1)
+MAIN_THRESHOLD = 0.3
+LEAST_CLIPS = (1, 5, 20)
+COLUMNS = ("class", "over_.5", "over_.3", "over_.1", "permissive_over_.3", "train_over_.3", "valid_over_.3")
+
+
+class Heard(NamedTuple):
+    """What a teacher hears in clips.
+
+    Attributes:
+        probabilities: ``(N, K)``.
+        permissive: ``(N,)`` whether a clip's licence is permissive.
+        valid: ``(N,)`` whether it is of the valid split.
+    """
+
+    probabilities: NDArray[np.float32]
+    permissive: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
+
+    def counts(self, threshold: float, clips: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """``(K,)`` clips over a threshold, of some or of all."""
+        chosen = self.probabilities if clips is None else self.probabilities[clips]
+        counts: NDArray[np.int64] = np.count_nonzero(chosen > threshold, axis=0)
+        return counts
+
+
+def read_banks(folders: Sequence[Path]) -> Heard:
+    """What the teacher hears in the clips of banks.
+
+    Raises:
+        PoolError: a bank has no logits, or not of its clips.
+        OSError: a file cannot be read.
+    """
+    logits, tiers, splits = [], [], []
+    for folder in folders:
+        path = folder / "logits.npy"
+        if not path.is_file():
+            raise PoolError(f"{path} is missing; make it: python -m train.teach {path} {folder}")
+        with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        logits.append(np.load(path, allow_pickle=False).astype(np.float32))
+        if logits[-1].shape != (len(rows), len(labels.audioset())):
+            raise PoolError(
+                f"{path} holds {logits[-1].shape}, but the bank has {len(rows)} clips; make it again"
+            )
+        tiers += [row["tier"] for row in rows]
+        splits += [row["split"] for row in rows]
+    probabilities = 0.5 * (1.0 + np.tanh(np.concatenate(logits) / 2.0))  # the sigmoid, without overflow
+    return Heard(
+        probabilities.astype(np.float32),
+        np.array([tier == "permissive" for tier in tiers], np.bool_),
+        np.array([split == "valid" for split in splits], np.bool_),
+    )
+
+
+def table_of(heard: Heard) -> list[tuple[object, ...]]:
+    """A row a class, as `COLUMNS`."""
+    columns = [
+        *(heard.counts(threshold) for threshold in THRESHOLDS),
+        heard.counts(MAIN_THRESHOLD, heard.permissive),
+        heard.counts(MAIN_THRESHOLD, ~heard.valid),
+        heard.counts(MAIN_THRESHOLD, heard.valid),
+    ]
+    names = labels.audioset().names
+    return [(name, *(int(column[k]) for column in columns)) for k, name in enumerate(names)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="train.pool.coverage", description="Count the classes that banks cover."
+    )
+    parser.add_argument("banks", type=Path, nargs="+", help="banks with logits.npy")
+    parser.add_argument("--write", type=Path, help="table to write (.csv)")
+    given = parser.parse_args(arguments)
+    try:
+        heard = read_banks(given.banks)
+        if given.write is not None:
+            with (
+                replacing(given.write) as temporary,
+                temporary.open("w", encoding="utf-8", newline="") as file,
+            ):
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(COLUMNS)
+                writer.writerows(table_of(heard))
+    except (OSError, ValueError) as error:
+        print(f"train.pool.coverage: {error}", file=sys.stderr)
+        return 1
+    print(f"{np.count_nonzero(~heard.valid)} clips to train on, {np.count_nonzero(heard.valid)} valid")
+    for threshold in THRESHOLDS:
+        counts = heard.counts(threshold, ~heard.valid)
+        classes = " / ".join(str(np.count_nonzero(counts >= least)) for least in LEAST_CLIPS)
+        print(f"over {threshold}: classes with at least {' / '.join(map(str, LEAST_CLIPS))} clips: {classes}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
