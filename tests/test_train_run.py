@@ -267,7 +267,7 @@ def test_batches_come_in_the_samplers_order_with_its_state(store: Path, workers:
         (["run.batch_size=3", "run.accumulate=2"], "cannot be divided among 1 ranks and 2 parts"),
         (["run.batch_size=1"], "batch norm needs at least two clips"),
         (["model.sample_rate=16000"], "have 8000 Hz, the recipe 16000 Hz"),
-        (["model.labels=audioset"], "say model.labels=data"),
+        (["model.labels=audioset"], "give model.labels=data"),
         (["data.train=nowhere"], "nowhere"),
         (["distil.teacher=nowhere.npy", "distil.weight=0.5"], "cannot read the teacher's logits nowhere.npy"),
         (["run.stpes=1"], "did you mean 'run.steps'"),

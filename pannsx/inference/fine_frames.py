@@ -100,7 +100,7 @@ class FrameReader(OnGrid):
         if hop_s is None:
             hop_s = own_hop_s
         elif not (math.isfinite(hop_s) and SHORTEST_HOP_S <= hop_s <= LONGEST_HOP_S):
-            raise ValueError(f"hop_s is {hop_s}; {SHORTEST_HOP_S} to {LONGEST_HOP_S} s can be had")
+            raise ValueError(f"hop_s is {hop_s}; {SHORTEST_HOP_S} to {LONGEST_HOP_S} s is possible")
         self.n_passes = max(1, math.ceil(own_hop_s / hop_s - _SAME))
         fine_hop_s = own_hop_s / self.n_passes
         self._ratio = hop_s / fine_hop_s

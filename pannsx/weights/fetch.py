@@ -201,8 +201,7 @@ def _copy(path: Path, target: Path) -> Path:
 
 def _unverifiable(record: Checkpoint) -> str:
     return (
-        f"neither sha256 nor md5 of {record.filename} ({record.name}) is known, so nobody can tell "
-        "whether what comes is the published file; pass allow_unverified=True (--allow-unverified) to take "
-        "it as it is: its digest is then recorded in "
-        f"{sidecar_path(Path(record.weights_filename))} and held to"
+        f"neither sha256 nor md5 of {record.filename} ({record.name}) is published, so a download cannot be "
+        "verified; pass allow_unverified=True (--allow-unverified) to accept it: the digest of the first "
+        f"download is recorded in {sidecar_path(Path(record.weights_filename))} and checked from then on"
     )

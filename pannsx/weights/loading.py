@@ -147,7 +147,7 @@ def _own_record(path: Path) -> Checkpoint:
         record_path = path.with_suffix(".json")
     if not record_path.is_file():
         raise WeightsError(
-            f"there is no record {record_path} that says what the weights are; write one, or give "
+            f"there is no record {record_path} to describe the weights; write one, or give "
             'the model\'s name as well, as in AudioTagger("Cnn14", checkpoint="Cnn14.pth")'
         )
     try:
@@ -175,7 +175,7 @@ def _model(record: Checkpoint, state: dict[str, Tensor], path: Path) -> Pann:
     if n_classes != record.n_classes:
         raise WeightsError(
             f"{path} has {n_classes} classes and {record.name} has {record.n_classes}; weights with "
-            "classes of their own need a record beside them that names the labels; load them by path alone"
+            "other classes need a record next to them with the labels; load them by path alone"
         )
     try:
         model = build_empty(

@@ -119,8 +119,8 @@ def _find_state_dict(entries: object, path: Path) -> dict[str, Tensor]:
     strangers = [key for key, value in entries.items() if not (isinstance(key, str) and _is_tensor(value))]
     if strangers:
         raise WeightsError(
-            f"{path} holds no state dict: {strangers[0]!r} is no tensor ({len(strangers)} such entries); "
-            "the state dict is looked for at the top, under 'model' and under 'state_dict'"
+            f"{path} holds no state dict: {strangers[0]!r} is not a tensor ({len(strangers)} such entries); "
+            "the state dict is needed at the top level, under 'model' or under 'state_dict'"
         )
     return entries
 

@@ -113,7 +113,7 @@ def as_waveform(pcm: Tensor) -> Tensor:
 
 
 class _Failure(NamedTuple):
-    """What went wrong in a worker, in words: an exception's own class may not survive the way."""
+    """An error in a worker, as text: its exception class may not be picklable."""
 
     message: str
 
@@ -146,7 +146,7 @@ def _read(clips: Clips, draws: Iterable[Rows], workers: int) -> Iterator[tuple[T
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=PREFETCH if workers else None,
         worker_init_fn=_start_worker,
-        # Its own, so that starting to read draws nothing from the global generator.
+        # A separate generator, so that reading does not use the global one.
         generator=torch.Generator(),
     )
     try:
@@ -162,17 +162,17 @@ def _read(clips: Clips, draws: Iterable[Rows], workers: int) -> Iterator[tuple[T
 
 
 def is_worker_death(error: RuntimeError) -> bool:
-    """Whether torch says that a worker is gone; it may say so at any moment, from a signal's handler."""
+    """Whether this is torch's report of a dead worker, raised at any moment from a signal handler."""
     return str(error).startswith("DataLoader worker")
 
 
 def death_of_worker(error: RuntimeError) -> LoaderError:
-    """The same, with what to do."""
+    """The error of a dead worker, with the remedy."""
     found = re.search(r"\(pids?(?:\(s\))? ([\d, ]+)\)", str(error))
     which = f" (process {found[1]})" if found else ""
     return LoaderError(
-        f"a worker that reads clips died{which}: {str(error).splitlines()[0]}. Most often memory is short: "
-        "the system's, or that shared between processes (/dev/shm); lower data.workers"
+        f"a worker that reads clips died{which}: {str(error).splitlines()[0]}. The usual reason is "
+        "a lack of memory: the system's, or that shared between processes (/dev/shm); lower data.workers"
     )
 
 
@@ -181,10 +181,10 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """Signals to a whole group of processes are for the training process, which ends its workers itself.
+    """Leave signals to a process group to the training process, which ends its workers itself.
 
-    It does so by SIGTERM where a worker hangs, so that one is put off, not ignored: the first leaves time to
-    save a checkpoint, the second ends at once.
+    For a hanging worker it uses SIGTERM, which is therefore delayed, not ignored: the first leaves time to
+    save a checkpoint, the second ends the worker at once.
     """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
