@@ -99,7 +99,7 @@ def test_overrides_are_typed_by_their_field() -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("run.stpes=3", r"overrides no key of a recipe; did you mean 'run\.steps'"),
+        ("run.stpes=3", r"does not match a key of a recipe; did you mean 'run\.steps'"),
         ("run=3", "an override has the form table.key=value"),
         ("run.steps", "an override has the form table.key=value"),
         ("run.steps=many", "run.steps=many: whole number is needed"),
