@@ -133,7 +133,7 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         ({"format": 2}, "is not of format 1"),
         ({"n_clips": 9}, "do not match"),
         ({"labels": ["a"]}, "do not match"),
-        ({"variant": "mp3"}, "variant 'mp3' is none of raw, flac"),
+        ({"variant": "mp3"}, "variant 'mp3' is not one of raw, flac"),
     ):
         settings_path.write_text(json.dumps({**written, **change}), "utf-8")
         with pytest.raises(StoreError, match=complaint):
