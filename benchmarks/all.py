@@ -25,6 +25,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "startup": (),
     "yamnet": (),
     "metrics": (),
+    "generation": (),
     "events": (),
     "packing": (),
     "train_loader": (),

@@ -25,20 +25,20 @@ PICTURE = ROOT / "docs" / "images" / "bundled-scores.svg"
 LEFT, WIDTH, ROW, TOP = 190, 420, 26, 34
 INK, FIRST, FIVE, FAINT = "#1f2430", "#0b6e99", "#9cc9dc", "#d8dde6"
 
-_TEXT = f"""# What the bundled checkpoint hears
+_TEXT = f"""# Scores of the bundled checkpoint
 
-This page is made by `python -m benchmarks.bundled_page` from what
+`python -m benchmarks.bundled_page` generates this page from the results of
 [`benchmarks.bundled`](../../benchmarks/bundled.py), [`benchmarks.sed`](../../benchmarks/sed.py) and
-[`benchmarks.transfer`](../../benchmarks/transfer.py) have measured, on clips that no training of it has
-heard. How it was trained: [the bundled checkpoint](../explanation/bundled-checkpoint.md).
+[`benchmarks.transfer`](../../benchmarks/transfer.py), on clips held out from its training.
+[The bundled checkpoint](../explanation/bundled-checkpoint.md) explains that training.
 
 The checkpoint imitates a larger tagger, its **teacher** (EfficientAT mn04_as, mAP .432 on AudioSet). Most
-clips have no labels of their own: what is measured is how often the two agree. **First**: the first tag is
-the teacher's. **Among five**: the teacher's first tag is among the checkpoint's first five. Where the
-teacher errs, the checkpoint is asked to err with it.
+clips have no labels of their own, so the scores measure how often the two agree. **First**: the first tag is
+the teacher's. **Among five**: the teacher's first tag is among the checkpoint's first five. An error of the
+teacher counts as correct.
 
-The clips of the pool are its split `valid`: whole packages, voices and instruments that were kept apart. A
-clip is tagged at its own length, of 0.25 to 5 s; the teacher heard it padded with zeros to 5 s. Precision
+The clips of the pool are its split `valid`: whole packages, voices and instruments, held out from training. A
+clip is tagged at its own length, of 0.25 to 5 s; the teacher's input was padded with zeros to 5 s. Precision
 is the mean over classes with {FEWEST_POSITIVES} positives or more; a positive has a teacher's probability
 above {POSITIVE}.
 """
@@ -70,7 +70,7 @@ def page(scores: Mapping[str, Any]) -> str:
         ("clips that the teacher calls `Music` first: first", _of(named["Music"]["first"])),
         (f"mean average precision, {pool['classes']} classes", _of(pool["mean_average_precision"])),
         ("first tag unchanged when the clip is 10 / 30 dB softer", _softer(pool)),
-        ("ESC-10 fold 5, zero-shot: the right class named (teacher .985, all folds)",
+        ("ESC-10 fold 5, zero-shot: accuracy (teacher .985, all folds)",
          _of(scores["esc10_zero_shot_accuracy"])),
         ("368 clips of ESC-50 and ESC-10, fold 5: first / among five",
          f"{_of(scores['fold5_first'])} / {_of(scores['fold5_among_five'])}"),

@@ -20,23 +20,23 @@ _INK, _FAINT = "#1f2430", "#d8dde6"
 _LEFT, _WIDTH, _LINE, _HEAD = 240, 420, 26, 64
 _HIGHEST = 0.8
 
-_TEXT = """# How well sound events are found
+_TEXT = """# Sound event scores
 
-This page is made by `python -m benchmarks.sed_page` from what [`benchmarks.sed`](../../benchmarks/sed.py) has
-measured. With `pip install -e ".[sed]"` and the folder of ESC-10, `python -m benchmarks.sed --data ESC10`
-measures anew, with `--model` any other checkpoint.
+`python -m benchmarks.sed_page` generates this page from the results of
+[`benchmarks.sed`](../../benchmarks/sed.py). With `pip install -e ".[sed]"` and the folder of ESC-10,
+`python -m benchmarks.sed --data ESC10` repeats the measurement, with `--model` for any other checkpoint.
 
 Soundscapes of three minutes are composed from clips of ESC-10's fold 5 over pink noise, with a
-seed ([`benchmarks/soundscapes.py`](../../benchmarks/soundscapes.py)). An event is what is audible of a clip;
-many are shorter than a second. Thresholds are chosen on soundscapes of folds 1 to 4, which the bundled
-checkpoint has heard in training; fold 5 it has not. A class is the noisy-or of its AudioSet labels.
+seed ([`benchmarks/soundscapes.py`](../../benchmarks/soundscapes.py)). An event is the audible part of a clip;
+many are shorter than a second. Thresholds are chosen on soundscapes of folds 1 to 4, part of the bundled
+checkpoint's training data; fold 5 is not. A class is the noisy-or of its AudioSet labels.
 
 * **PSDS1, PSDS2**: polyphonic sound detection scores of DCASE task 4, over all thresholds, by
-  sed_scores_eval. PSDS1 wants exact times, PSDS2 the right class at about the right time.
+  sed_scores_eval. PSDS1 requires exact times, PSDS2 the right class at about the right time.
 * **event F1**: onset within 0.2 s, offset within 0.2 s or a fifth of the event, by sed_scores_eval, mean over
   classes; beside it the same with 1 s.
-* **segment F1**: whether a class is heard in each second, by sed_eval, mean over classes, 0 for one never
-  found.
+* **segment F1**: presence of a class in each second, by sed_eval, mean over classes; a class that is never
+  found counts 0.
 
 """
 

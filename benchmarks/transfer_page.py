@@ -15,27 +15,26 @@ from pannsx.atomic import replacing
 PAGE = ROOT / "docs" / "reference" / "transfer-scores.md"
 UNSEEN = "fold 5"
 
-_TEXT = """# What the bundled checkpoint is worth to other tasks
+_TEXT = """# Transfer scores of the bundled checkpoint
 
-This page is made by `python -m benchmarks.transfer_page` from what
-[`benchmarks.transfer`](../../benchmarks/transfer.py) has measured with
-[`train.finetune`](../how-to/transfer.md); the numbers of every fold lie in
-[`benchmarks/transfer_scores`](../../benchmarks/transfer_scores).
+`python -m benchmarks.transfer_page` generates this page from the results of
+[`benchmarks.transfer`](../../benchmarks/transfer.py) with [`train.finetune`](../how-to/transfer.md); the
+numbers of every fold are in [`benchmarks/transfer_scores`](../../benchmarks/transfer_scores).
 
 Accuracies on the official folds: mean and standard deviation over them. **frozen** trains a head of one
 (L1) or three (L3) layers on the embeddings, **fine-tuned** head and network, and **MFCC** is logistic
-regression on means and deviations of cepstral coefficients: what a network is worth.
+regression on means and deviations of cepstral coefficients, to measure the benefit of a network.
 
 The checkpoint was distilled on clips of folds 1 to 4 of ESC-10 and ESC-50, without their labels. Their
-**fold 5** stands apart: it alone is unseen, and it is tested after training a head on folds 1 to 4. The
-settings of heads were chosen on ESC-10, its fold 5 included; ESC-50 and RAVDESS had no say. ESC-50 is
-the copy at 16 kHz and 8 bits, whose scores lie below those published for 44.1 kHz. RAVDESS (speech,
-eight emotions) is split by actors.
+**fold 5** has a column of its own: it alone is unseen, and it is tested after training a head on folds 1 to
+4. The settings of heads were chosen on ESC-10, including its fold 5, and not on ESC-50 or RAVDESS. ESC-50 is
+the copy at 16 kHz and 8 bits, with lower scores than those published for 44.1 kHz. RAVDESS (speech, eight
+emotions) is split by actors.
 
-For sounds like those that the network has heard, one layer on its embeddings is worth far more than cepstral
-coefficients, and the few epochs of fine-tuning that two cores can make add little or nothing. For the
-emotions of a voice, of which it has heard next to nothing, it is worth less than they are: take a
-checkpoint trained on AudioSet, and more epochs.
+For sounds similar to the training data, one layer on the embeddings is far better than cepstral coefficients,
+and the few epochs of fine-tuning possible on two cores add little or nothing. For the emotions of a voice,
+almost absent from the training data, the embeddings are worse than cepstral coefficients: use a checkpoint
+trained on AudioSet, and more epochs.
 """
 
 

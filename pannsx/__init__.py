@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from pannsx import metrics as metrics
     from pannsx import models as models
     from pannsx import results as results
+    from pannsx import scoring as scoring
     from pannsx import streaming as streaming
     from pannsx import types as types
     from pannsx import weights as weights
     from pannsx.errors import AudioError, WeightsError
     from pannsx.features import FeatureExtractor
     from pannsx.results import BatchResult, TaggingResult
+    from pannsx.scoring import GenerationScorer
     from pannsx.streaming import StreamTagger
     from pannsx.tagger import AudioTagger
     from pannsx.weights import create_model, list_models
@@ -40,6 +42,7 @@ __all__ = [
     "AudioTagger",
     "BatchResult",
     "FeatureExtractor",
+    "GenerationScorer",
     "StreamTagger",
     "TaggingResult",
     "WeightsError",
@@ -56,6 +59,7 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept
             "AudioTagger": "pannsx.tagger",
             "BatchResult": "pannsx.results",
             "FeatureExtractor": "pannsx.features",
+            "GenerationScorer": "pannsx.scoring",
             "StreamTagger": "pannsx.streaming",
             "TaggingResult": "pannsx.results",
             "WeightsError": "pannsx.errors",
@@ -64,6 +68,6 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept
         },
         [
             "audio", "errors", "events", "frontend", "inference", "labels", "metrics", "models", "results",
-            "streaming", "types", "weights",
+            "scoring", "streaming", "types", "weights",
         ],
     )  # fmt: skip

@@ -93,6 +93,7 @@ class TaggingResult(OnGrid):
 
     Attributes:
         clipwise: ``(K,)`` probability of each class in the whole source.
+        logits: ``(K,)`` float32; ``clipwise`` is their sigmoid, which rounds to 1 above 16.
         embedding: ``(D,)`` the layer before the classifier.
         framewise: ``(T', K)`` probability of each class in each frame; None with ``framewise=False``.
         grid: times and labels of the frames: its ``hop_s``, ``offset_s``, ``labels`` and ``frame_source`` are
@@ -102,6 +103,7 @@ class TaggingResult(OnGrid):
     """
 
     clipwise: FloatArray
+    logits: FloatArray = field(repr=False)
     embedding: FloatArray
     framewise: FloatArray | None
     grid: FrameGrid
@@ -285,6 +287,7 @@ class BatchResult(OnGrid):
 
     Attributes:
         clipwise: ``(N, K)`` probabilities.
+        logits: ``(N, K)`` float32; ``clipwise`` is their sigmoid.
         embedding: ``(N, D)`` embeddings.
         framewise: ``N`` arrays ``(T'_i, K)``, one per source; None with ``framewise=False``.
         grid, operating_points: as in :class:`TaggingResult`.
@@ -292,6 +295,7 @@ class BatchResult(OnGrid):
     """
 
     clipwise: FloatArray
+    logits: FloatArray = field(repr=False)
     embedding: FloatArray
     framewise: tuple[FloatArray, ...] | None
     grid: FrameGrid
@@ -304,6 +308,7 @@ class BatchResult(OnGrid):
     def __getitem__(self, i: int) -> TaggingResult:
         return TaggingResult(
             clipwise=self.clipwise[i],
+            logits=self.logits[i],
             embedding=self.embedding[i],
             framewise=None if self.framewise is None else self.framewise[i],
             grid=self.grid,

@@ -93,7 +93,7 @@ def _table(kind: Any, value: Any, where: str, key: str, required: Collection[str
     if unknown := [name for name in value if name not in hints]:
         raise ValueError(f"{where}: unknown key {prefix}{unknown[0]}{did_you_mean(unknown[0], hints)}")
     if missing := [prefix + name for name in hints if name in required and name not in value]:
-        raise ValueError(f"{where}: missing {', '.join(missing)}")
+        raise ValueError(f"{where}: missing {', '.join(missing)}; each needs a value")
     parsed = {name: parse(hints[name], one, where, prefix + name) for name, one in value.items()}
     try:
         return kind(**parsed)

@@ -254,6 +254,7 @@ class AudioTagger:
         answer = analysis.answer
         return TaggingResult(
             clipwise=answer.clipwise,
+            logits=answer.logits,
             embedding=answer.embedding,
             framewise=answer.framewise,
             grid=self._pipeline.grid,
@@ -275,6 +276,7 @@ def _batch(results: Sequence[TaggingResult]) -> BatchResult:
     framewise = tuple(result.framewise for result in results if result.framewise is not None)
     return BatchResult(
         clipwise=np.stack([result.clipwise for result in results]),
+        logits=np.stack([result.logits for result in results]),
         embedding=np.stack([result.embedding for result in results]),
         framewise=framewise or None,
         grid=first.grid,

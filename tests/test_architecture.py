@@ -24,7 +24,7 @@ FLOORS = (
     {"results"},
     {"inference"},
     {"tagger", "features"},
-    {"corpus", "streaming"},
+    {"corpus", "streaming", "scoring"},
     {"cli", "integrations", "__main__"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

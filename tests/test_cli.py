@@ -64,7 +64,7 @@ def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
         (["tag"], "FILE"),
         (["tag", "a.wav", "--top", "0"], "'0' is not a whole number from 1 up"),
         (["tag", "a.wav", "--top", "some"], "'some' is not a whole number"),
-        (["tag", "a.wav", "--threshold", "2"], "no probability"),
+        (["tag", "a.wav", "--threshold", "2"], "not a probability"),
         (["tag", "a.wav", "--window", "0"], "not above 0"),
         (["tag", "a.wav", "--overlap", "-1"], "below 0"),
         (["tag", "a.wav", "--window", "nan"], "not a number"),

@@ -65,24 +65,24 @@ def assert_same(found: list[Event], expected: list[Event]) -> None:
 
 
 def test_a_table_for_people(long: str, tagger: AudioTagger, capsys: Captured) -> None:
-    assert main(["events", long, str(SCENE), "--class", "Siren"]) == 0
+    assert main(["events", long, str(SCENE), "--class", "Speech"]) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
     first, second = shown.out.split("\n\n")
     head, *lines = first.splitlines()
     assert head == f"{long}  (40.0 s)"
-    events = tagger.inference(long).events(classes=["Siren"])
+    events = tagger.inference(long).events(classes=["Speech"])
     assert len(events) >= 2
     assert len(lines) == len(events)
     for line, event in zip(lines, events, strict=True):
         assert line.split()[:3] == [f"{event.onset_s:.2f}", "-", f"{event.offset_s:.2f}"]
-        assert line.endswith("Siren")
+        assert line.endswith("Speech")
     assert second.splitlines()[0].startswith(str(SCENE))
 
 
 def test_options_are_those_of_the_library(long: str, tagger: AudioTagger, tmp_path: Path) -> None:
     pets = tmp_path / "pets.json"
-    pets.write_text('{"Alarm or dog": ["Siren", "Dog", "Alarm"]}', "utf-8")
+    pets.write_text('{"Speech or dog": ["Speech", "Dog", "Bark"]}', "utf-8")
     how: dict[str, Any] = {
         "threshold": 0.3, "off_threshold": 0.1, "median_s": 0.9, "max_gap_s": 0.7, "min_duration_s": 0.4,
     }  # fmt: skip
@@ -91,7 +91,7 @@ def test_options_are_those_of_the_library(long: str, tagger: AudioTagger, tmp_pa
     for more, arguments in (
         ([], {}),
         (["--top-k", "1"], {"top_k": 1}),
-        (["-c", "Siren", "-c", "Dog"], {"classes": ["Siren", "Dog"]}),
+        (["-c", "Speech", "-c", "Dog"], {"classes": ["Speech", "Dog"]}),
         (["--super-classes", str(pets)], {"super_classes": pets}),
     ):
         assert main(["events", long, "-q", "-o", output, *options, *more]) == 0
@@ -102,9 +102,9 @@ def test_options_are_those_of_the_library(long: str, tagger: AudioTagger, tmp_pa
 
 def test_a_finer_hop(tagger: AudioTagger, tmp_path: Path) -> None:
     output = str(tmp_path / "e.csv")
-    assert main(["events", str(SCENE), "-q", "--hop", "0.1", "-o", output, "-c", "Siren"]) == 0
+    assert main(["events", str(SCENE), "-q", "--hop", "0.1", "-o", output, "-c", "Speech"]) == 0
     (found,) = read_events(output)
-    assert_same(found.events, tagger.inference(SCENE, hop_s=0.1).events(classes=["Siren"]))
+    assert_same(found.events, tagger.inference(SCENE, hop_s=0.1).events(classes=["Speech"]))
     assert main(["events", str(SCENE), "--hop", "2"]) == 2
 
 
@@ -153,8 +153,8 @@ def test_bad_files_do_not_stop_the_others(tmp_path: Path, capsys: Captured) -> N
         (["--threshold", "0.3", "--off", "0.4"], "above its threshold 0.3"),
         (["--hop", "0.001"], "0.02 to 1.0 s is possible"),
         (["-o", "events.doc"], "has none of the extensions"),
-        (["-o", "e.tsv", "--format", "table"], "a table is for people"),
-        (["--format", "parquet"], "Parquet is not text"),
+        (["-o", "e.tsv", "--format", "table"], "the table format goes to standard output only"),
+        (["--format", "parquet"], "parquet is a binary format"),
         (["--operating-points", "missing.json"], "cannot read missing.json"),
         (["--super-classes", "missing.json"], "cannot read missing.json"),
     ],
@@ -199,7 +199,7 @@ def test_what_was_interrupted_goes_on(
         assert not output.exists()
         assert n_runs < 30
     assert n_runs >= 4
-    assert "goes on from" in capsys.readouterr().err
+    assert "resuming from" in capsys.readouterr().err
     for one, other in zip(read_events(output), read_events(whole), strict=True):
         assert (one.name, one.duration_s) == (other.name, other.duration_s)
         assert_same(one.events, other.events)
@@ -245,17 +245,17 @@ def test_a_journal_of_other_options_is_not_used(tmp_path: Path, capsys: Captured
     assert place.read_bytes() == before
     place.write_text("not ours\n", "utf-8")
     assert main(["events", path, "-o", str(output)]) == 1
-    assert "is in the way" in capsys.readouterr().err
+    assert "is not a journal of this command" in capsys.readouterr().err
 
 
-def test_a_file_that_has_changed_is_begun_anew(tmp_path: Path) -> None:
+def test_a_file_that_has_changed_is_restarted(tmp_path: Path) -> None:
     with Journal(tmp_path / "j", {}) as journal:
         journal.add("a", 7, [["Dog", 0.0, 1.0, 0.5]], state={"levels": np.eye(3)})
     with Journal(tmp_path / "j", {}) as journal:
         assert journal.is_begun
         assert journal.files["a"].state is not None
         assert (journal.files["a"].state["levels"] == np.eye(3)).all()
-        journal.begin_anew("a")
+        journal.restart("a")
         journal.add("a", 8, [], duration_s=2.0)
     with Journal(tmp_path / "j", {}) as journal:
         assert journal.files["a"].events == []
@@ -269,22 +269,22 @@ def test_a_file_that_has_changed_is_begun_anew(tmp_path: Path) -> None:
 
 def test_calibrated_points_become_the_default(long: str, tmp_path: Path, capsys: Captured) -> None:
     truth = tmp_path / "truth.tsv"
-    events = [Event("Siren", 3.0, 9.0, 1.0), Event("Siren", 24.0, 30.0, 1.0)]
+    events = [Event("Speech", 6.95, 9.2, 1.0), Event("Speech", 27.95, 30.2, 1.0)]
     write_events([Recording("long.flac", events)], truth)
     assert main(["calibrate", str(truth), long]) == 0
     shown = capsys.readouterr()
     place = tmp_path / "home" / "MobileNetV1_distilled.operating_points.json"
     assert f"wrote {place}" in shown.err
-    assert shown.out.splitlines()[1].split()[0] == "Siren"
+    assert shown.out.splitlines()[1].split()[0] == "Speech"
     points = read_operating_points(place)
-    assert set(points.points) == {"Siren"}
-    threshold = points.points["Siren"].threshold
+    assert set(points.points) == {"Speech"}
+    threshold = points.points["Speech"].threshold
     tagger = AudioTagger()
     assert tagger.operating_points == points
     result = tagger.inference(long)
-    assert result.events(classes=["Siren"]) == result.events(classes=["Siren"], threshold=threshold)
-    assert main(["events", long, "-q", "-c", "Siren", "-o", str(tmp_path / "e.jsonl")]) == 0
-    assert_same(read_events(tmp_path / "e.jsonl")[0].events, result.events(classes=["Siren"]))
+    assert result.events(classes=["Speech"]) == result.events(classes=["Speech"], threshold=threshold)
+    assert main(["events", long, "-q", "-c", "Speech", "-o", str(tmp_path / "e.jsonl")]) == 0
+    assert_same(read_events(tmp_path / "e.jsonl")[0].events, result.events(classes=["Speech"]))
     output = tmp_path / "p.json"
     assert main(["calibrate", str(truth), long, "-q", "--wanted-precision", "1", "-o", str(output)]) == 0
     assert read_operating_points(output).rule == "precision of at least 1"
@@ -305,7 +305,7 @@ def test_weak_labels_count_by_recording(tmp_path: Path) -> None:
     [
         ("filename\tonset\toffset\tevent_label\nb.wav\t0\t1\tDog\n", "1 are not in"),
         ("filename\tonset\toffset\tevent_label\na.wav\t0\t1\tDgo\n", "unknown label 'Dgo'"),
-        ("filename\tonset\toffset\tevent_label\na.wav\t\t\t\n", "has no event in it"),
+        ("filename\tonset\toffset\tevent_label\na.wav\t\t\t\n", "holds no events"),
         ("filename\tonset\toffset\tevent_label\na.wav\t1\t0\tDog\n", "from 1 to 0 s"),
         ("filename\tevent_labels\na.wav\tDgo\n", "did you mean 'Dog'"),
     ],
@@ -330,4 +330,4 @@ def test_the_detector_of_the_command_is_that_of_a_result(tagger: AudioTagger, lo
     )  # fmt: skip
     assert result.events() == direct
     assert max(event.offset_s for event in direct) <= result.duration_s
-    assert {event.label for event in direct} >= {"Siren"}
+    assert {event.label for event in direct} >= {"Speech"}

@@ -35,7 +35,7 @@ GENERATED = (
     "explanation/architecture.md", "reference/api.md", "reference/cli.md", "reference/models.md",
     "reference/recipes.md",
 )  # fmt: skip
-PUBLISHED = re.compile(r"\bCnn1[04]\b")
+PUBLISHED = re.compile(r"\bCnn1[04](_16k)?\b")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 

@@ -60,9 +60,10 @@ def test_agrees_with_published_code(seeded: tuple[str, Pann]) -> None:
         output.embedding.numpy()[0],
         output.frame_logits.sigmoid().numpy()[0],
         None,
+        output.logits.numpy()[0],
     )
     (prepared,) = Engine(model, device="cpu").run([golden_waveform(model.sample_rate)[0].numpy()])
-    for clipwise, embedding, framewise, _ in (plain, prepared):
+    for clipwise, embedding, framewise, *_ in (plain, prepared):
         np.testing.assert_allclose(
             clipwise, golden[f"{name}/clipwise_output"][0], rtol=0, atol=PROBABILITY_TOLERANCE
         )

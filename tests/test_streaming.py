@@ -191,7 +191,7 @@ def test_memory_and_cost_do_not_grow(tagger: AudioTagger, monkeypatch: pytest.Mo
         heard.extend(len(waveform) for waveform in waveforms)
         n_frames = [engine.model.n_frames(len(waveform)) for waveform in waveforms]
         one = np.zeros(len(tagger.labels), np.float32)
-        return [Answer(one, one, np.zeros((n, len(one)), np.float32), None) for n in n_frames]
+        return [Answer(one, one, np.zeros((n, len(one)), np.float32), None, one) for n in n_frames]
 
     monkeypatch.setattr(engine, "run", run)
     block = noise(RATE // 4)
@@ -405,9 +405,9 @@ def test_raw_encodings() -> None:
     ("content", "message"),
     [
         (b"", "the pipe is empty"),
-        (b"fLaC and so on, and on", "no WAV: it begins with b'fLaC'"),
+        (b"fLaC and so on, and on", "does not hold WAV: it begins with b'fLaC'"),
         (b"RIFF\xff\xff\xff\xffWAVEfmt ", "ends before the first sample"),
-        (b"RIFF\xff\xff\xff\xffWAVEdata\x00\x00\x00\x00", "no format before its samples"),
+        (b"RIFF\xff\xff\xff\xffWAVEdata\x00\x00\x00\x00", "no fmt chunk before its samples"),
         (b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<IHHIIHH", 16, 85, 2, 44100, 0, 1, 0), "format 85"),
     ],
 )

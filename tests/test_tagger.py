@@ -270,6 +270,19 @@ def test_bad_sources(tagger, source, message):
         tagger.inference(source)
 
 
+@pytest.mark.parametrize("low_memory", [False, True])
+def test_logits_are_what_probabilities_are_made_of(low_memory):
+    tagger = AudioTagger(device="cpu", low_memory=low_memory)
+    clips = [noise(32000 * 2), noise(32000 * 12, 1)]  # one window, two windows
+    batch = tagger.inference(clips, framewise=False)
+    assert batch.logits.dtype == np.float32
+    assert batch.logits.shape == batch.clipwise.shape
+    np.testing.assert_allclose(1 / (1 + np.exp(-batch.logits)), batch.clipwise, rtol=0, atol=1e-6)
+    one = tagger.inference(clips[1], framewise=False)
+    bound = SAME_ALONE * np.abs(one.logits).max()
+    np.testing.assert_allclose(one.logits, batch[1].logits, rtol=0, atol=bound)
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"'Cnn_14'.*did you mean 'Cnn14'"):
         AudioTagger("Cnn_14")

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pannsx.inference.windows import Extent, WindowPlan, borders, combine, plan_windows, slide, stitch_frames
+from pannsx.inference.windows import (
+    Extent,
+    WindowPlan,
+    borders,
+    combine,
+    combine_logits,
+    plan_windows,
+    slide,
+    stitch_frames,
+)
 
 CNN14 = {"sample_rate": 32000, "hop_samples": 10240, "min_samples": 9920}
 
@@ -82,6 +91,19 @@ def test_mean_is_weighted_by_the_time_a_window_answers_for():
     expected = (weights @ [1.0, 2.0, 4.0]) / weights.sum()
     assert combine(parts, extents, "mean", 10)[0] == pytest.approx(expected, abs=1e-6)
     assert combine(parts, extents, "max", 10)[0] == 4
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+def test_logits_of_windows_are_those_of_their_joined_probability(how):
+    extents = [Extent(0, 10, 100), Extent(5, 10, 100)]  # answer for 70 and 80 samples
+    logits = [np.array([-3.0, 0.5, 60.0], np.float32), np.array([2.0, 0.5, 40.0], np.float32)]
+    joined = combine_logits(logits, extents, how, 10)
+    probabilities = [1 / (1 + np.exp(-each)) for each in logits]
+    of_probability = combine(probabilities, extents, how, 10)
+    np.testing.assert_allclose(1 / (1 + np.exp(-joined)), of_probability, rtol=1e-6)
+    # Where float32 has probability 1: the mean of 1 - p, e^-60 and e^-40, is 80 / 150 e^-40.
+    assert joined[2] == pytest.approx(40 + np.log(150 / 80) if how == "mean" else 60, rel=1e-6)
+    assert combine_logits(logits[:1], extents[:1], how, 10).tolist() == logits[0].tolist()
 
 
 def test_cnn14_ten_seconds():

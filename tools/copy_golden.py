@@ -15,6 +15,8 @@ FILES = (
     "README.md",
     "architectures.json",
     "frontend.npz",
+    "generation.json",
+    "generation.npz",
     "inputs.npz",
     "outputs.npz",
     "seeded_weights.py",

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pannsx import weights
@@ -26,6 +25,7 @@ from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
 from pannsx.metrics import TaggingScores, tagging_scores
 from pannsx.models import Pann
+from pannsx.types import FloatArray
 from pannsx.weights import manifest
 from train.data.indexed import open_index
 from train.data.loader import Clips, LoaderError, as_waveform, ordered_batches
@@ -38,7 +38,7 @@ from train.recipe import Recipe, parse_recipe
 
 def predict(
     model: Pann, clips: Clips, ranks: Ranks, *, batch_size: int = 32, workers: int = 0, progress: bool = False
-) -> NDArray[np.float32]:
+) -> FloatArray:
     """``(N, K)`` probabilities of all clips, computed by all ranks and returned on each.
 
     The model's mode (training or evaluation) is restored.

@@ -25,13 +25,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from pannsx.atomic import replacing
 from pannsx.errors import AudioError, WeightsError
 from pannsx.inference.prefetch import prefetch
+from pannsx.types import FloatArray
 from train.data.sounds import Sounds, open_sounds
 from train.data.store import StoreError
 from train.evaluate import open_model
@@ -153,11 +153,9 @@ def teach(
     return True
 
 
-def _logits_of(
-    sounds: Sounds, rows: range, network: Network, device: str, bar: tqdm[None]
-) -> NDArray[np.float32]:
+def _logits_of(sounds: Sounds, rows: range, network: Network, device: str, bar: tqdm[None]) -> FloatArray:
     """``(n, K)`` of some clips. Batches begin with the part, so that the numbers depend on it alone."""
-    computed: list[NDArray[np.float32]] = []
+    computed: list[FloatArray] = []
     for waveform in prefetch(_batches(sounds, rows), 2):
         with torch.inference_mode():
             logits = network.logits(torch.from_numpy(waveform).to(device)).float().cpu().numpy()
@@ -169,7 +167,7 @@ def _logits_of(
     return np.concatenate(computed)
 
 
-def _batches(sounds: Sounds, rows: range) -> Generator[NDArray[np.float32], None, None]:
+def _batches(sounds: Sounds, rows: range) -> Generator[FloatArray, None, None]:
     for begin in range(0, len(rows), BATCH_SIZE):
         yield np.stack([sounds.read(row) for row in rows[begin : begin + BATCH_SIZE]])
 

@@ -13,13 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pannsx.audio.preparation import Preparation, av_bench
 from pannsx.audio.reader import check_rate
 from pannsx.audio.sources import open_reader
 from pannsx.audio.stream import Part, regroup, seconds
 from pannsx.errors import AudioError
 from pannsx.types import FloatArray, Source
 
-__all__ = ["Audio", "AudioInfo", "Blocks", "Source", "info", "load", "open_blocks"]
+__all__ = [
+    "Audio", "AudioInfo", "Blocks", "Preparation", "Source", "av_bench", "info", "load", "open_blocks",
+]  # fmt: skip
 
 
 class Audio(NamedTuple):

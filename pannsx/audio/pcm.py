@@ -1,4 +1,4 @@
-"""Uncompressed audio from a pipe: raw samples, or WAV, whose header may not know how long it is."""
+"""Uncompressed audio from a pipe: raw samples, or WAV, with or without a length in its header."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pannsx.audio.reader import downmix
 from pannsx.errors import AudioError
 from pannsx.types import FloatArray
 
-# By the names that ffmpeg gives raw formats. Samples of three bytes are widened to four.
+# Keys are ffmpeg's names of raw formats. Samples of three bytes are widened to four.
 ENCODINGS = {
     "s16le": "<i2", "s24le": "<i4", "s32le": "<i4", "f32le": "<f4", "f64le": "<f8",
     "s16be": ">i2", "s32be": ">i4", "f32be": ">f4", "u8": "u1",
@@ -30,13 +30,13 @@ _WAV_ENCODINGS = {
 
 
 class PcmFormat(NamedTuple):
-    """How to read the bytes.
+    """Layout of the samples.
 
     Attributes:
         sample_rate: in Hz.
         n_channels: channels ``C``, interleaved.
         encoding: a key of ``ENCODINGS``.
-        n_bytes: length of the samples, or None where they go on to the end of the pipe.
+        n_bytes: length of the samples, or None if they last until the end of the pipe.
     """
 
     sample_rate: int
@@ -46,24 +46,24 @@ class PcmFormat(NamedTuple):
 
 
 def read_wav_header(pipe: BinaryIO) -> PcmFormat:
-    """Read a pipe up to its first sample -> how to read on.
+    """Read a WAV header up to the first sample -> the layout of the samples.
 
     Raises:
-        AudioError: it is no WAV, is damaged, or holds something other than PCM.
+        AudioError: the data is not WAV, is damaged, or is not PCM.
     """
     riff = _exactly(pipe, 12)
     if riff[:4] not in (b"RIFF", b"RF64") or riff[8:] != b"WAVE":
         raise AudioError(
-            f"the pipe is no WAV: it begins with {riff[:4]!r}. Let ffmpeg convert it "
-            "(ffmpeg -i ... -f wav - | pannsx stream -), or for raw samples give their --rate"
+            f"the pipe does not hold WAV: it begins with {riff[:4]!r}. Convert it with ffmpeg "
+            "(ffmpeg -i ... -f wav - | pannsx stream -), or give --rate if it holds raw samples"
         )
     found: PcmFormat | None = None
     while True:
         name, size = struct.unpack("<4sI", _exactly(pipe, 8))
         if name == b"data":
             if found is None:
-                raise AudioError("the pipe's WAV has no format before its samples; it is damaged")
-            # Of a pipe, 0 is another size that nobody could go back and fill in.
+                raise AudioError("the pipe's WAV has no fmt chunk before its samples; it is damaged")
+            # In a pipe, 0 also means unknown: the program could not seek back to fill it in.
             to_the_end = size == 0 or is_unknown(size) or riff[:4] == b"RF64"
             return found._replace(n_bytes=None if to_the_end else size)
         chunk = _exactly(pipe, size + size % 2)
@@ -73,7 +73,9 @@ def read_wav_header(pipe: BinaryIO) -> PcmFormat:
 
 def _parse_format(chunk: bytes) -> PcmFormat:
     if len(chunk) < 16:
-        raise AudioError(f"the pipe's WAV has a format of {len(chunk)} bytes; it is damaged")
+        raise AudioError(
+            f"the pipe's WAV has a fmt chunk of {len(chunk)} bytes, and at least 16 are needed; it is damaged"
+        )
     kind, n_channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
     if kind == _EXTENSIBLE and len(chunk) >= 26:
         (kind,) = struct.unpack_from("<H", chunk, 24)
@@ -87,14 +89,14 @@ def _parse_format(chunk: bytes) -> PcmFormat:
 
 
 def read_blocks(pipe: BinaryIO, pcm: PcmFormat) -> Iterator[FloatArray]:
-    """Mono blocks ``(n,)`` of any length, each as soon as it is there; a last frame cut short is left out."""
+    """Mono blocks ``(n,)`` of any length, as soon as they arrive; an incomplete last frame is left out."""
     frame_bytes = pcm.n_channels * (
         3 if pcm.encoding == "s24le" else np.dtype(ENCODINGS[pcm.encoding]).itemsize
     )
     waiting = b""
     n_left = pcm.n_bytes
     while n_left is None or n_left > 0:
-        # read1 waits for some bytes, not for as many as asked for.
+        # read1 returns as soon as it has some bytes; read would wait for all of them.
         fresh = pipe.read1(_READ_BYTES)  # type: ignore[attr-defined]
         if not fresh:
             return

@@ -14,7 +14,7 @@ which keeps the rounding of float32 below one millionth of full scale.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,28 @@ class Interpolation(NamedTuple):
         """Source samples with weight on either side of an output sample."""
         return len(self.half_window) // int(self.scale * self.entries_per_crossing) + 1
 
+    def phase_weights(self, up: int, down: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """``(up,)`` source sample at or before each output of a period, ``(up, 2 reach)`` weights around it.
+
+        Column ``j`` weighs source sample ``base - reach + 1 + j``.  The table is read as resampy reads it:
+        a whole stride between taps, linear interpolation between entries.
+        """
+        base, remainder = np.divmod(np.arange(up, dtype=np.int64) * down, up)
+        ahead = self.scale * (remainder / up)
+        sides = [_one_side(self, distance) for distance in (ahead, self.scale - ahead)]
+        return base, np.concatenate([sides[0][:, ::-1], sides[1]], axis=1)
+
+
+class Filter(Protocol):
+    """A low-pass filter for one pair of rates."""
+
+    @property
+    def reach(self) -> int:
+        """Source samples that count on either side of an output sample."""
+
+    def phase_weights(self, up: int, down: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """As :meth:`Interpolation.phase_weights`."""
+
 
 class Bank(NamedTuple):
     """Weights of one pair of rates, in order of use.
@@ -79,20 +101,6 @@ class Bank(NamedTuple):
     after: int
 
 
-def phase_weights(
-    filter_: Interpolation, up: int, down: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """``(up,)`` source sample at or before each output of a period, ``(up, 2 reach)`` weights around it.
-
-    Column ``j`` weighs source sample ``base - reach + 1 + j``.  The table is read as in resampy:
-    a whole stride between taps, linear interpolation between entries.
-    """
-    base, remainder = np.divmod(np.arange(up, dtype=np.int64) * down, up)
-    ahead = filter_.scale * (remainder / up)
-    sides = [_one_side(filter_, distance) for distance in (ahead, filter_.scale - ahead)]
-    return base, np.concatenate([sides[0][:, ::-1], sides[1]], axis=1)
-
-
 def _one_side(filter_: Interpolation, distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """``(up,)`` distance of the nearest tap, in crossings -> ``(up, reach)`` weights, nearest tap first."""
     stride = int(filter_.scale * filter_.entries_per_crossing)
@@ -106,13 +114,13 @@ def _one_side(filter_: Interpolation, distance: npt.NDArray[np.float64]) -> npt.
     return np.where(taps < ((n - entry) // stride)[:, None], weights, 0.0)
 
 
-def make_bank(filter_: Interpolation, up: int, down: int) -> Bank | None:
+def make_bank(filter_: Filter, up: int, down: int) -> Bank | None:
     """The bank for a ratio ``up / down`` in lowest terms; None if larger than ``MOST_WEIGHTS``."""
     band_in = 2 * filter_.reach + BAND * down // up
     n_periods = _periods_in_a_row(up)
     if -(-n_periods * up // BAND) * band_in * BAND > MOST_WEIGHTS:
         return None
-    base, weights = phase_weights(filter_, up, down)
+    base, weights = filter_.phase_weights(up, down)
     base = (base + down * np.arange(n_periods)[:, None]).ravel()
     weights = np.tile(weights, (n_periods, 1))
     first_in, starts, orders, tables = [], [0], [], []

@@ -1,7 +1,8 @@
 """Sample rate conversion, used for every waveform of the package.
 
 The filter is resampy's ``kaiser_best``, a Kaiser-windowed sinc, as in the training data of the published
-models.  The weights are resampy's own table, evaluated once per phase instead of once per output
+models; the two of :mod:`pannsx.audio.sinc` are for scores comparable with those of tools that use
+torchaudio.  The weights are resampy's own table, evaluated once per phase instead of once per output
 (:mod:`pannsx.audio.polyphase`). Rates with too many phases for the memory are converted by resampy's loop.
 A file is converted piece by piece, with bit for bit the result for the whole: :class:`StreamResampler`
 keeps the samples within the filter's reach on either side.
@@ -15,50 +16,69 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from pannsx.audio.sinc import WindowedSinc, windowed_sinc
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
     from pannsx.audio.polyphase import Bank, Interpolation
     from pannsx.types import FloatArray
 
-FILTER = "kaiser_best"
+FilterName = Literal["kaiser_best", "hann6", "kaiser64"]
+
+FILTER: FilterName = "kaiser_best"
 
 
 class _Converter(NamedTuple):
     """Filter and bank of a pair of rates."""
 
-    filter: Interpolation
-    bank: Bank | None  # None: through resampy's loop
+    filter: Interpolation | WindowedSinc
+    bank: Bank | None  # None: output by output
+    up: int  # the ratio of the rates, in lowest terms
+    down: int
     step_s: float  # advance per output sample, in source samples
 
 
-def output_length(n_samples: int, from_rate: int, to_rate: int) -> int:
+def output_length(n_samples: int, from_rate: int, to_rate: int, filter: FilterName = FILTER) -> int:
     """Length of ``n_samples`` after conversion: ``S * to_rate // from_rate``, but at least one.
 
     Rounding down is resampy's convention: the last output sample is less than one output period past the
     last input sample.  The minimum of one is ours: a waveform of one sample does not become empty.
+    The filters of torchaudio round up, as it does.
     """
+    if filter != "kaiser_best":
+        return -(-n_samples * to_rate // from_rate)
     return max(1, n_samples * to_rate // from_rate) if n_samples else 0
 
 
-def resample(waveform: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
+def resample(
+    waveform: FloatArray, from_rate: int, to_rate: int, *, filter: FilterName = FILTER
+) -> FloatArray:
     """``(S,)`` at ``from_rate`` -> ``(max(1, S * to_rate // from_rate),)`` at ``to_rate``, both in Hz.
 
     With equal rates the waveform itself is returned, not a copy.  An empty waveform stays empty.
 
+    Args:
+        waveform: float32.
+        from_rate, to_rate: in Hz.
+        filter: ``"kaiser_best"``, resampy's; ``"hann6"`` and ``"kaiser64"``, torchaudio's default and its
+            Kaiser window with 64 crossings, which round the length up.
+
     Raises:
         AudioError: a rate is not positive, or the ratio is too large for the filter's table.
+        ValueError: an unknown filter.
     """
+    if filter not in get_args(FilterName):
+        raise ValueError(f"filter is {filter!r}; use one of {', '.join(get_args(FilterName))}")
     if from_rate < 1 or to_rate < 1:
         raise AudioError(f"cannot convert from {from_rate} Hz to {to_rate} Hz; rates must be at least 1 Hz")
     if from_rate == to_rate:
         return waveform
-    n_out = output_length(len(waveform), from_rate, to_rate)
-    return _convert(waveform, 0, _converter(from_rate, to_rate), 0, n_out)
+    n_out = output_length(len(waveform), from_rate, to_rate, filter)
+    return _convert(waveform, 0, _converter(from_rate, to_rate, filter), 0, n_out)
 
 
 class StreamResampler:
@@ -77,7 +97,7 @@ class StreamResampler:
     ) -> None:
         self._from_rate = from_rate
         self._to_rate = to_rate
-        self._converter = _converter(from_rate, to_rate) if from_rate != to_rate else None
+        self._converter = _converter(from_rate, to_rate, FILTER) if from_rate != to_rate else None
         # One sample beyond the filter's reach, for time stamps rounded to the other side of a sample.
         self._margin = self._converter.filter.reach + 1 if self._converter else 0
         self._next_out = first_out
@@ -120,10 +140,23 @@ class StreamResampler:
 
 
 @lru_cache(maxsize=8)
-def _converter(from_rate: int, to_rate: int) -> _Converter:
+def _converter(from_rate: int, to_rate: int, filter: FilterName) -> _Converter:
+    from pannsx.audio.polyphase import make_bank
+
+    divisor = math.gcd(from_rate, to_rate)
+    up, down = to_rate // divisor, from_rate // divisor
+    chosen: Interpolation | WindowedSinc
+    if filter == "kaiser_best":
+        chosen = _interpolation(from_rate, to_rate)
+    else:
+        chosen = windowed_sinc(filter, from_rate, to_rate)
+    return _Converter(chosen, make_bank(chosen, up, down), up, down, 1.0 / (float(to_rate) / from_rate))
+
+
+def _interpolation(from_rate: int, to_rate: int) -> Interpolation:
     from resampy.filters import get_filter
 
-    from pannsx.audio.polyphase import Interpolation, make_bank
+    from pannsx.audio.polyphase import Interpolation
 
     half_window, entries_per_crossing, _ = get_filter(FILTER)
     ratio = float(to_rate) / from_rate
@@ -135,9 +168,7 @@ def _converter(from_rate: int, to_rate: int) -> _Converter:
         )
     half_window = scale * half_window
     slope = np.diff(half_window, append=half_window[-1])
-    low_pass = Interpolation(half_window, slope, int(entries_per_crossing), scale)
-    divisor = math.gcd(from_rate, to_rate)
-    return _Converter(low_pass, make_bank(low_pass, to_rate // divisor, from_rate // divisor), 1.0 / ratio)
+    return Interpolation(half_window, slope, int(entries_per_crossing), scale)
 
 
 def _convert(
@@ -147,28 +178,36 @@ def _convert(
     if stop_out <= first_out:
         return np.empty(0, np.float32)
     if converter.bank is None:
-        return _by_loop(samples, samples_start, converter, first_out, stop_out)
+        if isinstance(converter.filter, WindowedSinc):
+            up, down = converter.up, converter.down
+            return converter.filter.convert(samples, samples_start, up, down, first_out, stop_out)
+        return _by_loop(samples, samples_start, converter.filter, converter.step_s, first_out, stop_out)
     from pannsx.audio.polyphase import convert
 
     return convert(converter.bank, np.asarray(samples, np.float32), samples_start, first_out, stop_out)
 
 
 def _by_loop(
-    samples: FloatArray, samples_start: int, converter: _Converter, first_out: int, stop_out: int
+    samples: FloatArray,
+    samples_start: int,
+    low_pass: Interpolation,
+    step_s: float,
+    first_out: int,
+    stop_out: int,
 ) -> FloatArray:
     """As :func:`_convert`, output by output, in resampy's loop."""
     from resampy.interpn import resample_f_s
 
     out = np.zeros(stop_out - first_out, np.float32)
     # The subtraction is exact, so that pieces have the same rounded time stamps as the whole.
-    times = np.arange(first_out, stop_out) * converter.step_s - samples_start
+    times = np.arange(first_out, stop_out) * step_s - samples_start
     resample_f_s(
         np.ascontiguousarray(samples, np.float32),
         times,
-        converter.filter.half_window,
-        converter.filter.slope,
-        converter.filter.entries_per_crossing,
-        converter.filter.scale,
+        low_pass.half_window,
+        low_pass.slope,
+        low_pass.entries_per_crossing,
+        low_pass.scale,
         out,
     )
     return out

@@ -1,7 +1,7 @@
-"""The ``pannsx`` command: reads the arguments, runs one command, says by its exit status how it went.
+"""The ``pannsx`` command: parses the arguments, runs one command and returns its exit status.
 
-0: all went well.  1: something failed, and standard error says what.  2: the arguments cannot be used.
-130: interrupted.  No command module imports torch before it needs it.
+0: success.  1: a failure, explained on standard error.  2: invalid arguments.  130: interrupted.  No command
+module imports torch before it needs it.
 """
 
 from __future__ import annotations
@@ -13,34 +13,33 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pannsx.cli import calibrate, embed, events, fetch, figures, info, models, stream, tag, verify
+from pannsx.cli import calibrate, embed, events, fetch, figures, info, models, score, stream, tag, verify
 from pannsx.cli.console import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, CommandError, complain
 from pannsx.errors import WeightsError
 from pannsx.version import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = (tag, events, embed, stream, figures, calibrate, models, info, fetch, verify)
+_COMMANDS = (tag, events, embed, stream, figures, calibrate, score, models, info, fetch, verify)
 
 _DESCRIPTION = """\
-What is in a sound, by pretrained audio neural networks (PANNs): tags, embeddings, and their
-checkpoints.
+Audio tagging with pretrained audio neural networks (PANNs): tags, sound events, embeddings, and
+the checkpoints behind them.
 
-A small checkpoint comes with the package, so that the first two commands need no network; a
-published one (--model Cnn14, say) is fetched on first use and checked against its published
-digest."""
+The default checkpoint is part of the package and needs no network. A published one, such as
+--model Cnn14, is fetched on first use and checked against its published digest."""
 
 _EPILOG = """\
 examples:
   pannsx tag street.mp3                      the five most probable tags of a recording
   pannsx tag recordings/ --format csv        every audio file in a folder, as a table for other programs
-  pannsx events night.flac -o night.tsv      what is heard from when to when
+  pannsx events night.flac -o night.tsv      sound events with onset and offset
   pannsx embed clips/*.wav -o clips.npz      an embedding of each clip, for a classifier of your own
-  ffmpeg -i film.mkv -f wav - | pannsx stream -    a line a second, while it comes
-  pannsx models                              which checkpoints there are
+  ffmpeg -i film.mkv -f wav - | pannsx stream -    live tags, one line a second
+  pannsx models                              the list of checkpoints
 
-`pannsx COMMAND --help` teaches each command. Results go to standard output, all else to standard
-error."""
+`pannsx COMMAND --help` explains a command. Results go to standard output, everything else to
+standard error."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,14 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     try:
         arguments = parser.parse_args(argv)
-    except SystemExit as stop:  # argparse has printed help, version or what is wrong
+    except SystemExit as stop:  # argparse has printed the help, the version or the error
         return stop.code if isinstance(stop.code, int) else 0
     if arguments.run is None:
         parser.print_help(sys.stderr)
         return USAGE
     try:
         status: int = arguments.run(arguments)
-        sys.stdout.flush()  # a reader that has gone away shows here, not when the interpreter ends
+        sys.stdout.flush()  # a closed pipe shows here, not when the interpreter exits
     except CommandError as error:
         complain(str(error))
         return error.status
@@ -94,13 +93,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _never_fail_to_print() -> None:
-    """Show characters that the terminal's encoding lacks by their codes, where Python would raise."""
+    """Print characters missing from the terminal's encoding as escapes, where Python would raise an error."""
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="backslashreplace")
 
 
 def _let_go_of_stdout() -> None:
-    """Point standard output at nothing, else the interpreter complains when it flushes at its end."""
+    """Send standard output to the null device; otherwise the interpreter's last flush reports an error."""
     with suppress(OSError, ValueError):  # a replaced standard output may have no file behind it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

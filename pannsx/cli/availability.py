@@ -1,4 +1,4 @@
-"""Whether the weights of a checkpoint can be had, and whether they are on this computer already."""
+"""Availability of a checkpoint's weights: in the package, on this computer, to be fetched, or unreleased."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ MEANINGS = {
     "bundled": "in the package",
     "here": "on this computer",
     "fetch": "fetched on first use",
-    "unverified": "fetched with --allow-unverified only: no digest is published",
+    "unverified": "fetched only with --allow-unverified: no digest is published",
     "unreleased": "no weights were ever released",
 }
 
 
 def availability(record: Checkpoint, cache_dir: str | None) -> str:
-    """One of the words of `MEANINGS`."""
+    """A key of `MEANINGS`."""
     if record.bundled:
         return "bundled"
     if not record.released:

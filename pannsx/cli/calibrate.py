@@ -1,4 +1,4 @@
-"""``pannsx calibrate``: the threshold of each class, from recordings whose events are known."""
+"""``pannsx calibrate``: a threshold for each class, from recordings with reference annotations."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TRUTH_FORMATS = ("tsv", "csv", "jsonl", "rttm", "audacity", "raven", "jams", "parquet")
-_NAMED = 3  # recordings that an error names
+_NAMED = 3  # recordings named in an error
 
 _DESCRIPTION = """\
-Finds for each class the threshold with the best F1, or with a wanted precision, on recordings of
-which it is known what is heard, and keeps them as JSON beside the checkpoint (or in the cache, for
-one of `pannsx models`). From then on `pannsx events` and result.events() go by them, unless a
-threshold is given.
+Finds a threshold for each class on recordings with reference annotations: the one with the best
+F1, or with a wanted precision. The thresholds are written as JSON beside the checkpoint (or in the
+cache, for one of `pannsx models`). `pannsx events` and result.events() use them from then on,
+unless a threshold is given.
 
-TRUTH says what is heard when, in any format that `pannsx events` writes; each frame then counts.
-Or it is a table of DESED's weak labels (filename, event_labels) that says what is heard at all; a
-recording counts then, by the greatest probability of its frames.
+TRUTH holds the annotations. Strong labels give each event with onset and offset, in any format
+that `pannsx events` writes; thresholds are then fitted on frames. Weak labels give only the classes
+in each recording, as DESED's table (filename, event_labels); thresholds are then fitted on
+recordings, each with the greatest probability of its frames.
 
-TRUTH and FILEs must be of the same recordings; they are matched by name. Classes that TRUTH does
-not have keep the threshold 0.5."""
+TRUTH and the FILEs must cover the same recordings; they are matched by name. Classes missing from
+TRUTH keep the threshold 0.5."""
 
 _EXAMPLES = """\
   pannsx calibrate truth.tsv recordings/
@@ -52,18 +53,20 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "calibrate",
         run,
-        summary="find the thresholds of events from labelled recordings",
+        summary="find event thresholds on annotated recordings",
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
-    parser.add_argument("truth", metavar="TRUTH", type=Path, help="what is heard in the recordings")
+    parser.add_argument("truth", metavar="TRUTH", type=Path, help="reference annotations of the recordings")
     parser.add_argument("files", nargs="+", metavar="FILE", help="the recordings, or folders of them")
     parser.add_argument(
-        "--wanted-precision", type=_share, metavar="P", help="wanted precision (default: the best F1 instead)"
+        "--wanted-precision", type=_share, metavar="P", help="precision to reach (default: best F1)"
     )
-    parser.add_argument("--truth-format", choices=TRUTH_FORMATS, help="of TRUTH (default: as it ends)")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="PATH", help="where to write (default: beside the checkpoint)"
+        "--truth-format", choices=TRUTH_FORMATS, help="format of TRUTH (default: by its extension)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="PATH", help="file to write (default: beside the checkpoint)"
     )
     add_hop(parser)
     add_quiet(parser)
@@ -71,7 +74,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Calibrate; the exit status."""
+    """Calibrate; returns the exit status."""
     if arguments.model is not None:
         named(arguments.model)
     items, problems = find_inputs(arguments.files)
@@ -99,7 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         write_operating_points(points, output)
     except OSError as error:
-        raise CommandError(f"cannot write {output}: {error}; name a place by --output", FAILED) from error
+        raise CommandError(
+            f"cannot write {output}: {error}; choose another path with --output", FAILED
+        ) from error
     print("\n".join(_table(points)))
     if not arguments.quiet:
         remark(f"wrote {output}: {points.rule}, {len(points.points)} classes")
@@ -109,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _calibrated(
     arguments: argparse.Namespace, items: list[Item], reader: FrameReader, model: str
 ) -> OperatingPoints | None:
-    """Operating points from all recordings; None if one cannot be read, which is said."""
+    """Operating points from all recordings; None, after a message, if one cannot be read."""
     import numpy as np
 
     from pannsx.events import calibrate, frame_edges, frame_targets
@@ -130,7 +135,9 @@ def _calibrated(
         occurring = {event.label for events in strong.values() for event in events}
     labels = tuple(label for label in reader.labels if label in occurring)
     if not labels:
-        raise ValueError(f"{truth} has no event in it; there is nothing to calibrate on")
+        raise ValueError(
+            f"{truth} holds no events, so there is nothing to calibrate on; give annotated recordings"
+        )
     wanted = np.array([reader.labels.index(label) for label in labels])
     targets: list[npt.NDArray[np.bool_]] = []
     scores: list[FloatArray] = []
@@ -164,7 +171,7 @@ def _calibrated(
     without = [label for label in labels if label not in points.points]
     if without:
         complain(
-            f"no threshold for {', '.join(without)}: too little of them, or the precision is never reached"
+            f"no threshold for {', '.join(without)}: too few examples, or the precision is never reached"
         )
     return points
 
@@ -172,13 +179,13 @@ def _calibrated(
 def _columns(
     reader: FrameReader, source: Source, wanted: npt.NDArray[np.intp]
 ) -> Iterable[tuple[FloatArray, float | None]]:
-    """The frames of a source, of some classes, and with the last its length."""
+    """Blocks of a source's frames for the wanted classes; the last block also has the duration."""
     for block in reader.blocks(source):
         yield block.framewise[:, wanted], block.duration_s
 
 
 def _matched(truth: Mapping[str, T], items: list[Item], path: Path) -> dict[str, T]:
-    """What is true of each item, by its name; ValueError where the two are of different recordings."""
+    """Annotations by item name; ValueError if they do not cover exactly the items."""
     for key in (str, lambda name: PurePath(name).name, lambda name: PurePath(name).stem):
         by_key = {key(name): value for name, value in truth.items()}
         keys = {item.name: key(item.name) for item in items}
@@ -191,7 +198,7 @@ def _matched(truth: Mapping[str, T], items: list[Item], path: Path) -> dict[str,
             shown = ", ".join(sorted(names)[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
             parts.append(f"{len(names)} are {what} ({shown})")
     raise ValueError(
-        f"{path} and the files are not of the same recordings: {'; '.join(parts) or 'names stand twice'}"
+        f"{path} and the files are not of the same recordings: {'; '.join(parts) or 'some names occur twice'}"
     )
 
 
@@ -208,5 +215,5 @@ def _share(text: str) -> float:
 
     value = probability(text)
     if value == 0:
-        raise argparse.ArgumentTypeError("a precision of 0 is reached by anything; one above 0 is needed")
+        raise argparse.ArgumentTypeError("every threshold reaches a precision of 0; give one above 0")
     return value

@@ -1,4 +1,4 @@
-"""What all commands share in speaking to a person: exit statuses, complaints, aligned columns."""
+"""Exit statuses, error messages and aligned columns, shared by all commands."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class CommandError(Exception):
 
 
 def complain(message: str) -> None:
-    """A problem, on standard error."""
+    """Print a problem on standard error."""
     print(f"pannsx: {message}", file=sys.stderr)
 
 
 def remark(message: str) -> None:
-    """What went on besides the results, on standard error, so that results alone can be redirected."""
+    """Print a remark on standard error, so that standard output holds the results alone."""
     print(f"pannsx: {message}", file=sys.stderr)
 
 
 def complain_of(name: str, error: Exception) -> None:
-    """A problem with one file, on standard error, its name said once."""
+    """Print a problem with one file on standard error, naming the file once."""
     why = str(error)
     for subject in (f"{name!r} ", f"the file object {name!r} "):
         why = why.removeprefix(subject)
@@ -51,5 +51,5 @@ def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
 
 
 def megabytes(n_bytes: int) -> str:
-    """A file size for people: ``"9.7 MB"``, of a million bytes each."""
+    """A readable file size, such as ``"9.7 MB"``; 1 MB is a million bytes."""
     return f"{n_bytes / 1e6:,.1f} MB"

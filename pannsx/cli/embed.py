@@ -1,4 +1,4 @@
-"""``pannsx embed``: each file as a vector, in one file."""
+"""``pannsx embed``: embeddings of audio files, in one output file."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 SUFFIXES = (".npz", ".parquet", ".csv")
 
 _DESCRIPTION = """\
-Writes an embedding of each file, the network's layer before its classifier, to one file:
-features for a classifier of your own, for search, for clustering. With --frames, an embedding
-of each moment instead, with its time.
+Writes an embedding of each file to one output file. An embedding is the layer before the network's
+classifier: features for search, for clustering, or for a classifier of your own. With --frames,
+every frame has an embedding, with its time.
 
-The ending of the output says its format:
+The extension of OUT selects the format:
   .npz      files (N,), embeddings (N, D), model, sample_rate; read it with numpy.load.
-            With --frames embeddings (M, D) of all files one after another, times_s (M,),
+            With --frames: embeddings (M, D) of all files in order, times_s (M,),
             file_index (M,) into files, and hop_s
   .parquet  columns file, embedding, with --frames time_s; model and sample_rate as metadata.
             Needs pip install "pannsx[parquet]"
   .csv      columns file, with --frames time_s, then e0 to e(D-1)
 
-An existing output is replaced when all is done, never half. A file that cannot be read is
-reported on standard error and left out; the exit status is then 1."""
+An existing OUT is replaced only by a complete new one. A file that cannot be read is reported on
+standard error and left out; the exit status is then 1."""
 
 _EXAMPLES = """\
   pannsx embed clips/*.wav -o clips.npz
@@ -71,17 +71,17 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         required=True,
         type=_output,
         metavar="OUT",
-        help=f"where to write; ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}; folders are made",
+        help=f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file to write; missing folders are created",
     )
-    parser.add_argument("--frames", action="store_true", help="embeddings over time, a row a frame")
+    parser.add_argument("--frames", action="store_true", help="one embedding per frame, with its time")
     add_quiet(parser)
     add_model_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Embed the files; the exit status."""
+    """Embed the files; returns the exit status."""
     if arguments.model is not None:
-        named(arguments.model)  # a mistyped name is answered before torch is loaded
+        named(arguments.model)  # a mistyped name fails before torch is loaded
     output: Path = arguments.output
     if output.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
         raise CommandError('writing .parquet needs pyarrow: pip install "pannsx[parquet]"', FAILED)
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         with replacing(output) as temporary:
-            temporary.touch()  # a place that cannot be written is known before the work, not after it
+            temporary.touch()  # an unwritable place fails before the work, not after it
             n_written = _write(items, temporary, output, arguments)
     except OSError as error:
         raise CommandError(f"cannot write {output}: {error}", FAILED) from error
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write(items: list[Item], temporary: Path, output: Path, arguments: argparse.Namespace) -> int:
-    """Embed the items into a file; how many could be read."""
+    """Embed the items into a file; returns the number of readable ones."""
     from pannsx.features import FeatureExtractor
 
     extractor = build(FeatureExtractor, arguments)

@@ -1,4 +1,4 @@
-"""What counts as an event, on the command line: options, and the settings that they make."""
+"""Command-line options for event detection, and the settings made from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_event_options(parser: argparse.ArgumentParser) -> None:
-    """Thresholds, smoothing, and which classes."""
+    """Add the options for thresholds, smoothing and classes."""
     group = parser.add_argument_group("events")
     thresholds = group.add_mutually_exclusive_group()
     thresholds.add_argument(
@@ -22,36 +22,39 @@ def add_event_options(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=probability,
         metavar="P",
-        help="probability at which an event begins (default: as calibrated, else 0.5)",
+        help="probability at which an event begins (default: the calibrated thresholds, else 0.5)",
     )
     thresholds.add_argument(
         "--operating-points",
         metavar="PATH",
-        help="thresholds of each class, as `pannsx calibrate` wrote them",
+        help="file from `pannsx calibrate` with a threshold for each class",
     )
     group.add_argument(
-        "--off", type=probability, metavar="P", help="probability below which it ends (default: the same)"
+        "--off",
+        type=probability,
+        metavar="P",
+        help="probability below which an event ends (default: the threshold)",
     )
     group.add_argument(
         "--median",
         type=not_negative,
         default=0.0,
         metavar="S",
-        help="smooth over so many seconds (default: 0)",
+        help="length of the median filter in seconds (default: 0)",
     )
     group.add_argument(
         "--gap",
         type=not_negative,
         default=0.0,
         metavar="S",
-        help="join events of a class that are no farther apart (default: 0)",
+        help="join events of a class at most this many seconds apart (default: 0)",
     )
     group.add_argument(
         "--shortest",
         type=not_negative,
         default=0.0,
         metavar="S",
-        help="leave out shorter events (default: 0)",
+        help="leave out events shorter than this many seconds (default: 0)",
     )
     group.add_argument(
         "-c",
@@ -64,27 +67,29 @@ def add_event_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--super-classes",
         metavar="PATH",
-        help='classes made of classes, by noisy-or: JSON as {"Pet": ["Dog", "Cat"]}, or an ontology',
+        help='combine classes by noisy-or: a JSON file such as {"Pet": ["Dog", "Cat"]}, or an ontology',
     )
-    group.add_argument("--top-k", type=count, metavar="N", help="at most N classes at a time")
+    group.add_argument(
+        "--top-k", type=count, metavar="N", help="only the N most probable classes in each frame"
+    )
     add_hop(group)
 
 
 def add_hop(parser: argparse._ActionsContainer) -> None:
-    """How fine time is."""
+    """Add the option for the time between frames."""
     parser.add_argument(
         "--hop",
         type=positive,
         metavar="S",
-        help="seconds from frame to frame, 0.02 to 1, by overlapping windows (default: the network's own)",
+        help="seconds between frames, 0.02 to 1, by overlapping windows (default: the network's own)",
     )
 
 
 def settings_of(arguments: argparse.Namespace, tagger: AudioTagger) -> EventSettings:
-    """The settings that the options of :func:`add_event_options` ask for, checked against the classes.
+    """The settings from the options of :func:`add_event_options`, checked against the classes.
 
     Raises:
-        CommandError: they are impossible, or a file that they name cannot be used.
+        CommandError: invalid settings, or a file named in them cannot be read.
     """
     from pannsx.events import EventDetector, EventSettings
 

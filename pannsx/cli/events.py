@@ -1,4 +1,4 @@
-"""``pannsx events``: what is heard from when to when in each file."""
+"""``pannsx events``: sound events of each file, with onset and offset."""
 
 from __future__ import annotations
 
@@ -29,25 +29,26 @@ _BINARY = "parquet"
 _JOURNAL = ".journal"
 
 SAVE_EVERY_S = 5.0
-"""Seconds of work that may be lost when the command is killed."""
+"""Seconds of work lost at most when the command is killed."""
 
 _DESCRIPTION = """\
-Says what is heard in each file, from when to when.
+Finds the sound events of each file, with onset and offset.
 
-Without --output, a table for people goes to standard output. With it, the ending says the format:
-  .tsv             filename, onset, offset, event_label: as DESED and DCASE have it
+Without --output, a table goes to standard output. With it, the extension selects the format:
+  .tsv             filename, onset, offset, event_label, as in DESED and DCASE
   .csv .parquet    file, onset_s, offset_s, label, probability
-  .jsonl           an object a file
-  .rttm            as pyannote and NIST's tools read it; _ stands for spaces
+  .jsonl           one object per file
+  .rttm            as pyannote and NIST's tools read it; _ replaces spaces
   .txt             an Audacity label track
   .selections.txt  a Raven selection table
   .jams            JAMS
-The last three hold one recording a file; for several, --output is a folder and --format says which.
+The last three hold one recording per file; for several recordings, give a folder as --output, and
+--format.
 
-Memory does not grow with the length of a recording. With --output, what was found so far is kept
-beside it, in OUT.journal: killed, the same command goes on where it was. The output itself is written
-when all is done, never half. A file that cannot be read is reported on standard error and left out;
-the exit status is then 1."""
+Memory does not grow with the length of a recording. With --output, finished work is saved in
+OUT.journal; after an interruption, the same command resumes there. OUT itself is written when
+everything is done, always complete. A file that cannot be read is reported on standard error and
+left out; the exit status is then 1."""
 
 _EXAMPLES = """\
   pannsx events street.mp3
@@ -62,14 +63,22 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "events",
         run,
-        summary="say what is heard from when to when",
+        summary="find sound events with onset and offset",
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
     add_files(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where to write; folders are made")
     parser.add_argument(
-        "--format", choices=FORMAT_NAMES, help="of what is written (default: as OUT ends; else table)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="file or folder to write; missing folders are created",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMAT_NAMES,
+        help="output format (default: by the extension of OUT; table without OUT)",
     )
     add_quiet(parser)
     add_event_options(parser)
@@ -77,9 +86,9 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find the events in the files; the exit status."""
+    """Find the events in the files; returns the exit status."""
     if arguments.model is not None:
-        named(arguments.model)  # a mistyped name is answered before torch is loaded
+        named(arguments.model)  # a mistyped name fails before torch is loaded
     items, problems = find_inputs(arguments.files)
     for problem in problems:
         complain(problem)
@@ -107,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _format(arguments: argparse.Namespace, n_items: int) -> str:
-    """The name of the format; CommandError for one that cannot hold the answer."""
+    """The name of the format; CommandError for one that cannot hold the results."""
     from pannsx.events.formats import FORMATS, format_of
 
     form: str | None = arguments.format
@@ -118,22 +127,24 @@ def _format(arguments: argparse.Namespace, n_items: int) -> str:
         raise CommandError(str(error)) from error
     if output is not None and form == "table":
         raise CommandError(
-            "a table is for people and goes to standard output; name another format for --output"
+            "the table format goes to standard output only; choose another --format for --output"
         )
     if output is None and form == _BINARY:
-        raise CommandError("Parquet is not text; name a file by --output")
+        raise CommandError("parquet is a binary format; name a file with --output")
     if form in FORMATS and FORMATS[form].one_each and n_items > 1:
         if output is None:
-            raise CommandError(f"{form} holds one recording; name a folder by --output for {n_items}")
+            raise CommandError(
+                f"a {form} file holds one recording; name a folder with --output for {n_items}"
+            )
         if output.suffix and not output.is_dir():
             raise CommandError(
-                f"a file of {form} holds one recording; name a folder by --output for {n_items}"
+                f"a {form} file holds one recording; name a folder with --output for {n_items}"
             )
     return form
 
 
 def _print(items: list[Item], reader: FrameReader, detector: EventDetector, form: str, *, quiet: bool) -> int:
-    """The events of each file on standard output as soon as it is done; how many failed."""
+    """Print the events of each file as soon as it is done; returns the number of failed files."""
     from pannsx.events.formats import FORMATS
 
     n_failed = 0
@@ -166,7 +177,7 @@ def _write(
     tagger: AudioTagger,
     arguments: argparse.Namespace,
 ) -> int:
-    """The events of all files in the output; how many files failed."""
+    """Write the events of all files; returns the number of failed files."""
     from pannsx.events.formats import write_events
 
     output: Path = arguments.output
@@ -176,7 +187,7 @@ def _write(
     with _journal(place, _settings(arguments, tagger, detector)) as journal:
         if journal.is_begun and not arguments.quiet:
             n_done = sum(each.duration_s is not None for each in journal.files.values())
-            remark(f"goes on from {place}: {n_done} of {len(items)} files are done")
+            remark(f"resuming from {place}: {n_done} of {len(items)} files are done")
         with Progress(items, quiet=arguments.quiet) as progress:
             for item in items:
                 try:
@@ -203,7 +214,7 @@ def _write(
 
 
 def _journal(place: Path, settings: dict[str, Any]) -> Journal:
-    """The journal beside the output, as it was left if it is of the same settings."""
+    """The journal beside the output, resumed if its settings are the same."""
     from pannsx.corpus.journal import Journal, JournalError
 
     try:
@@ -215,19 +226,19 @@ def _journal(place: Path, settings: dict[str, Any]) -> Journal:
 def _found(
     item: Item, reader: FrameReader, detector: EventDetector, progress: Progress, journal: Journal | None
 ) -> Recording:
-    """The events of one file, from where the journal is."""
+    """The events of one file, resumed from the journal."""
     from pannsx.events import Event
     from pannsx.events.formats import Recording
     from pannsx.inference.fine_frames import Position
 
     if item.name == STANDARD_INPUT:
-        journal = None  # another run would hear something else
+        journal = None  # standard input differs from run to run
     detector.reset()
     position = None
     found: list[Event] = []
     begun = None if journal is None else journal.files.get(item.name)
     if journal is not None and begun is not None and begun.size_bytes != item.size_bytes:
-        journal.begin_anew(item.name)
+        journal.restart(item.name)
         begun = None
     if begun is not None:
         found = [Event(*each) for each in begun.events]
@@ -249,7 +260,7 @@ def _found(
 
 
 def _saver(item: Item, detector: EventDetector, journal: Journal) -> Callable[[list[Event], Any], None]:
-    """What keeps new events in the journal, with how to go on, every few seconds and at the end."""
+    """A function that saves new events and the state to resume from, every few seconds and at the end."""
     waiting: list[list[Any]] = []
     saved_at = time.monotonic()
 
@@ -269,7 +280,7 @@ def _saver(item: Item, detector: EventDetector, journal: Journal) -> Callable[[l
 
 
 def _settings(arguments: argparse.Namespace, tagger: AudioTagger, detector: EventDetector) -> dict[str, Any]:
-    """All that the events depend on, apart from the files."""
+    """Everything the events depend on, apart from the files."""
     from pannsx.version import __version__
 
     thresholds = hashlib.sha256(b"".join(each.tobytes() for each in detector.thresholds)).hexdigest()

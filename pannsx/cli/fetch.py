@@ -1,4 +1,4 @@
-"""``pannsx fetch``: weights onto this computer, for use without a network."""
+"""``pannsx fetch``: download weights, for use without a network."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pannsx.weights.fetch import fetch_each
 from pannsx.weights.manifest import load_manifest
 
 _DESCRIPTION = """\
-Fetches published weights and checks their digests. For each, a line goes to standard output: name,
-colon, path.
+Downloads published weights and checks their digests. Each checkpoint prints a line to
+standard output: name, colon, path.
 
-Without --to they go to the caches from which --model takes them. With --to they go to a folder
-that can be carried to a computer without a network and used there with --cache-dir (in Python:
+Without --to, the weights go to the caches that --model reads. With --to, they go to a folder of
+their own: carry it to a computer without a network, and use it there with --cache-dir (in Python:
 cache_dir=).
 
-What cannot be had is reported on standard error with the reason, and the exit status is then 1.
-With --all, a checkpoint whose weights were never released is reported but is no failure."""
+A failed download is reported on standard error with the reason; the exit status is then 1. With
+--all, a checkpoint with no released weights is reported too, but does not count as a failure."""
 
 _EXAMPLES = """\
   pannsx fetch Cnn14 Cnn10
@@ -37,23 +37,24 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="one of `pannsx models`")
-    parser.add_argument("--all", action="store_true", help="every checkpoint that was ever released")
-    parser.add_argument("--to", metavar="DIR", help="the folder to fetch to; made if it is not there")
+    parser.add_argument("--all", action="store_true", help="every released checkpoint")
+    parser.add_argument("--to", metavar="DIR", help="folder for the weights; created if missing")
     parser.add_argument(
         "--allow-unverified",
         action="store_true",
-        help="take published weights of which no digest is known; theirs is noted and held to from then on",
+        help="accept weights that have no published digest; the digest of the first download is recorded "
+        "and checked from then on",
     )
     add_quiet(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch the weights; the exit status."""
+    """Fetch the weights; returns the exit status."""
     if not arguments.names and not arguments.all:
         raise CommandError("name the checkpoints to fetch (`pannsx models` lists them), or give --all")
     if arguments.names and arguments.all:
         raise CommandError("give names or --all, not both")
-    # All names are looked up first, so that a mistyped one is known before hours of fetching.
+    # All names are looked up first, so that a mistyped one fails before hours of downloads.
     records = list(load_manifest().values()) if arguments.all else [named(name) for name in arguments.names]
     n_failed = 0
     outcomes = fetch_each(

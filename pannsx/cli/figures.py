@@ -1,4 +1,4 @@
-"""``pannsx plot`` and ``pannsx report``: a picture or a page of one file."""
+"""``pannsx plot`` and ``pannsx report``: a figure or a page of one file."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _CLASSES = 8
 _THRESHOLD = 0.5
 
 _PLOT = """\
-Draws a sound: waveform, log-mel, the likeliest classes over time, and the events at a threshold.
-The end of the picture's name says its format (.png, .svg, .pdf).
+Draws a recording: waveform, log-mel, the most probable classes over time, and the events at a
+threshold. The extension of OUT selects the format (.png, .svg, .pdf).
 
 Needs matplotlib: pip install 'pannsx[plot]'."""
 
@@ -36,9 +36,9 @@ _PLOT_EXAMPLES = """\
   pannsx plot street.mp3 -o street.svg --classes 12 --threshold 0.3"""
 
 _REPORT = """\
-Writes one page that holds a sound and what is heard in it: it plays, a cursor runs over log-mel and
-events, a slider sets the threshold, and the table of events can be sorted, filtered and kept as TSV.
-It opens in any browser and loads nothing from anywhere."""
+Writes one HTML page with a recording and its events. The page plays the sound, with a cursor over
+log-mel and events; a slider sets the threshold; the table of events can be sorted, filtered and
+downloaded as TSV. It opens in any browser and loads nothing from elsewhere."""
 
 _REPORT_EXAMPLES = """\
   pannsx report street.mp3 -o street.html
@@ -51,19 +51,23 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "plot",
         _plot,
-        summary="draw a sound and what is heard in it",
+        summary="draw a recording and its events",
         description=_PLOT,
         examples=_PLOT_EXAMPLES,
     )
-    _add_options(plot, "picture", f"the checkpoint's operating points, else {_THRESHOLD}")
+    _add_options(plot, "figure", f"the checkpoint's operating points, else {_THRESHOLD}")
     plot.add_argument(
-        "--classes", type=count, default=_CLASSES, metavar="N", help=f"classes to draw (default: {_CLASSES})"
+        "--classes",
+        type=count,
+        default=_CLASSES,
+        metavar="N",
+        help=f"number of classes to draw (default: {_CLASSES})",
     )
     report = new_command(
         commands,
         "report",
         _report,
-        summary="make a page that plays a sound and shows its events",
+        summary="make a page that plays a recording and shows its events",
         description=_REPORT,
         examples=_REPORT_EXAMPLES,
     )
@@ -82,7 +86,7 @@ def _add_options(parser: argparse.ArgumentParser, what: str, default: str) -> No
         "--threshold",
         type=probability,
         metavar="P",
-        help=f"there is an event where a class is at least this likely (default: {default})",
+        help=f"probability at which an event begins (default: {default})",
     )
 
 
@@ -106,9 +110,9 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _make(arguments: argparse.Namespace, write: Callable[[TaggingResult], None]) -> int:
-    """Tag the file and write something of the result; the exit status."""
+    """Tag the file and write the figure or page; returns the exit status."""
     if arguments.model is not None:
-        named(arguments.model)  # a mistyped name is answered before torch is loaded
+        named(arguments.model)  # a mistyped name fails before torch is loaded
 
     from pannsx.tagger import AudioTagger
 

@@ -1,4 +1,4 @@
-"""``pannsx info``: all that is known of a checkpoint, or what an audio file says about itself."""
+"""``pannsx info``: the record of a checkpoint, or the properties of an audio file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pannsx.weights.record import Checkpoint
 from pannsx.weights.record_json import record_to_json
 
 _DESCRIPTION = """\
-Prints, on standard output, all that is known of a checkpoint: what it is, where its weights
-come from, their digests and licence, what it was trained on, what it scores. Of an audio file:
-format, rate, channels, length."""
+Prints everything known about a checkpoint on standard output: its description, the sources,
+digests and licence of its weights, its training data and its scores. For an audio file: format,
+sample rate, channels and length."""
 
 _EXAMPLES = """\
   pannsx info Cnn14
@@ -37,7 +37,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "info",
         run,
-        summary="all that is known of a checkpoint",
+        summary="show everything known about a checkpoint",
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
@@ -49,7 +49,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what is known; the exit status."""
+    """Print the facts; returns the exit status."""
     name: str = arguments.name
     if not _is_known(name) and Path(name).is_file() and Path(name).suffix.lower() != ".json":
         return _audio_info(name, as_json=arguments.format == "json")
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_named_record(name: str) -> Checkpoint:
-    """The record of a name of the manifest, or of a ``.json`` file that is one."""
+    """The record of this name in the manifest, or in this ``.json`` file."""
     if _is_known(name) or Path(name).suffix.lower() != ".json":
         return named(name)
     try:
@@ -97,7 +97,7 @@ def _audio_info(path: str, *, as_json: bool) -> int:
         print(json.dumps({"file": path, **found._asdict()}, indent=1))
         return 0
     print(path)
-    length = "not said by the file" if found.duration_s is None else f"{found.duration_s:.3f} s"
+    length = "not given by the file" if found.duration_s is None else f"{found.duration_s:.3f} s"
     for key, value in (
         ("format", found.format),
         ("sample rate", f"{found.sample_rate} Hz"),
@@ -109,13 +109,13 @@ def _audio_info(path: str, *, as_json: bool) -> int:
 
 
 def _facts(record: Checkpoint, cache_dir: str | None) -> Iterator[tuple[str, str]]:
-    """Key and text of everything that is known, in reading order."""
+    """Key and text of every known fact, in reading order."""
     if record.description:
         yield "description", record.description
     yield "architecture", record.architecture
     yield "sample rate", f"{record.sample_rate} Hz"
     if (front := record.frontend) is None:
-        yield "front end", "none: the network takes samples"
+        yield "front end", "none: the network takes the waveform"
     else:
         yield (
             "front end",
@@ -124,7 +124,7 @@ def _facts(record: Checkpoint, cache_dir: str | None) -> Iterator[tuple[str, str
         )
     yield "labels", f"{record.labels}, {record.n_classes} classes"
     if record.parameters is not None:
-        unused = f", of which {record.unused_parameters:,} are never used" if record.unused_parameters else ""
+        unused = f", {record.unused_parameters:,} of them never used" if record.unused_parameters else ""
         yield "parameters", f"{record.parameters:,}{unused}"
     if record.paper_operations_per_10s is not None:
         yield (

@@ -1,4 +1,4 @@
-"""``pannsx models``: the checkpoints there are."""
+"""``pannsx models``: the list of checkpoints."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pannsx.weights.manifest import DEFAULT_CHECKPOINT, load_manifest
 from pannsx.weights.record import Checkpoint
 
 _DESCRIPTION = """\
-Lists every checkpoint by the name that --model takes, on standard output: its architecture, the
-rate it works at, its size, its published mAP on AudioSet, and whether its weights can be had."""
+Lists every checkpoint on standard output: its name for --model, architecture, sample rate, size,
+published mAP on AudioSet, and the availability of its weights."""
 
 _EXAMPLES = """\
   pannsx models
   pannsx models --format json
-  pannsx info Cnn14              all that is known of one of them"""
+  pannsx info Cnn14              everything known about one of them"""
 
 _HEADER = ("name", "architecture", "rate", "parameters", "mAP", "weights")
 _NUMBERS = frozenset({2, 3, 4})
@@ -39,7 +39,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the list; the exit status."""
+    """Print the list; returns the exit status."""
     states = {record.name: availability(record, arguments.cache_dir) for record in load_manifest().values()}
     if arguments.format == "json":
         listed = [_as_json(record, states[record.name]) for record in load_manifest().values()]

@@ -1,4 +1,4 @@
-"""Options that several commands take, and what they are turned into."""
+"""Options shared by several commands, and the objects made from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find
 from pannsx.weights.record import Checkpoint
 
 T = TypeVar("T")
-Commands = argparse._SubParsersAction  # the type of add_subparsers(), which argparse keeps to itself
+Commands = argparse._SubParsersAction  # the type of add_subparsers(), which argparse keeps private
 
 
 def new_command(
@@ -24,7 +24,7 @@ def new_command(
     description: str,
     examples: str,
 ) -> argparse.ArgumentParser:
-    """A command's parser with a help page that teaches: what it does, then examples."""
+    """A command's parser; its help page has a description, the options and examples."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -37,18 +37,18 @@ def new_command(
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
-    """The sources to work on."""
+    """Add the sources."""
     parser.add_argument(
         "files",
         nargs="+",
         metavar="FILE",
-        help="an audio file, a folder (searched through), a pattern such as 'clips/**/*.wav', or - for "
+        help="an audio file, a folder (searched recursively), a pattern such as 'clips/**/*.wav', or - for "
         "standard input",
     )
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Which network, where it runs, and how long audio is cut."""
+    """Add the options for the network, its device and the windows of long audio."""
     network = add_network_options(parser)
     network.add_argument(
         "--window",
@@ -62,69 +62,74 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         type=not_negative,
         default=0.0,
         metavar="S",
-        help="seconds that neighbouring windows share (default: 0)",
+        help="overlap of neighbouring windows in seconds (default: 0)",
     )
     add_weights_options(network)
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Which network, and where it runs; the group, for more of its kind."""
+def add_network_options(
+    parser: argparse.ArgumentParser, *, default: str = f"the bundled {DEFAULT_CHECKPOINT}"
+) -> argparse._ArgumentGroup:
+    """Add the options for the network and its device; returns their group, for more options."""
     network = parser.add_argument_group("network")
     network.add_argument(
         "-m",
         "--model",
         metavar="NAME",
-        help=f"one of `pannsx models` (default: the bundled {DEFAULT_CHECKPOINT})",
+        help=f"one of `pannsx models` (default: {default})",
     )
     network.add_argument(
         "--checkpoint",
         metavar="PATH",
-        help="weights on disk: with --model any file of that architecture, else one with its record beside "
-        "it",
+        help="weight file: with --model, any file of that architecture; without, a file with its record "
+        "beside it",
     )
     network.add_argument(
-        "--device", default="auto", help="auto (CUDA where there is one, else cpu), cpu, cuda, cuda:1 or mps"
+        "--device", default="auto", help="auto (CUDA if available, else cpu), cpu, cuda, cuda:1 or mps"
     )
     network.add_argument(
         "--precision",
         choices=("float32", "bfloat16", "float16"),
         default="float32",
-        help="of the convolutions (default: float32; float16 needs an accelerator)",
+        help="precision of the convolutions (default: float32; float16 needs an accelerator)",
     )
     return network
 
 
 def add_weights_options(parser: argparse._ActionsContainer) -> None:
-    """Where weights come from."""
+    """Add the options for the origin of weights."""
     add_cache_dir(parser)
     parser.add_argument(
         "--allow-unverified",
         action="store_true",
-        help="take published weights of which no digest is known; theirs is noted and held to from then on",
+        help="accept weights that have no published digest; the digest of the first download is recorded "
+        "and checked from then on",
     )
 
 
 def add_cache_dir(parser: argparse._ActionsContainer) -> None:
-    """Where weights may lie."""
+    """Add the folder that is searched for weights first."""
     parser.add_argument(
-        "--cache-dir", metavar="DIR", help="look for weights here first, as `pannsx fetch --to DIR` left them"
+        "--cache-dir",
+        metavar="DIR",
+        help="folder to search first for weights, such as one filled by `pannsx fetch --to DIR`",
     )
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """No progress bars."""
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar and no closing remark")
+    """Add the option that turns progress bars and remarks off."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar and no remarks")
 
 
 def add_format(parser: argparse.ArgumentParser, *formats: str) -> None:
-    """The first format is the default."""
+    """Add the output format; the first one is the default."""
     parser.add_argument(
-        "--format", choices=formats, default=formats[0], help=f"of what is printed (default: {formats[0]})"
+        "--format", choices=formats, default=formats[0], help=f"output format (default: {formats[0]})"
     )
 
 
 def named(name: str) -> Checkpoint:
-    """The manifest's record of a name; CommandError, with close names, where there is none."""
+    """The manifest's record of a name; CommandError, with similar names, if there is none."""
     try:
         return find(name)
     except ValueError as error:
@@ -132,7 +137,7 @@ def named(name: str) -> Checkpoint:
 
 
 def build(facade: Callable[..., T], arguments: argparse.Namespace) -> T:
-    """An ``AudioTagger`` or ``FeatureExtractor`` as the options of `add_model_options` want it."""
+    """An ``AudioTagger`` or ``FeatureExtractor`` with the options of `add_model_options`."""
     try:
         return facade(
             arguments.model,
@@ -153,7 +158,7 @@ def positive(text: str) -> float:
     """A number above 0."""
     value = _number(text)
     if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0; a positive number is needed")
     return value
 
 
@@ -161,7 +166,7 @@ def not_negative(text: str) -> float:
     """A number from 0 up."""
     value = _number(text)
     if value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is below 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is below 0; 0 or a positive number is needed")
     return value
 
 
@@ -169,7 +174,7 @@ def probability(text: str) -> float:
     """A number from 0 to 1."""
     value = _number(text)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no probability; one from 0 to 1 is needed")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a probability; a number from 0 to 1 is needed")
     return value
 
 

@@ -1,4 +1,4 @@
-"""A progress bar over the bytes of all files, on standard error, for work long enough to wait for."""
+"""A progress bar over the bytes of all files, on standard error, for work of more than a few seconds."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LONG_FILE_BYTES = 16_000_000  # a minute and a half of CD audio: seconds of wor
 
 
 class Progress:
-    """Draws a bar if that is of use; hands out sources that move it while they are read.
+    """Draws a bar where it is useful, and gives out sources that advance it as they are read.
 
-    No bar if ``quiet``, where standard error is no terminal, and for a few short files.
+    There is no bar if ``quiet``, if standard error is not a terminal, or for a few short files.
     """
 
     def __init__(self, items: Sequence[Item], *, quiet: bool) -> None:
@@ -36,7 +36,7 @@ class Progress:
         self._bar = tqdm(total=n_bytes, unit="B", unit_scale=True, file=sys.stderr, leave=False)
 
     def source(self, item: Item) -> Source:
-        """What to read for an item: itself, or for a large file an open one that reports how far it is."""
+        """The source of an item; for a large file, an open file that reports its position."""
         if self._bar is None or isinstance(item.source, bytes) or item.size_bytes < _LONG_FILE_BYTES:
             return item.source
         if item.name not in self._files:
@@ -45,11 +45,11 @@ class Progress:
                     item.source, lambda position: self._reached(item, position)
                 )
             except OSError:
-                return item.source  # whoever reads it will say why it cannot be opened
+                return item.source  # reading it will report the error
         return self._files[item.name]
 
     def finished(self, item: Item) -> None:
-        """The item is answered or has failed."""
+        """The item is done or has failed."""
         if self._bar is None:
             return
         self._reached(item, item.size_bytes)
@@ -57,7 +57,7 @@ class Progress:
             file.close()
 
     def writing(self) -> AbstractContextManager[Any]:
-        """Keeps the bar out of the way of what is printed meanwhile."""
+        """Hides the bar while something is printed."""
         return nullcontext() if self._bar is None else self._bar.external_write_mode()
 
     def _reached(self, item: Item, position: int) -> None:
@@ -77,7 +77,7 @@ class Progress:
 
 
 class _WatchedFile(io.BufferedReader):
-    """A binary file that tells a callback its position after every read."""
+    """A binary file that reports its position to a callback after every read."""
 
     def __init__(self, path: str, report: Callable[[int], None]) -> None:
         super().__init__(io.FileIO(path))

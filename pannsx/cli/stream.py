@@ -1,4 +1,4 @@
-"""``pannsx stream``: what is heard in sound that comes through a pipe, while it comes."""
+"""``pannsx stream``: tags or events of live sound from a pipe."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 _TOP = 3
 
 _DESCRIPTION = """\
-Says what is heard while it is heard: every second a line with the most probable classes of the
-frames that have become certain. Reads WAV, or with --rate raw samples, from standard input.
+Tags live sound: every second, one line with the most probable classes of the newest final frames.
+Reads WAV from standard input, or raw samples with --rate.
 
-A line comes later than its sound by the latency that standard error states at the beginning, for
-the network hears what comes after, too. Memory and cost do not grow with time."""
+The network also needs the sound after a frame, so a line appears with a delay; its upper bound is
+printed on standard error at the start. Memory and cost do not grow with time."""
 
 _EXAMPLES = """\
   ffmpeg -i rtsp://camera/stream -f wav - | pannsx stream -
@@ -52,21 +52,21 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "stream",
         run,
-        summary="say what is heard in sound from a pipe, while it comes",
+        summary="tag live sound from a pipe",
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
     parser.add_argument(
         "pipe",
         metavar="PIPE",
-        help="- for standard input, or the path of a named pipe or file of uncompressed audio",
+        help="- for standard input, or the path of a named pipe or file with uncompressed audio",
     )
     parser.add_argument(
         "-n",
         "--top",
         type=count,
         metavar="N",
-        help=f"tags a line (default: {_TOP}, or with --threshold all that reach it)",
+        help=f"tags per line (default: {_TOP}; with --threshold, all that reach it)",
     )
     parser.add_argument(
         "-t", "--threshold", type=probability, metavar="P", help="only tags of at least this probability"
@@ -76,30 +76,44 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         type=positive,
         default=1.0,
         metavar="S",
-        help="seconds of sound a line, rounded down to whole frames; shorter is sooner and costs more "
-        "(default: 1)",
+        help="seconds of sound per line, rounded down to whole frames; a shorter step has a shorter delay "
+        "and a higher cost (default: 1)",
     )
     parser.add_argument(
         "--events",
         action="store_true",
-        help="print events with onset and offset, as each is over, instead of a line a step; --threshold "
-        "says where they begin (default: the checkpoint's operating points, else 0.5)",
+        help="instead of a line per step, print each event with onset and offset once it is final; it begins "
+        "at --threshold (default: the checkpoint's operating points, else 0.5)",
     )
     add_format(parser, "table", "json")
     add_quiet(parser)
     samples = parser.add_argument_group("raw samples")
-    samples.add_argument("--rate", type=count, metavar="HZ", help="their rate; without it the pipe holds WAV")
-    samples.add_argument("--channels", type=count, default=1, metavar="C", help="interleaved (default: 1)")
     samples.add_argument(
-        "--encoding", choices=tuple(ENCODINGS), default="s16le", help="of a sample (default: s16le)"
+        "--rate",
+        type=count,
+        metavar="HZ",
+        help="sample rate of raw samples; without it, the pipe must hold WAV",
+    )
+    samples.add_argument(
+        "--channels",
+        type=count,
+        default=1,
+        metavar="C",
+        help="interleaved channels of raw samples (default: 1)",
+    )
+    samples.add_argument(
+        "--encoding",
+        choices=tuple(ENCODINGS),
+        default="s16le",
+        help="encoding of raw samples (default: s16le)",
     )
     add_weights_options(add_network_options(parser))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Tag the pipe until it ends; the exit status."""
+    """Tag the pipe until it ends; returns the exit status."""
     if arguments.model is not None:
-        named(arguments.model)  # a mistyped name is answered before torch is loaded
+        named(arguments.model)  # a mistyped name fails before torch is loaded
     with ExitStack() as stack:
         if arguments.pipe == STANDARD_INPUT:
             if sys.stdin.isatty():
@@ -123,8 +137,8 @@ def _tag(pipe: BinaryIO, arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print(
             f"pannsx: {pcm.sample_rate} Hz, {pcm.n_channels} channel{'s' * (pcm.n_channels > 1)}, "
-            f"{pcm.encoding}; a line every {stream.step_s:.2f} s, its sound heard up to "
-            f"{stream.latency_s:.2f} s before",
+            f"{pcm.encoding}; a line every {stream.step_s:.2f} s, at most "
+            f"{stream.latency_s:.2f} s after its sound",
             file=sys.stderr,
             flush=True,
         )
@@ -177,7 +191,7 @@ def _write(updates: list[StreamUpdate], stream: StreamTagger, arguments: argpars
         else:
             shown = "  ".join(f"{tag.label} {tag.probability:.2f}" for tag in tags)
             line = f"{update.start_s:9.2f} - {update.stop_s:.2f} s  {shown or '-'}"
-        # Whoever reads the other end of a pipe wants the line now.
+        # The reader at the other end of a pipe needs the line now.
         print(line, flush=True)
 
 

@@ -27,11 +27,10 @@ from pannsx.errors import AudioError
 _TOP = 5
 
 _DESCRIPTION = """\
-Says what is heard in each file: the most probable of the network's classes, most probable
-first.
+Tags each file: prints the network's most probable classes, most probable first.
 
-Results go to standard output, in the order in which the files are named. A file that cannot be
-read is reported on standard error and does not stop the others; the exit status is then 1."""
+Results go to standard output, in the order of the files. A file that cannot be read is reported on
+standard error and does not stop the others; the exit status is then 1."""
 
 _EXAMPLES = """\
   pannsx tag street.mp3
@@ -46,7 +45,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "tag",
         run,
-        summary="say what is heard in audio files",
+        summary="tag audio files",
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
@@ -56,7 +55,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--top",
         type=count,
         metavar="N",
-        help=f"tags a file (default: {_TOP}, or with --threshold all that reach it)",
+        help=f"tags per file (default: {_TOP}; with --threshold, all that reach it)",
     )
     parser.add_argument(
         "-t", "--threshold", type=probability, metavar="P", help="only tags of at least this probability"
@@ -67,9 +66,9 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Tag the files; the exit status."""
+    """Tag the files; returns the exit status."""
     if arguments.model is not None:
-        named(arguments.model)  # a mistyped name is answered before torch is loaded
+        named(arguments.model)  # a mistyped name fails before torch is loaded
     items, problems = find_inputs(arguments.files)
     for problem in problems:
         complain(problem)

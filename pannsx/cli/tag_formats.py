@@ -1,4 +1,4 @@
-"""Tags as a table for people, or as JSON or CSV for programs; written file by file as they come."""
+"""Tags as a table for people, or as JSON or CSV for programs, written file by file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pannsx.results import Tag
 
 _BAR_CELLS = 20
-_DIGITS = 6  # significant ones; float32 networks differ from machine to machine beyond them
+_DIGITS = 6  # significant digits; beyond them, float32 networks differ from machine to machine
 
 
 class TagWriter(Protocol):
@@ -25,7 +25,7 @@ class TagWriter(Protocol):
 
 
 class TableWriter:
-    """A paragraph a file: its name and length, then a line a tag with its probability as number and bar."""
+    """One paragraph per file: name and length, then a line for each tag with its probability and a bar."""
 
     def __init__(self, file: TextIO, model: str, threshold: float) -> None:
         self._file = file
@@ -48,7 +48,7 @@ class TableWriter:
 
 
 class JsonWriter:
-    """One array with an object a file, an object a line: ``file, duration_s, model, tags``."""
+    """A JSON array with one object per file and line: ``file, duration_s, model, tags``."""
 
     def __init__(self, file: TextIO, model: str, threshold: float) -> None:
         self._file = file
@@ -67,12 +67,12 @@ class JsonWriter:
         self._before = ",\n"
 
     def close(self) -> None:
-        """End the array, which is empty if no file was answered."""
+        """End the array; it is empty if no file could be read."""
         self._file.write("[]\n" if self._before == "[\n" else "\n]\n")
 
 
 class CsvWriter:
-    """A line a tag, under the header ``file,rank,label,probability``; rank 1 is the most probable."""
+    """One line per tag, under the header ``file,rank,label,probability``; rank 1 is the most probable."""
 
     def __init__(self, file: TextIO, model: str, threshold: float) -> None:
         self._rows = csv.writer(file, lineterminator="\n")

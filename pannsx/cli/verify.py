@@ -1,4 +1,4 @@
-"""``pannsx verify``: is this file the published one, and does it say what was published?"""
+"""``pannsx verify``: compare weights with their published digests and scores."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pannsx.weights.local import VerifyReport, verify
 from pannsx.weights.record import Checkpoint, Example
 
 SCORE_TOLERANCE = 0.005
-"""How far a probability may be from a published one: rounding to three decimals takes 0.0005 of it, other
-decoding, resampling and convolution the rest; a wrong front end or a wrong layer moves scores by far more."""
+"""Greatest allowed difference from a published probability: 0.0005 of it for rounding to three decimals, the
+rest for other decoders, resamplers and convolutions; a wrong front end or layer moves scores by far more."""
 
 _DESCRIPTION = f"""\
-Hashes the weights on this computer anew and compares size and digest with the published ones.
-With an audio file (the clip whose scores were published; `pannsx info NAME` names it), computes
-its scores and compares them, label by label: they may differ by {SCORE_TOLERANCE}.
+Hashes the weights on this computer again and compares size and digest with the published ones.
+With an audio file (the clip with published scores; `pannsx info NAME` names it), computes its
+scores and compares them label by label, with a tolerance of {SCORE_TOLERANCE}.
 
 The findings go to standard output. The exit status is 0 if everything is as published, and 1 if
 anything differs, if no digest is known, or if the weights are not on this computer. Nothing is
@@ -46,7 +46,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "name", metavar="NAME", help="one of `pannsx models`, or a record of your own (.json)"
     )
-    parser.add_argument("audio", nargs="?", metavar="AUDIO", help="the clip whose scores were published")
+    parser.add_argument("audio", nargs="?", metavar="AUDIO", help="the clip with published scores")
     parser.add_argument(
         "--checkpoint", metavar="PATH", help="check this file instead of the one in the caches"
     )
@@ -54,7 +54,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check digests, and scores if there is audio; the exit status."""
+    """Check the digests, and the scores if there is audio; returns the exit status."""
     record = read_named_record(arguments.name)
     example = record.example
     if arguments.audio is not None and example is None:
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verify_file(record: Checkpoint, path: Path) -> VerifyReport:
-    """The report on this very file: as if it lay beside a record of its own, where it is looked for first."""
+    """The report on this file, as if it lay beside a record of its own: that place is searched first."""
     if not path.is_file():
         raise CommandError(f"there is no file {str(path)!r}; check the path", FAILED)
     return verify(replace(record, filename=path.name, folder=path.parent))
@@ -104,10 +104,10 @@ def _print_report(report: VerifyReport) -> None:
     print("\n".join(columns(rows)))
     if report.ok is None:
         complain(
-            f"no digest of {report.name} is known, so that nothing tells whether this is the published file"
+            f"no digest of {report.name} is known, so this file cannot be compared with the published one"
         )
     elif not report.ok:
-        complain(f"{report.path} is not the file that its record describes; get it anew")
+        complain(f"{report.path} is not the file that its record describes; fetch it again")
 
 
 def _verdict(same: bool, expected: str | None) -> str:

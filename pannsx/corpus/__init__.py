@@ -1,1 +1,1 @@
-"""Many files: finding them, running them in batches, and keeping what was found as it comes."""
+"""Many files: finding them, running them in batches, and saving results as they arrive."""

@@ -1,4 +1,4 @@
-"""Many sources through a network: in batches, in order, at bounded memory, and past the bad ones."""
+"""Many sources through a network: in batches, in order, with bounded memory, skipping unreadable ones."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A chunk is answered in full before the next is begun: it bounds what waits for an answer, and how long
-# the first result takes. Enough short clips to fill the batches of an accelerator; few long recordings.
+# A chunk is finished before the next one starts; its size bounds the memory of pending results and the time
+# to the first result. It holds enough short clips to fill an accelerator's batches, and few long recordings.
 _CHUNK_FILES = 64
 _CHUNK_BYTES = 64_000_000
 
 
 class Progress(Protocol):
-    """Told what is read and what is done."""
+    """Receives what is being read and what is done."""
 
     def source(self, item: Item) -> Source:
-        """What to read for an item: its source, or an open file that reports how far it is."""
+        """The source of an item, or an open file that reports its position."""
 
     def finished(self, item: Item) -> None:
-        """The item is answered or has failed."""
+        """The item is done or has failed."""
 
 
 def each_answer(
     items: Sequence[Item], analyse: Callable[[list[Source]], Iterable[T]], progress: Progress
 ) -> Iterator[tuple[Item, T | AudioError]]:
-    """Each item with its answer, or with the reason why it has none, in the order of ``items``.
+    """Each item with its result or its error, in the order of ``items``.
 
-    ``analyse`` takes sources and gives their answers in order; an :class:`AudioError` from it concerns one of
-    those not yet answered, without saying which.  They are then taken one by one up to the bad one, and
-    together again after it, so that every good source costs at most two passes.
+    ``analyse`` takes sources and yields their results in order.  An :class:`AudioError` from it concerns one
+    of the sources still without a result, without naming it.  These are then run one by one up to the bad
+    source, and in batches again after it, so a good source costs at most two passes.
     """
     for chunk in _chunks(items):
         rest = chunk

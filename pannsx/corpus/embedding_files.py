@@ -1,4 +1,4 @@
-"""Embeddings as ``.npz``, ``.parquet`` or ``.csv``, written as they come: memory holds a few rows at most."""
+"""Embeddings as ``.npz``, ``.parquet`` or ``.csv``, written as they arrive; memory holds a few rows."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pannsx.types import FloatArray
 
 Times = npt.NDArray[np.float64] | None
 
-_ROW_GROUP = 1024  # rows that a Parquet file keeps together
+_ROW_GROUP = 1024  # rows per row group of a Parquet file
 
 
 class Origin(NamedTuple):
-    """What made the embeddings: ``hop_s`` is the time from frame to frame, None for one row a file."""
+    """Origin of the embeddings; ``hop_s`` is the time between frames, or None for one row per file."""
 
     model: str
     sample_rate: int
@@ -34,18 +34,18 @@ class Origin(NamedTuple):
 
 
 class EmbeddingWriter(ABC):
-    """A context manager that takes the embeddings of one file after another."""
+    """A context manager that writes the embeddings of one file after another."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
 
     @abstractmethod
     def write(self, name: str, embeddings: FloatArray, times_s: Times) -> None:
-        """Embeddings ``(n, D)`` of a file: one without time, or one a frame with the ``(n,)`` centres."""
+        """Write ``(n, D)`` embeddings of a file: one without times, or one per frame with its centre."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Write what is left; the file is whole then."""
+        """Write the remaining rows and complete the file."""
 
     def __enter__(self) -> EmbeddingWriter:
         return self
@@ -59,7 +59,7 @@ class EmbeddingWriter(ABC):
 
 
 class NpzWriter(EmbeddingWriter):
-    """The archive of ``numpy.savez``; the large array waits on disk, as its size comes before its values."""
+    """The archive of ``numpy.savez``; a temporary file holds the large array until its shape is known."""
 
     def __init__(self, path: Path, origin: Origin) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class NpzWriter(EmbeddingWriter):
         self._times_s = array("d")
 
     def write(self, name: str, embeddings: FloatArray, times_s: Times) -> None:
-        """Put the values on disk."""
+        """Add the values to the temporary file."""
         self._files.append(name)
         self._n_rows.append(len(embeddings))
         self._values.write(np.ascontiguousarray(embeddings, dtype="<f4").tobytes())
@@ -79,7 +79,7 @@ class NpzWriter(EmbeddingWriter):
             self._times_s.extend(times_s)
 
     def finish(self) -> None:
-        """Make the archive."""
+        """Write the archive."""
         small = {
             "files": np.array(self._files, dtype=np.str_),
             "model": np.array(self._origin.model),
@@ -102,7 +102,7 @@ class NpzWriter(EmbeddingWriter):
 
 
 class CsvWriter(EmbeddingWriter):
-    """A row an embedding, with the nine digits that bring every float32 back."""
+    """One row per embedding, with the nine digits that identify every float32."""
 
     def __init__(self, path: Path, origin: Origin) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class CsvWriter(EmbeddingWriter):
             self._rows.writerow([name, *time, *map("{:.9g}".format, row)])
 
     def finish(self) -> None:
-        """Every row is written."""
+        """Do nothing: every row is written already."""
 
 
 class ParquetWriter(EmbeddingWriter):
@@ -144,7 +144,7 @@ class ParquetWriter(EmbeddingWriter):
         self._embeddings: list[FloatArray] = []
 
     def write(self, name: str, embeddings: FloatArray, times_s: Times) -> None:
-        """Keep the rows until they are worth a group."""
+        """Collect the rows until they fill a row group."""
         self._names += [name] * len(embeddings)
         self._embeddings.append(embeddings)
         if times_s is not None:
@@ -153,7 +153,7 @@ class ParquetWriter(EmbeddingWriter):
             self._write_group()
 
     def finish(self) -> None:
-        """Write the last group."""
+        """Write the last row group."""
         if self._names:
             self._write_group()
 

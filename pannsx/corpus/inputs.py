@@ -1,4 +1,4 @@
-"""What a person names on the command line -> audio sources: files, patterns, folders, standard input."""
+"""Command-line arguments -> audio sources: files, patterns, folders, standard input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STANDARD_INPUT = "-"
 
 
 class Item(NamedTuple):
-    """One source: what to call it in results, what :mod:`pannsx.audio` reads, and its size."""
+    """One source: its name in results, the source for :mod:`pannsx.audio`, and its size."""
 
     name: str
     source: str | bytes
@@ -23,16 +23,16 @@ class Item(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Sources in the order they were named, and what could not be found."""
+    """Sources in the order of the arguments, and a message for each argument without files."""
 
     items: list[Item]
     problems: list[str]
 
 
 def find_inputs(arguments: Iterable[str]) -> Inputs:
-    """Files, folders (searched through, sorted), patterns (``**`` for any depth) and ``-`` -> `Inputs`.
+    """Files, folders (recursively, sorted), patterns (``**`` for any depth) and ``-`` -> `Inputs`.
 
-    A path that is named twice, in whatever way, comes once.
+    A path given twice, in whatever way, appears once.
     """
     items: list[Item] = []
     problems: list[str] = []
@@ -64,18 +64,18 @@ def _paths(argument: str) -> Iterator[str]:
     if not _is_pattern(argument):
         yield from _files_of(argument)
         return
-    # Not Path.glob: like a shell, and so alike on every system, glob leaves hidden files out.
+    # glob, not Path.glob: it leaves hidden files out, like a shell and on every system.
     for match in sorted(glob.glob(argument, recursive=True)):  # noqa: PTH207
         yield from _files_of(match)
 
 
 def _is_pattern(argument: str) -> bool:
-    """Whether to expand it: shells other than Windows' have done so, and a file may be named ``a[1].wav``."""
+    """Whether to expand it: Windows' shell does not, and a file may be named ``a[1].wav``."""
     return glob.has_magic(argument) and not Path(argument).exists()
 
 
 def _files_of(path: str) -> Iterator[str]:
-    """The path itself, or the audio files in and below a folder; hidden ones (as macOS leaves) left out."""
+    """The path itself, or the audio files in and below a folder, without hidden ones (macOS creates some)."""
     if not Path(path).is_dir():
         yield path
         return
@@ -94,7 +94,7 @@ def _nothing_found(argument: str) -> str:
 
 
 def _size(path: str) -> int:
-    """Bytes of a file; 0 where it cannot be had, which reading it will explain."""
+    """Bytes of a file, or 0 if unknown; reading the file will report the error."""
     try:
         return Path(path).stat().st_size
     except (OSError, ValueError):
@@ -102,5 +102,5 @@ def _size(path: str) -> int:
 
 
 def _printable(path: str) -> str:
-    """The path without what UTF-8 cannot hold: Linux allows names that are no text."""
+    """The path with invalid UTF-8 escaped: Linux allows file names that are not text."""
     return path.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""What a long command has done so far, in a file beside its output: killed, it goes on from there."""
+"""Progress of a long command, in a file beside its output, to resume from after an interruption."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ FORMAT = "pannsx journal 1"
 
 
 class JournalError(Exception):
-    """A journal that cannot be gone on from: left by a run with other settings, or no journal."""
+    """A journal of a run with other settings, or another file in its place: nothing to resume from."""
 
 
 @dataclass(slots=True)
 class Progressed:
-    """How far a file is.
+    """Progress of one file.
 
     Attributes:
-        size_bytes: of the file: one that has changed since is begun anew.
-        events: that were found in it.
+        size_bytes: size of the file; if it has changed, the file is restarted.
+        events: the events found so far.
         duration_s: its length once it is done, None before.
-        state: what is needed to go on with it.
+        state: the state to resume from.
     """
 
     size_bytes: int
@@ -38,15 +38,15 @@ class Progressed:
 
 
 class Journal:
-    """Lines of JSON that are only ever added to; a last line that was cut off is dropped.
+    """Lines of JSON, only ever appended to; an incomplete last line is dropped.
 
     Args:
-        path: of the file; it is made with the first line that is worth keeping.
-        settings: all that the results depend on, apart from the files.
+        path: path of the journal; the file is created with the first saved progress.
+        settings: everything the results depend on, apart from the files.
 
     Raises:
-        JournalError: a journal lies there that was made with other settings, or something else.
-        OSError: it cannot be read.
+        JournalError: the file is a journal with other settings, or not a journal.
+        OSError: the file cannot be read.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -60,7 +60,7 @@ class Journal:
 
     @property
     def is_begun(self) -> bool:
-        """Whether there is anything to go on from."""
+        """Whether there is progress to resume from."""
         return bool(self.files)
 
     def add(
@@ -72,7 +72,7 @@ class Journal:
         state: Mapping[str, Any] | None = None,
         duration_s: float | None = None,
     ) -> None:
-        """Keep what was found in a file since the line before, and either how to go on or that it is done."""
+        """Save the events found in a file since the last call, and the state to resume from or duration."""
         entry = {
             "file": name,
             "size_bytes": size_bytes,
@@ -83,18 +83,18 @@ class Journal:
         self._write(entry)
         self._take(json.loads(json.dumps(entry)))
 
-    def begin_anew(self, name: str) -> None:
-        """Forget a file."""
+    def restart(self, name: str) -> None:
+        """Forget the progress of a file."""
         if self.files.pop(name, None) is not None:
-            self._write({"file": name, "anew": True})
+            self._write({"file": name, "restarted": True})
 
     def remove(self) -> None:
-        """The command is done."""
+        """Delete the journal: the command is done."""
         self.close()
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file, which stays."""
+        """Close the file and keep it."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -124,20 +124,20 @@ class Journal:
                     if self._settings.get(key) != first["settings"].get(key)
                 )
                 raise JournalError(
-                    f"{self._path} is left from a run with another {', '.join(differ)}; run that again to "
-                    "end it, or remove the file to begin anew"
+                    f"{self._path} is left from a run with another {', '.join(differ)}; repeat that run to "
+                    "finish it, or delete the file to restart"
                 )
             for entry in entries[1:]:
                 self._take(entry)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise JournalError(
-                f"{self._path} is in the way and is no journal of this command; remove it ({error!r})"
+                f"{self._path} is not a journal of this command ({error!r}); move or delete that file"
             ) from error
         self._whole_bytes = sum(map(len, lines))
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         name = entry["file"]
-        if entry.get("anew"):
+        if entry.get("restarted"):
             self.files.pop(name, None)
             return
         progressed = self.files.setdefault(name, Progressed(entry["size_bytes"]))
@@ -161,7 +161,7 @@ class Journal:
 
 
 def _to_json(value: Any) -> Any:
-    """Arrays as text, compressed: what a detector knows is mostly zeros."""
+    """Arrays as compressed text: a detector's state is mostly zeros."""
     if not isinstance(value, np.ndarray):
         return value
     packed = base64.b85encode(zlib.compress(np.ascontiguousarray(value).tobytes())).decode("ascii")

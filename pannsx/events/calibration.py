@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pannsx.errors import did_you_mean
 from pannsx.events.detector import Event
 from pannsx.events.operating_points import OperatingPoint, OperatingPoints
+from pannsx.types import FloatArray
 
 _SHORTEST_S = 1e-9  # a frame after the end of the audio has no length, and is never a target
 
@@ -70,7 +71,7 @@ def calibrate(
 
 
 def _of_class(
-    truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32], precision: float | None
+    truth: npt.NDArray[np.bool_], scores: FloatArray, precision: float | None
 ) -> OperatingPoint | None:
     """``(N,)`` targets and scores of one class -> its point, if there is one."""
     n_positive = int(truth.sum())
@@ -100,7 +101,7 @@ def _of_class(
     )
 
 
-def _between(ranked: npt.NDArray[np.float32], last: int) -> float:
+def _between(ranked: FloatArray, last: int) -> float:
     """A threshold that accepts ``ranked``, greatest first, up to place ``last`` and no further."""
     least_in = ranked[last]
     if last + 1 == len(ranked):

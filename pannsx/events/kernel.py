@@ -176,9 +176,7 @@ def _larger(places, peaks):
     return more_places, more_peaks
 
 
-def finished(
-    runs: Runs, frame: int, gap: int, *, at_end: bool
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+def finished(runs: Runs, frame: int, gap: int, *, at_end: bool) -> tuple[npt.NDArray[Any], FloatArray]:
     """Remove and return the runs that are final at ``frame``: ``(m, 3)`` places, ``(m,)`` peaks.
 
     With ``at_end``, the recording ends there, so that open runs are final too.

@@ -39,6 +39,7 @@ class Answer(NamedTuple):
     embedding: FloatArray  # (D,)
     framewise: FloatArray | None  # (T', K) probabilities
     frame_embeddings: FloatArray | None  # (T', D)
+    logits: FloatArray  # (K,); clipwise is their sigmoid
 
 
 class Wanted(NamedTuple):
@@ -141,6 +142,7 @@ class Engine:
                     each.embedding.copy(),
                     _sigmoid(each.frame_logits) if wanted.framewise else None,
                     each.frame_embeddings.copy() if wanted.frame_embeddings else None,
+                    each.logits.copy(),
                 )
                 for each in found
             ]
@@ -164,6 +166,7 @@ class Engine:
         else:
             logits, embeddings = self.model.head.clip(features)
         clipwise, embedding = _to_numpy(logits.sigmoid()), _to_numpy(embeddings)
+        logits_array = _to_numpy(logits)
         frames = _to_numpy(self.model.head.frame_embeddings(features)) if wanted.frame_embeddings else None
         return [
             Answer(
@@ -171,6 +174,7 @@ class Engine:
                 embedding[i],
                 None if framewise is None else framewise[i],
                 None if frames is None else frames[i],
+                logits_array[i],
             )
             for i in range(len(features))
         ]

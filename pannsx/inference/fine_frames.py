@@ -24,7 +24,7 @@ from pannsx.errors import AudioError
 from pannsx.inference.engine import Answer, Wanted
 from pannsx.inference.pipeline import OpenNetwork, Pipeline, at_source, is_one
 from pannsx.inference.prefetch import prefetch
-from pannsx.inference.windows import Extent, Window, border_between, combine, slide
+from pannsx.inference.windows import Extent, Window, border_between, combine, combine_logits, slide
 from pannsx.results import OnGrid, TaggingResult
 from pannsx.types import FloatArray, Source
 
@@ -174,6 +174,9 @@ class FrameReader(OnGrid):
         settings, hop_samples = pipeline.settings, self._plan.hop_samples
         return TaggingResult(
             clipwise=combine([a.clipwise for a in answers], extents, settings.combine_clipwise, hop_samples),
+            logits=combine_logits(
+                [a.logits for a in answers], extents, settings.combine_clipwise, hop_samples
+            ),
             embedding=combine(
                 [a.embedding for a in answers], extents, settings.combine_embedding, hop_samples
             ),

@@ -25,6 +25,7 @@ from pannsx.inference.windows import (
     Window,
     WindowPlan,
     combine,
+    combine_logits,
     plan_windows,
     slide,
     stitch_frames,
@@ -236,6 +237,7 @@ class Pipeline:
             combine([a.embedding for a in answers], extents, self.settings.combine_embedding, hop),
             stitched([a.framewise for a in answers]),
             stitched([a.frame_embeddings for a in answers]),
+            combine_logits([a.logits for a in answers], extents, self.settings.combine_clipwise, hop),
         )
         return Analysis(joined, duration_s)
 

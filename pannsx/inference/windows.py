@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from pannsx.types import FloatArray
 
@@ -149,7 +150,32 @@ def combine(
         return np.asarray(stacked[0])
     if how == "max":
         return np.asarray(stacked.max(axis=0))
+    return np.asarray(_shares(extents, hop_samples) @ stacked.astype(np.float64), np.float32)
+
+
+def combine_logits(
+    parts: Sequence[FloatArray], extents: Sequence[Extent], how: Combination, hop_samples: int
+) -> FloatArray:
+    """``(K,)`` logits of each window -> ``(K,)`` logits of the probability that :func:`combine` makes.
+
+    From the logarithms of ``p`` and ``1 - p``, so that nothing is lost where float32 rounds ``p`` to 0 or 1.
+    """
+    stacked = np.stack(parts)
+    if len(parts) == 1 or how == "max":
+        return np.asarray(stacked.max(axis=0))
+    shares = _shares(extents, hop_samples)
+    heard, logits = shares > 0, stacked.astype(np.float64)
+    log_share = np.log(shares[heard])[:, None]
+    log_p, log_not_p = (
+        np.logaddexp.reduce(log_share - np.logaddexp(0.0, side), axis=0)
+        for side in (-logits[heard], logits[heard])
+    )
+    return np.asarray(log_p - log_not_p, np.float32)
+
+
+def _shares(extents: Sequence[Extent], hop_samples: int) -> npt.NDArray[np.float64]:
+    """Share of the whole that each window answers for, ``(n,)``."""
     edges = np.array(borders(extents), np.float64) * hop_samples
     edges[-1] = extents[-1].start_frame * hop_samples + extents[-1].n_samples
     weights = np.maximum(np.diff(edges), 0)
-    return np.asarray((weights @ stacked.astype(np.float64)) / weights.sum(), np.float32)
+    return np.asarray(weights / weights.sum())

@@ -1,4 +1,4 @@
-"""A result for the eye: a page that plays and shows it, a figure, and what Jupyter displays.
+"""Views of a result: an HTML page with a player, a figure, and the table for Jupyter.
 
 Called through :class:`pannsx.TaggingResult`: its ``report``, ``plot`` and ``_repr_html_``.
 """
@@ -54,9 +54,9 @@ def plot(
     title: str | None,
     n_classes: int,
 ) -> Figure:
-    """Draw the figure, and write it if there is a path; see :meth:`pannsx.TaggingResult.plot`."""
+    """Draw the figure, and write it if a path is given; see :meth:`pannsx.TaggingResult.plot`."""
     if result.framewise is None:
-        raise ValueError("there are no frames to plot: the inference was asked for with framewise=False")
+        raise ValueError("there are no frames to plot; call inference without framewise=False")
     figure = figure_of(
         result,
         result.framewise,
@@ -72,7 +72,7 @@ def plot(
         kind = target.suffix.lower().removeprefix(".")
         if kind not in known:
             raise ValueError(
-                f"cannot write {target.name!r}; the name must end in one of .{', .'.join(known)}"
+                f"cannot write {target.name!r}; the extension must be one of .{', .'.join(known)}"
             )
         with replacing(target) as temporary:
             figure.savefig(temporary, format=kind, dpi=_DPI)

@@ -1,7 +1,7 @@
-// Events from scores, as pannsx.events.detect finds them: without an account of the page, so that it can be tested.
+// Events from scores, as pannsx.events.detect finds them; independent of the page, so that it can be tested.
 "use strict";
 
-// Each class of the data with its scores, 0 where they are below the least threshold: {label, place, values}.
+// Each class with its scores, or 0 below the lowest threshold: {label, place, values}.
 function unpackScores(data) {
   const bytes = Uint8Array.from(atob(data.values), (letter) => letter.charCodeAt(0));
   const view = new DataView(bytes.buffer);
@@ -22,7 +22,7 @@ function frameEdge(i, data) {
   return Math.min(Math.max(0, data.offset_s + data.hop_s * (i - 0.5)), data.duration_s);
 }
 
-// Runs of frames that reach the threshold, joined across gaps, without those that are too short.
+// Runs of frames that reach the threshold, joined across short gaps; too short runs are dropped.
 function detectEvents(scores, data, threshold) {
   const least = Math.fround(threshold); // scores are float32, and compared as such
   const slack = 1e-6;
@@ -58,7 +58,7 @@ function detectEvents(scores, data, threshold) {
   return events.sort((a, b) => a.onset_s - b.onset_s || a.place - b.place);
 }
 
-// The table of DESED and DCASE: one event a line.
+// The table of DESED and DCASE: one event per line.
 function eventsToTsv(events, filename) {
   const plain = (text) => text.replace(/[\t\r\n]/g, " ");
   const lines = events.map((event) =>

@@ -1,4 +1,4 @@
-"""A result as Jupyter shows it: its likeliest tags, and when they were likely."""
+"""A result in Jupyter: its most probable tags, with their probability over time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pannsx.report.picture import data_uri, levels, png
+from pannsx.types import FloatArray
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,7 +20,7 @@ _MOST_COLUMNS = 600
 
 
 def html_of(result: Result) -> str:
-    """A table with a row a tag: label, probability, and a strip of the probability over time."""
+    """A table with a row per tag: label, probability, and a strip of the probability over time."""
     rows = [_row(result, label, probability) for label, probability in result.top(N_TAGS)]
     over_time = "" if result.framewise is None else f"<th>0 to {result.duration_s:.1f} s</th>"
     return (
@@ -42,7 +43,7 @@ def _row(result: Result, label: str, probability: float) -> str:
     )
 
 
-def _strip(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """``(T',)`` -> ``(1, W)`` levels, the greatest of as many frames as share a column."""
+def _strip(probabilities: FloatArray) -> npt.NDArray[np.uint8]:
+    """``(T',)`` -> ``(1, W)`` levels, each the greatest of the frames in its column."""
     size = -(-len(probabilities) // _MOST_COLUMNS)
     return levels(np.maximum.reduceat(probabilities, np.arange(0, len(probabilities), size)))[None]

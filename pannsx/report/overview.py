@@ -1,4 +1,4 @@
-"""A sound at a glance: loudness and log-mel in a number of columns that fits a screen, at bounded memory."""
+"""Overview of a recording: peaks and log-mel in as many columns as fit a screen, at bounded memory."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pannsx.types import FloatArray, Source
 
 MOST_COLUMNS = 4000
 
-# For the eye, whatever network listens: that of the paper at 32 kHz, a column every 10 ms to begin with.
+# For display, whatever the network: the paper's front end at 32 kHz, at first with a column every 10 ms.
 _FRONT_END = FrontEnd(sample_rate=32_000, n_fft=1024, hop_length=320, n_mels=64, fmin=50, fmax=14_000)
 
 
 class Overview(NamedTuple):
-    """What there is to draw of a sound, in ``N`` columns of equal length.
+    """The data to draw, in ``N`` columns of equal length.
 
     Attributes:
         peaks: ``(N, 2)`` least and greatest sample.
         log_mel: ``(N, F)`` greatest log-mel in dB.
-        column_s: length of a column, in seconds; the last one may stand for less.
+        column_s: length of a column, in seconds; the last one may cover less.
         duration_s: length of the sound, in seconds.
     """
 
@@ -41,7 +41,7 @@ def overview_of(source: Source, source_rate: int | None = None) -> Overview:
         AudioError: the source cannot be used.
     """
     kernel, hop = LogMelKernel(_FRONT_END), _FRONT_END.hop_length
-    # Columns of (-least sample, greatest sample, log-mel), so that joining columns is taking the greatest.
+    # Columns of (-least sample, greatest sample, log-mel), so that columns are joined by their maximum.
     columns = frames = np.zeros((0, 2 + _FRONT_END.n_mels), np.float32)
     frames_in_column, n_samples = 1, 0
     with open_blocks(source, _FRONT_END.sample_rate, source_rate=source_rate) as blocks:
@@ -81,6 +81,6 @@ def _joined(columns: FloatArray, size: int) -> FloatArray:
 
 
 def band_of(frequency_hz: float) -> float:
-    """The place of a frequency among the bands of an overview: band ``i`` is centred on ``i + 0.5``."""
+    """Position of a frequency on the axis of bands, where band ``i`` is centred on ``i + 0.5``."""
     mel, low, high = hz_to_mel([frequency_hz, _FRONT_END.fmin, _FRONT_END.fmax])
     return float((mel - low) / (high - low) * (_FRONT_END.n_mels + 1) - 0.5)

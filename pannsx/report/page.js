@@ -1,4 +1,4 @@
-// The page: player, timeline, tracks and table of one sound. What is an event, events.js says.
+// The page: player, timeline, tracks and table of one recording. events.js finds the events.
 "use strict";
 (function () {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -86,7 +86,7 @@
   }
 
   function start() {
-    audio.play().catch(() => {}); // refused, or paused again before it began: the player shows as much
+    audio.play().catch(() => {}); // refused, or paused before it started: the player shows that
   }
 
   function show(seconds) {

@@ -1,4 +1,4 @@
-"""One page that holds a sound, its pictures and its events, and needs nothing else."""
+"""A self-contained HTML page with a recording, its pictures and its events."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def page_of(
 
     Raises:
         AudioError: the audio cannot be used.
-        ValueError: the result has no frames, is of another sound, or the threshold is out of range.
+        ValueError: no frames, a result of another recording, or a threshold out of range.
     """
     if result.framewise is None:
-        raise ValueError("there are no frames to show: the inference was asked for with framewise=False")
+        raise ValueError("there are no frames to show; call inference without framewise=False")
     threshold = settings.threshold
     if not isinstance(threshold, (int, float)) or not LEAST_THRESHOLD <= threshold <= MOST_THRESHOLD:
         raise ValueError(
-            f"threshold is {threshold}; one from {LEAST_THRESHOLD} to {MOST_THRESHOLD} is needed, which is "
-            "what the page's slider goes through"
+            f"threshold is {threshold}; a number from {LEAST_THRESHOLD} to {MOST_THRESHOLD}, the range of "
+            "the page's slider, is needed"
         )
     frame_edges(
         len(result.framewise), result.hop_s, offset_s=result.offset_s, duration_s=result.duration_s
-    )  # raises where the frames are not those of so long a sound
+    )  # raises an error if the frames do not fit the duration
     player, pictures = "", ""
     if audio is not None:
         seen = overview_of(audio, source_rate)
@@ -82,25 +82,25 @@ def _check_length(seen: Overview, result: Result) -> None:
     if abs(seen.duration_s - result.duration_s) > max(0.1, 2 * result.hop_s):
         raise ValueError(
             f"the audio lasts {seen.duration_s:.2f} s and the result is of {result.duration_s:.2f} s; give "
-            "the audio that the result is of (of an array, with its source_rate)"
+            "the audio of this result, and for an array its source_rate"
         )
 
 
 def _subtitle(result: Result) -> str:
     best = ", ".join(f"{label} {probability:.2f}" for label, probability in result.top(3))
-    return f"{result.duration_s:.1f} s. As a whole: {best}"
+    return f"{result.duration_s:.1f} s. Whole recording: {best}"
 
 
 def _note(result: Result, data: dict[str, Any]) -> str:
     trained = (
-        "the network was trained to answer by frame"
+        "the network was trained on frames"
         if result.frame_source == "native"
-        else "the network's answer for clips, applied to each frame's surroundings"
+        else "the network was trained on clips; its head is applied to each frame and its neighbours"
     )
     n_left_out = data["n_classes_left_out"]
-    left_out = f" {n_left_out} less likely classes are left out of this page." if n_left_out else ""
+    left_out = f" This page leaves out {n_left_out} less probable classes." if n_left_out else ""
     return (
-        f"A frame every {result.hop_s:.3g} s ({trained}). Classes that never reach {LEAST_THRESHOLD:g} are "
+        f"A frame every {result.hop_s:.3g} s ({trained}). Classes below {LEAST_THRESHOLD:g} throughout are "
         f"not shown.{left_out}"
     )
 
@@ -120,13 +120,13 @@ def _waveform(seen: Overview) -> str:
 
 def _log_mel(seen: Overview) -> str:
     image = data_uri(png(levels_of_log_mel(seen.log_mel)), "image/png")
-    # The last column may reach past the end of the sound; the timeline hides what does.
+    # The last column may extend past the end of the recording; the timeline clips it.
     width = 100 * len(seen.log_mel) * seen.column_s / seen.duration_s
     return f'<img id="log-mel" src="{image}" alt="" style="width: {width:.4f}%; max-width: none">'
 
 
 def _json(data: dict[str, Any]) -> str:
-    """JSON that can stand in a script element whatever a label or a name holds."""
+    """JSON that is safe in a script element, whatever is in a label or name."""
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
 
 
@@ -135,7 +135,7 @@ def _part(name: str) -> str:
 
 
 def _filled(template: str, parts: dict[str, str]) -> str:
-    """The template with ``{{name}}`` replaced, in one go: what is put in is not looked at again."""
+    """The template with ``{{name}}`` replaced, in one pass: inserted text is not searched again."""
     pieces = template.split("{{")
     filled = [pieces[0]]
     for piece in pieces[1:]:

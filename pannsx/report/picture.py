@@ -1,4 +1,4 @@
-"""Small PNG files by our own hand, in colours whose lightness alone tells the values apart."""
+"""A small PNG encoder, and a palette in which lightness alone tells values apart."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import zlib
 
 import numpy as np
 import numpy.typing as npt
+
+from pannsx.types import FloatArray
 
 # From quiet to loud. The lightness rises steadily, so that the order holds for every kind of colour vision
 # and in print.
@@ -25,15 +27,15 @@ HEAT: npt.NDArray[np.uint8] = np.stack(
 _SHOWN_DB = 70.0  # below the loudest band: the rest is dark
 
 
-def levels_of_log_mel(log_mel: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def levels_of_log_mel(log_mel: FloatArray) -> npt.NDArray[np.uint8]:
     """``(N, F)`` dB -> ``(F, N)`` levels 0 to 255, low bands at the bottom."""
     loudest = float(log_mel.max(initial=-_SHOWN_DB))
     share = (log_mel - (loudest - _SHOWN_DB)) / _SHOWN_DB
     return np.flipud(levels(share).T)
 
 
-def levels(share: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Shares of 1 of any shape -> levels 0 to 255 of that shape."""
+def levels(share: FloatArray) -> npt.NDArray[np.uint8]:
+    """Values 0 to 1 of any shape -> levels 0 to 255 of that shape."""
     return np.asarray(np.rint(np.clip(share, 0, 1) * 255), np.uint8)
 
 
@@ -55,5 +57,5 @@ def png(image: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8] = HEAT) -> 
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Bytes and their media type -> an address that holds them."""
+    """Bytes and their media type -> a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,6 +1,6 @@
-"""A result as a figure: waveform, log-mel, the likeliest classes over time, events.  Needs matplotlib.
+"""A result as a figure: waveform, log-mel, the most probable classes over time, events.  Needs matplotlib.
 
-No colour carries a meaning by its hue: values are told by lightness, and classes by their rows.
+Hue carries no meaning: lightness shows values, and rows show classes.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def figure_of(
     title: str | None,
     n_classes: int,
 ) -> Figure:
-    """A figure of the panels there is something for; ``framewise`` ``(T', K)`` is the result's.
+    """A figure with every panel that has data; ``framewise`` ``(T', K)`` is the result's.
 
     Raises:
         AudioError: the audio cannot be used.
         ImportError: matplotlib is not installed.
-        ValueError: no class is to be shown.
+        ValueError: ``n_classes`` is below 1.
     """
     if n_classes < 1:
-        raise ValueError(f"n_classes is {n_classes}; show at least one")
+        raise ValueError(f"n_classes is {n_classes}; at least 1 is needed")
     figure_class = _figure_class()
     labels = _rows_of_events(events)
     panels: list[tuple[float, Any]] = []
@@ -110,7 +110,7 @@ def _log_mel(axes: Axes, seen: Overview) -> None:
 
 
 def _classes(axes: Axes, result: Result, framewise: FloatArray, n_classes: int) -> None:
-    """The classes with the greatest probability in any frame, likeliest at the top."""
+    """The classes with the greatest probability in any frame, the most probable at the top."""
     order = np.argsort(-framewise.max(axis=0), kind="stable")[:n_classes]
     edges = result.offset_s - result.hop_s / 2 + result.hop_s * np.array([0, len(framewise)])
     picture = axes.imshow(
@@ -129,7 +129,7 @@ def _classes(axes: Axes, result: Result, framewise: FloatArray, n_classes: int) 
 
 
 def _rows_of_events(events: Sequence[Event]) -> list[str]:
-    """The labels to show, those that last longest in all first."""
+    """The labels to show, longest total duration first."""
     lengths: dict[str, float] = {}
     for event in events:
         lengths[event.label] = lengths.get(event.label, 0.0) + event.offset_s - event.onset_s

@@ -1,19 +1,18 @@
-"""What a report shows: the part of :class:`pannsx.TaggingResult` that it looks at."""
+"""The part of :class:`pannsx.TaggingResult` that a report reads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
+from pannsx.types import FloatArray
 
 
 class Result(Protocol):
-    """Probabilities of one source; see :class:`pannsx.TaggingResult`, which stands above this module."""
+    """Probabilities of one source; see :class:`pannsx.TaggingResult`, a module above this one."""
 
     @property
-    def framewise(self) -> npt.NDArray[np.float32] | None:
+    def framewise(self) -> FloatArray | None:
         """``(T', K)`` probability of each class in each frame."""
 
     @property

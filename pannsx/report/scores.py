@@ -1,4 +1,4 @@
-"""Probabilities for a page: exact where a threshold may fall, left out where none can."""
+"""Probabilities for a page: exact in the range of the threshold, left out below it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 
 from pannsx.types import FloatArray
 
-MOST_BYTES = 2_000_000  # of text, which leaves room for the pictures in 3 MB
+MOST_BYTES = 2_000_000  # of text; it leaves room for the pictures in 3 MB
 
 
 def pack_scores(framewise: FloatArray, labels: tuple[str, ...], floor: float) -> dict[str, Any]:
-    """``(T', K)`` probabilities -> the classes that reach ``floor``, likeliest first, ready for JSON.
+    """``(T', K)`` probabilities -> the classes that reach ``floor``, most probable first, ready for JSON.
 
-    Values below the floor count as 0. Each class is its ``label``, its ``place`` among the labels, and
-    ``runs``: pairs of a first frame and a number of frames, whose values follow one another in ``values``
+    Values below the floor count as 0. Each class has its ``label``, its ``place`` among the labels, and
+    ``runs``: pairs of a first frame and a number of frames. ``values`` holds the values of all runs in order
     (base64 of little-endian float32).
-    Classes are left out from the least likely on where there would be more text than ``MOST_BYTES``.
+    If the text would exceed ``MOST_BYTES``, the least probable classes are left out.
     """
     greatest = framewise.max(axis=0, initial=0.0)
     classes, values, n_bytes = [], [], 0

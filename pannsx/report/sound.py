@@ -1,4 +1,4 @@
-"""The sound itself, for a page that carries it: the file as it is where browsers play it, else FLAC of it."""
+"""The recording inside a page: the file itself if browsers play its format, else converted to FLAC."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pannsx.types import Source
 
 
 def playable(source: Source, source_rate: int | None = None) -> str:
-    """A source as :func:`pannsx.audio.load` takes it -> an address that holds it, for ``<audio src>``.
+    """A source as :func:`pannsx.audio.load` takes it -> a data URI for ``<audio src>``.
 
     Raises:
-        AudioError: the source has to be decoded, and cannot be.
+        AudioError: the source needs decoding, which fails.
     """
     if isinstance(source, (str, PathLike)):
         path = Path(fspath(source))

@@ -36,6 +36,8 @@ EXAMPLE = "R9_ZSCveAHg_7s.wav"
 RECORDINGS = (
     "street.mp3", "dog.wav", "rain.flac", "lecture.flac", "night.flac", "clips/a.wav", "clips/b.wav",
     "recordings/monday.flac", "archive/may/owl.flac", EXAMPLE, FFMPEG_OUTPUT,
+    "reference/dog.wav", "reference/rain.wav", "reference/siren.wav",
+    "generated/dog.wav", "generated/rain.wav", "generated/siren.wav",
 )  # fmt: skip
 RATE = 32_000
 
@@ -59,7 +61,7 @@ def make_files(folder: Path) -> None:
 
 @contextmanager
 def published_weights(folder: Path) -> Iterator[Path]:
-    """``Cnn14``, ``Cnn14_DecisionLevelMax`` and ``Cnn10`` on a local server, and the manifest that says so.
+    """Four published checkpoints, ``Cnn14`` and its kin and ``Cnn10``, on a local server, and their manifest.
 
     Yields the path of the manifest; weights and manifest lie in ``folder``.
     """
@@ -71,6 +73,7 @@ def published_weights(folder: Path) -> Iterator[Path]:
         weights = _weights("Cnn14")
         _publish(hub, folder, by_name["Cnn14"], weights)
         _publish(hub, folder, by_name["Cnn14_DecisionLevelMax"], weights)  # the two have the same keys
+        _publish(hub, folder, by_name["Cnn14_16k"], _weights("Cnn14_16k"))
         _publish(hub, folder, by_name["Cnn10"], _weights("Cnn10"))
         del weights  # each page has room for the networks that it loads
         by_name["Cnn14"]["example"]["top"] = _answer(folder, by_name["Cnn14"])

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pannsx.types import FloatArray
 from pannsx.weights.digests import file_digest
 
 RATE = 32_000
@@ -49,7 +50,7 @@ class Bank:
     kinds: tuple[str, ...]
     splits: tuple[str, ...]
     names: tuple[str, ...]
-    logits: NDArray[np.float32]
+    logits: FloatArray
     digest: str
 
     def __len__(self) -> int:

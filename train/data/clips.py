@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pannsx import audio
 from pannsx.audio.resample import output_length, resample
 from pannsx.errors import AudioError
+from pannsx.types import FloatArray
 from train.data.encoding import as_float, as_pcm
 from train.data.segments import Listing
 
@@ -35,7 +36,7 @@ class Clip(NamedTuple):
 
     id: str
     targets: tuple[int, ...]
-    audio: Path | bytes | NDArray[np.int16] | NDArray[np.float32]
+    audio: Path | bytes | NDArray[np.int16] | FloatArray
     sample_rate: int | None = None
 
 
@@ -113,9 +114,7 @@ def is_silent(pcm: NDArray[np.int16]) -> bool:
     return int(np.abs(pcm.astype(np.int32)).max(initial=0)) <= SILENT_PEAK
 
 
-def _of_array(
-    samples: NDArray[np.int16] | NDArray[np.float32], rate: int, wanted_rate: int
-) -> NDArray[np.int16]:
+def _of_array(samples: NDArray[np.int16] | FloatArray, rate: int, wanted_rate: int) -> NDArray[np.int16]:
     is_pcm = samples.dtype == np.int16
     if is_pcm and rate == wanted_rate:
         return np.asarray(samples, np.int16)  # already packed once: bit for bit the same

@@ -14,14 +14,15 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import butter, oaconvolve, resample_poly, sosfilt
 
-Samples = NDArray[np.float32]
+from pannsx.types import FloatArray
+
 Rng = np.random.Generator
 
 RATE = 32_000
 """Hz of all that is given and returned."""
 
 
-def room(waveform: Samples, rng: Rng) -> Samples:
+def room(waveform: FloatArray, rng: Rng) -> FloatArray:
     """In a room: direct sound, early reflections, and a tail of noise that decays exponentially.
 
     Reverberation times of 0.15 to 2 s; higher frequencies decay sooner (Moorer 1979, "About this
@@ -44,7 +45,7 @@ def room(waveform: Samples, rng: Rng) -> Samples:
     return _at_level_of(waveform, wet)
 
 
-def band(waveform: Samples, rng: Rng) -> Samples:
+def band(waveform: FloatArray, rng: Rng) -> FloatArray:
     """Through something that passes a part of the spectrum: a telephone, a radio, a wall, small speakers."""
     kind = rng.integers(4)
     if kind == 0:  # telephone
@@ -60,7 +61,7 @@ def band(waveform: Samples, rng: Rng) -> Samples:
     return _at_level_of(waveform, sosfilt(sections, waveform))
 
 
-def tilt(waveform: Samples, rng: Rng) -> Samples:
+def tilt(waveform: FloatArray, rng: Rng) -> FloatArray:
     """Another microphone: a shelf of up to 8 dB above or below some frequency."""
     low = sosfilt(
         butter(1, np.exp(rng.uniform(np.log(200.0), np.log(6000.0))), fs=RATE, output="sos"), waveform
@@ -69,7 +70,7 @@ def tilt(waveform: Samples, rng: Rng) -> Samples:
     return _at_level_of(waveform, low * gain + (waveform - low))
 
 
-def codec(waveform: Samples, rng: Rng) -> Samples:
+def codec(waveform: FloatArray, rng: Rng) -> FloatArray:
     """Coded and decoded: MP3, Ogg Vorbis, mu-law or GSM, the last two at 8 kHz."""
     kind = rng.integers(4)
     limited = np.clip(waveform, -1.0, 1.0)
@@ -85,7 +86,7 @@ def codec(waveform: Samples, rng: Rng) -> Samples:
     return _at_level_of(waveform, wide)
 
 
-def _coded(waveform: Samples, rate: int, form: dict[str, Any], compression: float | None) -> NDArray[Any]:
+def _coded(waveform: FloatArray, rate: int, form: dict[str, Any], compression: float | None) -> NDArray[Any]:
     stream = io.BytesIO()
     if compression is not None:
         form = {**form, "compression_level": compression}
@@ -98,12 +99,12 @@ def _coded(waveform: Samples, rate: int, form: dict[str, Any], compression: floa
     return mono
 
 
-def _at_level_of(before: Samples, after: NDArray[Any]) -> Samples:
+def _at_level_of(before: FloatArray, after: NDArray[Any]) -> FloatArray:
     """``after``, cut or padded to the length of ``before`` and brought to its root mean square."""
     fitted = np.zeros(len(before), np.float64)
     n = min(len(before), len(after))
     fitted[:n] = after[:n]
     wanted = np.sqrt(np.square(before, dtype=np.float64).mean())
     got = np.sqrt(np.square(fitted).mean())
-    scaled: Samples = (fitted * (wanted / got) if got > 0 else fitted).astype(np.float32)
+    scaled: FloatArray = (fitted * (wanted / got) if got > 0 else fitted).astype(np.float32)
     return scaled

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pannsx.types import FloatArray
+
 VARIANTS = ("raw", "flac")
 FULL_SCALE = 32768
 """Divisor of stored samples: those of 16-bit files are stored unchanged."""
 
 
-def as_float(pcm: NDArray[np.int16]) -> NDArray[np.float32]:
+def as_float(pcm: NDArray[np.int16]) -> FloatArray:
     """int16 samples -> float32 in [-1, 1), any shape."""
-    waveform: NDArray[np.float32] = pcm.astype(np.float32) * np.float32(1 / FULL_SCALE)
+    waveform: FloatArray = pcm.astype(np.float32) * np.float32(1 / FULL_SCALE)
     return waveform
 
 

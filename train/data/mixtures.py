@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pannsx import audio, labels
+from pannsx.types import FloatArray
 from pannsx.weights.digests import file_digest
 from train.data.encoding import as_float, as_pcm
 
@@ -85,7 +86,7 @@ class Mixtures:
         return as_pcm(mixed.clip(-1.0, 1.0))
 
 
-def read_clip(folder: Path, name: str, *, sample_rate: int) -> NDArray[np.float32]:
+def read_clip(folder: Path, name: str, *, sample_rate: int) -> FloatArray:
     """``(n_samples,)`` of a clip by its name, cut or zero-padded at the end to five seconds.
 
     Args:

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from pannsx import labels
 from pannsx.models.timing import TimeGrid
+from pannsx.types import FloatArray
 from train.data import effects
 from train.data.banks import RATE, Bank, open_banks
 from train.data.encoding import as_float, as_pcm
 from train.recipe import Scenes as Settings
 
 Rng = np.random.Generator
-Float = NDArray[np.float32]
 
 BLOCK = RATE // 50
 """Samples of the blocks in which a part sounds or does not."""
@@ -60,7 +60,7 @@ class Scene(NamedTuple):
         sounding: ``(n_parts, ceil(S / BLOCK))`` whether a part sounds in a block.
     """
 
-    waveform: Float
+    waveform: FloatArray
     clips: tuple[int, ...]
     sounding: NDArray[np.bool_]
 
@@ -234,17 +234,17 @@ class Scenes:
             return int(rng.choice(self._by_kind[rng.integers(len(self._by_kind))]))
         return int(rng.integers(len(self._places)))
 
-    def _part(self, clip: int, n_samples: int, rng: Rng, *, is_background: bool) -> Float:
+    def _part(self, clip: int, n_samples: int, rng: Rng, *, is_background: bool) -> FloatArray:
         """``(S,)`` with a clip placed in it, perhaps more than once."""
         bank, row = self._places[clip]
         length = int(self._banks[bank].lengths[row])
-        waveform: Float = as_float(np.asarray(self._banks[bank].clips[row, :length]))
+        waveform: FloatArray = as_float(np.asarray(self._banks[bank].clips[row, :length]))
         if is_background and length < n_samples and rng.random() < 0.5:
             waveform = np.tile(waveform, -(-n_samples // length))  # a background goes on
             length = len(waveform)
         if length >= n_samples:
             begin = int(rng.integers(length - n_samples + 1))
-            cropped: Float = waveform[begin : begin + n_samples].copy()
+            cropped: FloatArray = waveform[begin : begin + n_samples].copy()
             return cropped
         part = np.zeros(n_samples, np.float32)
         at = 0 if rng.random() < self.settings.at_start_share else int(rng.integers(n_samples - length + 1))
@@ -270,7 +270,7 @@ class Numbers(Sequence[str]):
         return str(range(self._n)[index])
 
 
-def audible(waveform: Float) -> NDArray[np.bool_]:
+def audible(waveform: FloatArray) -> NDArray[np.bool_]:
     """``(S,)`` -> ``(ceil(S / BLOCK),)``: a sound goes on in a block; half a second of silence ends it."""
     n = -(-len(waveform) // BLOCK)
     blocks = np.pad(waveform, (0, n * BLOCK - len(waveform))).reshape(n, BLOCK)
@@ -285,16 +285,16 @@ def audible(waveform: Float) -> NDArray[np.bool_]:
     return on
 
 
-def coloured_noise(n_samples: int, rng: Rng) -> Float:
+def coloured_noise(n_samples: int, rng: Rng) -> FloatArray:
     """``(S,)`` of unit root mean square: noise whose power falls with frequency by 0 to 6 dB an octave."""
     spectrum = np.fft.rfft(rng.standard_normal(n_samples))
     frequency = np.maximum(np.arange(len(spectrum)), 1.0)
     noise = np.fft.irfft(spectrum * frequency ** -rng.uniform(0.0, 1.0), n_samples)
-    normal: Float = (noise / np.sqrt(np.square(noise).mean())).astype(np.float32)
+    normal: FloatArray = (noise / np.sqrt(np.square(noise).mean())).astype(np.float32)
     return normal
 
 
-def _loud_rms(waveform: Float) -> float:
+def _loud_rms(waveform: FloatArray) -> float:
     """Root mean square of the louder half of the blocks that sound: a level that pauses do not change."""
     n = len(waveform) // BLOCK
     power = np.sort(np.square(waveform[: n * BLOCK].reshape(n, BLOCK), dtype=np.float64).mean(axis=1))

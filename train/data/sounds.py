@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pannsx import audio
 from pannsx.audio.formats import AUDIO_SUFFIXES
 from pannsx.audio.resample import resample
 from pannsx.errors import AudioError
+from pannsx.types import FloatArray
 from pannsx.weights.digests import file_digest
 from train.data.encoding import as_float
 from train.data.indexed import open_index
@@ -46,7 +46,7 @@ class Sounds(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, index: int) -> NDArray[np.float32]:
+    def read(self, index: int) -> FloatArray:
         """``(n_samples,)`` of a clip."""
 
 
@@ -87,7 +87,7 @@ class _Packed:
     def __len__(self) -> int:
         return len(self._clips)
 
-    def read(self, index: int) -> NDArray[np.float32]:
+    def read(self, index: int) -> FloatArray:
         pcm = self._clips.read(index)
         return resample(as_float(pcm), self._clips.sample_rate, self._sample_rate)
 
@@ -140,7 +140,7 @@ class Bank:
     def __len__(self) -> int:
         return len(self._clips)
 
-    def read(self, index: int) -> NDArray[np.float32]:
+    def read(self, index: int) -> FloatArray:
         """``(n_samples,)`` of a clip."""
         return resample(as_float(np.asarray(self._clips[index])), BANK_RATE, self._sample_rate)
 
@@ -178,7 +178,7 @@ class AudioFiles:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def read(self, index: int) -> NDArray[np.float32]:
+    def read(self, index: int) -> FloatArray:
         """``(n_samples,)`` of a file; AudioError if it cannot be read or is empty."""
         path = self._folder / self._ids[index]
         waveform = audio.load(path, self._sample_rate, duration_s=self._duration_s).waveform

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pannsx.types import FloatArray
 from train.recipe import Augment
 
 _STREAM = 4  # the samplers have 1 to 3
@@ -36,11 +37,11 @@ class Choices:
         mixes_waveforms: whether mixup acts on waveforms instead of representations.
     """
 
-    gain_db: NDArray[np.float32] | None
+    gain_db: FloatArray | None
     roll: NDArray[np.int64] | None
     frames: NDArray[np.int64] | None
     bands: NDArray[np.int64] | None
-    weights: NDArray[np.float32] | None
+    weights: FloatArray | None
     mixes_waveforms: bool
 
     def part(self, begin: int, end: int) -> Choices:
@@ -123,7 +124,7 @@ def choose(
 
 def _gains(
     gains: np.random.Generator, soft: np.random.Generator, augment: Augment, n_clips: int
-) -> NDArray[np.float32] | None:
+) -> FloatArray | None:
     if not augment.gain_db and not augment.soften_db:
         return None
     gain_db = gains.uniform(-augment.gain_db, augment.gain_db, n_clips)
@@ -163,5 +164,5 @@ def _stripes(
     return np.stack((begins, begins + widths), axis=-1)
 
 
-def _on(like: Tensor, values: NDArray[np.float32]) -> Tensor:
+def _on(like: Tensor, values: FloatArray) -> Tensor:
     return torch.from_numpy(values).to(like.device, like.dtype)

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from pannsx.types import FloatArray
 from train.teacher import load_teacher
 
-Teacher = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+Teacher = Callable[[NDArray[np.int64]], FloatArray]
 """``(B,)`` rows of the training clips -> ``(B, K)`` logits."""
 
 
@@ -48,11 +49,11 @@ class LiveTeacher:
         self._network = load_teacher(path).to(device)
 
     @torch.inference_mode()
-    def listen(self, waveform: Tensor) -> NDArray[np.float32]:
+    def listen(self, waveform: Tensor) -> FloatArray:
         """``(B, S)`` waveform at 32 kHz in [-1, 1) -> ``(B, K)`` logits."""
         missing = round(SHORTEST_HEARD_S * self._network.sample_rate) - waveform.shape[1]
         heard = functional.pad(waveform, (0, missing)) if missing > 0 else waveform
-        logits: NDArray[np.float32] = self._network(heard).float().cpu().numpy()
+        logits: FloatArray = self._network(heard).float().cpu().numpy()
         return logits
 
 
@@ -95,8 +96,8 @@ def open_teacher(
             f"{path} holds logits {logits.shape}; ({len(ids)}, {n_classes}) is needed for the training clips"
         )
 
-    def read(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        chosen: NDArray[np.float32] = logits[rows_of[rows]].astype(np.float32)
+    def read(rows: NDArray[np.int64]) -> FloatArray:
+        chosen: FloatArray = logits[rows_of[rows]].astype(np.float32)
         return chosen
 
     return read
@@ -108,7 +109,7 @@ def _from_folder(folder: Path, ids: Sequence[str], n_classes: int) -> Teacher:
     if missing:
         raise ValueError(f"{folder} lacks {len(missing)} of {len(ids)} training clips, as {missing[0]!r}.npy")
 
-    def read(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def read(rows: NDArray[np.int64]) -> FloatArray:
         logits = [np.load(folder / f"{ids[int(row)]}.npy", allow_pickle=False) for row in rows]
         strangers = {one.shape for one in logits} - {(n_classes,)}
         if strangers:
@@ -118,10 +119,8 @@ def _from_folder(folder: Path, ids: Sequence[str], n_classes: int) -> Teacher:
     return read
 
 
-def soft_targets(
-    labels: NDArray[np.float32], logits: NDArray[np.float32], *, weight: float, temperature: float
-) -> NDArray[np.float32]:
+def soft_targets(labels: FloatArray, logits: FloatArray, *, weight: float, temperature: float) -> FloatArray:
     """``(B, K)`` labels and teacher's logits -> ``(B, K)`` targets between labels and probabilities."""
     probabilities = 0.5 * (1.0 + np.tanh(logits / (2.0 * temperature)))  # the sigmoid, without overflow
-    mixed: NDArray[np.float32] = ((1.0 - weight) * labels + weight * probabilities).astype(np.float32)
+    mixed: FloatArray = ((1.0 - weight) * labels + weight * probabilities).astype(np.float32)
     return mixed

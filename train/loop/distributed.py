@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from pannsx.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def sums(values: list[float], ranks: Ranks) -> list[float]:
     return [float(value) for value in tensor.tolist()]
 
 
-def gathered(rows: NDArray[np.float32], n_rows: int, ranks: Ranks) -> NDArray[np.float32]:
+def gathered(rows: FloatArray, n_rows: int, ranks: Ranks) -> FloatArray:
     """``(n_r, K)`` rows of each rank's share -> all ``(n_rows, K)`` of them, in order, on every rank."""
     if ranks.world_size == 1:
         return rows

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pannsx.metrics import accuracy, tagging_scores
+from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
 from train.transfer.data_set import DataSet, Split
 from train.transfer.head import Head, HeadSettings, apply, new_head, train_head
@@ -28,7 +29,7 @@ class Fitted(NamedTuple):
 
     base: LoadedCheckpoint | None
     head: Head
-    predict: Callable[[Sequence[int]], NDArray[np.float32]]
+    predict: Callable[[Sequence[int]], FloatArray]
 
 
 Learn = Callable[[Sequence[int], int], Fitted]
@@ -69,7 +70,7 @@ def targets_of(data: DataSet) -> NDArray[np.bool_]:
 
 
 def head_on(
-    features: NDArray[np.float32],
+    features: FloatArray,
     targets: NDArray[np.bool_],
     settings: HeadSettings,
     base: LoadedCheckpoint | None = None,
@@ -105,7 +106,7 @@ def network_and_head(
             begin, first = base, train_head(embeddings[rows], targets[rows], head_settings, seed=seed)
         tuned, head = tune(begin, waveforms, targets, rows, settings, first, seed=seed)
 
-        def predict(chosen: Sequence[int]) -> NDArray[np.float32]:
+        def predict(chosen: Sequence[int]) -> FloatArray:
             return apply(head, embed(tuned, [waveforms[row] for row in chosen], device=settings.device))
 
         return Fitted(tuned, head, predict)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pannsx.types import FloatArray
+
 MAX_LAYERS = 3
 LEAST_STEPS = 400
 """Minimum number of steps: with one clip per class, an epoch is a single step."""
@@ -114,7 +116,7 @@ def batches(rows: Sequence[int], batch_size: int, rng: np.random.Generator) -> l
 
 
 def train_head(
-    embeddings: NDArray[np.float32], targets: NDArray[np.bool_], settings: HeadSettings, *, seed: int
+    embeddings: FloatArray, targets: NDArray[np.bool_], settings: HeadSettings, *, seed: int
 ) -> Head:
     """``(N, D)`` embeddings and ``(N, K)`` targets -> a head trained on them, in evaluation mode.
 
@@ -151,8 +153,8 @@ def train_head(
     return head.eval()
 
 
-def apply(head: Head, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+def apply(head: Head, embeddings: FloatArray) -> FloatArray:
     """``(N, D)`` embeddings -> ``(N, K)`` logits."""
     with torch.inference_mode():
-        logits: NDArray[np.float32] = head(torch.from_numpy(embeddings)).numpy()
+        logits: FloatArray = head(torch.from_numpy(embeddings)).numpy()
     return logits

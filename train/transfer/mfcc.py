@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.fft import dct
 
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.frontend.settings import FrontEnd
+from pannsx.types import FloatArray
 from train.transfer.waveforms import Waveforms
 
 N_COEFFICIENTS = 20
 N_STATISTICS = 4
 
 
-def mfcc_statistics(waveforms: Waveforms, sample_rate: int) -> NDArray[np.float32]:
+def mfcc_statistics(waveforms: Waveforms, sample_rate: int) -> FloatArray:
     """``N`` clips -> ``(N, 80)``: mean and deviation of 20 coefficients and of their changes over time."""
     frontend = FrontEnd(
         sample_rate=sample_rate,

@@ -18,6 +18,7 @@ from pannsx.models.convert import to_published
 from pannsx.models.heads import ClipHead
 from pannsx.models.pann import Pann
 from pannsx.models.zoo import build
+from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint, save_checkpoint
 from pannsx.weights.record import Checkpoint, Scores
 from train.loop.augment import Choices, choose
@@ -79,7 +80,7 @@ class Tuned(nn.Module):
         return logits
 
 
-def embed(base: LoadedCheckpoint, waveforms: Waveforms, *, device: str = "cpu") -> NDArray[np.float32]:
+def embed(base: LoadedCheckpoint, waveforms: Waveforms, *, device: str = "cpu") -> FloatArray:
     """``N`` clips at the model's rate -> ``(N, D)`` embeddings, those of :class:`pannsx.FeatureExtractor`."""
     pipeline = Pipeline(base, device=device)
     return np.stack([analysis.answer.embedding for analysis in pipeline.analyse(waveforms)])

@@ -13,15 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pannsx import audio
+from pannsx.types import FloatArray
 from train.transfer.data_set import DataSet, Recording
 
-Waveforms = Sequence[NDArray[np.float32]]
+Waveforms = Sequence[FloatArray]
 
 
-def read_waveforms(data: DataSet, sample_rate: int) -> list[NDArray[np.float32]]:
+def read_waveforms(data: DataSet, sample_rate: int) -> list[FloatArray]:
     """Every clip of a data set, ``N`` times ``(S_i,)``, at ``sample_rate`` Hz.
 
     Raises:
@@ -31,14 +31,12 @@ def read_waveforms(data: DataSet, sample_rate: int) -> list[NDArray[np.float32]]
         return list(pool.map(partial(_read, sample_rate=sample_rate), data.recordings))
 
 
-def _read(recording: Recording, sample_rate: int) -> NDArray[np.float32]:
+def _read(recording: Recording, sample_rate: int) -> FloatArray:
     part = audio.load(recording.path, sample_rate, start_s=recording.start_s, duration_s=recording.duration_s)
     return part.waveform
 
 
-def batch_of(
-    waveforms: Waveforms, rows: Sequence[int], longest: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def batch_of(waveforms: Waveforms, rows: Sequence[int], longest: int, rng: np.random.Generator) -> FloatArray:
     """Clips of some rows -> ``(B, S)``, zero-padded to the longest of them.
 
     Clips longer than ``longest`` samples are cut to a random part, new each time.
@@ -50,6 +48,6 @@ def batch_of(
     return batch
 
 
-def _part(waveform: NDArray[np.float32], longest: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def _part(waveform: FloatArray, longest: int, rng: np.random.Generator) -> FloatArray:
     begin = int(rng.integers(max(0, len(waveform) - longest) + 1))
     return waveform[begin : begin + longest]

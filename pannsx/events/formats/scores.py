@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from pannsx.atomic import replacing
 from pannsx.events.formats.recording import in_one_cell, probability, seconds
-from pannsx.types import PathLike
+from pannsx.types import FloatArray, PathLike
 
 
 class Scores(NamedTuple):
     """``(T', K)`` probabilities, their ``(T' + 1,)`` edges in seconds, and ``K`` labels."""
 
-    framewise: npt.NDArray[np.float32]
+    framewise: FloatArray
     edges_s: npt.NDArray[np.float64]
     labels: tuple[str, ...]
 

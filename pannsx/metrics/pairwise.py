@@ -1,0 +1,105 @@
+"""Distances of all pairs of rows, in blocks: sums of kernels and the median, without ``N x N`` memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+DoubleArray = npt.NDArray[np.float64]
+Kernel = Callable[[DoubleArray, DoubleArray], DoubleArray]
+"""Rows ``(n, D)`` and ``(m, D)`` -> ``(n, m)``."""
+
+BLOCK_ROWS = 1024
+"""Rows of a block: its distances are 8 MB of float64."""
+
+_BINS = 1 << 16
+_MOST_COLLECTED = 1 << 22  # values of one bin that are sorted in memory: 32 MB
+
+
+def squared_distances(left: DoubleArray, right: DoubleArray) -> DoubleArray:
+    """``(n, D)``, ``(m, D)`` -> ``|x_i - y_j|^2 (n, m)``; exactly 0 on the diagonal of a set with itself."""
+    squared: DoubleArray = left @ right.T
+    squared *= -2.0
+    squared += np.einsum("id,id->i", left, left)[:, None]
+    squared += np.einsum("id,id->i", right, right)
+    np.maximum(squared, 0.0, out=squared)
+    if left is right:
+        np.fill_diagonal(squared, 0.0)
+    return squared
+
+
+def weighted_kernel_sums(
+    x: npt.NDArray[Any],
+    y: npt.NDArray[Any] | None,
+    kernel: Kernel,
+    centre: DoubleArray | float,
+    x_weights: DoubleArray,
+    y_weights: DoubleArray,
+) -> DoubleArray:
+    """Weights ``v (N, R)``, ``w (M, R)`` -> ``sum_ij v_ir k(x_i, y_j) w_jr (R,)``; ``y`` None: of ``x``.
+
+    ``centre (D,)`` is subtracted from all rows first: of a kernel of distances the values stay as they are,
+    and their rounding is relative to the spread of the rows instead of to their distance from zero.
+    """
+    total = np.zeros(x_weights.shape[1])
+    for rows, columns, values in _blocks(x, y, kernel, centre):
+        part = np.einsum("ir,ir->r", x_weights[rows], values @ y_weights[columns])
+        total += part if y is not None or rows == columns else 2 * part
+    return total
+
+
+def median_distance(x: npt.NDArray[Any]) -> float:
+    """``(N, D)`` -> the exact median distance of two different rows; of an even number the lower middle one.
+
+    Values are counted in bins, and the bin that holds the median is counted again more finely until its
+    values fit in memory, so that memory holds one block and one bin.
+    """
+    centre = x.mean(axis=0, dtype=np.float64)
+    rank = (len(x) * (len(x) - 1) // 2 - 1) // 2
+    low, high = 0.0, max(float(values.max()) for values in _pairs(x, centre) if values.size)
+    high = np.nextafter(high, np.inf)  # the upper end is not counted
+    while True:
+        counts = np.zeros(_BINS, np.int64)
+        edges = np.linspace(low, high, _BINS + 1)
+        for values in _pairs(x, centre):
+            inside = values[(values >= low) & (values < high)]
+            counts += np.bincount(np.searchsorted(edges, inside, side="right") - 1, minlength=_BINS)[:_BINS]
+        before = np.concatenate([[0], np.cumsum(counts)])
+        bin_ = int(np.searchsorted(before, rank, side="right")) - 1
+        rank -= int(before[bin_])
+        low, high = float(edges[bin_]), float(edges[bin_ + 1])
+        if counts[bin_] <= _MOST_COLLECTED:
+            within = np.concatenate([v[(v >= low) & (v < high)] for v in _pairs(x, centre)])
+            return float(np.sqrt(np.partition(within, rank)[rank]))
+        if high <= np.nextafter(low, np.inf):  # so many equal ones
+            return float(np.sqrt(low))
+
+
+def _pairs(x: npt.NDArray[Any], centre: DoubleArray) -> Iterator[DoubleArray]:
+    """Squared distances of every two different rows once, in blocks."""
+    for rows, columns, squared in _blocks(x, None, squared_distances, centre):
+        yield squared[np.triu_indices(len(squared), 1)] if rows == columns else squared.ravel()
+
+
+def _blocks(
+    x: npt.NDArray[Any], y: npt.NDArray[Any] | None, kernel: Kernel, centre: DoubleArray | float
+) -> Iterator[tuple[slice, slice, DoubleArray]]:
+    """Blocks of the kernel with their rows and columns; of ``x`` with itself those from the diagonal on."""
+    for rows in _slices(len(x), 0):
+        left = x[rows].astype(np.float64) - centre
+        for columns in _slices(len(x), rows.start) if y is None else _slices(len(y), 0):
+            if y is None and columns == rows:
+                yield rows, columns, kernel(left, left)
+            else:
+                yield (
+                    rows,
+                    columns,
+                    kernel(left, (x if y is None else y)[columns].astype(np.float64) - centre),
+                )
+
+
+def _slices(n: int, start: int) -> Iterator[slice]:
+    return (slice(begin, min(begin + BLOCK_ROWS, n)) for begin in range(start, n, BLOCK_ROWS))
