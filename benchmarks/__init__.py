@@ -1,4 +1,4 @@
-"""How fast, against whom, and how exact: one small script a question.
+"""Benchmarks of speed and accuracy against other tools: one small script per question.
 
     python -m benchmarks.all
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.all
 
-About a quarter of an hour on two cores.  A question that fails does not keep the others from being asked.
+About a quarter of an hour on two cores.  A failure does not stop the others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "packing": (),
     "train_loader": (),
 }
-"""Each benchmark, and what it is told beyond the common arguments."""
+"""Each benchmark, with its arguments besides the common ones."""
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 
 Ten minutes of frames 0.02 s apart, 527 classes, on one thread: a few events of some classes at a time above a
 floor of noise, as networks give them; and, as the worst case, every class rising and falling all the time.
-The peer is the loop that one would write in NumPy, a class at a time; it finds the same events.
+The peer is a plain NumPy loop, class by class; it finds the same events.
 """
 
 from __future__ import annotations

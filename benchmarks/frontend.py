@@ -4,7 +4,7 @@
 
 One thread by default: the kernel computes on the calling thread, so peers get as many.  Errors are
 the largest difference from the float64 definition, in dB, where the mel power is above -80 dB:
-the floor of -100 dB is no place to compare.
+at the floor of -100 dB a comparison is meaningless.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _threads(given_threads: int, rounds: int) -> list[Fact]:
         "many clips": (lambda: [kernel(clip) for clip in clips], lambda: workers.run(share)),
     }
     facts = []
-    torch.set_num_threads(n)  # which is what the pool goes by
+    torch.set_num_threads(n)  # the pool uses torch's number
     for what, (alone, together) in pairs.items():
         times = alternate({"alone": alone, "together": together}, rounds=rounds)
         gain = paired_ratio(times["alone"].seconds, times["together"].seconds)
@@ -158,7 +158,7 @@ def _module(waveform: Samples, frontend: FrontEnd) -> Call:
 
 
 def _stft_route(waveform: Samples, frontend: FrontEnd) -> Call:
-    """The few lines that one would write in torch, tables made beforehand."""
+    """A short implementation in torch, with precomputed tables."""
     window = torch.tensor(hann_window(frontend.n_fft), dtype=torch.float32)
     filters = torch.tensor(mel_filters(frontend).T.copy(), dtype=torch.float32)
     samples = torch.from_numpy(waveform)
@@ -197,7 +197,7 @@ def _torchlibrosa(waveform: Samples, frontend: FrontEnd) -> Call:
 
 
 def _librosa(waveform: Samples, frontend: FrontEnd) -> Call:
-    """With the filters made beforehand; ``librosa.feature.melspectrogram`` would make them in every call."""
+    """With precomputed filters; ``librosa.feature.melspectrogram`` computes them in every call."""
     import librosa
 
     filters = librosa.filters.mel(

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from benchmarks import conditions, results
 
-PREPARED = "--threads-are-set"  # what the process that measures is started with
+PREPARED = "--threads-are-set"  # argument of the measuring process
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a benchmark answers, and how often it has to ask.
+    """The question of a benchmark, and its number of repetitions.
 
     Attributes:
         name: of the benchmark, of its module and in the names of its results.
@@ -35,7 +35,7 @@ class Question:
     one_thread: bool = False
 
     def arguments(self) -> argparse.ArgumentParser:
-        """The arguments that every benchmark has."""
+        """The arguments common to all benchmarks."""
         parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=self.text)
         parser.add_argument(
             "--threads",
@@ -65,7 +65,7 @@ def run(
     measure: Callable[[argparse.Namespace], results.Findings],
     add_arguments: Callable[[argparse.ArgumentParser], object] = lambda _: None,
 ) -> None:
-    """Measure in a process of its own, print what was found and store it.
+    """Measure in a separate process, print the findings and store them.
 
     Libraries read their number of threads from the environment when they are loaded, so it must be
     set before the process starts.
@@ -102,7 +102,7 @@ def run(
 
 
 def summary(found: results.Findings) -> str:
-    """What was found, as text for a terminal."""
+    """The findings as text for a terminal."""
     lines = []
     for comparison in found.comparisons:
         lines.append(comparison.title)

@@ -1,4 +1,4 @@
-"""What the benchmarks work on: sounds and weights, computed and always the same."""
+"""Inputs of the benchmarks: waveforms and weights, computed deterministically."""
 
 from __future__ import annotations
 

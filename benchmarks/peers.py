@@ -12,7 +12,7 @@ Call = Callable[[], Any]
 
 
 def gather(makers: Iterable[tuple[str, Callable[[], Call]]], absent: list[Absent]) -> dict[str, Call]:
-    """Make every peer that can be made and called; the others go to ``absent``, once for each reason.
+    """Prepare all available peers; the others go to ``absent``, once for each reason.
 
     A peer may fail in any way, not being installed only the likeliest, and must not take the
     others' results with it.

@@ -3,7 +3,7 @@
     python -m benchmarks.resampler
 
 On one thread, as all of these compute.  Two errors, in parts of full scale: the largest difference
-from resampy's ``kaiser_best`` in float64, which is the definition that ours is held to (soxr's
+from resampy's ``kaiser_best`` in float64, the reference for ours (soxr's
 filter is another, and its difference would be no error); and that of a converted tone of 1 kHz from
 the exact one.
 """

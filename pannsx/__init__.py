@@ -1,11 +1,11 @@
-"""pannsx: what is in a sound, by pretrained audio neural networks (PANNs, Kong et al. 2020).
+"""pannsx: audio tagging with pretrained audio neural networks (PANNs, Kong et al. 2020).
 
 >>> from pannsx import AudioTagger
 >>> result = AudioTagger().inference("street.mp3")  # the bundled checkpoint, no network
 >>> result.top(3)
 
-Importing the package loads neither torch nor numba: every public name and submodule is fetched on first
-use (PEP 562), so that a program pays for what it touches. ``import pannsx`` is enough for
+Importing the package loads neither torch nor numba: every public name and submodule is imported on
+first use (PEP 562). ``import pannsx`` is enough for
 ``pannsx.audio.load("street.mp3")``.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 from pannsx.lazy import attach
 from pannsx.version import __version__
 
-TYPE_CHECKING = False  # type checkers take it for typing's, whose import would cost more than all the rest
+TYPE_CHECKING = False  # type checkers treat it as typing's, whose import would take longer than all the rest
 if TYPE_CHECKING:
     from pannsx import audio as audio
     from pannsx import errors as errors
@@ -51,7 +51,7 @@ __all__ = [
     "list_models",
 ]
 
-if not TYPE_CHECKING:  # a type checker that saw these would let every misspelt name pass
+if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept every misspelt name
     __getattr__, __dir__ = attach(
         __name__,
         {

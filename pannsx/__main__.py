@@ -1,4 +1,4 @@
-"""``python -m pannsx``: the command line, where the ``pannsx`` script is not on the path."""
+"""``python -m pannsx``: the command line, without the ``pannsx`` script on the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files: whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder, which takes the place of ``path`` if the block succeeds.
+    """A temporary path in the same folder; it replaces ``path`` if the block succeeds.
 
     Raises:
-        OSError: the folder cannot be made, or the place not be taken.
+        OSError: the folder cannot be created, or ``path`` not be replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -21,5 +21,5 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     finally:
-        with suppress(OSError):  # gone already where all went well
+        with suppress(OSError):  # already moved if the block succeeded
             temporary.unlink()

@@ -1,4 +1,4 @@
-"""The two things that go wrong and that a caller can act on, and how a wrong name is answered."""
+"""The two error classes a caller can handle, and spelling suggestions."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable
 
 
 class AudioError(ValueError):
-    """The audio cannot be used: unreadable, empty, not finite, wrongly shaped, too short a part."""
+    """The audio cannot be used: unreadable, empty, not finite, wrong shape, or too short a part."""
 
 
 class WeightsError(RuntimeError):
-    """A checkpoint cannot be had or cannot be trusted: absent, refused, truncated, altered."""
+    """A checkpoint cannot be obtained or trusted: missing, refused, truncated or altered."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'Cnn14'?"`` for a name close to a known one, else an empty string.
 
-    Case, hyphens and underscores do not count as differences.
+    Case, hyphens and underscores are ignored.
     """
 
     def fold(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`FeatureExtractor`: sounds as vectors, for classifiers, search and clustering."""
+"""`FeatureExtractor`: embeddings of audio, for classifiers, search and clustering."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class FeatureExtractor:
     >>> FeatureExtractor().extract(["dog.wav", "rain.flac"]).shape
     (2, 1024)
 
-    Takes the arguments of :class:`pannsx.AudioTagger` and raises what it raises; ``combine`` says how the
-    embeddings of the windows of long audio give one: ``"mean"``, weighted by time, or ``"max"``.
+    Arguments and errors are those of :class:`pannsx.AudioTagger`; ``combine`` is how the embeddings of the
+    windows of long audio are combined: ``"mean"``, weighted by time, or ``"max"``.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FeatureExtractor:
 
     @property
     def sample_rate(self) -> int:
-        """Samples per second the model works at; other rates are resampled to it."""
+        """The model's sample rate in Hz; audio of other rates is resampled to it."""
         return self._pipeline.sample_rate
 
     @property
@@ -88,14 +88,14 @@ class FeatureExtractor:
         duration_s: float | None = None,
         sample_rate: int | None = None,
     ) -> FloatArray:
-        """Sources as :meth:`pannsx.AudioTagger.inference` takes them -> ``(N, D)``; one source is ``N = 1``.
+        """Sources as in :meth:`pannsx.AudioTagger.inference` -> ``(N, D)`` embeddings; one source: ``N = 1``.
 
         Args:
             sources, source_rate, start_s, duration_s, sample_rate: as in
                 :meth:`pannsx.AudioTagger.inference`.
 
         Raises:
-            AudioError: a source is unreadable, empty, not finite or wrongly shaped.
+            AudioError: a source is unreadable, empty, not finite or of a wrong shape.
             ValueError: both ``source_rate`` and ``sample_rate`` are given.
         """
         listed, _ = as_sources(sources)
@@ -135,13 +135,13 @@ class FeatureExtractor:
         duration_s: float | None = None,
         sample_rate: int | None = None,
     ) -> FrameEmbeddings | list[FrameEmbeddings]:
-        """One source -> :class:`FrameEmbeddings` ``(T', D)`` with the ``(T',)`` seconds of their centres.
+        """One source -> :class:`FrameEmbeddings` ``(T', D)`` with ``(T',)`` centres in seconds.
 
         Several sources give a list of them. A frame's embedding is the clip head's, from the maximum and
         mean over the frame and its two neighbours (as the DecisionLevel models pool).
 
         Raises:
-            AudioError, ValueError: as :meth:`extract`, whose arguments these are.
+            AudioError, ValueError: as :meth:`extract`; the arguments are the same.
         """
         listed, several = as_sources(sources)
         found = []

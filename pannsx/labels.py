@@ -1,4 +1,4 @@
-"""Label sets: the name of each of a checkpoint's ``K`` outputs, in output order."""
+"""Label sets: the names of a checkpoint's ``K`` outputs, in output order."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class LabelSet:
 
     Attributes:
         names: ``K`` display names.
-        ids: ``K`` machine ids (AudioSet's ``/m/09x0r``), or None where there are none.
+        ids: ``K`` machine ids (AudioSet's ``/m/09x0r``), or None.
 
     Raises:
-        ValueError: no label at all, an empty or repeated name, or as many ids as names not given.
+        ValueError: no label at all, an empty or repeated name, or different numbers of ids and names.
     """
 
     names: tuple[str, ...]
@@ -41,13 +41,13 @@ class LabelSet:
                 if not label.strip():
                     raise ValueError(f"{kind} {position} is empty")
                 if label in seen:
-                    raise ValueError(f"{kind} {label!r} stands twice; every output needs its own")
+                    raise ValueError(f"{kind} {label!r} is repeated; every output needs its own")
                 seen.add(label)
         if self.ids is not None and len(self.ids) != len(self.names):
             raise ValueError(
-                f"got {len(self.names)} label names and {len(self.ids)} ids; one id a name is needed"
+                f"got {len(self.names)} label names and {len(self.ids)} ids; one id per name is needed"
             )
-        # Names win over ids, and the exact spelling over one that differs in case.
+        # Names take precedence over ids, and exact spelling over a match that ignores case.
         for labels in (self.names, self.ids or ()):
             for position, label in enumerate(labels):
                 self._exact.setdefault(label, position)
@@ -63,10 +63,10 @@ class LabelSet:
         return self.names[index]
 
     def index(self, name_or_id: str) -> int:
-        """Output position of a display name or id; upper and lower case are the same.
+        """Output position of a display name or id; case is ignored.
 
         Raises:
-            ValueError: there is no such label; close names are suggested.
+            ValueError: unknown label; close names are suggested.
         """
         position = self._exact.get(name_or_id, self._folded.get(name_or_id.casefold()))
         if position is None:
@@ -84,13 +84,13 @@ def audioset() -> LabelSet:
 
 
 def read_labels(path: PathLike) -> LabelSet:
-    """Labels from a file: CSV with the header ``index,mid,display_name``, JSON list, or one name a line.
+    """Labels from a file: CSV with the header ``index,mid,display_name``, a JSON list, or one name per line.
 
-    ``.csv`` and ``.json`` say which; any other ending is read as plain text, blank lines left out.
+    The extension selects the format: ``.csv``, ``.json``, anything else plain text, without its blank lines.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not such a file, or names no label, or one twice.
+        ValueError: not such a file, no label, or a repeated one.
     """
     path = Path(path)
     text = path.read_text(encoding="utf-8-sig")  # spreadsheet programs put a byte order mark first
@@ -110,7 +110,7 @@ def _from_csv(text: str, source: str) -> LabelSet:
     names, ids = [], []
     for position, row in enumerate(rows):
         if row["index"] != str(position):
-            raise ValueError(f"{source}: index {row['index']!r} stands where {position} is due")
+            raise ValueError(f"{source}: index is {row['index']!r}; {position} is needed here")
         names.append(row["display_name"] or "")
         ids.append(row["mid"] or "")
     return LabelSet(tuple(names), tuple(ids))

@@ -1,7 +1,7 @@
-"""Packages whose names are fetched on first use (PEP 562), so that a program pays for what it touches.
+"""Packages with lazy names, imported on first use (PEP 562).
 
-Beside ``__getattr__`` a package names the same things below ``if TYPE_CHECKING:`` for type checkers and
-editors, which read and do not run it.
+Besides ``__getattr__``, a package imports the same names under ``if TYPE_CHECKING:`` for type checkers and
+editors, which do not run it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def attach(
 
     Args:
         package: its ``__name__``.
-        homes: by public name the module that defines it, written in full.
+        homes: full name of the defining module, by public name.
         submodules: names of its public submodules.
     """
     rooms = frozenset(submodules)

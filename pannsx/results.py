@@ -1,4 +1,4 @@
-"""What a tagger returns: plain arrays with their labels and times."""
+"""Results of a tagger: plain arrays with their labels and times."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def top_tags(clipwise: FloatArray, labels: tuple[str, ...], k: int) -> list[Tag]
 
 @dataclass(frozen=True)
 class FrameGrid:
-    """Where the frames of a result lie in time, and which classes their columns are.
+    """Times of the frames of a result, and classes of their columns.
 
     Attributes:
         hop_s: seconds from one frame to the next.
         offset_s: centre of the first frame, in seconds.
         labels: ``K`` names, in the order of the last axis.
-        frame_source: ``"native"`` where the network was trained to answer by frame (the DecisionLevel
-            models); ``"local_pooling"`` where its clip head was applied to each frame's surroundings.
+        frame_source: ``"native"`` if the network was trained through its frames (the DecisionLevel
+            models); ``"local_pooling"`` if its clip head is applied to each frame and its neighbours.
     """
 
     hop_s: float
@@ -57,12 +57,12 @@ class FrameGrid:
     frame_source: FrameSource
 
     def times_s(self, n_frames: int, first: int = 0) -> npt.NDArray[np.float64]:
-        """``(n_frames,)`` centres of the frames from number ``first`` on, in seconds."""
+        """``(n_frames,)`` centres of the frames in seconds, starting at frame ``first``."""
         return self.offset_s + self.hop_s * (first + np.arange(n_frames, dtype=np.float64))
 
 
 class OnGrid:
-    """What has frames: the facts of their :class:`FrameGrid`."""
+    """Base of results with frames: the fields of their :class:`FrameGrid`."""
 
     grid: FrameGrid
 
@@ -89,18 +89,17 @@ class OnGrid:
 
 @dataclass(frozen=True, eq=False)
 class TaggingResult(OnGrid):
-    """The answer for one source.
+    """The result for one source.
 
     Attributes:
         clipwise: ``(K,)`` probability of each class in the whole source.
         logits: ``(K,)`` float32; ``clipwise`` is their sigmoid, which rounds to 1 above 16.
         embedding: ``(D,)`` the layer before the classifier.
-        framewise: ``(T', K)`` probability of each class in each frame; None if it was not asked for.
+        framewise: ``(T', K)`` probability of each class in each frame; None with ``framewise=False``.
         grid: times and labels of the frames: its ``hop_s``, ``offset_s``, ``labels`` and ``frame_source`` are
             attributes of the result, too.
         duration_s: length of the source that was read, in seconds.
-        operating_points: calibrated thresholds of the checkpoint, which :meth:`events` goes by; None where
-            there are none.
+        operating_points: calibrated thresholds of the checkpoint, the default of :meth:`events`, or None.
     """
 
     clipwise: FloatArray
@@ -137,7 +136,7 @@ class TaggingResult(OnGrid):
         super_classes: SuperClasses | PathLike | None = None,
         top_k: int | None = None,
     ) -> list[Event]:
-        """The sound events, by onset: which class is heard from when to when.
+        """The sound events, by onset: each with its class, onset and offset.
 
         >>> result = AudioTagger().inference("street.mp3")
         >>> for event in result.events(threshold=0.3, max_gap_s=0.5):
@@ -145,15 +144,16 @@ class TaggingResult(OnGrid):
 
         Args:
             threshold: probability at which an event begins: one number, ``K`` numbers, a mapping from label
-                to number, operating points or the path of their file. None is the checkpoint's operating
-                points where it was calibrated, else 0.5.
-            off_threshold: below which it ends, in the same forms; None is the same.
+                to number, operating points or the path of their file. None: the operating points of a
+                calibrated checkpoint, else 0.5.
+            off_threshold: probability below which it ends, in the same forms; None: that of the operating
+                points, else ``threshold``.
             median_s, max_gap_s, min_duration_s, classes, super_classes, top_k: see
                 :class:`pannsx.events.EventSettings`.
 
         Raises:
-            OSError: a file that an argument names cannot be read.
-            ValueError: there are no frames, or an argument is impossible.
+            OSError: a file given as an argument cannot be read.
+            ValueError: there are no frames, or an argument is invalid.
         """
         from pannsx.events.detector import EventSettings
 
@@ -205,15 +205,15 @@ class TaggingResult(OnGrid):
         min_duration_s: float = 0.0,
         n_classes: int = 8,
     ) -> Figure:
-        """Draw the likeliest classes over time and the events; with ``audio`` its waveform and log-mel, too.
+        """Draw the most probable classes over time and the events; with ``audio`` also waveform and log-mel.
 
         Args:
-            path: where to write the figure; its end says the format (.png, .svg, .pdf). None writes nothing.
-            audio: the source that the result is of, as :func:`pannsx.audio.load` takes it.
+            path: file to write; the extension selects the format (.png, .svg, .pdf). None: no file.
+            audio: the source of the result, as in :func:`pannsx.audio.load`.
             source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
-            title: a line above; None is the name of the audio's file.
-            threshold, max_gap_s, min_duration_s: what is an event, as in :meth:`events`.
-            n_classes: how many classes to draw.
+            title: title line; None: the name of the audio's file.
+            threshold, max_gap_s, min_duration_s: settings of the events, as in :meth:`events`.
+            n_classes: number of classes to draw.
 
         Returns:
             a ``matplotlib.figure.Figure``.
@@ -221,7 +221,7 @@ class TaggingResult(OnGrid):
         Raises:
             AudioError: the audio cannot be used.
             ImportError: matplotlib is not installed.
-            ValueError: the result has no frames, or an argument is impossible.
+            ValueError: the result has no frames, or an argument is invalid.
         """
         from pannsx.audio.reader import rate_given
         from pannsx.events.detector import EventSettings
@@ -244,22 +244,22 @@ class TaggingResult(OnGrid):
         max_gap_s: float = 0.0,
         min_duration_s: float = 0.0,
     ) -> Path:
-        """Write one page that shows the events and, with ``audio``, plays it; it needs nothing else.
+        """Write a self-contained page with the events and, with ``audio``, a player.
 
         Args:
             path: the ``.html`` file to write.
-            audio: the source that the result is of, as :func:`pannsx.audio.load` takes it.
+            audio: the source of the result, as in :func:`pannsx.audio.load`.
             source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
-            title: the heading; None is the name of the audio's file.
-            threshold: where the page's slider stands at first, from 0.05 to 0.99.
-            max_gap_s, min_duration_s: what is an event, as :func:`pannsx.events.detect` takes it.
+            title: the heading; None: the name of the audio's file.
+            threshold: initial position of the page's slider, from 0.05 to 0.99.
+            max_gap_s, min_duration_s: settings of the events, as in :func:`pannsx.events.detect`.
 
         Returns:
             the path.
 
         Raises:
             AudioError: the audio cannot be used.
-            ValueError: the result has no frames or is of another audio, or an argument is impossible.
+            ValueError: the result has no frames or is of other audio, or an argument is invalid.
         """
         from pannsx.audio.reader import rate_given
         from pannsx.events.detector import EventSettings
@@ -270,7 +270,7 @@ class TaggingResult(OnGrid):
         return report(self, settings, path, audio, rate, title=title)
 
     def _repr_html_(self) -> str:
-        """What Jupyter shows."""
+        """The display in Jupyter."""
         from pannsx.report import html_of
 
         return html_of(self)
@@ -283,13 +283,13 @@ class TaggingResult(OnGrid):
 
 @dataclass(frozen=True, eq=False)
 class BatchResult(OnGrid):
-    """The answers for several sources; ``batch[i]`` is the :class:`TaggingResult` of source ``i``.
+    """The results for several sources; ``batch[i]`` is the :class:`TaggingResult` of source ``i``.
 
     Attributes:
         clipwise: ``(N, K)`` probabilities.
         logits: ``(N, K)`` float32; ``clipwise`` is their sigmoid.
         embedding: ``(N, D)`` embeddings.
-        framewise: ``N`` arrays ``(T'_i, K)``, as long as their sources; None if not asked for.
+        framewise: ``N`` arrays ``(T'_i, K)``, one per source; None with ``framewise=False``.
         grid, operating_points: as in :class:`TaggingResult`.
         durations_s: ``N`` lengths in seconds.
     """

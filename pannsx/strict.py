@@ -1,6 +1,6 @@
-"""Plain values, as JSON and TOML have them, to frozen dataclasses, strictly.
+"""Strict parsing of plain values, as in JSON and TOML, into frozen dataclasses.
 
-An unknown, missing or mistyped key is an error that names the place, the key, the value and the need.
+An unknown, missing or mistyped key is an error with the place, the key, the value and the expected type.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pannsx.errors import did_you_mean
 def parse(
     kind: Any, value: Any, where: str, key: str = "", *, required: Collection[str] | None = None
 ) -> Any:
-    """A plain value as its type says.
+    """A plain value, parsed as a type.
 
     Args:
         kind: the type: a dataclass, text, a number, a choice, a tuple, a mapping from text, Any, or one of
-            these or None. A whole number will do for a float; what is of its dataclass already is kept.
+            these or None. A whole number is accepted as a float; an instance of the dataclass is kept.
         value: the plain value.
-        where: its place, named in errors.
-        key: of the value, for errors; empty for the whole.
-        required: fields of the dataclass that must be there; None: those without a default.
+        where: its source, for error messages.
+        key: key of the value, for error messages; empty for the whole.
+        required: fields of the dataclass that must be given; None: those without a default.
 
     Raises:
         ValueError: a key is unknown, missing or mistyped, or the dataclass refuses a value.
@@ -50,14 +50,14 @@ def parse(
         return {name: parse(of, one, where, f"{key}.{name}") for name, one in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    # bool is a kind of int in Python, and is never meant as one here.
+    # bool is a subclass of int in Python, but never accepted as an int here.
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise _wrong(kind, value, where, key)
     return value
 
 
 def words(kind: Any) -> str:
-    """A type in the words of an error."""
+    """A type in words, for error messages."""
     if isinstance(kind, UnionType):
         return " or ".join(words(each) for each in get_args(kind) if each is not NoneType)
     if get_origin(kind) is Literal:

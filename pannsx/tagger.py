@@ -1,4 +1,4 @@
-"""`AudioTagger`: which of the AudioSet classes are in a sound, and when."""
+"""`AudioTagger`: the classes in a recording, and their times."""
 
 from __future__ import annotations
 
@@ -30,31 +30,32 @@ class AudioTagger:
     >>> tagger.inference("street.mp3").top(3)
 
     Args:
-        model: a name from ``pannsx.list_models()``; its weights are fetched on first use and checked.
-            None is the checkpoint that comes with the package, ``MobileNetV1_distilled``. Or an open
-            ``AudioTagger``, ``FeatureExtractor`` or ``StreamTagger``: weights and device are then shared.
+        model: a name from ``pannsx.list_models()``; its weights are downloaded on first use and verified.
+            None: the bundled checkpoint, ``MobileNetV1_distilled``. Or an open ``AudioTagger``,
+            ``FeatureExtractor`` or ``StreamTagger``: weights and device are then shared.
         checkpoint: weights on disk: with a model name any file of that architecture, without one a
-            file that has its record (``.json``) beside it.
-        device: ``"auto"`` (CUDA where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or
+            file with its record (``.json``) next to it.
+        device: ``"auto"`` (CUDA if available, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or
             ``"mps"``.
         precision: ``"float32"`` (TF32 off), ``"bfloat16"``, or on an accelerator ``"float16"``.
-        cache_dir: a folder that is searched for weights first, as ``pannsx fetch --to`` makes it, and that
-            downloads go to.
-        allow_unverified: take weights whose published record has no digest; theirs is noted and held to.
-        progress: show a progress bar while weights are fetched.
+        cache_dir: folder that is searched for weights first, such as one of ``pannsx fetch --to``, and the
+            destination of downloads.
+        allow_unverified: accept weights that have no published digest; the digest of the first download is
+            recorded and checked from then on.
+        progress: show a progress bar for downloads.
         window_s: audio longer than this many seconds is processed in windows of this length.
-        overlap_s: seconds that neighbouring windows share at least.
-        combine_clipwise: how windows give one ``clipwise``: ``"mean"`` (weighted by the time each window
-            answers for) or ``"max"``.
+        overlap_s: minimum overlap of neighbouring windows in seconds.
+        combine_clipwise: how to combine the windows' ``clipwise``: ``"mean"`` (weighted by the time that each
+            window stands for) or ``"max"``.
         combine_embedding: the same for ``embedding``.
-        batch_size: windows in one pass; None chooses by device.
-        low_memory: on the CPU, keep to the weights as they are, without the copies laid out for speed:
-            for ``Cnn14`` 0.4 GB less, and less than half as fast.
+        batch_size: windows per pass; None: by device.
+        low_memory: on the CPU, run the weights as loaded, without the extra copies in a faster layout:
+            for ``Cnn14`` 0.4 GB less, at less than half the speed.
 
     Raises:
-        ValueError: an unknown model, device, precision or impossible window, operating points beside the
-            checkpoint that are not its own, or weights or device given with a network that is open.
-        WeightsError: the weights cannot be had or trusted.
+        ValueError: an unknown model, device or precision, an invalid window, an operating-points file next
+            to the checkpoint that belongs to another one, or weights or device given with an open network.
+        WeightsError: the weights cannot be obtained or trusted.
 
     A tagger may be called from several threads, pickled, and used in forked or spawned workers.
     """
@@ -88,7 +89,7 @@ class AudioTagger:
             batch_size=batch_size,
             low_memory=low_memory,
         )
-        self._operating_points = self._pipeline.operating_points  # now, so that wrong ones are an error here
+        self._operating_points = self._pipeline.operating_points  # read now, so that errors are raised here
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -97,7 +98,7 @@ class AudioTagger:
 
     @property
     def sample_rate(self) -> int:
-        """Samples per second the model works at; other rates are resampled to it."""
+        """The model's sample rate in Hz; audio of other rates is resampled to it."""
         return self._pipeline.sample_rate
 
     @property
@@ -117,15 +118,15 @@ class AudioTagger:
 
     @property
     def operating_points(self) -> OperatingPoints | None:
-        """Calibrated thresholds that lie beside the checkpoint, or None; events go by them."""
+        """Calibrated thresholds from next to the checkpoint, the default of events, or None."""
         return self._operating_points
 
     @property
     def device(self) -> str:
-        """Where the network runs."""
+        """The network's device."""
         return str(self._pipeline.engine.device)
 
-    @overload  # text is a sequence of texts, too, and comes under this one
+    @overload  # a str is also a sequence of str; it belongs to this overload
     def inference(  # type: ignore[overload-overlap]
         self,
         audio: Source,
@@ -168,23 +169,23 @@ class AudioTagger:
 
         Args:
             audio: a path, ``bytes``, a binary file object, an array or tensor ``(S,)``; or several: a list
-                of these (where an array may also be ``(samples, channels)``), or an array ``(N, S)``.
-            source_rate: the rate of arrays, in Hz; without it they are taken to be at the model's rate
-                (``tagger.sample_rate``). Files say their own rate.
-            framewise: whether to compute and keep the probabilities by frame, the largest part of a result.
-            hop_s: seconds from frame to frame, 0.02 to 1; None is the network's own (``tagger.hop_s``). The
-                network hears the sound once more for each frame between two of its own; ``clipwise`` and
-                ``embedding`` are of the first time.
-            start_s: where to begin, in seconds.
-            duration_s: how much to read, in seconds; None is all.
+                of these (in it, an array may also be ``(samples, channels)``), or an array ``(N, S)``.
+            source_rate: rate of arrays, in Hz; None: the model's rate (``tagger.sample_rate``). Files state
+                their own rate.
+            framewise: whether to compute and keep the framewise probabilities, the largest part of a result.
+            hop_s: seconds from frame to frame, 0.02 to 1; None: the network's own (``tagger.hop_s``). A
+                shorter hop needs a further pass of the network for each frame between two of its own;
+                ``clipwise`` and ``embedding`` are those of the first pass.
+            start_s: start of the part to read, in seconds.
+            duration_s: length of the part, in seconds; None: to the end.
             sample_rate: another name for ``source_rate``.
 
         Returns:
-            a `TaggingResult` for one source, a `BatchResult` for several. Each source in a batch gets what
-            it would get alone.
+            a `TaggingResult` for one source, a `BatchResult` for several. The result of a source does not
+            depend on the others in the batch.
 
         Raises:
-            AudioError: a source is unreadable, empty, not finite or wrongly shaped.
+            AudioError: a source is unreadable, empty, not finite or of a wrong shape.
             ValueError: a hop outside these bounds or without frames, or both ``source_rate`` and
                 ``sample_rate``.
         """
@@ -204,17 +205,17 @@ class AudioTagger:
         duration_s: float | None = None,
         sample_rate: int | None = None,
     ) -> Iterator[TaggingResult]:
-        """Results in the order of ``sources``, each as soon as it is there: for large collections.
+        """Results in the order of ``sources``, one by one as they are computed: for large collections.
 
         >>> for result in AudioTagger().iter_inference(["dog.wav", "rain.flac"]):
         ...     print(result.top(1))
 
         Args:
-            sources: any number of what :meth:`inference` takes as one; taken from an iterator a little ahead.
+            sources: any number of single sources of :meth:`inference`; an iterator is read slightly ahead.
             source_rate, framewise, hop_s, start_s, duration_s, sample_rate: as in :meth:`inference`.
 
         Raises:
-            AudioError: as :meth:`inference`; the sources before it have been answered by then.
+            AudioError: as :meth:`inference`, after the results of all sources before it.
             ValueError: as :meth:`inference`, or a single source.
         """
         several = not (
@@ -239,7 +240,8 @@ class AudioTagger:
         if hop_s is not None:
             if not framewise:
                 raise ValueError(
-                    f"hop_s={hop_s} is of frames, and framewise=False wants none; give one of them"
+                    f"hop_s={hop_s} needs frames, but framewise is False; leave out hop_s, "
+                    "or give framewise=True"
                 )
             reader = FrameReader(self, hop_s)
             return reader.tag_each(sources, source_rate, start_s=start_s, duration_s=duration_s)
@@ -269,7 +271,7 @@ class AudioTagger:
 
 
 def _batch(results: Sequence[TaggingResult]) -> BatchResult:
-    """The results of one call as one."""
+    """The results of one call as a `BatchResult`."""
     first = results[0]
     framewise = tuple(result.framewise for result in results if result.framewise is not None)
     return BatchResult(

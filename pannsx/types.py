@@ -1,11 +1,11 @@
-"""Types that stand in many signatures."""
+"""Types shared by many signatures."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, Union
 
-if TYPE_CHECKING:  # paths need no NumPy, and arrays no torch
+if TYPE_CHECKING:  # paths do not need NumPy, arrays do not need torch
     import numpy as np
     import numpy.typing as npt
     import torch
@@ -16,19 +16,19 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 FrameSource: TypeAlias = Literal["native", "local_pooling"]
 """``"native"``: the network was trained through its frames (the DecisionLevel models); ``"local_pooling"``:
-its clip head is applied to each frame's surroundings."""
+its clip head is applied to each frame and its neighbours."""
 
 
 class BinaryFile(Protocol):
-    """A file object that is open in binary mode."""
+    """A file object opened in binary mode."""
 
     def read(self, n: int = ..., /) -> bytes:
-        """At most ``n`` bytes; all that are left where ``n`` is left out."""
+        """At most ``n`` bytes; without ``n``, all that remain."""
 
 
 Source: TypeAlias = Union[
     PathLike, bytes, bytearray, memoryview, BinaryFile, "npt.NDArray[Any]", "torch.Tensor"
 ]
-"""A path (``str`` or ``os.PathLike``); the bytes of a file; a binary file object, which is read from its
+"""A path (``str`` or ``os.PathLike``); the bytes of a file; a binary file object, read from its
 beginning if it can seek; a NumPy array ``(S,)`` or ``(S, C)`` of any integer or floating-point type; or a
 torch tensor of these shapes, on any device."""

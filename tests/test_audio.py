@@ -168,7 +168,7 @@ def test_a_files_own_rate_is_kept_confirmed_or_defended() -> None:
     data = wav(sound(), 44_100)
     assert audio.load(data).sample_rate == 44_100
     assert audio.load(data, RATE, source_rate=44_100).sample_rate == RATE
-    with pytest.raises(AudioError, match="is 44100 Hz, and 32000 Hz was given"):
+    with pytest.raises(AudioError, match="has a sample rate of 44100 Hz, and source_rate is 32000 Hz"):
         audio.load(data, source_rate=32_000)
 
 

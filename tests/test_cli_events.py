@@ -151,8 +151,8 @@ def test_bad_files_do_not_stop_the_others(tmp_path: Path, capsys: Captured) -> N
     [
         (["--class", "Dgo"], "unknown class 'Dgo' among 527 classes; did you mean 'Dog'"),
         (["--threshold", "0.3", "--off", "0.4"], "above its threshold 0.3"),
-        (["--hop", "0.001"], "0.02 to 1.0 s can be had"),
-        (["-o", "events.doc"], "ends in none of"),
+        (["--hop", "0.001"], "0.02 to 1.0 s is possible"),
+        (["-o", "events.doc"], "has none of the extensions"),
         (["-o", "e.tsv", "--format", "table"], "the table format goes to standard output only"),
         (["--format", "parquet"], "parquet is a binary format"),
         (["--operating-points", "missing.json"], "cannot read missing.json"),

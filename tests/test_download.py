@@ -217,13 +217,13 @@ def test_redirections(server: LocalHub, target: Path) -> None:
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/weights.pth", "file:///etc/passwd"])
 def test_redirection_to_another_scheme(server: LocalHub, target: Path, location: str) -> None:
     server.put(PATH, b"", redirect=location)
-    with pytest.raises(WeightsError, match=r"no http or https address|the server answered 302"):
+    with pytest.raises(WeightsError, match=r"not an http or https address|the server answered 302"):
         fetch(server, target)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/file", "weights.pth"])
 def test_other_schemes(target: Path, url: str) -> None:
-    with pytest.raises(WeightsError, match="is no http or https address"):
+    with pytest.raises(WeightsError, match="is not an http or https address"):
         download(url, target, progress=False)
 
 

@@ -126,8 +126,8 @@ def test_events_of_targets_are_the_events(places: list[tuple[int, int]], hop_s: 
     ("changed", "said"),
     [
         ({"targets": np.zeros((3, 1))}, r"targets are \(3, 1\)"),
-        ({"targets": np.full((2, 1), 0.5)}, "other values than 0 and 1"),
-        ({"scores": np.full((2, 1), np.nan)}, "other values than probabilities"),
+        ({"targets": np.full((2, 1), 0.5)}, "values other than 0 and 1"),
+        ({"scores": np.full((2, 1), np.nan)}, "values outside"),
         ({"labels": ["a", "b"]}, "labels 2"),
         ({"precision": 0.0}, "precision is 0.0"),
         ({"precision": 1.5}, "precision is 1.5"),
@@ -212,7 +212,7 @@ def test_those_of_another_checkpoint_are_refused(own: Path) -> None:
     with pytest.raises(ValueError, match="are of 'other', not of 'mine'"):
         AudioTagger(checkpoint=own)
     write_operating_points(OperatingPoints({"Dgo": OperatingPoint(0.5)}), path)
-    with pytest.raises(ValueError, match="none of the 527 classes; did you mean 'Dog'"):
+    with pytest.raises(ValueError, match="not one of the 527 classes; did you mean 'Dog'"):
         AudioTagger(checkpoint=own)
 
 

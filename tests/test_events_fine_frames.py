@@ -160,7 +160,7 @@ def test_a_bounded_number_of_windows_is_held(tagger: AudioTagger) -> None:
 
 @pytest.mark.parametrize("hop_s", [0.0, 0.019, 1.01, float("nan")])
 def test_hops_that_cannot_be_had(tagger: AudioTagger, hop_s: float) -> None:
-    with pytest.raises(ValueError, match=r"0\.02 to 1\.0 s can be had"):
+    with pytest.raises(ValueError, match=r"0\.02 to 1\.0 s is possible"):
         FrameReader(tagger, hop_s)
 
 

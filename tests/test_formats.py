@@ -105,7 +105,7 @@ def test_a_recording_a_file(name: str, tmp_path: Path) -> None:
         assert_same(found.events, recording.events, with_probability=name not in WITHOUT_PROBABILITY)
     single = tmp_path / f"one{suffix(name)}"
     assert write_events(RECORDINGS[:1], single) == [single]
-    with pytest.raises(ValueError, match="holds one; name a folder"):
+    with pytest.raises(ValueError, match="holds one; give a folder"):
         write_events(RECORDINGS, single)
     with pytest.raises(ValueError, match="two recordings have the same name"):
         write_events([Recording("a/x.wav", []), Recording("b/x.wav", [])], folder, name)
@@ -137,7 +137,7 @@ def test_any_label_comes_back(name: str, found: list[Event]) -> None:
 def test_what_a_table_cannot_hold(name: str, label: str, tmp_path: Path) -> None:
     path = tmp_path / f"out{suffix(name)}"
     path.write_text("as it was", "utf-8")
-    with pytest.raises(ValueError, match="has a tab or a line break"):
+    with pytest.raises(ValueError, match="contains a tab or line break"):
         write_events([Recording("x.wav", [Event(label, 0.0, 1.0, 1.0)])], path)
     assert path.read_text("utf-8") == "as it was"
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
@@ -146,7 +146,7 @@ def test_what_a_table_cannot_hold(name: str, label: str, tmp_path: Path) -> None
 def test_endings_and_names() -> None:
     assert format_of("a.selections.txt") == "raven"
     assert format_of("a.txt") == "audacity"
-    with pytest.raises(ValueError, match="ends in none of"):
+    with pytest.raises(ValueError, match="has none of the extensions"):
         format_of("a.doc")
     with pytest.raises(ValueError, match="unknown format 'ravn'; did you mean 'raven'"):
         write_events([], "a", "ravn")
@@ -195,19 +195,23 @@ def test_labels_are_spelled_as_wanted(tmp_path: Path) -> None:
         ("truth.tsv", "filename\tonset\toffset\tevent_label\na.wav\t0\tinf\tDog\n", "from 0 to inf s"),
         ("truth.tsv", "filename\tonset\toffset\tevent_label\na.wav\t0\t1\t\n", "without a label"),
         ("truth.tsv", "filename\tonset\toffset\tevent_label\na\t0\t1\tb\tc\n", "more cells than the header"),
-        ("truth.tsv", "filename\tonset\n", r"lacks offset, event_label"),
-        ("truth.tsv", "filename\tonset\toffset\tevent_label\n\t0\t1\tDog\n", "nothing stands in the column"),
-        ("truth.csv", "a,b\n1,2\n", "lacks file, onset_s"),
+        ("truth.tsv", "filename\tonset\n", r"offset, event_label missing"),
+        (
+            "truth.tsv",
+            "filename\tonset\toffset\tevent_label\n\t0\t1\tDog\n",
+            "the column 'filename' is empty",
+        ),
+        ("truth.csv", "a,b\n1,2\n", "file, onset_s, offset_s, label missing"),
         ("truth.txt", "0.5 1.5 Dog\n", "line 1: 1 cells; onset, offset and label"),
         (
             "truth.selections.txt",
             "Selection\tBegin Time (s)\tEnd Time (s)\n",
-            "none of the columns Annotation",
+            "a column of labels is needed: one of Annotation",
         ),
         (
             "truth.selections.txt",
             "Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tLabel\n1\t0\t1\ta\tx\n2\t0\t1\tb\tx\n",
-            "is of several files",
+            "covers several files",
         ),
         ("truth.rttm", "SPEAKER a 1 0.5\n", "line 1: 4 cells"),
         ("truth.rttm", "SPEAKER a 1 x 1 <NA> <NA> Dog <NA> <NA>\n", "onset 'x' and duration '1'"),
@@ -215,8 +219,8 @@ def test_labels_are_spelled_as_wanted(tmp_path: Path) -> None:
         ("truth.jsonl", '{"file": "a"}\n', "an object with file and events"),
         ("truth.jsonl", '{"file": "a", "events": [3]}\n', "an object with file and events"),
         ("truth.jams", "{", "is not JSON"),
-        ("truth.jams", "[]", "not as JAMS has it"),
-        ("truth.parquet", "no table", "is no Parquet file"),
+        ("truth.jams", "[]", "not a JAMS file"),
+        ("truth.parquet", "no table", "is not a Parquet file"),
     ],
 )
 def test_bad_files_are_named_with_their_line(tmp_path: Path, name: str, text: str, said: str) -> None:
@@ -230,7 +234,7 @@ def test_bad_files_are_named_with_their_line(tmp_path: Path, name: str, text: st
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "truth.csv"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="is no text in UTF-8"):
+    with pytest.raises(ValueError, match="is not UTF-8 text"):
         read_events(path)
 
 
@@ -248,7 +252,7 @@ def test_weak_labels(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"line 2: unknown label 'Dog' among 1 labels"):
         read_weak_labels(path, LabelSet(("Cat",)))
     path.write_text("filename\tevent_labels\na.wav\tDog\na.wav\tDog\n", "utf-8")
-    with pytest.raises(ValueError, match="stands twice"):
+    with pytest.raises(ValueError, match="is repeated"):
         read_weak_labels(path, audioset())
 
 
@@ -273,9 +277,9 @@ def test_scores_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert not path.exists()
     for text, said in (
         ("a\tb\n", "the header begins with"),
-        ("onset\toffset\tDog\n0\t1\tx\n", "a row is not of 3 numbers"),
-        ("onset\toffset\tDog\n0\t1\t0.5\n2\t3\t0.5\n", "do not follow one another"),
-        ("onset\toffset\tDog\n", "there are no frames"),
+        ("onset\toffset\tDog\n0\t1\tx\n", "a row does not have 3 numbers"),
+        ("onset\toffset\tDog\n0\t1\t0.5\n2\t3\t0.5\n", "not contiguous"),
+        ("onset\toffset\tDog\n", "no frames"),
     ):
         path.write_text(text, "utf-8")
         with pytest.raises(ValueError, match=said):

@@ -41,7 +41,8 @@ def test_compiling_is_announced_once_and_not_when_the_code_is_found(tmp_path: Pa
         "@compiled\ndef thrice(x):\n    return x + x + x\n"
     )
     assert (
-        run(tmp_path, "kernels") == "pannsx compiles for this processor: some seconds, the first time only\n"
+        run(tmp_path, "kernels")
+        == "pannsx is compiling for this processor: some seconds, the first time only\n"
     )
     assert run(tmp_path, "kernels") == ""
 
@@ -53,7 +54,7 @@ def test_code_compiled_for_another_processor_is_not_taken(tmp_path: Path) -> Non
         run(tmp_path, "kernels", NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES="")
         for name in ("generic", get_host_cpu_name(), "generic")
     ]
-    assert [text.startswith("pannsx compiles") for text in said] == [True, True, False]
+    assert [text.startswith("pannsx is compiling") for text in said] == [True, True, False]
 
 
 def test_other_peoples_functions_are_not_announced(tmp_path: Path) -> None:
@@ -119,5 +120,5 @@ def test_where_numba_has_no_such_parts_it_loads_in_its_own_way(tmp_path: Path) -
     """The allocator has no such method."""
     changed = "import pannsx.jit.cache\npannsx.jit.cache.rtsys = object()\n"
     (tmp_path / "kernels.py").write_text(changed + KERNELS + REPORTED)
-    assert run(tmp_path, "kernels").startswith("pannsx compiles")
+    assert run(tmp_path, "kernels").startswith("pannsx is compiling")
     assert run(tmp_path, "kernels") == "True\n"  # found, and all was prepared

@@ -45,7 +45,7 @@ def test_exact_spelling_wins_over_case() -> None:
     ("names", "ids", "complaint"),
     [
         ((), None, "at least one label"),
-        (("dog", "dog"), None, "'dog' stands twice"),
+        (("dog", "dog"), None, "'dog' is repeated"),
         (("dog", " "), None, "label name 1 is empty"),
         (("dog", "cat"), ("/m/1",), "2 label names and 1 ids"),
     ],
@@ -81,7 +81,7 @@ def test_label_files(tmp_path: Path, file_name: str, text: str, ids: tuple[str, 
     ("file_name", "text", "complaint"),
     [
         ("own.csv", "name\ndog\n", "needs index,mid,display_name"),
-        ("own.csv", "index,mid,display_name\n1,/x/1,dog\n", "index '1' stands where 0 is due"),
+        ("own.csv", "index,mid,display_name\n1,/x/1,dog\n", "index is '1'; 0 is needed here"),
         ("own.json", "{}", "a JSON list of label names is needed, got dict"),
         ("own.json", "[", "is not JSON"),
         ("own.txt", "\n", "at least one label"),

@@ -135,7 +135,7 @@ def test_manifest_reads_back_as_it_is_written() -> None:
         (lambda m: m.update(format=2), "has format 2; this version of pannsx reads format 1"),
         (lambda m: m["checkpoints"][1].pop("sha256"), r"entry 1 \(Cnn14\): missing sha256"),
         (lambda m: m["checkpoints"][1].update(sha_256="x"), r"unknown key sha_256; did you mean 'sha256'"),
-        (lambda m: m["checkpoints"].append(m["checkpoints"][1]), "names 'Cnn14' twice"),
+        (lambda m: m["checkpoints"].append(m["checkpoints"][1]), "has two entries 'Cnn14'"),
         (lambda m: m["checkpoints"][1]["sources"][0].update(type="ftp"), "type is 'ftp'"),
         (lambda m: m["checkpoints"][1].update(sha256="ABC"), "64 lower-case hexadecimal digits"),
         (lambda m: m["checkpoints"][1]["frontend"].pop("fmin"), r"missing frontend\.fmin"),

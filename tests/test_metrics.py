@@ -142,7 +142,7 @@ def test_accuracy() -> None:
         (np.zeros((2, 3)), np.zeros((3, 2)), r"targets are \(2, 3\) and scores \(3, 2\)"),
         (np.zeros(3), np.zeros(3), r"both must be \(N, K\)"),
         (np.zeros((0, 3)), np.zeros((0, 3)), "at least one clip"),
-        (np.full((2, 1), 0.5), np.zeros((2, 1)), "other values than 0 and 1"),
+        (np.full((2, 1), 0.5), np.zeros((2, 1)), "values other than 0 and 1"),
         (
             np.zeros((2, 2)),
             np.array([[0, 1], [2, np.nan]]),

@@ -209,9 +209,9 @@ def test_a_finer_hop(tagger):
 def test_hops_that_cannot_be_had(tagger):
     with pytest.raises(ValueError, match=r"hop_s is 0\.01; 0\.02 to 1"):
         tagger.inference(noise(100), hop_s=0.01)
-    with pytest.raises(ValueError, match="framewise=False wants none"):
+    with pytest.raises(ValueError, match="needs frames, but framewise is False"):
         tagger.inference(noise(100), hop_s=0.1, framewise=False)
-    with pytest.raises(ValueError, match="framewise=False wants none"):
+    with pytest.raises(ValueError, match="needs frames, but framewise is False"):
         tagger.iter_inference([noise(100)], hop_s=0.1)
     with pytest.raises(AudioError, match=r"source 1 \('missing.wav'\)"):
         tagger.inference([noise(100), "missing.wav"], hop_s=0.1)

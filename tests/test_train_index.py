@@ -126,6 +126,6 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"held.npz: {len(held)} clips" in said
     assert faulty(store, ["silent", "duplicate"]) == ids[3:5]
     assert main([str(tmp_path / "train.npz"), str(tmp_path / "nothing")]) == 1
-    assert "is no store" in capsys.readouterr().err
+    assert "is not a store" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([str(tmp_path / "train.npz"), str(store.folder), "--hold-out", "0.2"])

@@ -294,11 +294,11 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     audio = write_audio(tmp_path / "audios", sounds(4), RATE)
     lists = [write_list(tmp_path / "list.csv", targets(4))]
     pack(tmp_path / "store", [audio], labels=LABELS, lists=lists, wanted=WANTED)
-    with pytest.raises(PackError, match="was begun with other sample_rate; repeat the command"):
+    with pytest.raises(PackError, match="was started with other sample_rate; repeat the original command"):
         pack(tmp_path / "store", [audio], labels=LABELS, lists=lists, wanted=Wanted(4000, 0.1))
     write_audio(tmp_path / "audios" / "more", {clip_ids(5)[4]: noise(9)}, RATE)
     lists = [write_list(tmp_path / "list.csv", targets(5))]
-    with pytest.raises(PackError, match="was begun with other sources"):
+    with pytest.raises(PackError, match="was started with other sources"):
         pack(tmp_path / "store", [audio], labels=LABELS, lists=lists, wanted=WANTED)
 
 

@@ -133,7 +133,7 @@ def test_sigterm_to_all_processes_saves_and_stops(store: Path, reference: Path, 
     assert process.returncode == 0
     step = last_state(tmp_path)["step"]
     assert 1 <= step < N_STEPS
-    assert f"stopped at step {step}; the same command again goes on" in said.decode()
+    assert f"stopped at step {step}; run the same command again to resume" in said.decode()
     with one_thread():
         assert train_here(tmp_path, [*given, "data.workers=0"]) == 0
     for part in ("model", "optimiser", "average", "sampler"):
@@ -259,12 +259,15 @@ def test_batches_come_in_the_samplers_order_with_its_state(store: Path, workers:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["optimiser.learning_rate=0.5"], "begun with another recipe (optimiser.learning_rate: 0.001, 0.5)"),
-        (["run.seed=7"], "begun with another recipe (run.seed: 1234, 7)"),
+        (
+            ["optimiser.learning_rate=0.5"],
+            "started with another recipe (optimiser.learning_rate: 0.001, 0.5)",
+        ),
+        (["run.seed=7"], "started with another recipe (run.seed: 1234, 7)"),
         (["run.batch_size=3", "run.accumulate=2"], "cannot be divided among 1 ranks and 2 parts"),
-        (["run.batch_size=1"], "a batch norm needs two clips or more"),
+        (["run.batch_size=1"], "batch norm needs at least two clips"),
         (["model.sample_rate=16000"], "have 8000 Hz, the recipe 16000 Hz"),
-        (["model.labels=audioset"], "say model.labels=data"),
+        (["model.labels=audioset"], "give model.labels=data"),
         (["data.train=nowhere"], "nowhere"),
         (["distil.teacher=nowhere.npy", "distil.weight=0.5"], "cannot read the teacher's logits nowhere.npy"),
         (["run.stpes=1"], "did you mean 'run.steps'"),
@@ -288,7 +291,7 @@ def test_a_damaged_checkpoint_is_named(reference: Path, tmp_path: Path) -> None:
     with pytest.raises(checkpoints.CheckpointError, match=r"cannot read .*step-00000012\.pt.*remove it"):
         checkpoints.newest(tmp_path)
     torch.save({"format": 0}, path)
-    with pytest.raises(checkpoints.CheckpointError, match="no checkpoint of format 1"):
+    with pytest.raises(checkpoints.CheckpointError, match="not a checkpoint of format 1"):
         checkpoints.newest(tmp_path)
 
 

@@ -274,5 +274,5 @@ def test_banks_that_do_not_belong_together(banks: Path, settings: Settings, tmp_
 def test_impossible_scenes(override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_recipe("MobileNetV1_distilled", [override])
-    with pytest.raises(ValueError, match="needs scenes"):
+    with pytest.raises(ValueError, match="needs the known onsets of scenes"):
         read_recipe("Cnn14", ["distil.frame_weight=1", "distil.weight=1", "distil.teacher=x.npy"])

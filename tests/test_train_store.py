@@ -101,9 +101,9 @@ def test_ids_must_differ_and_clips_must_fit(tmp_path: Path) -> None:
     def write(clips: list[tuple[str, list[int], NDArray[np.int16]]]) -> None:
         write_store(tmp_path, clips, labels=LABELS, sample_rate=RATE, n_samples=N_SAMPLES)
 
-    with pytest.raises(ValueError, match="1 came twice, among them 'a'"):
+    with pytest.raises(ValueError, match="1 are repeated, among them 'a'"):
         write([("a", [0], noise(0)), ("a", [1], noise(1))])
-    with pytest.raises(ValueError, match="clip 'b' has 801 samples; 800 is the most"):
+    with pytest.raises(ValueError, match="clip 'b' has 801 samples; the limit is 800"):
         write([("b", [0], noise(0, 801))])
 
 
@@ -124,22 +124,22 @@ def test_damage_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="is no store"):
+    with pytest.raises(StoreError, match="is not a store"):
         Store(tmp_path)
     store = make(tmp_path)
     settings_path = store.folder / "store.json"
     written = json.loads(settings_path.read_text("utf-8"))
     for change, complaint in (
         ({"format": 2}, "is not of format 1"),
-        ({"n_clips": 9}, "do not go together"),
-        ({"labels": ["a"]}, "do not go together"),
-        ({"variant": "mp3"}, "variant 'mp3' is none of raw, flac"),
+        ({"n_clips": 9}, "do not match"),
+        ({"labels": ["a"]}, "do not match"),
+        ({"variant": "mp3"}, "variant 'mp3' is not one of raw, flac"),
     ):
         settings_path.write_text(json.dumps({**written, **change}), "utf-8")
         with pytest.raises(StoreError, match=complaint):
             Store(tmp_path)
     settings_path.unlink()
-    with pytest.raises(StoreError, match="not packed to its end"):
+    with pytest.raises(StoreError, match="is incomplete"):
         Store(tmp_path)
 
 

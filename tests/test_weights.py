@@ -182,9 +182,9 @@ def test_truncated_files(tmp_path: Path, suffix: str, cut: float) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "is no checkpoint"),
+        (b"", "is not a checkpoint"),
         (b"<!DOCTYPE html><html>", "it is a web page"),
-        (b"RIFF....WAVEfmt ", "is no checkpoint"),
+        (b"RIFF....WAVEfmt ", "is not a checkpoint"),
     ],
 )
 def test_other_files(tmp_path: Path, content: bytes, complaint: str) -> None:
@@ -201,7 +201,7 @@ def test_other_files(tmp_path: Path, content: bytes, complaint: str) -> None:
         ([1, 2], "holds no state dict but list"),
         ({}, "holds no state dict but dict"),
         ({"model": STATE, "model2": 1, "state_dict": 2}, None),
-        ({"weights": STATE}, "'weights' is no tensor"),
+        ({"weights": STATE}, "'weights' is not a tensor"),
         ({"conv.weight": torch.zeros(2, dtype=torch.int8)}, "conv.weight has type torch.int8"),
     ],
 )
@@ -257,7 +257,7 @@ def test_name_and_file(tmp_path: Path, published: dict[str, Tensor]) -> None:
 
 def test_name_and_file_of_other_classes(tmp_path: Path, three_classes: dict[str, Tensor]) -> None:
     torch.save(three_classes, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match=r"has 3 classes and LeeNet11 has 527; .* need a record beside"):
+    with pytest.raises(WeightsError, match=r"has 3 classes and LeeNet11 has 527; .* need a record next to"):
         load(SMALLEST, checkpoint=tmp_path / "w.pth")
 
 

@@ -1,8 +1,8 @@
-"""Make safetensors, record and model card of a published checkpoint.
+"""Convert a published checkpoint to safetensors, with record and model card.
 
 python -m train.convert_published NAME FILE.pth FOLDER [--half] [--constants]
 
-NAME says which it is (`pannsx models` lists all). No code in a pickle is ever run, and every key must fit.
+NAME is its name (`pannsx models` lists all). No code in a pickle is ever run, and every key must fit.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ def convert(
     """Write a published checkpoint's weights, record and card into a folder -> the record.
 
     Args:
-        name: of the manifest.
+        name: a name of the manifest.
         file: ``.pth`` or safetensors, of any origin.
-        folder: to write to; made if need be.
+        folder: output folder; created if necessary.
         half: store weights in float16.
-        constants: store the front end's constants too.
+        constants: also store the front end's constants.
 
     Raises:
         ValueError: unknown name.
-        WeightsError: the file cannot be read, does not fit, or the new one cannot be written.
+        WeightsError: the file cannot be read or does not fit, or the new one cannot be written.
     """
     loaded = weights.load(name, checkpoint=file)
     record = replace(
         loaded.record,
         parameters=n_parameters(loaded.model),
-        unused_parameters=0,  # they were left behind
+        unused_parameters=0,  # they are dropped
         notes=f"Converted from {file.name}, sha256 {file_digest(file, 'sha256')}.",
     )
     return write_exported(folder, loaded.model, record, None, half=half, constants=constants)
@@ -51,11 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="train.convert_published", description="Convert a published checkpoint."
     )
-    parser.add_argument("name", help="which checkpoint it is")
+    parser.add_argument("name", help="name of the checkpoint")
     parser.add_argument("file", type=Path, help="the published file")
-    parser.add_argument("folder", type=Path, help="to write to")
+    parser.add_argument("folder", type=Path, help="output folder")
     parser.add_argument("--half", action="store_true", help="store weights in float16")
-    parser.add_argument("--constants", action="store_true", help="store the front end's constants too")
+    parser.add_argument("--constants", action="store_true", help="also store the front end's constants")
     given = parser.parse_args(arguments)
     try:
         record = convert(given.name, given.file, given.folder, half=given.half, constants=given.constants)

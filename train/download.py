@@ -1,13 +1,13 @@
-"""Fetch the clips of AudioSet's segment lists with yt-dlp, as the published code lays them out.
+"""Fetch the clips of AudioSet's segment lists with yt-dlp, in the layout of the published code.
 
 python -m train.download FOLDER LIST... [--workers 4] [--per-second 1]
 
-Makes ``FOLDER/<list>/Y<id>.flac``, for lists of more than 50,000 segments in parts of so many
-(``<list>_part00``), and ``FOLDER/ledger.jsonl``, which says of every segment that was tried whether it is
-there, and if not, why.  Run again, it goes on: clips that are there stay, videos that are gone are not
-asked for, failures are tried again.  Needs yt-dlp and ffmpeg on the PATH (``pip install "pannsx[train]"``
-brings the first).  Whether you may fetch and keep the clips is for you to settle with their owners
-and with the site.
+Writes ``FOLDER/<list>/Y<id>.flac``; lists of more than 50,000 segments are split into parts of that size
+(``<list>_part00``). ``FOLDER/ledger.jsonl`` records the outcome of every attempt, with the reason of a
+failure.  Run again, it continues: existing clips are kept, videos marked as gone are skipped, failures are
+tried again.  Needs yt-dlp and ffmpeg on the PATH (``pip install "pannsx[train]"``
+brings the first).  It is up to you to settle with the owners and the site whether you may fetch and keep
+the clips.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from train.data.yt_dlp import TIMEOUT_S, Fetcher
 PART_SIZE = 50_000
 MAX_ATTEMPTS = 5
 BLOCKED_IN_A_ROW = 10
-"""So many refusals one after another, and we stop: going on would only prolong them."""
+"""Number of consecutive refusals after which the download stops, as more requests would prolong the block."""
 
 
 class DownloadError(RuntimeError):
-    """Nothing more can be fetched now; the message says why."""
+    """The download cannot continue now; the message says why."""
 
 
 class _Wanted(NamedTuple):
@@ -56,21 +56,21 @@ def download(
     limit: int | None = None,
     progress: bool = False,
 ) -> Counter[str]:
-    """Fetch what is not there yet, and count the states of all segments of the lists.
+    """Fetch the missing segments of the lists, and count the states of all.
 
     Args:
-        folder: where the lists' folders and the ledger are.
+        folder: folder of the lists' folders and the ledger.
         lists: segment lists.
-        fetcher: how.
+        fetcher: settings of the download.
         n_workers: segments fetched at the same time.
-        per_second: most segments begun in a second.
-        retry_gone: ask again for what is gone, and for what failed `MAX_ATTEMPTS` times.
-        limit: most segments to ask for.
-        progress: draw a bar.
+        per_second: maximum number of segments started per second.
+        retry_gone: also retry segments marked as gone, or failed `MAX_ATTEMPTS` times.
+        limit: maximum number of segments to fetch.
+        progress: show a progress bar.
 
     Raises:
-        DownloadError: the site refuses us.
-        ValueError: a list is damaged, or an argument makes no sense.
+        DownloadError: the site refuses requests.
+        ValueError: a damaged list or an invalid argument.
     """
     if n_workers < 1 or per_second <= 0:
         raise ValueError(f"got {n_workers} workers and {per_second} segments a second; both must be positive")
@@ -116,7 +116,7 @@ def _fetch_all(
             for worker in workers:
                 worker.result()
         finally:
-            stop.set()  # on Ctrl-C and on errors: the others end after the segment they are at
+            stop.set()  # on Ctrl-C and on errors: the other workers finish their segment and end
     if refusals[0] >= BLOCKED_IN_A_ROW:
         raise DownloadError(
             f"the last {refusals[0]} requests were refused; wait some hours and run the same command again, "
@@ -161,23 +161,23 @@ def _still_to_do(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="train.download", description="Fetch the clips of segment lists.")
-    parser.add_argument("folder", type=Path, help="where to put them")
+    parser.add_argument("folder", type=Path, help="output folder")
     parser.add_argument("lists", type=Path, nargs="+", help="AudioSet segment lists")
     parser.add_argument(
         "--workers", type=int, default=4, help="clips at the same time (default: %(default)s)"
     )
     parser.add_argument(
-        "--per-second", type=float, default=1.0, help="most begun in 1 s (default: %(default)s)"
+        "--per-second", type=float, default=1.0, help="maximum started per second (default: %(default)s)"
     )
     parser.add_argument("--format", choices=("flac", "wav"), default="flac", help="(default: %(default)s)")
-    parser.add_argument("--limit", type=int, help="most clips to ask for")
+    parser.add_argument("--limit", type=int, help="maximum number of clips to fetch")
     parser.add_argument(
-        "--timeout", type=float, default=TIMEOUT_S, help="s for a clip (default: %(default)s)"
+        "--timeout", type=float, default=TIMEOUT_S, help="time limit per clip in s (default: %(default)s)"
     )
-    parser.add_argument("--retry-gone", action="store_true", help="ask again for what is gone")
+    parser.add_argument("--retry-gone", action="store_true", help="retry segments marked as gone")
     parser.add_argument("--program", default="yt-dlp", help="executable (default: %(default)s)")
     parser.add_argument(
-        "--yt-dlp-arguments", action="append", default=[], help="one more for yt-dlp; repeatable"
+        "--yt-dlp-arguments", action="append", default=[], help="a further argument for yt-dlp; repeatable"
     )
     given = parser.parse_args(arguments)
     program = shutil.which(given.program)

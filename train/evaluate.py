@@ -1,9 +1,9 @@
-"""Score a checkpoint on an evaluation set: mAP, AUC and d-prime, of all classes and of each.
+"""Score a checkpoint on an evaluation set: mAP, AUC and d-prime, overall and per class.
 
 python -m train.evaluate CHECKPOINT CLIPS [--report REPORT.csv] [--device cuda]
 
-CHECKPOINT is a run's folder (its newest checkpoint), a run's checkpoint, or whatever
-``pannsx.weights.load`` takes: a name, or a file of weights with its record. Under ``torchrun`` every rank
+CHECKPOINT is a run's folder (its newest checkpoint), a run's checkpoint, or an argument of
+``pannsx.weights.load``: a name, or a file of weights with its record. Under ``torchrun`` every rank
 computes a part of the clips.
 """
 
@@ -39,9 +39,9 @@ from train.recipe import Recipe, parse_recipe
 def predict(
     model: Pann, clips: Clips, ranks: Ranks, *, batch_size: int = 32, workers: int = 0, progress: bool = False
 ) -> FloatArray:
-    """``(N, K)`` probabilities of all clips, computed by all ranks, on every one of them.
+    """``(N, K)`` probabilities of all clips, computed by all ranks and returned on each.
 
-    The model is left in the mode it was in.
+    The model's mode (training or evaluation) is restored.
 
     Raises:
         LoaderError: a clip cannot be read.
@@ -74,13 +74,13 @@ def predict(
 def evaluate(
     model: Pann, clips: Clips, ranks: Ranks, *, batch_size: int = 32, workers: int = 0, progress: bool = False
 ) -> TaggingScores:
-    """Scores of a model on clips, the same on every rank; arguments as of `predict`."""
+    """Scores of a model on clips, the same on every rank; arguments as in `predict`."""
     probabilities = predict(model, clips, ranks, batch_size=batch_size, workers=workers, progress=progress)
     return tagging_scores(clips.targets, probabilities)
 
 
 def write_report(path: Path, scores: TaggingScores, labels: Sequence[str]) -> None:
-    """A CSV with a row a class, best average precision first; classes without a positive clip last, empty."""
+    """Write a CSV with a row per class, best average precision first, classes without positive clips last."""
     order = np.argsort(-np.nan_to_num(scores.average_precision, nan=-1.0), kind="stable")
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -92,7 +92,7 @@ def write_report(path: Path, scores: TaggingScores, labels: Sequence[str]) -> No
 
 
 class Evaluated(NamedTuple):
-    """A model to evaluate, and the recipe it was made by where that is known."""
+    """A model to evaluate, and its recipe if known."""
 
     model: Pann
     labels: tuple[str, ...]
@@ -100,10 +100,10 @@ class Evaluated(NamedTuple):
 
 
 def open_model(checkpoint: str) -> Evaluated:
-    """A run's newest or named checkpoint, else whatever ``pannsx.weights.load`` takes.
+    """A run's newest or given checkpoint, else that of ``pannsx.weights.load``.
 
     Raises:
-        CheckpointError, WeightsError, ValueError: there is none, or it cannot be read.
+        CheckpointError, WeightsError, ValueError: no checkpoint, or an unreadable one.
     """
     path = Path(checkpoint)
     steps = checkpoints.present(path) if path.is_dir() else []
@@ -122,8 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("clips", help="index file or packed store")
     parser.add_argument("--report", type=Path, help="write the scores of each class (.csv)")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--workers", type=int, default=4, help="processes that read (default: %(default)s)")
-    parser.add_argument("--device", help="cpu or cuda (default: a GPU where there is one)")
+    parser.add_argument("--workers", type=int, default=4, help="reading processes (default: %(default)s)")
+    parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     given = parser.parse_args(arguments)
     try:
         with joined(given.device) as ranks:

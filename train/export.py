@@ -1,9 +1,9 @@
-"""Make a checkpoint to use of a training run: safetensors, record and model card.
+"""Export a training run as a checkpoint: safetensors, record and model card.
 
 python -m train.export RUN FOLDER [--name NAME] [--half] [--constants] [--licence MIT] [--description TEXT]
 
-RUN is a run's folder (its newest checkpoint) or one of its checkpoints. Averaged weights are taken where
-the recipe averages. ``AudioTagger(checkpoint=FOLDER)`` then loads the result.
+RUN is a run's folder (its newest checkpoint) or one of its checkpoints. If the recipe averages weights, the
+average is exported. ``AudioTagger(checkpoint=FOLDER)`` then loads the result.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ def export(
 
     Args:
         run: a run's folder, or a checkpoint in it.
-        folder: to write to; made if need be.
-        name: of the checkpoint; None: the recipe's.
+        folder: output folder; created if necessary.
+        name: name of the checkpoint; None: the recipe's.
         half: store weights in float16.
-        constants: store the front end's constants too, which the published code wants and pannsx derives.
-        licence: of the weights, as an SPDX identifier.
+        constants: also store the front end's constants, for the published code; pannsx derives them.
+        licence: licence of the weights, as an SPDX identifier.
         description: one sentence.
 
     Raises:
-        CheckpointError, WeightsError: there is no checkpoint, or it cannot be read or written.
+        CheckpointError, WeightsError: no checkpoint, or one that cannot be read or written.
     """
     present = checkpoints.present(run) if run.is_dir() else []
     if run.is_dir() and not present:
-        raise checkpoints.CheckpointError(f"{run} holds no checkpoint of a run; train.run makes them")
+        raise checkpoints.CheckpointError(f"{run} holds no checkpoint of a run; create one with train.run")
     path = present[-1][1] if present else run
     state = checkpoints.load(path)
     recipe = parse_recipe(state["recipe"], path.name)
@@ -128,12 +128,12 @@ def _halved(key: str, tensor: Tensor) -> Tensor:
 
 
 def _provenance(recipe: Recipe, state: Mapping[str, Any]) -> str:
-    """What a run was, in words; the card has the whole recipe."""
+    """Description of a run, in words; the model card contains the whole recipe."""
     data, versions = state["data"], state["versions"]
     run = recipe.run
     said = [
         f"{state['step']:,} of {run.steps:,} steps of {run.batch_size} clips, seed {run.seed}",
-        f"recipe {recipe.name}, changed on the command line or not; the model card has it whole",
+        f"recipe {recipe.name}, possibly changed on the command line; the model card has it in full",
         f"training clips: {data['n_clips']:,}, sha256 {data['train']}",
     ]
     if data["teacher"]:
@@ -145,7 +145,7 @@ def _provenance(recipe: Recipe, state: Mapping[str, Any]) -> str:
 
 
 def _scores(run: Path, step: int, recipe: Recipe) -> Scores:
-    """Those that the run's log has of this step."""
+    """Scores of this step in the run's log."""
     for entry in log.read(run):
         if entry.get("kind") == "evaluate" and entry["step"] == step:
             source = f"train.run on {Path(recipe.data.evaluation).name}, step {step:,}"
@@ -160,13 +160,13 @@ def _is_shipped(recipe: Recipe) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="train.export", description="Make a checkpoint to use of a run.")
+    parser = argparse.ArgumentParser(prog="train.export", description="Export a run as a checkpoint.")
     parser.add_argument("run", type=Path, help="a run's folder, or a checkpoint in it")
-    parser.add_argument("folder", type=Path, help="to write to")
-    parser.add_argument("--name", help="of the checkpoint (default: the recipe's)")
+    parser.add_argument("folder", type=Path, help="output folder")
+    parser.add_argument("--name", help="name of the checkpoint (default: the recipe's)")
     parser.add_argument("--half", action="store_true", help="store weights in float16")
-    parser.add_argument("--constants", action="store_true", help="store the front end's constants too")
-    parser.add_argument("--licence", help="of the weights, as MIT")
+    parser.add_argument("--constants", action="store_true", help="also store the front end's constants")
+    parser.add_argument("--licence", help="licence of the weights, such as MIT")
     parser.add_argument("--description", help="one sentence")
     given = parser.parse_args(arguments)
     try:

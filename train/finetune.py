@@ -1,15 +1,15 @@
-"""Put a checkpoint to another task, as in section V of the paper, and measure it on the official folds.
+"""Fine-tune a checkpoint on another task, as in section V of the paper, and score it on the official folds.
 
 python -m train.finetune esc50 FOLDER --mode frozen --layers 1
 python -m train.finetune folder MY_SOUNDS --mode tuned --epochs 10 --save mine.safetensors
 
 Modes: ``frozen`` (a head of 1 to 3 layers on embeddings: the paper's Freeze_L1 and Freeze_L3),
-``tuned`` (network and new head), ``scratch`` (the same from first weights) and ``mfcc`` (the head
-on cepstral coefficients, without any network).  ``--shots 1 2 5 10`` measures with so few clips a class.
+``tuned`` (network and new head), ``scratch`` (the same from random weights) and ``mfcc`` (the head
+on cepstral coefficients, without a network).  ``--shots 1 2 5 10`` scores with that many clips per class.
 
 ``--save`` writes a checkpoint that ``AudioTagger(checkpoint=...)`` loads with the task's own labels.  It is
-trained on all folds, with the settings that the quoted scores were measured with, or on the
-training side only where the data set has a test set of its own.
+trained on all folds, or only on the training set of data sets with a separate test set, with the settings
+of the quoted scores.
 """
 
 from __future__ import annotations
@@ -77,19 +77,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="train.finetune", description="Put a checkpoint to another task.")
+    parser = argparse.ArgumentParser(
+        prog="train.finetune", description="Fine-tune a checkpoint on another task."
+    )
     parser.add_argument("data_set", choices=tuple(DATA_SETS), metavar="DATA_SET", help=", ".join(DATA_SETS))
-    parser.add_argument("place", type=Path, help="its folder, or the CSV")
+    parser.add_argument("place", type=Path, help="folder of the data set, or the CSV")
     parser.add_argument("--model", help="a name of the manifest (default: the bundled one)")
     parser.add_argument("--checkpoint", type=Path, help="weights of your own")
     parser.add_argument("--mode", choices=MODES, default="frozen", help="(default: %(default)s)")
-    parser.add_argument("--layers", type=int, choices=range(1, MAX_LAYERS + 1), default=1, help="of the head")
+    parser.add_argument(
+        "--layers", type=int, choices=range(1, MAX_LAYERS + 1), default=1, help="layers of the head"
+    )
     parser.add_argument("--epochs", type=int, help="default: 100 for a head alone, else 10")
     parser.add_argument("--learning-rate", type=float, help="default: 3e-3 for a head alone, else 1e-4")
     parser.add_argument("--batch-size", type=int, default=32, help="(default: %(default)s)")
     parser.add_argument("--augment", action="store_true", help="mixup and SpecAugment, for long training")
-    parser.add_argument("--folds", nargs="+", help="hold out these only (names of folds)")
-    parser.add_argument("--shots", type=int, nargs="+", help="clips a class to train on")
+    parser.add_argument("--folds", nargs="+", help="hold out only these folds, by name")
+    parser.add_argument("--shots", type=int, nargs="+", help="training clips per class")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, help="write scores and settings to this file")
@@ -106,7 +110,7 @@ def _learner(
         head = HeadSettings(
             layers=given.layers,
             batch_size=given.batch_size,
-            # 80 features have nothing to spare, and each has a scale of its own.
+            # There are only 80 features, each with its own scale.
             dropout=0.0 if given.mode == "mfcc" else head.dropout,
             least_spread=0.0 if given.mode == "mfcc" else head.least_spread,
             epochs=given.epochs,
@@ -142,7 +146,7 @@ def _tell(split: str, score: float) -> None:
 
 def _line(given: argparse.Namespace, result: Result) -> str:
     layers = f" L{given.layers}" if given.mode != "scratch" else ""
-    shots = "" if result.shots is None else f", {result.shots} clips a class"
+    shots = "" if result.shots is None else f", {result.shots} clips per class"
     splits = (
         f"over {len(result.scores)} splits" if len(result.scores) > 1 else f"on {next(iter(result.scores))}"
     )
@@ -173,7 +177,7 @@ def _save(given: argparse.Namespace, data: DataSet, learn: Learn, measured: Resu
     on = (
         "the training side"
         if has_test_set
-        else "all folds; scores are from training on the others of each fold"
+        else "all folds; the score of each fold is from training on the others"
     )
     record = save(
         given.save,

@@ -1,13 +1,13 @@
-"""Choose the clips to train on or to evaluate on: rows of one store or several, in a file.
+"""Select clips for training or evaluation: an index file of rows of one or more stores.
 
 python -m train.index INDEX STORE... [--segments LIST...] [--black-list FILE...] [--leave-out silent]
     [--hold-out 0.05 --seed 0 --held-out OTHER_INDEX]
 
 The published sets: *balanced* is the store of the balanced list, *full* that of the balanced and the
 unbalanced list, *evaluation* that of the evaluation list; with one store of everything,
-``--segments`` cuts them out.  A black list is a file of ids, one a line or in the first column of a CSV.
-The clips held out depend on their ids and the seed alone, so that a clip stays on its side when
-clips are added.
+``--segments`` selects them.  A black list is a file of ids, one per line or in the first column of a CSV.
+The clips held out depend only on their ids and the seed, so that clips added later do not move others to
+the other side.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _HEADER_WORDS = {"id", "ytid", "video_id", "name"}
 def select(
     stores: Sequence[Store], *, only: Iterable[str] | None = None, without: Iterable[str] = ()
 ) -> Indexed:
-    """The clips of stores whose ids are wanted, each once.
+    """The selected clips of stores, each once.
 
     Args:
-        stores: a clip that several have is taken from the first.
-        only: ids; None takes all.
-        without: ids of the black list.
+        stores: stores in order of preference, for clips in several of them.
+        only: ids to include; None: all.
+        without: ids to exclude (black list).
     """
     taken = set(without)
     wanted = None if only is None else set(only)
@@ -54,13 +54,13 @@ def select(
 
 
 def hold_out(index: Indexed, share: float, seed: int) -> tuple[Indexed, Indexed]:
-    """What remains and what is held out: about ``share`` of the clips, by a hash of seed and id.
+    """Remaining and held-out clips: about ``share`` of the clips are held out, by a hash of seed and id.
 
     Raises:
         ValueError: the share is not between 0 and 1.
     """
     if not 0 < share < 1:
-        raise ValueError(f"the share to hold out is {share}; it must lie between 0 and 1")
+        raise ValueError(f"the share to hold out is {share}; it must be between 0 and 1")
     remaining, held = [], []
     for store, rows in zip(index.stores, index.rows, strict=True):
         out = np.array([_uniform(store.ids[int(row)], seed) < share for row in rows], np.bool_)
@@ -70,7 +70,7 @@ def hold_out(index: Indexed, share: float, seed: int) -> tuple[Indexed, Indexed]
 
 
 def read_ids(path: Path) -> list[str]:
-    """Ids from a text file, one a line, or the first column of a CSV; ``#`` begins a comment.
+    """Ids from a text file, one per line, or the first column of a CSV; ``#`` begins a comment.
 
     As in the published black lists, ids may be written as file names (``Y<id>.wav``).
     """
@@ -82,7 +82,7 @@ def read_ids(path: Path) -> list[str]:
 
 
 def faulty(store: Store, kinds: Iterable[str]) -> list[str]:
-    """The ids that the packing report of a store has under the given faults.
+    """The ids with the given faults in a store's packing report.
 
     Raises:
         StoreError: the store has no report.
@@ -98,32 +98,32 @@ def faulty(store: Store, kinds: Iterable[str]) -> list[str]:
 
 
 def _uniform(clip_id: str, seed: int) -> float:
-    """A number in [0, 1) that looks random and is the same everywhere."""
+    """A pseudo-random number in [0, 1), the same on every machine."""
     digest = hashlib.blake2b(f"{seed}:{clip_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2.0**64
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="train.index", description="Choose clips of stores.")
+    parser = argparse.ArgumentParser(prog="train.index", description="Select clips of stores.")
     parser.add_argument("index", type=Path, help="file to write (.npz)")
     parser.add_argument("stores", type=Path, nargs="+", help="stores, in order of preference")
     parser.add_argument(
-        "--segments", type=Path, nargs="+", default=[], help="take only what these lists name"
+        "--segments", type=Path, nargs="+", default=[], help="include only clips on these lists"
     )
-    parser.add_argument("--black-list", type=Path, nargs="+", default=[], help="files of ids to leave out")
+    parser.add_argument("--black-list", type=Path, nargs="+", default=[], help="files of ids to exclude")
     parser.add_argument(
         "--leave-out",
         nargs="+",
         default=[],
         choices=("silent", "duplicate"),
-        help="faults that pack reported",
+        help="exclude clips with these faults in the packing report",
     )
     parser.add_argument("--hold-out", type=float, help="share of the clips to hold out")
-    parser.add_argument("--seed", type=int, default=0, help="of the hold-out (default: %(default)s)")
-    parser.add_argument("--held-out", type=Path, help="index of what is held out")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the hold-out (default: %(default)s)")
+    parser.add_argument("--held-out", type=Path, help="index file for the held-out clips")
     given = parser.parse_args(arguments)
     if (given.hold_out is None) != (given.held_out is None):
-        parser.error("--hold-out says how much, --held-out where to write it: give both or neither")
+        parser.error("--hold-out (share) and --held-out (index file) need each other: give both or neither")
     try:
         stores = [Store(folder) for folder in given.stores]
         only = {segment.id for path in given.segments for segment in read_segments(path)} or None

@@ -4,11 +4,11 @@ python -m train.pack STORE SOURCE... [--segments LIST...] [--sample-rate 32000] 
 
 Sources are folders of audio files, WebDataset tars, Parquet files and published HDF5 packs (and
 folders of the last three), in any mixture.  With segment lists, the clips on the lists are packed
-with the lists' labels; without, all clips with the labels that the source gives them.
+with the lists' labels; otherwise all clips with the source's labels.
 
-Killed at any moment, the same command goes on where it was: finished parts stay.  Clips that are
-missing or cannot be decoded leave no rows.  ``report.csv`` in the store names them, and those that are
-silent or the same as another; ``train.index`` can leave these out.
+After a kill the same command resumes: finished parts are kept.  Clips that are missing or cannot be decoded
+have no rows.  ``report.csv`` in the store lists them, and silent and duplicate clips; ``train.index`` can
+exclude these.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from train.data.sources_folder import FolderChunk
 from train.data.store_writer import Fault, finish, read_part, writing_part
 from train.data.workers import run_all
 
-CLIPS_PER_PART = 1024  # 650 MB raw: few files for two million clips, and little lost by a kill
+CLIPS_PER_PART = 1024  # 650 MB raw: few files for two million clips, and a kill loses little
 
 
 class PackError(RuntimeError):
-    """Packing stopped before its end; the message says what to do."""
+    """Packing was not completed; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the clips.
+    """Outcome of packing.
 
     Attributes:
-        n_packed: rows of the store.
+        n_packed: number of rows in the store.
         faults: in the order of the store, then the missing clips.
     """
 
@@ -65,7 +65,7 @@ class Report:
 
 
 class _Job(NamedTuple):
-    """What all parts have in common."""
+    """Settings common to all parts."""
 
     folder: Path
     wanted: Wanted
@@ -84,31 +84,29 @@ def pack(
     keep_going: bool = False,
     progress: bool = False,
 ) -> Report:
-    """Pack sources into the store ``folder``, or go on where an earlier call was stopped.
+    """Pack sources into the store ``folder``, or resume an earlier call.
 
     Args:
         folder: the store.
-        sources: see the module.
+        sources: see the module's docstring.
         labels: ``K`` labels of the store.
         lists: segment lists.
-        wanted: rate, length and variant.
-        n_workers: processes; 0 packs in this one.
-        clips_per_part: for sources that can be cut anywhere.
-        keep_going: finish without the tars, packs and row groups that cannot be read.
-        progress: draw a bar.
+        wanted: rate, length and variant of packed clips.
+        n_workers: number of processes; 0: pack in this one.
+        clips_per_part: clips per part, for sources that can be divided anywhere.
+        keep_going: skip tars, packs and row groups that cannot be read.
+        progress: show a progress bar.
 
     Raises:
-        PackError: another process packs there, the folder holds a store of other settings or sources,
+        PackError: another process is packing there, the folder holds a store with other settings or sources,
             a source cannot be read, or a worker died.
-        ValueError: unknown labels, or sources without any.
+        ValueError: unknown labels, or sources without labels.
     """
     folder, wanted = Path(folder), wanted or Wanted()
     listing = Listing(labels, lists)
     chunks = [chunk for source in sources for chunk in chunks_of(Path(source), listing, clips_per_part)]
     if not chunks:
-        raise PackError(
-            "there is nothing to pack: no source has a clip that is wanted; check the ids on the lists"
-        )
+        raise PackError("there is nothing to pack: no source has a clip on the lists; check their ids")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "pack.lock", timeout=0):
@@ -122,7 +120,7 @@ def pack(
 
 
 def pack_chunk(job: _Job, piece: tuple[int, Chunk]) -> int:
-    """Pack one part; returns how many clips it looked at."""
+    """Pack one part; returns the number of clips processed."""
     number, chunk = piece
     wanted, n_seen = job.wanted, 0
     with writing_part(job.folder, number, wanted.variant, wanted.sample_rate) as part:
@@ -140,7 +138,7 @@ def pack_chunk(job: _Job, piece: tuple[int, Chunk]) -> int:
 
 
 def _check_plan(folder: Path, wanted: Wanted, labels: LabelSet, chunks: Sequence[Chunk]) -> None:
-    """Parts of other sources or settings must not be taken for finished ones."""
+    """PackError if the folder's parts are of other sources or settings."""
     digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(repr(chunk).encode())
@@ -159,10 +157,10 @@ def _check_plan(folder: Path, wanted: Wanted, labels: LabelSet, chunks: Sequence
     changed = [key for key in plan if before.get(key) != plan[key]]
     if changed:
         raise PackError(
-            f"{folder} was begun with other {' and '.join(changed)}; repeat the command it was begun with, "
+            f"{folder} was started with other {' and '.join(changed)}; repeat the original command, "
             "or pack into a new folder"
         )
-    for leftover in (folder / "parts").glob("*.tmp"):  # of killed runs: the lock says there is no other
+    for leftover in (folder / "parts").glob("*.tmp"):  # of killed runs: by the lock, no other run is active
         leftover.unlink()
 
 
@@ -176,7 +174,7 @@ def _pack_chunks(
     if all(isinstance(chunk, FolderChunk) for chunk in chunks):
         job = job._replace(
             listing=Listing(job.listing.labels)
-        )  # files know their labels: send no list around
+        )  # files have their labels: lists need not be sent
     failures: list[str] = []
     with tqdm(total=total, initial=n_done, unit="clip", disable=not progress, smoothing=0.05) as bar:
         try:
@@ -184,15 +182,15 @@ def _pack_chunks(
                 if isinstance(outcome, Exception):
                     failures.append(f"{chunks[number].name}: {outcome}")
                     if isinstance(outcome, OSError) and not keep_going:
-                        break  # a full disk, as a rule: every further part would fail as well
+                        break  # usually a full disk: every further part would fail as well
                 else:
                     bar.update(outcome)
         except RuntimeError as error:
             raise PackError(str(error)) from error
     if failures and not keep_going:
         raise PackError(
-            "finished parts are kept; run the same command again once this is mended, or with --keep-going "
-            "to do without: " + "; ".join(failures)
+            "finished parts are kept; run the same command again when this is repaired, or with --keep-going "
+            "to skip these sources: " + "; ".join(failures)
         )
     for failure in failures:
         print(f"left out: {failure}", file=sys.stderr)
@@ -227,12 +225,12 @@ def _finish(folder: Path, wanted: Wanted, listing: Listing, n_parts: int) -> Rep
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="train.pack", description="Pack audio into a store.")
-    parser.add_argument("store", type=Path, help="folder to make")
+    parser.add_argument("store", type=Path, help="output folder")
     parser.add_argument(
         "sources", type=Path, nargs="+", help="folders of audio, tars, Parquet files, HDF5 packs"
     )
     parser.add_argument("--segments", type=Path, nargs="+", default=[], help="AudioSet segment lists")
-    parser.add_argument("--labels", type=Path, help="label file; AudioSet's 527 without it")
+    parser.add_argument("--labels", type=Path, help="label file (default: AudioSet's 527 labels)")
     parser.add_argument("--sample-rate", type=int, default=32000, help="in Hz (default: %(default)s)")
     parser.add_argument("--decimate", action="store_true", help="16 or 8 kHz as published: aliased")
     parser.add_argument(
@@ -243,9 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
     )
     parser.add_argument("--clips-per-part", type=int, default=CLIPS_PER_PART, help="(default: %(default)s)")
-    parser.add_argument(
-        "--keep-going", action="store_true", help="finish without sources that cannot be read"
-    )
+    parser.add_argument("--keep-going", action="store_true", help="skip sources that cannot be read")
     given = parser.parse_args(arguments)
     try:
         report = pack(

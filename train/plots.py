@@ -2,7 +2,8 @@
 
 python -m train.plots FOLDER RUN...
 
-Writes ``FOLDER/mAP.svg``, a line a run, and ``FOLDER/classes.svg``, of the first run's last evaluation.
+Writes ``FOLDER/mAP.svg``, with one line per run, and ``FOLDER/classes.svg``, for the first run's last
+evaluation.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Scale = Callable[[float], float]
 
 
 def learning_curves(curves: Mapping[str, Points]) -> str:
-    """An SVG of mAP over iterations: of each run, by its name, ``(step, mAP)``.
+    """An SVG of mAP over iterations, from points ``(step, mAP)`` of each run, by name.
 
     Raises:
         ValueError: there is nothing to draw.
@@ -50,7 +51,7 @@ def learning_curves(curves: Mapping[str, Points]) -> str:
 def class_scatter(sizes: Sequence[int], average_precision: Sequence[float | None]) -> str:
     """An SVG of the AP of each class over its number of training clips, on a logarithmic axis.
 
-    Classes without clips or without AP are left out.
+    Classes without clips or without AP are omitted.
 
     Raises:
         ValueError: there is nothing to draw.
@@ -124,7 +125,7 @@ def _round_steps(low: float, high: float) -> list[float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="train.plots", description="Draw the paper's plots of runs.")
-    parser.add_argument("folder", type=Path, help="to write to")
+    parser.add_argument("folder", type=Path, help="output folder")
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs")
     given = parser.parse_args(arguments)
     try:

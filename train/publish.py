@@ -1,10 +1,10 @@
-"""Publish an exported checkpoint in a repository of one's own on the Hugging Face Hub.
+"""Publish an exported checkpoint in your own repository on the Hugging Face Hub.
 
 python -m train.publish FOLDER OWNER/NAME [--private] [--message TEXT]
 
 The folder is that of train.export or train.convert_published. It is loaded and its digest checked before
-anything leaves the machine; only the checkpoint's own files do. The token is the client's (`hf auth login`,
-or HF_TOKEN), as is the endpoint (HF_ENDPOINT).
+the upload; only the checkpoint's own files are uploaded. Token (`hf auth login`, or HF_TOKEN) and endpoint
+(HF_ENDPOINT) are those of the Hub's client.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from pannsx.weights.record import Checkpoint, HubSource
 
 
 def publish(folder: Path, repo_id: str, *, private: bool = False, message: str | None = None) -> HubSource:
-    """Make the repository if it is not there, put the checkpoint's files in it as one commit.
+    """Create the repository if necessary, and upload the checkpoint's files in one commit.
 
     Args:
-        folder: with one checkpoint: weights, record, card and, where they are its own, labels.
+        folder: folder of one checkpoint: weights, record, card and any labels of its own.
         repo_id: ``owner/name``.
-        private: whether a new repository is.
-        message: of the commit.
+        private: whether a new repository is private.
+        message: commit message.
 
     Returns:
-        Where the weights are now, the commit included, as a record's ``sources`` has it.
+        The published location of the weights, commit included, as in a record's ``sources``.
 
     Raises:
-        WeightsError: the folder holds no whole checkpoint, or the Hub refuses; says which.
+        WeightsError: the folder holds no complete checkpoint, or the Hub refuses; the message says which.
     """
     from huggingface_hub import HfApi
 
@@ -47,7 +47,7 @@ def publish(folder: Path, repo_id: str, *, private: bool = False, message: str |
             allow_patterns=_files(record),
             commit_message=message or f"Add {record.name}",
         )
-    except Exception as error:  # the client's errors share no base class across its versions and transports
+    except Exception as error:  # the client's errors have no common base class across versions and transports
         status = getattr(getattr(error, "response", None), "status_code", None)
         advice = "; log in with `hf auth login`, or set HF_TOKEN" if status in (401, 403) else ""
         said = str(error).strip().splitlines() or [type(error).__name__]
@@ -70,10 +70,10 @@ def _files(record: Checkpoint) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="train.publish", description="Publish a checkpoint on the Hub.")
-    parser.add_argument("folder", type=Path, help="of train.export or train.convert_published")
+    parser.add_argument("folder", type=Path, help="output folder of train.export or train.convert_published")
     parser.add_argument("repository", help="owner/name")
     parser.add_argument("--private", action="store_true", help="make a new repository private")
-    parser.add_argument("--message", help="of the commit")
+    parser.add_argument("--message", help="commit message")
     given = parser.parse_args(arguments)
     try:
         source = publish(given.folder, given.repository, private=given.private, message=given.message)

@@ -3,12 +3,12 @@
 python -m train.run RECIPE [table.key=value ...] [--folder runs/NAME] [--device cuda]
 torchrun --nproc-per-node 8 -m train.run RECIPE ...
 
-RECIPE is a name in train/recipes or a .toml file. The same command again goes on where the run stopped,
-for whatever reason it did; on a CPU it is then bit for bit the run that did not stop. SIGTERM and
-Ctrl+C save and stop.
+RECIPE is a name in train/recipes or a .toml file. The same command again resumes a stopped run, whatever
+the reason; on a CPU the result is bit for bit that of an uninterrupted run. SIGTERM and Ctrl+C save and
+stop.
 
-Every random number is a function of the seed, the step and the place it is for (samplers, augmentation;
-dropout by the rank as well), so that a checkpoint need hold no generator's state: seed and step are it.
+Every random number is a function of the seed, the step and its use (samplers, augmentation; for dropout
+also the rank). So a checkpoint needs no generator state: seed and step determine it.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ from train.recipe import Recipe, read_recipe, to_tables
 
 
 def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = False) -> None:
-    """Train until the recipe's last step or a signal to stop, from the folder's newest checkpoint if any.
+    """Train to the recipe's last step or a stop signal, from the folder's newest checkpoint if any.
 
     Args:
-        recipe: what to do.
-        folder: of the run.
-        ranks: where this process stands.
-        may_differ: go on with a run that was begun with another recipe.
+        recipe: the settings.
+        folder: folder of the run.
+        ranks: this process among its ranks.
+        may_differ: resume a run that was started with another recipe.
 
     Raises:
-        TrainingError: the run in the folder is another, ranks and batch do not go together, or the loss is
-            not finite (the ids of the batch are then written down).
+        TrainingError: the folder holds a different run, ranks and batch size do not match, or the loss is
+            not finite (the ids of the batch are then recorded).
         CheckpointError, LoaderError: see there.
-        OSError, RuntimeError, ValueError: the clips, the teacher or the first weights cannot be read.
+        OSError, RuntimeError, ValueError: clips, teacher or starting weights cannot be read.
     """
     n_drawn = recipe.run.batch_size * (2 if recipe.augment.mixup != "none" else 1)
     check_division(recipe, ranks)
@@ -101,7 +101,7 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
         optimiser.load_state_dict(state["optimiser"])
         sampler.load_state_dict(state["sampler"])
         averaged = None if averaged is None else average.restore(state["average"], model)
-    wait_for_all(ranks)  # the first rank may write soon; the others have read by now
+    wait_for_all(ranks)  # the first rank writes only after the others have read
     sampler_state = sampler.state_dict()
 
     def save() -> None:
@@ -198,15 +198,15 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
             if step % recipe.keep.save_every == 0 or last or n_stop:
                 best = (mAP, step) if mAP > best[0] else best
                 save()
-            mAP = math.nan  # of this step alone: the best checkpoint is one that is there
+            mAP = math.nan  # of this step only: the best checkpoint must exist as a file
             if n_stop and not last:
                 if ranks.first:
-                    print(f"stopped at step {step}; the same command again goes on", file=sys.stderr)
+                    print(f"stopped at step {step}; run the same command again to resume", file=sys.stderr)
                 return
 
 
 def _evaluated_model(model: Pann, averaged: average.Weights | None, recipe: Recipe, ranks: Ranks) -> Pann:
-    """The model with its averaged weights where there are any: what will be exported."""
+    """The model with its averaged weights, if any, as in the export."""
     evaluated = model
     if averaged is not None:
         evaluated = copy.deepcopy(model)
@@ -242,9 +242,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="train.run", description="Train a model by a recipe.")
     parser.add_argument("recipe", help="a name in train/recipes, or a .toml file")
     parser.add_argument("overrides", nargs="*", metavar="table.key=value", help="as run.steps=1000")
-    parser.add_argument("--folder", type=Path, help="of the run (default: runs/<name of the recipe>)")
-    parser.add_argument("--may-differ", action="store_true", help="go on with a run of another recipe")
-    parser.add_argument("--device", help="cpu or cuda (default: a GPU where there is one)")
+    parser.add_argument("--folder", type=Path, help="folder of the run (default: runs/<name of the recipe>)")
+    parser.add_argument("--may-differ", action="store_true", help="resume a run of another recipe")
+    parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     given = parser.parse_args(arguments)
     try:
         recipe = read_recipe(given.recipe, given.overrides)

@@ -1,7 +1,7 @@
-"""Audio in: from a file, bytes, an array or a tensor to a mono float32 waveform at a wanted rate.
+"""Audio input: from a file, bytes, an array or a tensor to a mono float32 waveform at a chosen rate.
 
 Three functions: :func:`load` for a whole waveform or a part of it, :func:`open_blocks` for one of any
-length at bounded memory, :func:`info` for what a source says about itself.
+length at bounded memory, :func:`info` for the properties of a source.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Audio(NamedTuple):
     """A waveform and its rate; unpacks as ``waveform, sample_rate = load(...)``.
 
     Attributes:
-        waveform: float32 ``(S,)``, mono.  Full scale is 1; floating-point sources that exceed it are kept as
-            they are.
+        waveform: float32 ``(S,)``, mono.  Full scale is 1; floating-point sources beyond it are not
+            changed.
         sample_rate: samples per second, in Hz.
     """
 
@@ -39,13 +39,13 @@ class Audio(NamedTuple):
 
 
 class AudioInfo(NamedTuple):
-    """What a source says about itself, without decoding it.
+    """Properties of a source as its header states them, without decoding.
 
     Attributes:
         sample_rate: frames per second, in Hz.
         n_channels: number of channels ``C``.
-        duration_s: length in seconds, or None where the source does not say it.
-        format: the format in words, such as ``"Ogg Opus"``.
+        duration_s: length in seconds, or None if the source does not state it.
+        format: name of the format, such as ``"Ogg Opus"``.
     """
 
     sample_rate: int
@@ -65,22 +65,22 @@ def load(
     """Any source -> mono float32 waveform ``(S,)`` at ``sample_rate``.
 
     Channels are averaged, then the rate is converted (:mod:`pannsx.audio.resample`).  A part is read without
-    decoding the rest, and equals the same part of the whole.
+    decoding the rest, and equals that part of the whole.
 
     Args:
         source: see :data:`Source`.
-        sample_rate: wanted rate in Hz; None keeps the source's own.
-        source_rate: rate of an array or tensor, which carries none; without it the array is taken to be at
-            ``sample_rate`` already.  Files say their own rate: leave it out.
-        start_s: where to begin, in seconds.
-        duration_s: how much to read, in seconds; None reads to the end, and so does more than there is.
+        sample_rate: rate of the result in Hz; None: the source's own.
+        source_rate: rate of an array or tensor, in Hz; None: ``sample_rate``.  Leave it out for files, which
+            state their rate.
+        start_s: start of the part, in seconds.
+        duration_s: length of the part, in seconds; None, or more than there is: to the end.
 
     Returns:
         The waveform, a fresh array, and its rate.
 
     Raises:
         AudioError: the source is missing, not audio, empty, not finite, truncated, damaged or wrongly shaped;
-            a rate is unusable; ``start_s`` lies after the end.  The message says which, and what to do.
+            a rate is unusable; ``start_s`` is after the end.  The message says which, and the remedy.
     """
     with open_blocks(
         source, sample_rate, source_rate=source_rate, start_s=start_s, duration_s=duration_s
@@ -106,24 +106,24 @@ def open_blocks(
 
     Args:
         source: see :data:`Source`.
-        sample_rate: wanted rate in Hz; None keeps the source's own.
-        source_rate: rate of an array or tensor.
-        start_s: where to begin, in seconds.
-        duration_s: how much to read, in seconds; None reads to the end.
+        sample_rate: rate of the blocks in Hz; None: the source's own.
+        source_rate: rate of an array or tensor, in Hz.
+        start_s: start of the part, in seconds.
+        duration_s: length of the part, in seconds; None: to the end.
         block_s: length of a block in seconds.
 
     Raises:
-        AudioError: as :func:`load`; what only decoding can tell is raised while the blocks are read.
+        AudioError: as :func:`load`; errors in decoding are raised while the blocks are read.
     """
     return Blocks(source, sample_rate, source_rate, start_s, duration_s, block_s)
 
 
 class Blocks:
-    """An open source that gives its waveform in blocks ``(n,)``: a context manager, to be iterated once.
+    """An open source, an iterator over blocks ``(n,)`` of its waveform and a context manager; iterate once.
 
     Attributes:
         sample_rate: rate of the blocks, in Hz.
-        duration_s: length of all blocks together in seconds, or None where the source does not say it.
+        duration_s: length of all blocks together in seconds, or None if the source does not state it.
     """
 
     def __init__(
@@ -151,14 +151,14 @@ class Blocks:
             self._stack = stack.pop_all()
 
     def pieces(self) -> Iterator[FloatArray]:
-        """The waveform in pieces ``(n,)`` as they come out of the decoder, of no particular length."""
+        """The waveform in pieces ``(n,)`` of any length, as the decoder produces them."""
         return self._pieces
 
     def __iter__(self) -> Iterator[FloatArray]:
         return regroup(self._pieces, self._block_samples)
 
     def close(self) -> None:
-        """Let go of the source; iteration ends."""
+        """Close the source; iteration ends."""
         self._pieces = iter(())
         self._stack.close()
 
@@ -176,7 +176,7 @@ def info(source: Source, *, source_rate: int | None = None) -> AudioInfo:
 
     Args:
         source: see :data:`Source`.
-        source_rate: rate of an array or tensor, which carries none.
+        source_rate: rate of an array or tensor, in Hz.
 
     Raises:
         AudioError: the source cannot be opened or is not audio, or is an array without ``source_rate``.

@@ -1,4 +1,4 @@
-"""Waveforms that are in memory already: NumPy arrays and torch tensors, of any number type."""
+"""Waveforms in memory: NumPy arrays and torch tensors of any number type."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ArrayReader(Reader):
     """A waveform ``(S,)`` or ``(S, C)`` and its sample rate; converted block by block.
 
     Raises:
-        AudioError: wrong number of dimensions, wrong type, no samples, or plainly ``(C, S)``.
+        AudioError: wrong number of dimensions, wrong type, no samples, or apparently ``(C, S)``.
     """
 
     def __init__(self, array: Any, sample_rate: int) -> None:
@@ -44,14 +44,16 @@ class ArrayReader(Reader):
 def scale_to_unit(samples: npt.NDArray[Any]) -> FloatArray:
     """Samples of any shape and number type -> float32 in [-1, 1], the full scale of integers being 1.
 
-    Signed integers of ``n`` bits are divided by ``2**(n - 1)``; unsigned ones have their zero in the
-    middle of the range, as in 8-bit WAV.  Floating-point samples are taken as they are.
+    Signed integers of ``n`` bits are divided by ``2**(n - 1)``; the zero of unsigned ones is the
+    middle of the range, as in 8-bit WAV.  Floating-point samples are not scaled.
     """
     if samples.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # beyond float32: becomes infinite, and is reported with its place
+        with np.errstate(
+            over="ignore"
+        ):  # beyond float32: becomes infinite, which is reported with its position
             return samples.astype(np.float32, copy=False)
     half = 2.0 ** (samples.dtype.itemsize * 8 - 1)
-    # float32 holds 16-bit integers exactly, wider ones need float64 until they are scaled.
+    # float32 represents 16-bit integers exactly; wider ones need float64 until they are scaled.
     wide = samples.astype(np.float32 if samples.dtype.itemsize <= 2 else np.float64)
     if samples.dtype.kind == "u":
         wide -= half
@@ -60,7 +62,7 @@ def scale_to_unit(samples: npt.NDArray[Any]) -> FloatArray:
 
 
 def is_tensor(source: object) -> TypeGuard[Any]:
-    """Whether this is a torch tensor; found out without importing torch."""
+    """Whether this is a torch tensor, without importing torch."""
     return any(
         base.__name__ == "Tensor" and base.__module__.partition(".")[0] == "torch"
         for base in type(source).__mro__
@@ -71,7 +73,7 @@ def _tensor_to_array(tensor: Any) -> npt.NDArray[Any]:
     """A tensor of any device, gradient or number type (bfloat16 too) -> the same samples in NumPy."""
     try:
         tensor = tensor.detach().cpu()
-        if tensor.is_floating_point() and "bfloat16" in str(tensor.dtype):  # NumPy knows no bfloat16
+        if tensor.is_floating_point() and "bfloat16" in str(tensor.dtype):  # NumPy has no bfloat16
             tensor = tensor.float()
         array: npt.NDArray[Any] = tensor.numpy()
     except (RuntimeError, TypeError) as error:  # sparse, quantised, meta, 8-bit floating point

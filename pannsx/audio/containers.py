@@ -1,7 +1,7 @@
-"""What containers promise: whether a file is all there, and repairs of headers that were never finished.
+"""Completeness of a file by its container, and repair of unfinished headers.
 
-libsndfile reads as many samples as a cut file has and says nothing; here the sizes that the headers of
-WAV, AIFF and their kin state, and the end mark of an Ogg stream, are held against the file.
+libsndfile reads a truncated file without an error. Therefore the sizes in the headers of WAV, AIFF and
+similar formats, and the end mark of an Ogg stream, are compared with the file here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _LONGEST_OGG_PAGE = _OGG_HEADER_BYTES + 255 + 255 * 255
 _END_OF_STREAM = 4
 _MAX_CHUNKS = 10_000
 
-# Sizes that programs write when they stream to a pipe and cannot know the length; a few kilobytes of
-# header may have been taken off.  2**31 - 1 is SoX's, 2**32 - 1 is FFmpeg's.
+# Sizes that programs write to a pipe, where the length is unknown; a few kilobytes of header may have been
+# subtracted.  2**31 - 1 is SoX's, 2**32 - 1 is FFmpeg's.
 _UNKNOWN_SIZES = (
     range(0x7FFF_E000, 0x8000_1000),
     range(0xFFFF_E000, 0x1_0000_0000),
@@ -28,11 +28,11 @@ _UNKNOWN_SIZES = (
 
 
 class _Layout(NamedTuple):
-    """How a family of containers lays out its chunks: identifier, size, content, one after another."""
+    """Chunk layout of a family of containers: identifier, size and content, in sequence."""
 
     first_chunk: int
     identifier_bytes: int
-    size: str  # as struct writes it
+    size: str  # as a format of struct
     size_counts_header: bool
     alignment: int
 
@@ -51,7 +51,7 @@ _LAYOUTS = {
 
 
 class View(io.RawIOBase):
-    """A file with its beginning replaced: ``prefix``, then the file from byte ``skip`` on. Read-only."""
+    """A read-only view of a file with a new beginning: ``prefix``, then the file from byte ``skip``."""
 
     def __init__(self, file: BinaryIO, prefix: bytes, skip: int) -> None:
         self._file = file
@@ -73,13 +73,13 @@ class View(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move as in any file."""
+        """Move to a position, as in any file; the new position."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, origin + offset)
         return self._position
 
     def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
-        """Fill the buffer as far as the view goes; number of bytes."""
+        """Fill the buffer as far as possible; number of bytes."""
         wanted = len(buffer)
         data = self._prefix[self._position : self._position + wanted]
         if len(data) < wanted:
@@ -91,27 +91,26 @@ class View(io.RawIOBase):
 
 
 class Checked(NamedTuple):
-    """A file to decode, possibly with its header mended, and what is missing of it, if anything."""
+    """A file to decode, its header repaired if necessary, and its defect, if any."""
 
     file: BinaryIO
     defect: str | None = None
 
 
 def file_size(file: BinaryIO) -> int:
-    """Bytes of a file that can seek."""
+    """Size of a seekable file in bytes."""
     return file.seek(0, io.SEEK_END)
 
 
 def is_unknown(n_bytes: int) -> bool:
-    """Whether a header's size says only that whoever wrote it did not know."""
+    """Whether a header's size means "unknown"."""
     return any(n_bytes in sizes for sizes in _UNKNOWN_SIZES)
 
 
 def check_chunks(file: BinaryIO, name: str) -> Checked:
-    """A WAV, RF64, Wave64, AIFF or CAF file: is the chunk of samples as long as its header says?
+    """A WAV, RF64, Wave64, AIFF or CAF file: is the chunk of samples as long as its header states?
 
-    Sizes that mean "unknown" are accepted, and a WAV size of zero that a recorder never came to fill in is
-    mended.
+    Sizes that mean "unknown" are accepted; a WAV size of zero, left by an interrupted recorder, is repaired.
 
     Raises:
         AudioError: the file ends before its samples begin.
@@ -140,7 +139,7 @@ def check_chunks(file: BinaryIO, name: str) -> Checked:
 
 
 def check_au(file: BinaryIO) -> Checked:
-    """An AU file: are there as many bytes of samples as its header says?"""
+    """An AU file: does it have as many bytes of samples as its header states?"""
     file.seek(4)
     header = file.read(8).ljust(8, b"\0")
     start, length = struct.unpack(">II", header)
@@ -148,7 +147,7 @@ def check_au(file: BinaryIO) -> Checked:
 
 
 def check_ogg(file: BinaryIO) -> Checked:
-    """An Ogg file: is its last page whole, and marked as the last?"""
+    """An Ogg file: is its last page complete and marked as the last?"""
     size = file_size(file)
     tail_start = max(0, size - _LONGEST_OGG_PAGE - _OGG_HEADER_BYTES)
     file.seek(tail_start)
@@ -192,7 +191,7 @@ def _chunks(file: BinaryIO, layout: _Layout) -> Iterator[tuple[bytes, int, int]]
 
 
 def _is_unfinished(file: BinaryIO, size: int) -> bool:
-    """Whether a RIFF file's own size is one that nobody came to fill in."""
+    """Whether a RIFF file's size field was never filled in."""
     file.seek(4)
     stated = struct.unpack("<I", file.read(4))[0]
     return stated + 8 < size or is_unknown(stated)

@@ -1,7 +1,7 @@
-"""Which format a file has: told by its first bytes, never by its name.
+"""The format of a file, by its first bytes, never by its name.
 
-Only files that are recognised here reach a decoder.  That keeps text, playlists and the many raw or
-exotic formats away from libraries that would guess at them (or, for a playlist, fetch what it names).
+Only recognised files reach a decoder.  This keeps text, playlists and the many raw or exotic formats away
+from libraries that would guess their format (or fetch the entries of a playlist).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _HEAD_BYTES = 512
 
 
 class Format(NamedTuple):
-    """A recognised format: its name in words, and the decoders to try, in this order."""
+    """A recognised format: its name, and the decoders to try, in this order."""
 
     name: str
     decoders: tuple[Decoder, ...]
@@ -22,7 +22,7 @@ class Format(NamedTuple):
 
 _SOUNDFILE: tuple[Decoder, ...] = ("soundfile",)
 _PYAV: tuple[Decoder, ...] = ("pyav",)
-_BOTH: tuple[Decoder, ...] = ("soundfile", "pyav")  # a container with codecs that libsndfile may lack
+_BOTH: tuple[Decoder, ...] = ("soundfile", "pyav")  # a container whose codec libsndfile may not support
 
 FLAC = Format("FLAC", _SOUNDFILE)
 MP3 = Format("MP3", _SOUNDFILE)
@@ -36,19 +36,19 @@ ADTS = Format("AAC (ADTS)", _PYAV)
 MP4 = Format("MP4/M4A", _PYAV)
 MATROSKA = Format("WebM/Matroska", _PYAV)
 
-# What browsers of today play, by the end of the file's name, and as which type.
+# Formats that current browsers play: media type by file extension.
 PLAYED_TYPES = {
     ".mp3": "audio/mpeg", ".flac": "audio/flac", ".wav": "audio/wav", ".ogg": "audio/ogg",
     ".oga": "audio/ogg", ".opus": "audio/ogg", ".m4a": "audio/mp4", ".webm": "audio/webm",
 }  # fmt: skip
 
-# What a folder is searched for. A file that is named itself may end in anything: its content decides.
+# Extensions that a search of a folder includes. A file given by name may have any: its content decides.
 AUDIO_SUFFIXES = frozenset(PLAYED_TYPES) | {
     ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".mka", ".mp4", ".snd", ".w64", ".wave", ".wma",
     ".wv",
 }  # fmt: skip
 
-# Bytes to find, where, and what they mean.
+# Offset, bytes expected there, and their meaning.
 _SIGNATURES: tuple[tuple[int, bytes, Format], ...] = (
     (0, b"fLaC", FLAC),
     (0, b"OggS", OGG),
@@ -87,10 +87,10 @@ _NOT_AUDIO: tuple[tuple[bytes, str], ...] = (
 
 
 def sniff(file: BinaryIO) -> Format | None:
-    """The format of a file that can seek, or None when the first bytes are none that are known."""
+    """The format of a seekable file, or None if its first bytes are unknown."""
     head = _head(file, 0)
     start = id3_length(head)
-    if start:  # a tag may stand before MP3, AAC and FLAC
+    if start:  # MP3, AAC and FLAC may begin with a tag
         head = _head(file, start)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         if head[8:12] == b"WAVE":
@@ -111,7 +111,7 @@ def sniff(file: BinaryIO) -> Format | None:
 
 
 def id3_length(head: bytes) -> int:
-    """Bytes of the ID3v2 tag that a file begins with; 0 without one."""
+    """Length in bytes of the ID3v2 tag at the beginning of a file; 0 without one."""
     if len(head) < 10 or not head.startswith(b"ID3"):
         return 0
     size = 0
@@ -130,7 +130,7 @@ def is_mpeg_audio(head: bytes) -> bool:
 
 
 def describe_unknown(file: BinaryIO) -> str:
-    """What a file is that holds no known audio, as the end of a sentence."""
+    """Description of a file without known audio, as the end of a sentence."""
     head = _head(file, 0)
     if not head:
         return "an empty file (0 bytes)"
@@ -139,7 +139,7 @@ def describe_unknown(file: BinaryIO) -> str:
             return description
     try:
         text = head.decode("utf-8")
-    except UnicodeDecodeError as error:  # the last character may have been cut in two
+    except UnicodeDecodeError as error:  # the last character may be incomplete
         text = head[: error.start].decode("utf-8") if error.start > _HEAD_BYTES - 4 else ""
     if text.lstrip()[:9].lower().startswith(("<!doctype", "<html")):
         return "an HTML page, perhaps an error page in place of a download"

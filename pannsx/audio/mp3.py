@@ -1,7 +1,7 @@
-"""MP3 files that do not say how long they are: their frames are counted, and the count put in front.
+"""MP3 files without a stated length: their frames are counted, and the count is put in front.
 
-Without a Xing, Info or VBRI header libsndfile takes the length from the first frame's bit rate, and reads
-no further: a file of variable bit rate would lose its end without a word.
+Without a Xing, Info or VBRI header, libsndfile estimates the length from the first frame's bit rate and
+reads no further: a file of variable bit rate would silently lose its end.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _MPEG_1, _MPEG_2 = 3, 2
 
 
 def check_mp3(file: BinaryIO) -> Checked:
-    """An MP3 file that says its length; where the file does not, a view of it that does.
+    """An MP3 file that states its length, or a view of it with a length header added.
 
-    Files of other layers, of free bit rate, or with anything but a frame after their tag stay as they are.
+    Files of other layers, of free bit rate, or with anything but a frame after their tag are not changed.
     """
     size = file_size(file)
     file.seek(0)
@@ -39,7 +39,7 @@ def check_mp3(file: BinaryIO) -> Checked:
 
 
 def frame_length(header: bytes) -> int:
-    """Bytes of the layer III frame that these four bytes begin; 0 if they begin none of known length."""
+    """Length in bytes of the layer III frame with this four-byte header; 0 if unknown."""
     if not is_mpeg_audio(header) or header[1] >> 1 & 3 != _LAYER_III or header[2] >> 4 == 0:
         return 0
     version = header[1] >> 3 & 3
@@ -51,7 +51,7 @@ def frame_length(header: bytes) -> int:
 
 
 def _side_length(header: bytes) -> int:
-    """Bytes of side information after the header; the length header stands behind it."""
+    """Length in bytes of the side information after the header; the length header follows it."""
     mono = header[3] >> 6 == 3
     if header[1] >> 3 & 3 == _MPEG_1:
         return 17 if mono else 32
@@ -66,7 +66,7 @@ def _says_length(frame: bytes) -> bool:
 
 
 def _count_frames(file: BinaryIO, start: int, size: int) -> tuple[int, bool]:
-    """Whole frames from byte ``start`` on, and whether the file ends within one."""
+    """Number of complete frames from byte ``start``, and whether the file ends within one."""
     n_frames = 0
     position = start
     buffer, buffer_start = b"", start
@@ -81,7 +81,7 @@ def _count_frames(file: BinaryIO, start: int, size: int) -> tuple[int, bool]:
         if length == 0:
             if buffer[at : at + 3] == b"TAG" or buffer[at : at + 8] == b"APETAGEX":
                 return n_frames, False
-            position += 1  # bytes that belong to no frame: look for the next one
+            position += 1  # not part of a frame: look for the next one
             continue
         if position + length > size:
             return n_frames, True
@@ -91,7 +91,7 @@ def _count_frames(file: BinaryIO, start: int, size: int) -> tuple[int, bool]:
 
 
 def _length_header(header: bytes, n_frames: int) -> bytes:
-    """A frame of silence of the same kind that carries only the number of frames to come."""
+    """A silent frame of the same type, with the number of following frames."""
     plain = bytes((header[0], header[1] | 1, header[2] & 0x0F, header[3]))  # | 1: no checksum
     for bit_rate in range(1, 15):
         candidate = bytes((*plain[:2], plain[2] | bit_rate << 4, plain[3]))

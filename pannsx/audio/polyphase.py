@@ -1,11 +1,11 @@
 """Sample rate conversion by a rational ratio, as products with small matrices.
 
-Rates whose ratio is ``up / down`` in lowest terms repeat: ``up`` output samples advance by ``down``
+For a ratio ``up / down`` in lowest terms the filter is periodic: ``up`` output samples advance by ``down``
 source samples and use the same ``up`` sets of filter weights.  A *row* is a whole number of such
 periods, ``row_out`` output samples from ``row_in`` source samples.  A row is computed in *bands* of
-48 neighbouring outputs, whose source samples overlap almost wholly: band ``b`` is the product of
-its ``K_b`` source samples with a ``(K_b, 48)`` matrix, zero where an output's filter does not
-reach.  Four rows are done at once, each with two sums of three vectors in registers.
+48 neighbouring outputs with almost the same source samples: band ``b`` is the product of
+its ``K_b`` source samples with a ``(K_b, 48)`` matrix, zero outside an output's filter.
+Four rows are computed at once, each with two sums of three vectors in registers.
 
 The products of a sum are added from both ends of the filter towards its middle, small ones first,
 which keeps the rounding of float32 below one millionth of full scale.
@@ -27,7 +27,7 @@ from pannsx.types import FloatArray
 BAND = 3 * N_LANES
 ROWS_AT_ONCE = 4
 MOST_WEIGHTS = 2**24
-"""A table larger than this (64 MB) is not made: the rates have too little in common."""
+"""Maximum size of a table (64 MB); above it, the rates have too little in common."""
 
 _ZERO = np.float32(0)
 _WELL_FILLED = 0.95
@@ -35,13 +35,13 @@ _MOST_PERIODS = 2 * BAND
 
 
 class Interpolation(NamedTuple):
-    """A tabulated filter as resampy interpolates it, scaled for one pair of rates.
+    """A tabulated filter, interpolated as in resampy and scaled for one pair of rates.
 
     Attributes:
-        half_window: its right half.
-        slope: difference of each entry to the next.
+        half_window: right half of the filter.
+        slope: difference of each entry from the next.
         entries_per_crossing: table entries from one zero crossing to the next.
-        scale: cutoff as a share of the source's, 1.0 when the rate rises.
+        scale: cutoff as a share of the source's, 1.0 for a higher output rate.
     """
 
     half_window: npt.NDArray[np.float64]
@@ -51,7 +51,7 @@ class Interpolation(NamedTuple):
 
     @property
     def reach(self) -> int:
-        """Source samples that count on either side of an output sample."""
+        """Source samples with weight on either side of an output sample."""
         return len(self.half_window) // int(self.scale * self.entries_per_crossing) + 1
 
     def phase_weights(self, up: int, down: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
@@ -78,13 +78,13 @@ class Filter(Protocol):
 
 
 class Bank(NamedTuple):
-    """Weights of one pair of rates, in the order in which they are used.
+    """Weights of one pair of rates, in order of use.
 
     Attributes:
         row_in: source samples from one row to the next.
         row_out: output samples of a row.
         first_in: first source sample of each band, relative to the row's; negative for the first ones.
-        starts: where each band's products begin; one more than there are bands.
+        starts: first product of each band, and the end of the last band.
         order: source sample of each product, relative to the band's first.
         weights: ``(products, BAND)``, flat.
         before: source samples a row needs before its first.
@@ -115,7 +115,7 @@ def _one_side(filter_: Interpolation, distance: npt.NDArray[np.float64]) -> npt.
 
 
 def make_bank(filter_: Filter, up: int, down: int) -> Bank | None:
-    """The bank for a ratio ``up / down`` in lowest terms; None where it would exceed ``MOST_WEIGHTS``."""
+    """The bank for a ratio ``up / down`` in lowest terms; None if larger than ``MOST_WEIGHTS``."""
     band_in = 2 * filter_.reach + BAND * down // up
     n_periods = _periods_in_a_row(up)
     if -(-n_periods * up // BAND) * band_in * BAND > MOST_WEIGHTS:
@@ -150,16 +150,16 @@ def make_bank(filter_: Filter, up: int, down: int) -> Bank | None:
 
 
 def _periods_in_a_row(up: int) -> int:
-    """The fewest periods whose outputs fill bands well."""
+    """The smallest number of periods whose outputs fill bands well."""
     filled = [n * up / (-(-n * up // BAND) * BAND) for n in range(1, _MOST_PERIODS + 1)]
     return 1 + next((i for i, share in enumerate(filled) if share >= _WELL_FILLED), int(np.argmax(filled)))
 
 
 def convert(bank: Bank, samples: FloatArray, samples_start: int, first_out: int, stop_out: int) -> FloatArray:
-    """Source samples from index ``samples_start`` on -> output samples ``first_out`` up to ``stop_out``.
+    """Source samples ``(n,)`` from index ``samples_start`` -> outputs ``first_out`` up to ``stop_out``.
 
-    Samples before and after are taken as zero. The result does not depend on how a waveform is cut,
-    to the last bit, as long as each part comes with the samples its outputs reach for.
+    Samples before and after count as zero. The result is bit for bit independent of the division of a
+    waveform into parts, if each part includes the samples within the filter's reach.
     """
     first_row = first_out // bank.row_out
     n_rows = -(-(stop_out - first_row * bank.row_out) // bank.row_out)

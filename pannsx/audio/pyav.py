@@ -1,6 +1,6 @@
-"""Decoding by PyAV (FFmpeg's libraries), the optional extra: M4A, AAC, MP4, WebM and some more.
+"""Decoding by PyAV (FFmpeg's libraries), an optional extra: M4A, AAC, MP4, WebM and some more.
 
-AAC with noise substitution draws that noise anew in each decoding: there a part differs from the same part
+AAC with noise substitution has new random noise in every decoding: there a part differs from the same part
 of the whole by its noise.
 """
 
@@ -21,16 +21,16 @@ EXTRA = "pannsx[av]"
 
 # Decoding after a seek settles within a few packets; a tenth of a second is four of AAC's.
 _LEAD_IN_S = 0.1
-# Packets are whole, and encoders round: a promised duration is missed by less than this in a whole file.
+# Packets are indivisible, and encoders round: a complete file misses its stated duration by less than this.
 _SLACK_S = 0.15
-# Only these say their length (others have it guessed from the bit rate).
+# Only these state their length (for others it is estimated from the bit rate).
 _SAY_LENGTH = ("mov", "matroska")
-# Only these have time stamps as fine as a sample, so that a seek ends where it should.
+# Only these have time stamps with sample resolution, so that a seek is exact.
 _EXACT_TIMES = ("mov",)
 
 
 class PyavReader(Reader):
-    """An audio track that FFmpeg decodes: the first one of the container.
+    """The first audio track of a container, decoded by FFmpeg.
 
     Raises:
         AudioError: PyAV is not installed, the file is damaged or truncated, or it has no audio.
@@ -46,16 +46,14 @@ class PyavReader(Reader):
         codec = self._stream.codec_context
         if codec is None:
             self.close()
-            raise AudioError(
-                f"{name} ({found.name}): FFmpeg knows no decoder for its audio; convert it to WAV"
-            )
+            raise AudioError(f"{name} ({found.name}): FFmpeg has no decoder for its audio; convert it to WAV")
         self.format = f"{found.name} ({codec.name})"
         self.sample_rate = check_rate(codec.sample_rate, f"the sample rate of {name}")
         self.n_channels = codec.channels
 
     @property
     def duration_s(self) -> float | None:
-        """Length in seconds: exact once the end was read, before as the container states it, else None."""
+        """Length in seconds: as stated by the container, exact after the end was read; None if unknown."""
         return super().duration_s if self.n_frames is not None else self._stated_duration_s()
 
     def read(self, start: int, stop: int | None) -> Iterator[FloatArray]:
@@ -69,14 +67,14 @@ class PyavReader(Reader):
             ) from error
 
     def check_whole(self, end: int) -> None:
-        """The track ended at frame ``end``: is that as far as the container states?"""
+        """Compare the end of the track, frame ``end``, with the container's duration."""
         stated = self._stated_duration_s()
         if stated is not None and end / self.sample_rate < stated - _SLACK_S:
             self.defect = f"its header announces {stated:.3f} s"
         super().check_whole(end)
 
     def close(self) -> None:
-        """Let go of FFmpeg's handles; the file itself belongs to whoever opened it."""
+        """Close FFmpeg's handles; the file itself stays open, as it is the caller's."""
         self._container.close()
 
     def _open(self) -> tuple[Any, Any]:
@@ -98,7 +96,7 @@ class PyavReader(Reader):
             return None
         if self._stream.duration is not None:
             return float(self._stream.duration * self._stream.time_base)
-        # A container's own length is that of its longest track: it counts if the audio is all there is.
+        # A container's length is that of its longest track: it is valid if audio is the only one.
         if self._container.duration is not None and len(self._container.streams) == 1:
             return float(self._container.duration / self._av.time_base)
         return None
@@ -111,7 +109,7 @@ class PyavReader(Reader):
                     f"{self.name} changes its sample rate from {self.sample_rate} to {frame.sample_rate} Hz; "
                     "convert it to one rate first"
                 )
-            if position is None:  # after a seek: the frame says where it belongs
+            if position is None:  # after a seek: the position is the frame's time stamp
                 position = round(float((frame.pts - self._origin) * frame.time_base) * self.sample_rate)
             block = _frames(frame)
             first = max(0, start - position)
@@ -125,8 +123,8 @@ class PyavReader(Reader):
             self.n_frames = position
 
     def _seek(self, start: int) -> int | None:
-        """Where the next decoded frame begins; None after a seek, when its time stamp will tell."""
-        self._container.close()  # decoders are rewound most surely by a fresh start
+        """Position of the next decoded frame; None after a seek, where its time stamp gives the position."""
+        self._container.close()  # opening the file again is the most reliable way to rewind a decoder
         self._container, self._stream = self._open()
         before = start - int(_LEAD_IN_S * self.sample_rate)
         if before <= 0 or not self._container.format.name.startswith(_EXACT_TIMES):

@@ -1,4 +1,4 @@
-"""What every decoder offers to the rest of the package, and the checks that all of them share."""
+"""The interface of all decoders, and their common checks."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ BLOCK_FRAMES = 1 << 16  # frames decoded at a time
 
 
 class Reader(ABC):
-    """An opened source, at its own rate and with its own channels.
+    """An open source, at its own rate and with its own channels.
 
     A frame is one sample of every channel.
 
     Attributes:
-        name: what messages call the source.
-        format: its format in words, such as ``"FLAC"``.
+        name: name of the source in messages.
+        format: name of its format, such as ``"FLAC"``.
         sample_rate: frames per second, in Hz.
         n_channels: channels ``C``.
-        n_frames: frames in the source as far as it says so, else None; exact once the end was read.
-        duration_s: length as far as it is known, possibly only roughly, else None.
-        defect: why the source is not whole, or None: the text of a clause such as
-            ``"its header announces 9.000 s"``.
+        n_frames: number of frames stated by the source, or None; exact after the end was read.
+        duration_s: length in seconds, possibly approximate, or None.
+        defect: reason why the source is incomplete, such as ``"its header announces 9.000 s"``, or None.
     """
 
     name: str
@@ -42,7 +41,7 @@ class Reader(ABC):
 
     @property
     def duration_s(self) -> float | None:
-        """Length in seconds as far as it is known, else None."""
+        """Length in seconds, if known, else None."""
         return None if self.n_frames is None else self.n_frames / self.sample_rate
 
     @abstractmethod
@@ -50,11 +49,11 @@ class Reader(ABC):
         """Frames ``[start, stop)``, or to the end, as blocks ``(n, C)``; fewer where the source ends.
 
         Raises:
-            AudioError: the decoder met something that it cannot decode.
+            AudioError: the source cannot be decoded.
         """
 
     def check_whole(self, end: int) -> None:
-        """The source ended at frame ``end``, and more was wanted.
+        """Check a source that ended at frame ``end``, before the end of the requested part.
 
         Raises:
             AudioError: the source is truncated.
@@ -69,7 +68,7 @@ class Reader(ABC):
             )
 
     def close(self) -> None:  # noqa: B027 - most readers hold nothing
-        """Let go of files."""
+        """Close files."""
 
 
 def mono_blocks(reader: Reader, start: int, stop: int | None) -> Iterator[FloatArray]:
@@ -101,16 +100,16 @@ def downmix(frames: FloatArray) -> FloatArray:
         return frames[:, 0]
     with np.errstate(
         invalid="ignore", over="ignore"
-    ):  # infinities are reported with their place, not warned of
+    ):  # infinities are reported with their position instead of a warning
         mean: FloatArray = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
     return mean
 
 
 def rate_given(source_rate: int | None, sample_rate: int | None) -> int | None:
-    """The source's rate, under whichever of its two names a call got it.
+    """The source's rate, given under either of its two names.
 
     Raises:
-        ValueError: under both.
+        ValueError: it was given under both.
     """
     if source_rate is not None and sample_rate is not None:
         raise ValueError(

@@ -1,16 +1,15 @@
-"""Sample rate conversion: the one door through which every waveform goes from a rate to another.
+"""Sample rate conversion, used for every waveform of the package.
 
-The filter is resampy's ``kaiser_best``, a Kaiser-windowed sinc, because the clips that the published
-models were trained on went through it; the two of :mod:`pannsx.audio.sinc` are for scores that are compared
-with those of tools that use torchaudio.  Its weights are resampy's own table, read as resampy reads
-it, but once for each phase instead of once for each output (:mod:`pannsx.audio.polyphase`); only rates
-with so little in common that the weights of all phases would not fit in memory go through resampy's
-loop.  A file is converted piece by piece, and a piece comes out bit for bit as the same part of the
-whole would: :class:`StreamResampler` keeps as many samples on either side as the filter reaches.
+The filter is resampy's ``kaiser_best``, a Kaiser-windowed sinc, as in the training data of the published
+models; the two of :mod:`pannsx.audio.sinc` are for scores comparable with those of tools that use
+torchaudio.  The weights are resampy's own table, evaluated once per phase instead of once per output
+(:mod:`pannsx.audio.polyphase`). Rates with too many phases for the memory are converted by resampy's loop.
+A file is converted piece by piece, with bit for bit the result for the whole: :class:`StreamResampler`
+keeps the samples within the filter's reach on either side.
 
-Phases are exact here. resampy adds up rounded time stamps, so that where one should fall on a
-source sample it may fall just before it, which moves that output by up to 4e-5: rates like 47,999 Hz
-differ from resampy by that much now and then, the usual ones by less than 1e-6.
+Phases are exact here. resampy accumulates rounded time stamps: one that should be equal to a source sample
+may be just before it, which changes that output by up to 4e-5. So rates like 47,999 Hz occasionally differ
+from resampy by that much, the usual ones by less than 1e-6.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ FILTER: FilterName = "kaiser_best"
 
 
 class _Converter(NamedTuple):
-    """What a pair of rates is converted with."""
+    """Filter and bank of a pair of rates."""
 
     filter: Interpolation | WindowedSinc
     bank: Bank | None  # None: output by output
@@ -44,10 +43,10 @@ class _Converter(NamedTuple):
 
 
 def output_length(n_samples: int, from_rate: int, to_rate: int, filter: FilterName = FILTER) -> int:
-    """Number of samples that ``n_samples`` become: ``S * to_rate // from_rate``, but at least one.
+    """Length of ``n_samples`` after conversion: ``S * to_rate // from_rate``, but at least one.
 
-    Rounding down is resampy's convention: the last output sample never lies past the last input
-    sample by a whole output period.  The floor of one is ours: a sound of one sample stays a sound.
+    Rounding down is resampy's convention: the last output sample is less than one output period past the
+    last input sample.  The minimum of one is ours: a waveform of one sample does not become empty.
     The filters of torchaudio round up, as it does.
     """
     if filter != "kaiser_best":
@@ -60,7 +59,7 @@ def resample(
 ) -> FloatArray:
     """``(S,)`` at ``from_rate`` -> ``(max(1, S * to_rate // from_rate),)`` at ``to_rate``, both in Hz.
 
-    With equal rates the waveform itself is returned, not a copy.  An empty one stays empty.
+    With equal rates the waveform itself is returned, not a copy.  An empty waveform stays empty.
 
     Args:
         waveform: float32.
@@ -69,7 +68,7 @@ def resample(
             Kaiser window with 64 crossings, which round the length up.
 
     Raises:
-        AudioError: a rate is not positive, or the rates lie too far apart for the filter's table.
+        AudioError: a rate is not positive, or the ratio is too large for the filter's table.
         ValueError: an unknown filter.
     """
     if filter not in get_args(FilterName):
@@ -83,14 +82,14 @@ def resample(
 
 
 class StreamResampler:
-    """Converts the output samples ``first_out`` up to ``stop_out`` of a waveform that comes in pieces.
+    """Converts a waveform in pieces ``(n,)`` -> its output samples ``first_out`` up to ``stop_out``.
 
-    Output sample ``m`` is the one that :func:`resample` puts at index ``m`` for the whole waveform.
-    Holds the latest piece and the filter's reach, whatever the length of the whole.
+    Output sample ``m`` equals index ``m`` of :func:`resample` for the whole waveform. Memory holds the latest
+    piece and the filter's reach, whatever the length of the whole.
 
     Attributes:
-        first_in: the source sample that the first piece must begin with.
-        stop_in: one past the last source sample that is needed; None when ``stop_out`` is None.
+        first_in: first source sample of the first piece.
+        stop_in: end of the source samples needed; None if ``stop_out`` is None.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class StreamResampler:
         self._from_rate = from_rate
         self._to_rate = to_rate
         self._converter = _converter(from_rate, to_rate, FILTER) if from_rate != to_rate else None
-        # One sample more than the filter reaches, for time stamps rounded to the other side of a sample.
+        # One sample beyond the filter's reach, for time stamps rounded to the other side of a sample.
         self._margin = self._converter.filter.reach + 1 if self._converter else 0
         self._next_out = first_out
         self._stop_out = stop_out
@@ -111,15 +110,15 @@ class StreamResampler:
         self._buffer_start = self.first_in
 
     def push(self, piece: FloatArray) -> FloatArray:
-        """Next source samples ``(n,)`` -> the output samples ``(m,)`` that are settled by now."""
+        """Next source samples ``(n,)`` -> the output samples ``(m,)`` that are now final."""
         self._buffer = np.concatenate([self._buffer, piece]) if len(self._buffer) else piece
         end = self._buffer_start + len(self._buffer)
-        # Settled: all m whose time floor(m * from / to) has its right-hand context.
+        # Final: all m with complete right-hand context of their time floor(m * from / to).
         settled = -(-max(0, end - self._margin) * self._to_rate // self._from_rate)
         return self._advance(settled)
 
     def finish(self) -> FloatArray:
-        """The output samples ``(m,)`` that were waiting for context: the waveform ends here."""
+        """End of the waveform -> the remaining output samples ``(m,)``."""
         end = self._buffer_start + len(self._buffer)
         return self._advance(output_length(end, self._from_rate, self._to_rate))
 
@@ -196,11 +195,11 @@ def _by_loop(
     first_out: int,
     stop_out: int,
 ) -> FloatArray:
-    """As :func:`_convert`, output by output in resampy's own loop."""
+    """As :func:`_convert`, output by output, in resampy's loop."""
     from resampy.interpn import resample_f_s
 
     out = np.zeros(stop_out - first_out, np.float32)
-    # The subtraction is exact, so that pieces keep the rounding of the whole's time stamps.
+    # The subtraction is exact, so that pieces have the same rounded time stamps as the whole.
     times = np.arange(first_out, stop_out) * step_s - samples_start
     resample_f_s(
         np.ascontiguousarray(samples, np.float32),

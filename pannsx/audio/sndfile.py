@@ -17,21 +17,21 @@ from pannsx.types import FloatArray
 if TYPE_CHECKING:
     import soundfile
 
-_UNKNOWN_LENGTH = 1 << 60  # libsndfile says 2**63 - 1 where a stream does not tell
+_UNKNOWN_LENGTH = 1 << 60  # libsndfile reports 2**63 - 1 for an unknown length
 _EXACT_SEEK = (WAV, AIFF, FLAC, AU, CAF, WAVE64)
-# Lossy decoders start anew after a seek; two of Vorbis' longest blocks, more than MP3 and Opus need.
+# Lossy decoders restart after a seek; two of Vorbis' longest blocks, more than MP3 and Opus need.
 _LEAD_IN_FRAMES = 16_384
 
 
 class UnsupportedCodecError(AudioError):
-    """libsndfile knows the container and not what is in it; another decoder may."""
+    """libsndfile supports the container but not its codec; another decoder may."""
 
 
 class SndfileReader(Reader):
     """An audio file in a format that libsndfile reads.
 
     Raises:
-        UnsupportedCodecError: libsndfile cannot decode this file, though it looks whole.
+        UnsupportedCodecError: libsndfile cannot decode this file, although it looks complete.
         AudioError: the file is damaged or truncated.
     """
 
@@ -78,11 +78,11 @@ class SndfileReader(Reader):
                 yield block[before:]
 
     def close(self) -> None:
-        """Let go of libsndfile's handle; the file itself belongs to whoever opened it."""
+        """Close libsndfile's handle; the file itself stays open, as it is the caller's."""
         self._sound.close()
 
     def _seek(self, start: int) -> int:
-        """Go to a frame at or before ``start`` from which decoding gives what it gives from the beginning."""
+        """Go to a frame at or before ``start``; from ``start``, samples are those of a full decoding."""
         import soundfile
 
         target = 0 if self._sequential else max(0, start - self._lead_in)
@@ -127,24 +127,24 @@ def _open(file: BinaryIO) -> soundfile.SoundFile:
     import soundfile
 
     class Sequential(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
-        """Reads on from where it is.
+        """Reads sequentially, without seeking.
 
-        soundfile tells and seeks around every read of a file that can seek, which costs time and loses
-        the first samples of a lossy codec's block; and it fails where the length is unknown.
+        soundfile calls tell and seek around every read of a seekable file. That costs time, loses the
+        first samples of a lossy codec's block, and fails if the length is unknown.
         """
 
         def seekable(self) -> bool:
             return False
 
-    # libsndfile reads a file of the system by itself; of any other it asks for every few kilobytes, and
-    # waits for the interpreter's lock each time.
+    # libsndfile reads a file on disk by itself; other file objects it calls for every few kilobytes, and
+    # each call waits for the interpreter's lock.
     if isinstance(file, io.BufferedReader) and isinstance(file.name, str) and _is_at_its_path(file):
         return Sequential(file.name)
     return Sequential(file)
 
 
 def _is_at_its_path(file: io.BufferedReader) -> bool:
-    """Whether a file is still the one of its name: it may have been removed or replaced since."""
+    """Whether an open file is still the one at its path, not removed or replaced since."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))  # noqa: PTH116
     except OSError:

@@ -1,4 +1,4 @@
-"""From whatever a caller has (a path, bytes, a file object, an array, a tensor) to an opened reader."""
+"""From any source (path, bytes, file object, array, tensor) to an open reader."""
 
 from __future__ import annotations
 
@@ -22,27 +22,25 @@ from pannsx.audio.sndfile import SndfileReader, UnsupportedCodecError
 from pannsx.errors import AudioError
 from pannsx.types import Source
 
-_SPOOL_BYTES = 32 << 20  # a stream that cannot seek is kept in memory up to here, then on disk
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: "C:/" is a drive
+_SPOOL_BYTES = 32 << 20  # a stream without seek is kept in memory up to this size, then on disk
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # at least two letters: "C:/" is a drive
 
 
 @contextmanager
 def open_reader(
     source: Source, *, source_rate: int | None = None, wanted_rate: int | None = None
 ) -> Iterator[Reader]:
-    """The reader of a source, closed at the end, as is the file if it was opened here.
+    """The reader of a source, closed at the end; so is the file if it was opened here.
 
     Raises:
-        AudioError: the source cannot be opened or is no audio, or its sample rate is missing or contradicted.
+        AudioError: the source cannot be opened or is not audio, or its rate is missing or contradicted.
     """
     if source_rate is not None:
         source_rate = check_rate(source_rate, "source_rate")
     if isinstance(source, np.ndarray) or is_tensor(source):
         rate = source_rate or wanted_rate
         if rate is None:
-            raise AudioError(
-                "an array carries no sample rate; say it: source_rate=44100 (or the rate that it has)"
-            )
+            raise AudioError("an array has no sample rate; give it: source_rate=44100 (or its actual rate)")
         yield ArrayReader(source, rate)
         return
     with ExitStack() as stack:
@@ -51,8 +49,8 @@ def open_reader(
         stack.callback(reader.close)
         if source_rate is not None and source_rate != reader.sample_rate:
             raise AudioError(
-                f"{name} says that its sample rate is {reader.sample_rate} Hz, and {source_rate} Hz was "
-                "given; a rate is needed for arrays only: leave it out for files"
+                f"{name} has a sample rate of {reader.sample_rate} Hz, and source_rate is {source_rate} Hz; "
+                "a rate is needed for arrays only: leave it out for files"
             )
         yield reader
 
@@ -74,7 +72,7 @@ def _open_decoder(file: BinaryIO, name: str) -> Reader:
 
 
 def _open_file(source: Any, stack: ExitStack) -> tuple[BinaryIO, str]:
-    """A binary file that can seek, and what to call it."""
+    """A seekable binary file, and its name for messages."""
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
         return _seekable(stack.enter_context(_open_path(path)), stack, repr(path)), repr(path)
@@ -102,7 +100,7 @@ def _open_path(path: str) -> BinaryIO:
         where = "" if Path(path).is_absolute() else f" in {os.fspath(Path.cwd())!r}"
         raise AudioError(f"there is no file {path!r}{where}; check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        # Windows answers a folder with PermissionError, hence the question after the fact.
+        # Windows raises PermissionError for a folder, hence this test afterwards.
         if not isinstance(error, ValueError) and Path(path).is_dir():
             raise AudioError(f"{path!r} is a folder; give the audio files in it one by one") from error
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -110,7 +108,7 @@ def _open_path(path: str) -> BinaryIO:
 
 
 def _seekable(file: Any, stack: ExitStack, name: str) -> BinaryIO:
-    """The file, at its beginning; a copy of what is left of it where it cannot seek."""
+    """The file, at its beginning; without seek, a copy of the rest of it."""
     try:
         if getattr(file, "seekable", bool)():
             file.seek(0)
@@ -118,7 +116,7 @@ def _seekable(file: Any, stack: ExitStack, name: str) -> BinaryIO:
             return seekable
         spool = stack.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_BYTES))  # noqa: SIM115
         shutil.copyfileobj(file, spool)
-    except (OSError, ValueError, TypeError) as error:  # closed, gone, or text where bytes should come
+    except (OSError, ValueError, TypeError) as error:  # closed, gone, or text instead of bytes
         raise AudioError(f"cannot read {name}: {error}; give a binary file object that is open") from error
     spool.seek(0)
     return spool  # type: ignore[return-value]

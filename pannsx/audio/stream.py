@@ -1,4 +1,4 @@
-"""A part of a source at a wanted rate, piece by piece and at bounded memory."""
+"""A part of a source at a chosen rate, piece by piece and at bounded memory."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pannsx.types import FloatArray
 class Part:
     """The samples ``[first, stop)`` of a reader's whole waveform at ``sample_rate``; ``stop`` may be None.
 
-    Times are rounded to the nearest sample of the wanted rate.
+    Times are rounded to the nearest sample of ``sample_rate``.
 
     Raises:
-        AudioError: a time is negative, not finite or not a number, the part has no sample, it begins after
-            the end (where the length is known), or the source is known to be truncated before its end.
+        AudioError: a time is negative, not finite or not a number; the part has no sample or begins after the
+            end (if the length is known); or the source is known to be truncated before the end of the part.
     """
 
     def __init__(self, reader: Reader, sample_rate: int, start_s: Any, duration_s: Any) -> None:
@@ -43,7 +43,7 @@ class Part:
 
     @property
     def duration_s(self) -> float | None:
-        """Length of the part in seconds, as far as it is known before its end is read, else None."""
+        """Length of the part in seconds, if known before its end is read, else None."""
         whole_s = self._reader.duration_s
         if whole_s is None:
             return None
@@ -73,7 +73,7 @@ class Part:
         end += n_read
         if resampler.stop_in is not None and end >= resampler.stop_in:
             return
-        # The source has ended; where, is seen from what was read, or else only the reader may know.
+        # The source has ended: the position follows from the frames read, or else from the reader.
         if n_read == 0 and resampler.first_in > 0:
             if self._reader.n_frames is None:
                 raise AudioError(self._after_end(None))
@@ -86,7 +86,7 @@ class Part:
             raise AudioError(self._after_end(self._reader.duration_s))
 
     def _check_end(self, n_frames: int, *, in_full: bool) -> None:
-        """The source ends after ``n_frames``; ``in_full`` when that was found by reading to the end."""
+        """Check a source of ``n_frames``; ``in_full``: the number is known from reading to the end."""
         length = output_length(n_frames, self._reader.sample_rate, self.sample_rate)
         if (in_full or self._reader.defect) and (self.stop is None or self.stop > length):
             self._reader.check_whole(n_frames)
@@ -123,7 +123,7 @@ def regroup(pieces: Iterable[FloatArray], n_samples: int) -> Iterator[FloatArray
 
 
 def seconds(value: Any, what: str) -> float:
-    """A time that is a finite, non-negative number.
+    """A time as a finite, non-negative number.
 
     Raises:
         AudioError: it is not.

@@ -1,6 +1,6 @@
-"""Sound events: when, not only what. From probabilities by frame to onset, offset and label.
+"""Sound event detection: from framewise probabilities to onset, offset and label.
 
-:func:`detect` answers for a whole recording, :class:`EventDetector` for one that comes in pieces;
+:func:`detect` handles a whole recording, :class:`EventDetector` one in pieces;
 :mod:`pannsx.events.calibration` finds the thresholds of each class from labelled data.
 """
 

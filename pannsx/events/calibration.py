@@ -1,4 +1,4 @@
-"""The threshold of each class with the best F1, or a wanted precision, from labelled data."""
+"""Calibration: the threshold of each class with the best F1, or a required precision, from labelled data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pannsx.events.detector import Event
 from pannsx.events.operating_points import OperatingPoint, OperatingPoints
 from pannsx.types import FloatArray
 
-_SHORTEST_S = 1e-9  # a frame after the end of the audio has no length, and nothing is heard in it
+_SHORTEST_S = 1e-9  # a frame after the end of the audio has no length, and is never a target
 
 
 def calibrate(
@@ -25,27 +25,27 @@ def calibrate(
     model: str | None = None,
     hop_s: float | None = None,
 ) -> OperatingPoints:
-    """``(N, K)`` targets, 0 or 1, and ``(N, K)`` probabilities of frames or clips -> a point a class.
+    """``(N, K)`` targets, 0 or 1, and ``(N, K)`` probabilities of frames or clips -> a point per class.
 
-    A threshold lies half-way between the least probability that it lets in and the greatest that it keeps
-    out. Of thresholds that are as good, the highest is taken.
+    A threshold is halfway between the lowest accepted and the highest rejected score. Of equally good
+    thresholds, the highest is taken.
 
     Args:
-        targets: whether class ``k`` is heard in frame or clip ``n``.
-        scores: what the network says of it.
+        targets: whether class ``k`` is present in frame or clip ``n``.
+        scores: the network's probabilities.
         labels: ``K`` names.
-        precision: the least precision that is wanted: the threshold is then that of the greatest recall.
-            None asks for the best F1.
-        model: name of the checkpoint, which is kept with the points.
-        hop_s: time between the frames, kept with the points.
+        precision: required precision: the threshold is then the one with the greatest recall. None: the best
+            F1.
+        model: name of the checkpoint, stored with the points.
+        hop_s: time between the frames, stored with the points.
 
     Returns:
-        points of the classes that have one: at least one target, and where a precision is wanted, one
-        threshold that reaches it.
+        operating points. A class without a target has none, nor does one that no threshold brings to the
+        required precision.
 
     Raises:
-        ValueError: shapes that do not go together, targets other than 0 and 1, scores that are no
-            probabilities, or a precision outside (0, 1].
+        ValueError: shapes that do not match, targets other than 0 and 1, scores outside [0, 1], or a
+            precision outside (0, 1].
     """
     truth, ranked = np.asarray(targets), np.asarray(scores)
     if truth.ndim != 2 or truth.shape != ranked.shape or truth.shape[1] != len(labels) or not len(truth):
@@ -54,9 +54,11 @@ def calibrate(
             "K are needed, N >= 1"
         )
     if not np.isin(truth, (0, 1)).all():
-        raise ValueError("targets hold other values than 0 and 1")
-    if not (ranked.min(initial=0.0) >= 0 and ranked.max(initial=0.0) <= 1):  # so written, NaN fails too
-        raise ValueError("scores hold other values than probabilities from 0 to 1")
+        raise ValueError("targets hold values other than 0 and 1")
+    if not (
+        ranked.min(initial=0.0) >= 0 and ranked.max(initial=0.0) <= 1
+    ):  # NaN fails this form of the test too
+        raise ValueError("scores hold values outside [0, 1]; probabilities are needed")
     if precision is not None and not 0 < precision <= 1:
         raise ValueError(f"precision is {precision}; a share above 0, up to 1, is needed")
     points = {}
@@ -77,7 +79,7 @@ def _of_class(
         return None
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
-    # Only where the score changes can a threshold come between.
+    # A threshold fits only between different scores.
     cuts = np.append(np.flatnonzero(ranked[1:] < ranked[:-1]), len(ranked) - 1)
     hits = np.cumsum(truth[order])[cuts]
     n_found = cuts + 1
@@ -100,11 +102,11 @@ def _of_class(
 
 
 def _between(ranked: FloatArray, last: int) -> float:
-    """A threshold that lets in the scores up to place ``last`` of ``ranked``, greatest first, and no more."""
+    """A threshold that accepts ``ranked``, greatest first, up to place ``last`` and no further."""
     least_in = ranked[last]
     if last + 1 == len(ranked):
         return float(least_in)
-    # To four digits where that does not move it past a score; else as it is, in the precision of scores.
+    # Rounded to four digits unless that moves it past a score; else exact, in the precision of scores.
     middle = (float(least_in) + float(ranked[last + 1])) / 2
     for threshold in (float(f"{middle:.4g}"), float(np.float32(middle))):
         if ranked[last + 1] < np.float32(threshold) <= least_in:
@@ -119,10 +121,10 @@ def _rounded(value: Any) -> float:
 def frame_targets(
     events: Sequence[Event], edges_s: npt.NDArray[np.float64], labels: Sequence[str]
 ) -> npt.NDArray[np.bool_]:
-    """Events and ``(T' + 1,)`` edges of frames -> ``(T', K)``: whether a class is heard for half of a frame.
+    """Events and ``(T' + 1,)`` frame edges -> ``(T', K)``: whether a class is present for half of a frame.
 
     Raises:
-        ValueError: an event of a class that is none of ``labels``.
+        ValueError: an event with a label that is not in ``labels``.
     """
     position = {label: k for k, label in enumerate(labels)}
     heard_s = np.zeros((len(edges_s) - 1, len(labels)))

@@ -1,4 +1,4 @@
-"""From probabilities by frame to events, of a whole recording or piece by piece."""
+"""From framewise probabilities to events, for a whole recording or piece by piece."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from pannsx.events.super_classes import SuperClasses
 from pannsx.events.thresholds import Threshold, resolve_thresholds
 from pannsx.types import FloatArray, PathLike
 
-_ROOM = 1024  # events that the compiled code has room for at first
-_SLACK = 1e-6  # of a frame: times in seconds are not exact multiples of a hop
+_ROOM = 1024  # initial capacity of the compiled code, in events
+_SLACK = 1e-6  # of a frame, as times in seconds are not exact multiples of a hop
 
 
 class Event(NamedTuple):
-    """A class, heard from ``onset_s`` to ``offset_s``.
+    """One sound event: a class, from ``onset_s`` to ``offset_s``.
 
     Attributes:
         label: the class.
         onset_s: begin in seconds.
         offset_s: end in seconds.
-        probability: greatest probability of the class in the frames it was found in.
+        probability: greatest probability of the class in the event's frames.
     """
 
     label: str
@@ -39,24 +39,23 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class EventSettings:
-    """What counts as an event. Each step works on what the one before it left.
+    """Settings of event detection, in the order in which the steps apply.
 
     Attributes:
-        super_classes: classes made of classes, by noisy-or: a mapping from names to labels, or a JSON file
-            of such a mapping or an ontology (:func:`pannsx.events.read_super_classes`).
-        classes: the labels, or super-classes, to find; None is all, or where there are super-classes all
-            of these.
-        top_k: only the ``k`` most probable of the classes count in each frame; None is all.
+        super_classes: classes composed of others, by noisy-or: a mapping from names to labels, or a JSON
+            file with such a mapping or an ontology (:func:`pannsx.events.read_super_classes`).
+        classes: the labels or super-classes to find; None: all super-classes if there are any, else all
+            labels.
+        top_k: only the ``k`` most probable classes count in each frame; None: all.
         threshold: probability at which an event begins: one number, ``K`` numbers, a mapping from label to
-            number, operating points, or the path of their file. Classes that a mapping or file does not
-            name have 0.5, or the file's default. None is the operating points of the checkpoint, where
-            there is one and it was calibrated, else 0.5.
-        off_threshold: the probability below which an event ends, in the same forms; not above
-            ``threshold``. None is that of the operating points, or ``threshold``.
-        median_s: length of a median filter over the probabilities, rounded to an odd number of frames; at
-            both ends the outermost frame goes on. 0 is none.
-        max_gap_s: events of a class no farther apart than this are joined.
-        min_duration_s: events shorter than this are left out, after joining.
+            number, operating points, or the path of their file. Classes missing from a mapping or file have
+            0.5, or the file's default. None: the operating points of a calibrated checkpoint, else 0.5.
+        off_threshold: probability below which an event ends, in the same forms; not above ``threshold``.
+            None: that of the operating points, else ``threshold``.
+        median_s: length of a median filter over the probabilities, rounded to an odd number of frames; the
+            outermost frame is repeated at both ends. 0: no filter.
+        max_gap_s: events of a class with at most this gap between them are joined.
+        min_duration_s: events shorter than this are dropped, after joining.
     """
 
     super_classes: SuperClasses | PathLike | None = None
@@ -93,7 +92,7 @@ def detect(
     max_gap_s: float = 0.0,
     min_duration_s: float = 0.0,
 ) -> list[Event]:
-    """``(T', K)`` probabilities by frame -> the events, by onset.
+    """``(T', K)`` framewise probabilities -> the events, by onset.
 
     >>> from pannsx.events import detect
     >>>
@@ -101,22 +100,23 @@ def detect(
     >>> print(detect(framewise, 0.5, labels=["Dog"], off_threshold=0.3))
     [Event(label='Dog', onset_s=0.5, offset_s=1.5, probability=0.75)]
 
-    Frame ``i`` answers for the time between edges ``i`` and ``i + 1`` of
-    :func:`pannsx.events.frame_edges`, which lie half-way between the centres of frames.
+    Frame ``i`` covers the time between edges ``i`` and ``i + 1`` of :func:`pannsx.events.frame_edges`,
+    halfway between the centres of frames.
 
     Args:
         framewise: probabilities.
         hop_s: seconds from one frame to the next.
         labels: ``K`` names.
-        offset_s: centre of the first frame in seconds; None is half a hop.
-        duration_s: length of the audio in seconds, which no event passes; None is the end of the last frame.
+        offset_s: centre of the first frame in seconds; None: half a hop.
+        duration_s: length of the audio in seconds, the latest end of an event; None: the end of the last
+            frame.
         super_classes, classes, top_k, threshold, off_threshold, median_s, max_gap_s, min_duration_s: see
             :class:`EventSettings`.
 
     Raises:
-        OSError: a file that an argument names cannot be read.
-        ValueError: probabilities outside [0, 1] or NaN, a shape that does not fit the labels, an unknown
-            class, a threshold or time that is impossible.
+        OSError: a file given as an argument cannot be read.
+        ValueError: probabilities outside [0, 1] or NaN, a shape that does not match the labels, an unknown
+            class, an invalid threshold or time.
     """
     settings = EventSettings(
         super_classes=super_classes,
@@ -147,14 +147,14 @@ def find_events(
 
 
 class _Found(NamedTuple):
-    """Runs that are over: ``(m, 3)`` class, first frame, frame after the last; ``(m,)`` peaks."""
+    """Finished runs: ``(m, 3)`` class, first frame, frame after the last; ``(m,)`` peaks."""
 
     places: npt.NDArray[np.int64]
     peaks: FloatArray
 
 
 class EventDetector:
-    """Finds events in frames that come in pieces: the same events, however they are cut.
+    """Finds events in a recording that comes in pieces; the result does not depend on the division.
 
     >>> from pannsx.events import EventDetector, EventSettings
     >>>
@@ -170,14 +170,14 @@ class EventDetector:
     Args:
         labels: ``K`` names.
         hop_s: seconds from one frame to the next.
-        settings: what counts as an event.
-        offset_s: centre of the first frame in seconds; None is half a hop.
+        settings: settings of event detection.
+        offset_s: centre of the first frame in seconds; None: half a hop.
 
     Raises:
         OSError, ValueError: as :func:`detect`.
 
     Attributes:
-        labels: the ``C`` classes and super-classes that are looked for.
+        labels: the ``C`` classes and super-classes to find.
     """
 
     def __init__(
@@ -209,8 +209,8 @@ class EventDetector:
         """Begin a new recording."""
         n_classes = len(self.labels)
         self._runs = kernel.no_runs(n_classes)
-        self._levels = np.empty((0, n_classes), np.uint8)  # frames that the next medians look back on
-        self._scores = np.empty((0, n_classes), np.float32)  # frames that wait for their median
+        self._levels = np.empty((0, n_classes), np.uint8)  # earlier frames that the next medians need
+        self._scores = np.empty((0, n_classes), np.float32)  # frames without a median so far
         self._n_pushed = 0
         self._n_judged = 0
 
@@ -221,22 +221,22 @@ class EventDetector:
 
     @property
     def latency_s(self) -> float:
-        """Seconds of frames past its end after which an event comes out."""
+        """Upper bound, in seconds of frames, from an event's end to its output."""
         return (self._half + self._gap + 1) * self.hop_s
 
     def push(self, framewise: npt.ArrayLike) -> list[Event]:
-        """``(n, K)`` probabilities of the next frames -> the events that nothing to come can change.
+        """``(n, K)`` probabilities of the next frames -> the events that are now final.
 
         Raises:
-            ValueError: probabilities outside [0, 1] or NaN, or a shape that does not fit the labels; the
-                frames are then not taken.
+            ValueError: probabilities outside [0, 1] or NaN, or a shape that does not match the labels; the
+                frames are then ignored.
         """
         return self.in_order(self._events(self._advance(framewise), None))
 
     def close(self, duration_s: float | None = None) -> list[Event]:
-        """The end -> the events that were waiting for it, none of which ends after ``duration_s``.
+        """End of the recording -> the pending events, none of them ending after ``duration_s``.
 
-        The detector begins anew then, as by :meth:`reset`.
+        The detector is reset afterwards, as by :meth:`reset`.
 
         Raises:
             ValueError: the audio is much longer than its frames.
@@ -246,17 +246,17 @@ class EventDetector:
         return events
 
     def in_order(self, events: Sequence[Event]) -> list[Event]:
-        """Events by onset; of those that begin together, by the order of :attr:`labels`."""
+        """Events by onset; those with equal onset in the order of :attr:`labels`."""
         return sorted(events, key=lambda event: (event.onset_s, self._positions[event.label]))
 
     def state(self) -> dict[str, Any]:
-        """All that it knows of the frames so far, as arrays and numbers, for :meth:`restore`."""
+        """The state after the frames so far, as arrays and numbers, for :meth:`restore`."""
         runs = {f"runs_{name}": values.copy() for name, values in self._runs._asdict().items()}
         counts = {"n_pushed": self._n_pushed, "n_judged": self._n_judged}
         return {**runs, "levels": self._levels, "scores": self._scores, **counts}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state` was taken, of a detector with the same arguments."""
+        """Continue from a :meth:`state` of a detector with the same arguments."""
         self._runs = kernel.Runs(
             **{
                 name: np.array(state[f"runs_{name}"], values.dtype)
@@ -285,7 +285,7 @@ class EventDetector:
         return self._judge(levels, scores)
 
     def _judge(self, levels: npt.NDArray[np.uint8], scores: FloatArray) -> list[_Found]:
-        """Levels with what the medians of the first frames look back on, and the scores that wait."""
+        """Levels, with earlier frames that the first medians need, and pending scores -> finished runs."""
         half = self._half
         if half:
             kept = levels[max(0, len(levels) - 2 * half) :].copy()
@@ -313,7 +313,7 @@ class EventDetector:
         return [*found, _Found(*kernel.finished(self._runs, self._n_judged, self._gap, at_end=True))]
 
     def _events(self, found: list[_Found], duration_s: float | None) -> list[Event]:
-        """Runs -> events in seconds, without those that are too short."""
+        """Runs -> events in seconds; too short ones are dropped."""
         if duration_s is not None:
             check_duration(self._n_pushed, self.hop_s, duration_s, self.offset_s)
         least = self.settings.min_duration_s - _SLACK * self.hop_s

@@ -1,4 +1,4 @@
-"""Where frames begin and end: ``n`` scores have ``n + 1`` edges."""
+"""Begin and end of frames: ``n`` scores have ``n + 1`` edges."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-_MOST_BEYOND_S = 0.5  # sound after the last frame: what is left over from whole frames, and padding
+_MOST_BEYOND_S = 0.5  # sound after the last frame: the remainder of whole frames, and padding
 
 
 def check_hop(hop_s: float) -> float:
-    """A usable time from frame to frame, in seconds; ValueError else."""
+    """A valid hop in seconds; otherwise ValueError."""
     if not math.isfinite(hop_s) or hop_s <= 0:
         raise ValueError(f"hop_s is {hop_s}; a finite number of seconds above 0 is needed")
     return float(hop_s)
@@ -20,14 +20,14 @@ def check_hop(hop_s: float) -> float:
 def edges_at(
     frames: npt.NDArray[np.int64], hop_s: float, offset_s: float | None = None
 ) -> npt.NDArray[np.float64]:
-    """``(n,)`` numbers of frames -> ``(n,)`` times in seconds at which they begin."""
+    """``(n,)`` frame numbers -> ``(n,)`` begin of the frames in seconds."""
     offset_s = hop_s / 2 if offset_s is None else offset_s
     edges = np.maximum(0.0, offset_s + hop_s * (frames - 0.5))
     return np.where(frames == 0, 0.0, edges)
 
 
 def check_duration(n_frames: int, hop_s: float, duration_s: float, offset_s: float | None = None) -> None:
-    """ValueError where audio of ``duration_s`` seconds would not have given ``n_frames`` frames."""
+    """ValueError if audio of ``duration_s`` seconds cannot have ``n_frames`` frames."""
     if not math.isfinite(duration_s) or duration_s < 0:
         raise ValueError(f"duration_s is {duration_s}; the seconds of the audio are needed")
     end_s = float(edges_at(np.array([n_frames]), hop_s, offset_s)[0])
@@ -41,19 +41,19 @@ def check_duration(n_frames: int, hop_s: float, duration_s: float, offset_s: flo
 def frame_edges(
     n_frames: int, hop_s: float, *, offset_s: float | None = None, duration_s: float | None = None
 ) -> npt.NDArray[np.float64]:
-    """``n`` frames -> ``(n + 1,)`` times in seconds; frame ``i`` is from ``edges[i]`` to ``edges[i + 1]``.
+    """``n`` frames -> ``(n + 1,)`` times in seconds; frame ``i`` lasts from ``edges[i]`` to ``edges[i + 1]``.
 
-    Edges lie half-way between the centres of frames; the first is 0, and the last the end of the audio,
-    which no edge passes.
+    Edges are halfway between the centres of frames; the first is 0, the last the end of the audio, and none
+    is later.
 
     Args:
         n_frames: number of frames.
         hop_s: seconds from one frame to the next.
-        offset_s: centre of the first frame; None is half a hop, so that edge ``i`` is ``i * hop_s``.
-        duration_s: length of the audio; None is half a hop after the centre of the last frame.
+        offset_s: centre of the first frame in seconds; None: half a hop, so that edge ``i`` is ``i * hop_s``.
+        duration_s: length of the audio in seconds; None: half a hop after the centre of the last frame.
 
     Raises:
-        ValueError: a time that is no time, or frames that end long before the audio: they are not its.
+        ValueError: an invalid time, or frames that end so early that they cannot belong to this audio.
     """
     hop_s = check_hop(hop_s)
     if offset_s is not None and not math.isfinite(offset_s):

@@ -1,8 +1,8 @@
 """The loops over frames and classes, compiled: levels, top-k, majority, runs.
 
-A probability is reduced to its *level* first: 0 below the threshold at which an event ends, 2 from that
-at which one begins, 1 between them. The median of a window reaches a threshold exactly if most of the
-window do, so that the median filter is a count of levels, whatever its length.
+A probability is first reduced to its *level*: 0 below the off-threshold, 2 from the threshold upwards, 1
+between them. The median of a window reaches a threshold if and only if most of its frames do, so that a
+median filter of any length is a count of levels.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from pannsx.types import FloatArray
 Levels = npt.NDArray[np.uint8]
 
 NONE = -1
-"""Start of a run that there is not."""
+"""Marks "no run" in a start."""
 
 TILE = 64
-"""Classes that are looked at together for a run that begins or ends: few of them hold one in any frame."""
+"""Classes tested together for the begin or end of a run, as few have one in any frame."""
 
 
 class Runs(NamedTuple):
-    """What is known of each of ``C`` classes after some frames.
+    """State of each of ``C`` classes after some frames.
 
     Attributes:
-        start: first frame of the run that goes on; ``NONE`` where there is none.
+        start: first frame of the open run; ``NONE`` without one.
         peak: greatest probability in it.
-        closed_start: first frame of the run before it, which may yet be joined with it, or ``NONE``.
+        closed_start: first frame of the run before it, if that may still be joined with it, or ``NONE``.
         closed_stop: the frame after its last.
         closed_peak: greatest probability in it.
     """
@@ -43,7 +43,7 @@ class Runs(NamedTuple):
 
 
 def no_runs(n_classes: int) -> Runs:
-    """The beginning of a recording."""
+    """The state at the beginning of a recording."""
     none, zeros = np.full(n_classes, NONE, np.int64), np.zeros(n_classes, np.float32)
     return Runs(none, zeros, none.copy(), none.copy(), zeros.copy())
 
@@ -61,7 +61,7 @@ def levels_of(scores, on, off):
 
 @compiled
 def keep_top(scores, k, levels):
-    """Put levels of ``(n, C)`` to 0 but for the ``k`` greatest of each row; of equals, the first stay."""
+    """Set ``(n, C)`` levels to 0, except at the ``k`` greatest scores of each row (ties: the first)."""
     n, n_classes = scores.shape
     best = np.empty(k, np.float32)  # the greatest so far, in ascending order
     for i in range(n):
@@ -75,7 +75,7 @@ def keep_top(scores, k, levels):
                     j += 1
                 best[j] = score
         least = best[0]
-        n_equal = 0  # how many as small as the least may stay
+        n_equal = 0  # how many scores equal to the smallest may stay
         for j in range(k):
             n_equal += best[j] == least
         for c in range(n_classes):
@@ -108,22 +108,22 @@ def majorities(levels, half):
 
 @compiled
 def follow(levels, scores, first, gap, runs, places, peaks):
-    """Follow the runs of each class through ``(n, C)`` levels and probabilities, from frame ``first`` on.
+    """Follow the runs of each class through ``(n, C)`` levels and probabilities, starting at frame ``first``.
 
-    Runs with at most ``gap`` frames between them are one. ``places (m, 3)`` and ``peaks (m,)`` take class,
-    first frame and frame after the last of each that is over; they are made larger as needed.
+    Runs with at most ``gap`` frames between them are one. Finished runs are written to ``places (m, 3)``,
+    class, first frame and frame after the last, and ``peaks (m,)``; both grow as needed.
 
-    Returns places, peaks, and how many of their rows are used.
+    Returns places, peaks, and the number of rows in use.
     """
     n, n_classes = levels.shape
     n_found = 0
-    turn = np.empty(n_classes, np.uint8)  # the level with which a run ends, or one begins
+    turn = np.empty(n_classes, np.uint8)  # the level at which a run ends, or begins
     for c in range(n_classes):
         turn[c] = 2 if runs.start[c] < 0 else 0
     for i in range(n):
         frame = first + i
         for begin in range(0, n_classes, TILE):
-            # Views that are counted from 0 on, so that the loops over them are done in vectors.
+            # Views with indices from 0, so that the loops over them are vectorised.
             tile = levels[i, begin : begin + TILE]
             turns = turn[begin : begin + TILE]
             n_turns = np.uint8(0)
@@ -150,14 +150,14 @@ def follow(levels, scores, first, gap, runs, places, peaks):
                     runs.start[c] = frame
                     runs.peak[c] = scores[i, c]
         row, peak = scores[i], runs.peak
-        for c in range(n_classes):  # where no run is, it means nothing, and a run that begins sets it
+        for c in range(n_classes):  # meaningless without a run; set at the begin of one
             peak[c] = row[c] if row[c] > peak[c] else peak[c]
     return places, peaks, n_found
 
 
 @compiled
 def _close(c, frame, runs):
-    """The run of class ``c`` is over before ``frame``; it waits for one that it may be joined with."""
+    """Close the run of class ``c`` before ``frame``; it is kept, as the next may be joined with it."""
     if runs.closed_start[c] < 0:
         runs.closed_start[c] = runs.start[c]
         runs.closed_peak[c] = runs.peak[c]
@@ -177,9 +177,9 @@ def _larger(places, peaks):
 
 
 def finished(runs: Runs, frame: int, gap: int, *, at_end: bool) -> tuple[npt.NDArray[Any], FloatArray]:
-    """Let go of the runs that no frame from ``frame`` on can change: ``(m, 3)`` places, ``(m,)`` peaks.
+    """Remove and return the runs that are final at ``frame``: ``(m, 3)`` places, ``(m,)`` peaks.
 
-    ``at_end`` nothing comes after it, so that those that go on are over too.
+    With ``at_end``, the recording ends there, so that open runs are final too.
     """
     if at_end:
         going = runs.start >= 0

@@ -1,4 +1,4 @@
-"""Operating points: the threshold of each class, found from labelled data and kept in a JSON file."""
+"""Operating points: the threshold of each class, calibrated on labelled data and kept in a JSON file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """The thresholds of one class, and what they gave on the data they come from.
+    """The thresholds of one class, and their scores on the calibration data.
 
     Attributes:
         threshold: probability at which an event begins.
-        off_threshold: below which it ends; None is ``threshold``.
-        precision: share of what was found that was true.
-        recall: share of what was true that was found.
+        off_threshold: probability below which it ends; None: ``threshold``.
+        precision: share of the detections that are correct.
+        recall: share of the targets that are detected.
         f1: harmonic mean of the two.
         n_positive: frames or clips of the class in the data.
     """
@@ -45,7 +45,7 @@ class OperatingPoint:
             if self.off_threshold > self.threshold:
                 raise ValueError(
                     f"off_threshold is {self.off_threshold}, above the threshold {self.threshold}; an event "
-                    "would end as it begins"
+                    "would end where it begins"
                 )
 
 
@@ -54,11 +54,11 @@ class OperatingPoints:
     """Operating points of a checkpoint.
 
     Attributes:
-        points: of each class that the data told one of, by label.
+        points: by label, for each class the data gave a threshold for.
         model: name of the checkpoint.
         rule: how they were chosen, in words.
         default: threshold of the other classes.
-        hop_s: time between the frames they were chosen on, in seconds; None if unknown.
+        hop_s: time between the frames of the calibration data, in seconds; None if unknown.
     """
 
     points: Mapping[str, OperatingPoint]
@@ -71,31 +71,34 @@ class OperatingPoints:
         check_threshold(self.default, "default")
 
     def thresholds(self) -> dict[str, float]:
-        """Of each class with a point, the probability at which an event begins."""
+        """By label, the probability at which an event begins, for each class with a point."""
         return {label: point.threshold for label, point in self.points.items()}
 
     def off_thresholds(self) -> dict[str, float]:
-        """Of each class with a point, the probability below which an event ends."""
+        """By label, the probability below which an event ends, for each class with a point."""
         return {
             label: point.threshold if point.off_threshold is None else point.off_threshold
             for label, point in self.points.items()
         }
 
     def check(self, labels: Sequence[str], model: str | None = None) -> None:
-        """ValueError where they are of another checkpoint, or of classes that ``labels`` does not have."""
+        """ValueError if they are of another checkpoint, or of a class missing from ``labels``."""
         if model is not None and self.model is not None and self.model != model:
-            raise ValueError(f"the operating points are of {self.model!r}, not of {model!r}; calibrate anew")
+            raise ValueError(
+                f"the operating points are of {self.model!r}, not of {model!r}; calibrate this model"
+            )
         known = set(labels)
         for label in self.points:
             if label not in known:
                 raise ValueError(
-                    f"the operating points name {label!r}, which is none of the {len(labels)} classes"
+                    f"the operating points contain {label!r}, which is not one of the "
+                    f"{len(labels)} classes"
                     f"{did_you_mean(label, labels)}"
                 )
 
 
 def check_threshold(value: Any, name: str) -> float:
-    """A probability as it is; ValueError for anything else."""
+    """The probability, unchanged; ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"{name} is {value!r}; a number from 0 to 1 is needed")
     if not 0 <= value <= 1:
@@ -104,11 +107,11 @@ def check_threshold(value: Any, name: str) -> float:
 
 
 def read_operating_points(path: PathLike) -> OperatingPoints:
-    """Operating points from a file that :func:`write_operating_points` wrote, or of the same form.
+    """Operating points from a file in the format of :func:`write_operating_points`.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no operating points, or impossible ones.
+        ValueError: it holds no operating points, or invalid ones.
     """
     path = Path(path)
     try:
@@ -123,7 +126,7 @@ def read_operating_points(path: PathLike) -> OperatingPoints:
 
 
 def write_operating_points(points: OperatingPoints, path: PathLike) -> None:
-    """Write operating points, whole or not at all.
+    """Write operating points to a file, atomically.
 
     Raises:
         OSError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Which columns of the probabilities are looked at: classes by name, and super-classes made of them."""
+"""Selection of columns: classes by name, and super-classes composed of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Selection:
 
     Attributes:
         names: the ``C`` classes and super-classes, in the order of the columns of :meth:`scores`. A
-            super-class takes the place of a label of its name.
+            super-class replaces a label of the same name.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Selection:
         self._labels = tuple(labels)
         position = {label: i for i, label in enumerate(self._labels)}
         if len(position) != len(self._labels):
-            raise ValueError("a label stands twice among the labels; every class needs its own")
+            raise ValueError("a label is repeated; every class needs its own")
         if super_classes is None:
             groups: SuperClasses = {}
         elif isinstance(super_classes, (str, os.PathLike)):
@@ -51,7 +51,7 @@ class Selection:
                         f"unknown class {name!r} among {len(known)} classes{did_you_mean(name, known)}"
                     )
         if not wanted:
-            raise ValueError("no class is asked for; name at least one")
+            raise ValueError("classes is empty; give at least one name, or None for all")
         self.names = wanted
         self._members = [
             np.array([position[member] for member in groups[name]]) if name in groups else None
@@ -61,19 +61,19 @@ class Selection:
         self._is_all = wanted == self._labels and not groups
 
     def scores(self, framewise: npt.ArrayLike) -> FloatArray:
-        """``(n, K)`` probabilities -> ``(n, C)`` float32 of the wanted classes, contiguous.
+        """``(n, K)`` probabilities -> ``(n, C)`` float32 of the selected classes, contiguous.
 
         Raises:
-            ValueError: another shape, values outside [0, 1], or NaN.
+            ValueError: a wrong shape, values outside [0, 1], or NaN.
         """
         given = np.asarray(framewise)
         if given.ndim != 2 or given.shape[1] != len(self._labels):
             raise ValueError(
-                f"framewise is {given.shape}; (frames, {len(self._labels)}) is needed, a column a label"
+                f"framewise is {given.shape}; (frames, {len(self._labels)}) is needed, one column per label"
             )
         if given.dtype.kind not in "fiu":
             raise ValueError(f"framewise is of type {given.dtype}; probabilities are needed")
-        if given.size and not (given.min() >= 0 and given.max() <= 1):  # so written, NaN fails too
+        if given.size and not (given.min() >= 0 and given.max() <= 1):  # NaN fails this form of the test too
             bad = np.argwhere(~((given >= 0) & (given <= 1)))[0]
             raise ValueError(
                 f"framewise holds {given[tuple(bad)]} in frame {bad[0]}, class {self._labels[bad[1]]!r}; "

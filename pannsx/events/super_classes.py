@@ -1,4 +1,4 @@
-"""Classes made of classes: the probability that at least one of several is heard, by noisy-or."""
+"""Super-classes: the probability that at least one of several classes is present, by noisy-or."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SuperClasses: TypeAlias = Mapping[str, Sequence[str]]
 
 
 def noisy_or(probabilities: FloatArray) -> FloatArray:
-    """``(n, M)`` probabilities of the members -> ``(n,)`` of at least one, as if they were independent."""
+    """``(n, M)`` probabilities of the members -> ``(n,)`` of at least one, assuming independence."""
     silent = np.prod(1.0 - probabilities.astype(np.float64), axis=1)
     return np.asarray(1.0 - silent, np.float32)
 
@@ -27,13 +27,13 @@ def read_super_classes(path: PathLike, labels: Sequence[str]) -> dict[str, tuple
     Args:
         path: JSON, either an object from names to lists of labels, ``{"Pet": ["Dog", "Cat"]}``; or an
             ontology, as AudioSet's ``ontology.json``: a list of objects with ``id``, ``name`` and
-            ``child_ids``. There every entry with children is a super-class of itself and of all that stand
-            below it, as far as they are among the labels; those without any are left out.
-        labels: the names that the members are taken from.
+            ``child_ids``. Every entry with children then becomes a super-class of itself and its
+            descendants, as far as they are among the labels; a super-class without members is dropped.
+        labels: the ``K`` labels.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such file, names a class that is not among the labels, or goes in a circle.
+        ValueError: not such a file, a class that is not among the labels, or a cycle.
     """
     path = Path(path)
     try:
@@ -59,7 +59,7 @@ def read_super_classes(path: PathLike, labels: Sequence[str]) -> dict[str, tuple
 
 
 def check_super_classes(super_classes: SuperClasses, labels: Sequence[str]) -> None:
-    """ValueError, with close names, where a member is not among the labels, or there is none."""
+    """ValueError, with close names, for an unknown member or a super-class without members."""
     known = set(labels)
     for name, members in super_classes.items():
         if not members:
@@ -82,12 +82,12 @@ def _of_ontology(entries: list[Any], labels: Sequence[str], path: Path) -> dict[
         ) from error
     missing = sorted({child for below in children.values() for child in below} - set(by_id))
     if missing:
-        raise ValueError(f"{path}: {missing[0]!r} is a child and has no entry of its own")
+        raise ValueError(f"{path}: {missing[0]!r} is listed as a child but has no entry of its own")
     position = {label: i for i, label in enumerate(labels)}
 
     def below(id_: str, above: tuple[str, ...]) -> set[str]:
         if id_ in above:
-            raise ValueError(f"{path}: {names[id_]!r} stands below itself")
+            raise ValueError(f"{path}: {names[id_]!r} is its own descendant; remove the cycle")
         found = {names[id_]}
         for child in children[id_]:
             found |= below(child, (*above, id_))

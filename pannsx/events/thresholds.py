@@ -1,4 +1,4 @@
-"""The thresholds of each class, from whatever form they are given in."""
+"""Thresholds of each class, from any of the accepted forms."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def resolve_thresholds(
     Args:
         threshold: as in :class:`pannsx.events.EventSettings`.
         off_threshold: the same, or None.
-        labels: ``K`` names that a sequence of numbers goes by.
-        names: ``C`` classes and super-classes to have thresholds.
+        labels: ``K`` names, the order of a sequence of numbers.
+        names: ``C`` classes and super-classes that need thresholds.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: no probability, an unknown class, another number of numbers than of labels, or an event
-            that would end as it begins.
+        ValueError: a value that is not a probability, an unknown class, a sequence whose length is not the
+            number of labels, or an off-threshold above the threshold.
     """
     if isinstance(threshold, (str, os.PathLike)):
         threshold = read_operating_points(threshold)
@@ -56,7 +56,7 @@ def resolve_thresholds(
         c = int(above[0])
         raise ValueError(
             f"off_threshold is {off[c]:.4g} for {names[c]!r}, above its threshold {on[c]:.4g}; an event "
-            "would end as it begins"
+            "would end where it begins"
         )
     return on, off
 
@@ -64,7 +64,7 @@ def resolve_thresholds(
 def _by_class(
     given: Threshold, labels: tuple[str, ...], names: tuple[str, ...], what: str, on: FloatArray | None = None
 ) -> FloatArray:
-    """Thresholds of ``names``; with ``on`` those at which events end, which are ``on`` where none is said."""
+    """``(C,)`` thresholds of ``names``; with ``on``, the off-thresholds, ``on`` where none is given."""
     named: Mapping[str, float]
     default = DEFAULT_THRESHOLD
     known = tuple(dict.fromkeys((*labels, *names)))
@@ -74,7 +74,7 @@ def _by_class(
     elif isinstance(given, Mapping):
         for label in given:
             if label not in known:
-                raise ValueError(f"{what} names the unknown class {label!r}{did_you_mean(label, known)}")
+                raise ValueError(f"{what} contains the unknown class {label!r}{did_you_mean(label, known)}")
         named = {
             label: check_threshold(_plain(each), f"{what} of {label!r}") for label, each in given.items()
         }
@@ -92,5 +92,5 @@ def _by_class(
 
 
 def _plain(value: object) -> object:
-    """NumPy's numbers as Python's; anything else as it is."""
+    """NumPy numbers as Python numbers; anything else unchanged."""
     return value.item() if isinstance(value, (np.generic, np.ndarray)) and np.size(value) == 1 else value

@@ -1,6 +1,6 @@
 """The log-mel spectrogram: its definition, a compiled kernel for the CPU, a torch module for the rest.
 
-Every name is fetched on first use: the settings need no torch and no Numba.
+Names are imported on first use: the settings need neither torch nor Numba.
 """
 
 from __future__ import annotations

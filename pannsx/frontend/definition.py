@@ -1,6 +1,6 @@
 """The log-mel spectrogram, defined once, in float64 NumPy.
 
-Everything that computes a log-mel takes its window and filters from here and is tested against
+All implementations take window and filters from here and are tested against
 :func:`reference_log_mel`: a centred short-time Fourier transform with a periodic Hann window and
 reflected edges, its power, triangular bands on the Slaney mel scale with unit area, and decibels
 (paper, section III-A; the mel scale is that of Slaney's Auditory Toolbox, 1998).
@@ -53,7 +53,7 @@ def mel_filters(frontend: FrontEnd) -> npt.NDArray[np.float64]:
 
     Band ``m`` is a triangle between the edges ``m`` and ``m + 2``, scaled to unit area (``2 / width``
     at its peak, in 1/Hz).
-    A band narrower than the bin spacing may hold no bin at all; its column is then zero.
+    A band narrower than the bin spacing may contain no bin; its column is then zero.
     """
     bins_hz = np.arange(frontend.n_fft // 2 + 1) * (frontend.sample_rate / frontend.n_fft)
     edges_hz = mel_edges_hz(frontend)
@@ -87,5 +87,5 @@ def mel_power(waveform: npt.ArrayLike, frontend: FrontEnd) -> npt.NDArray[np.flo
 
 
 def reference_log_mel(waveform: npt.ArrayLike, frontend: FrontEnd) -> npt.NDArray[np.float64]:
-    """``(S,)`` waveform -> ``(T, F)`` log-mel in dB, float64: slow, exact, the yardstick of the others."""
+    """``(S,)`` waveform -> ``(T, F)`` log-mel in dB, float64: slow and exact, the reference of the others."""
     return np.asarray(10.0 * np.log10(np.maximum(mel_power(waveform, frontend), FLOOR)))

@@ -1,20 +1,20 @@
-"""The compiled front end of the CPU: from samples to log-mel in one pass over blocks of frames.
+"""The compiled front end for the CPU: from samples to log-mel in one pass over blocks of frames.
 
 A block is ``L = N_LANES`` neighbouring frames, one in each lane of a vector, so that every step of
 the transform is the same vector instruction for all of them:
 
 1. The samples of a block are transposed once, ``columns[p, r] = x[r * hop + p]``.  Sample ``s`` of
-   frames ``0 .. L - 1`` is then the vector at row ``s % hop`` from column ``s // hop`` on: frames
-   that overlap share their samples.
+   frames ``0 .. L - 1`` is then the vector in row ``s % hop`` from column ``s // hop``: overlapping
+   frames share their samples.
 2. Window and first pass of the transform (:mod:`pannsx.frontend.transform`) read these vectors and
    write ``spectrum[place, re/im, lane]``; the later passes work in place, part by part, so that a
-   part stays in the first-level cache.
-3. Untangling gives the power of each bin ``power[bin, lane]``; each bin adds to the two mel bands
-   it lies in; decibels are an exponent and a polynomial.
+   part fits into the first-level cache.
+3. Untangling gives the power of each bin ``power[bin, lane]``; each bin adds to its two mel
+   bands; decibels are computed from an exponent and a polynomial.
 4. ``(F, L)`` decibels are transposed to the ``L`` rows of the result.
 
-The compiled function holds no lock of the interpreter, starts no threads and allocates nothing: the
-caller gives it its scratch memory (:class:`pannsx.frontend.numba_logmel.Workspace`).
+The compiled function releases the interpreter's lock, starts no threads and allocates nothing: the
+caller provides its scratch memory (:class:`pannsx.frontend.numba_logmel.Workspace`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _transpose_samples(source, base, hop, n_phases, n_columns, columns):
 
 @njit(forceinline=True)
 def _reflect(waveform, start, samples):
-    """Fill ``samples`` with the reflected waveform from ``start`` on, which may lie outside it."""
+    """Fill ``samples`` with the reflected waveform from ``start``, which may be outside the waveform."""
     last = len(waveform) - 1
     for i in range(len(samples)):
         s = start + i
@@ -67,7 +67,7 @@ def _reflect(waveform, start, samples):
 
 @njit(forceinline=True)
 def _decibels(power, coefficients):
-    """``10 log10(max(power, floor))``; what is not finite stays so."""
+    """``10 log10(max(power, floor))``; values that are not finite stay so."""
     x = maximum(power, _FLOOR)
     f = mantissa(x) - _ONE
     series = broadcast(coefficients[0])
@@ -79,7 +79,7 @@ def _decibels(power, coefficients):
 @njit(forceinline=True)
 def _mel_bands(power, segment_ends, rising, falling, coefficients, decibels):
     """``(bins, L)`` power -> ``(F, L)`` decibels, one segment between mel edges after the other."""
-    band = broadcast(_ZERO)  # what the previous segment's bins gave to the band that now falls
+    band = broadcast(_ZERO)  # sum over the previous segment of the band that now falls
     for segment in range(len(segment_ends) - 1):
         up, down = broadcast(_ZERO), band
         for k in range(segment_ends[segment], segment_ends[segment + 1]):
@@ -104,7 +104,7 @@ def compiled_kernel(n_fft: int, radices: tuple[int, ...]) -> LogMelFunction:
     m2 = m1 // radix1
 
     def log_mel(waveform, first_frame, last_frame, hop, result, work, tables, limits):
-        """Write frames ``first_frame`` to ``last_frame`` of ``(S,)`` waveform to ``(T, F)`` result."""
+        """``(S,)`` waveform -> frames ``first_frame`` to ``last_frame`` of the ``(T, F)`` result."""
         _ = sources
         samples, columns, spectrum, power, decibels, rows = work
         column_samples, window, twiddles, starts, places, untangling, ends, rising, falling, coefs = tables

@@ -1,4 +1,4 @@
-"""The log-mel front end on the CPU: tables, scratch memory and the compiled kernel behind one call."""
+"""The log-mel front end on the CPU: one callable with tables, scratch memory and compiled kernel."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pannsx.frontend.settings import FrontEnd
 from pannsx.jit.simd import N_LANES
 from pannsx.types import FloatArray
 
-_FEWEST_SHARED = 64  # frames for each thread, with fewer of which it is not worth waking
+_FEWEST_SHARED = 64  # minimum frames per thread for which another thread pays
 
 
 class Threads(Protocol):
-    """A pool that runs ``share(0)`` to ``share(n - 1)`` side by side."""
+    """A thread pool that runs ``share(0)`` to ``share(n - 1)`` in parallel."""
 
     @property
     def n(self) -> int:
         """Number of threads."""
 
     def run(self, share: Callable[[int], None]) -> None:
-        """Run all shares; return when they are done."""
+        """Run all shares and wait for them."""
 
 
 class Workspace(NamedTuple):
     """Scratch memory of one thread, in float32 (``n = n_fft / 2``, ``W`` columns)."""
 
-    samples: FloatArray  # (W * hop,) samples of a block that reaches over an end of the waveform
+    samples: FloatArray  # (W * hop,) samples of a block that extends past an end of the waveform
     columns: FloatArray  # (phases * W,) transposed samples
     spectrum: FloatArray  # (n * 2 * L,)
     power: FloatArray  # ((n + 1) * L,)
@@ -40,7 +40,7 @@ class Workspace(NamedTuple):
 
 
 def make_workspace(plan: Plan) -> Workspace:
-    """Allocate the scratch memory one thread needs for ``plan``."""
+    """Allocate one thread's scratch memory for ``plan``."""
     n = plan.frontend.n_fft // 2
     hop = plan.frontend.hop_length
     n_bands = -(-plan.frontend.n_mels // N_LANES) * N_LANES
@@ -82,12 +82,12 @@ class LogMelKernel:
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[type[LogMelKernel], tuple[FrontEnd]]:
-        return LogMelKernel, (self.frontend,)  # tables and scratch memory are made anew where it is unpickled
+        return LogMelKernel, (self.frontend,)  # tables and scratch memory are rebuilt on unpickling
 
     def __call__(self, waveform: FloatArray, threads: Threads | None = None) -> FloatArray:
         """``(S,)`` waveform -> ``(T, F)`` log-mel in dB, ``T = S // hop_length + 1``; ``S >= 1``.
 
-        On the calling thread, or on ``threads``, a stretch of frames each.
+        Runs on the calling thread, or on ``threads`` with a range of frames for each.
         """
         x = np.ascontiguousarray(waveform, np.float32)
         if x.ndim != 1 or len(x) == 0:

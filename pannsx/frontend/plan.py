@@ -1,10 +1,10 @@
-"""The tables the fused kernel runs on, derived once for each front end.
+"""Tables of the compiled kernel, derived once per front end.
 
 A real transform of ``n_fft`` samples is computed as a complex one of ``n = n_fft / 2`` points, even
 samples as real and odd ones as imaginary parts, and untangled afterwards.  The complex transform is
 a decimation in frequency: a first pass of radix 8, then one to three of radix 8 or 4 within each of
-the eight parts.  It leaves its output in digit-reversed order, which costs nothing, since whoever
-reads it looks the place up.
+the eight parts.  Its output is in digit-reversed order, at no cost, as readers use a
+table of places.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Plan:
     """Sizes and tables of one front end, for blocks of ``n_lanes`` frames.
 
     Attributes:
-        frontend: the settings all else follows from.
+        frontend: the settings that everything else is derived from.
         radices: radix of each pass; their product is ``n_fft / 2``.
         column_samples: ``(n_fft,)`` place of sample ``s`` of frame 0 among the transposed samples.
         n_columns: width of the transposed samples, a multiple of ``n_lanes``.
-        window: ``(n_fft,)`` periodic Hann window, halved (the untangling leaves out its factor 1/2).
-        twiddles: factors of all passes one after the other, ``(butterfly, output, re/im)`` each.
-        twiddle_starts: where each pass's factors begin.
-        places: ``(n,)`` where output ``k`` of the complex transform lies.
+        window: ``(n_fft,)`` periodic Hann window, halved (so the untangling needs no factor 1/2).
+        twiddles: factors of all passes in order, ``(butterfly, output, re/im)`` each.
+        twiddle_starts: start of each pass's factors.
+        places: ``(n,)`` place of output ``k`` of the complex transform.
         untangling: ``(n / 2 + 1, 2)`` ``exp(-2 pi i k / n_fft)`` flattened.
-        first_bin, last_bin: bins that any mel band weighs.
+        first_bin, last_bin: range of the bins with weight in a mel band.
         segment_ends: ``(F + 2,)`` segment ``s`` between two neighbouring mel edges holds the bins from
             ``segment_ends[s]`` up to ``segment_ends[s + 1]``.
         rising: ``(n + 1,)`` weight of a bin in the band that rises over its segment (band ``s``).
@@ -113,7 +113,7 @@ def _twiddles(radices: tuple[int, ...]) -> tuple[FloatArray, IntArray]:
 
 
 def _places(radices: tuple[int, ...]) -> IntArray:
-    """``(n,)`` place of output ``k``: its least digit moves by the greatest stride, and so on down."""
+    """``(n,)`` place of output ``k``: its lowest digit has the largest stride, and so on."""
     n = stride = int(np.prod(radices))
     remaining, places = np.arange(n), np.zeros(n, np.int64)
     for radix in radices:

@@ -1,9 +1,9 @@
-"""Front-end settings: what turns samples into log-mel frames.
+"""Front-end settings: the parameters of the log-mel.
 
-A setting belongs to a checkpoint and stands in ``weights_manifest.json``.  The dataclass has no
-defaults, so that no code can compute with settings that a checkpoint was not trained on.
+Settings belong to a checkpoint and are stored in ``weights_manifest.json``.  The dataclass has no
+defaults, so that code cannot use settings other than a checkpoint's own.
 
-The letters used for array shapes everywhere in the package:
+Letters of array shapes, throughout the package:
 ``B`` batch, ``S`` samples, ``T`` log-mel frames, ``T'`` trunk frames, ``F`` mel bands, ``C`` channels,
 ``D`` embedding, ``K`` classes.
 """
@@ -21,7 +21,7 @@ class FrontEnd:
     """Settings of one log-mel front end (paper, section III-A).
 
     Attributes:
-        sample_rate: samples per second the checkpoint was trained at, in Hz.
+        sample_rate: sample rate of the checkpoint's training data, in Hz.
         n_fft: window and transform length in samples, a power of two from 64 to 4096.
         hop_length: samples between the centres of neighbouring frames.
         n_mels: number of mel bands ``F``.

@@ -22,7 +22,7 @@ class LogMel(nn.Module):
     def __init__(self, frontend: FrontEnd) -> None:
         super().__init__()
         self.frontend = frontend
-        # Explicitly on the CPU: they stay real when a model is assembled on the meta device.
+        # Explicitly on the CPU: they keep their values when a model is built on the meta device.
         window = torch.tensor(hann_window(frontend.n_fft), dtype=torch.float32, device="cpu")
         filters = torch.tensor(mel_filters(frontend), dtype=torch.float32, device="cpu")
         self.register_buffer("window", window, persistent=False)
@@ -31,14 +31,14 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """``(B, S)`` waveform -> ``(B, T, F)`` log-mel in dB; at least one sample is needed.
 
-        In float32 whatever autocast is in force: decibels rounded to bfloat16 would be off by tenths.
+        Computed in float32 even under autocast: rounding decibels to bfloat16 gives errors of some tenths.
         """
         with torch.autocast(waveform.device.type, enabled=False):
             return self._decibels(waveform.float())
 
     def _decibels(self, waveform: Tensor) -> Tensor:
-        # A complex transform of the real signal: in float32, MKL's real one is four times less
-        # exact in bands near the Nyquist frequency (2.7e-4 against 6e-5 dB on the golden input).
+        # A complex transform of the real signal: in float32, MKL's real transform is four times less
+        # accurate in bands near the Nyquist frequency (2.7e-4 against 6e-5 dB on the golden input).
         spectrum = torch.stft(
             self._reflected(waveform).to(torch.complex64),
             self.frontend.n_fft,

@@ -1,8 +1,8 @@
 """The complex transform of the kernel: radix-8 and radix-4 passes over vectors of lanes.
 
-Compiled code: ``spectrum[place, re/im, lane]`` is flat, one complex value of all lanes is ``_PAIR``
-floats.  Radix, sizes and steps reach these functions as constants, so that every branch on them and
-every address is settled when they are compiled.  See :mod:`pannsx.frontend.plan` for the tables.
+Compiled code: ``spectrum[place, re/im, lane]`` is flat, with ``_PAIR`` floats for one complex value of all
+lanes.  Radix, sizes and steps are compile-time constants, so that branches and addresses are resolved by
+the compiler.  See :mod:`pannsx.frontend.plan` for the tables.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _put8(spectrum, place, step, twiddles, t, x):
 
 @njit(forceinline=True)
 def first_pass(columns, column_samples, window, spectrum, n, twiddles):
-    """Window the samples and take the first radix-8 pass over all ``n`` points."""
+    """Window the samples and run the first radix-8 pass over all ``n`` points."""
     step = n // 8
     for j in range(step):
         a0, a1 = _windowed(columns, column_samples, window, j)
@@ -142,7 +142,7 @@ def middle_pass(radix, spectrum, begin, end, m, twiddles, t):
 
 @njit(forceinline=True)
 def last_pass(radix, spectrum, begin, end):
-    """The pass over neighbouring points, whose factors are all one."""
+    """The last pass, over neighbouring points; all its factors are one."""
     for at in range(begin, end, radix):
         if radix == 8:
             x = _dft8_at(spectrum, at, 1)
@@ -164,7 +164,7 @@ def last_pass(radix, spectrum, begin, end):
 
 @njit(forceinline=True)
 def untangle(spectrum, places, untangling, n, first, last, power):
-    """Power of bins ``k`` and ``n - k`` of the real transform, where one of them is wanted.
+    """Power of bins ``k`` and ``n - k`` of the real transform, for each pair with a requested bin.
 
     With ``Z`` the complex transform of even and odd samples, ``E = Z[k] + conj Z[n - k]`` and
     ``O = (Z[k] - conj Z[n - k]) / i`` are twice their transforms, and the bins are

@@ -1,4 +1,4 @@
-"""From sources to answers: windows, batches, devices, and the network that runs them."""
+"""From sources to results: windows, batches, devices, and running the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waveforms that come one by one, through the network in batches."""
+"""Batching of waveforms that arrive one by one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Key = TypeVar("Key")
 
 
 class Batcher(Generic[Key]):
-    """Groups waveforms that can go through the network together, and runs each batch when it is full.
+    """Groups waveforms that the network can process together, and runs each batch when it is full.
 
     Args:
-        engine: says which lengths go together and when a batch is full, and runs it.
-        wanted: the per-frame answers to compute.
-        max_waiting_samples: where more wait for a batch, the groups that have waited longest are run.
+        engine: defines the groups and full batches, and runs them.
+        wanted: the framewise outputs to compute.
+        max_waiting_samples: limit of buffered samples; above it, the oldest groups are run.
     """
 
     def __init__(self, engine: Engine, wanted: Wanted, *, max_waiting_samples: float = math.inf) -> None:
@@ -30,7 +30,7 @@ class Batcher(Generic[Key]):
         self._waiting_samples = 0
 
     def push(self, key: Key, waveform: FloatArray) -> list[tuple[Key, Answer]]:
-        """One more waveform ``(S,)`` -> the answers that it completes, with the keys of their waveforms."""
+        """Add a waveform ``(S,)`` -> the finished answers, with the keys of their waveforms."""
         group = self._engine.group_of(len(waveform))
         batch = self._waiting.setdefault(group, [])
         batch.append((key, waveform))
@@ -43,7 +43,7 @@ class Batcher(Generic[Key]):
         return found
 
     def finish(self) -> list[tuple[Key, Answer]]:
-        """The answers of all that still wait."""
+        """Run all buffered waveforms -> their answers."""
         return [each for group in list(self._waiting) for each in self._run(group)]
 
     def _run(self, group: int) -> list[tuple[Key, Answer]]:

@@ -1,4 +1,4 @@
-"""Where a network runs: the device, exact float32 on it, and forked workers that do not hang."""
+"""The device of a network, exact float32 on it, and workers that survive a fork."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DEFAULT_BATCH = {"cpu": 4, "cuda": 32, "mps": 16}  # windows in one pass, by kin
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """``"auto"`` is CUDA where there is one, else the CPU; anything else is taken at its word.
+    """The device for a name; ``"auto"``: CUDA if available, else the CPU.
 
     Raises:
-        ValueError: the device is not known, or not present on this machine.
+        ValueError: an unknown device, or one missing on this machine.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -45,7 +45,7 @@ _exact_before = (False, False)
 
 @contextmanager
 def exact_float32(device: torch.device) -> Iterator[None]:
-    """float32 means float32: TF32 is off on CUDA inside, and as it was after the last thread leaves."""
+    """Exact float32: TF32 is off on CUDA inside, and restored after the last thread leaves."""
     global _exact_depth, _exact_before
     if device.type != "cuda":
         yield
@@ -69,7 +69,7 @@ _fork_handled = False
 
 
 def one_thread_after_fork() -> None:
-    """Let forked workers compute on one thread: OpenMP's pool does not survive a fork and would hang."""
+    """Limit forked workers to one thread: OpenMP's pool does not survive a fork and would hang."""
     global _fork_handled
     if not _fork_handled and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

@@ -2,9 +2,9 @@
 
 On the CPU the log-mel comes from the compiled kernel, and the network runs in its prepared form
 (:mod:`pannsx.inference.cpu`); on an accelerator the log-mel comes from the torch module, on the device.
-Waveforms are never padded to one another, which would change their answers (the pooling and every
-convolution see padding): they go through together where the prepared form keeps them apart, else
-grouped by length.
+Waveforms are never padded to a common length, which would change the results, as pooling and convolutions
+see padding. They are processed together if the prepared form keeps them apart, else in groups of equal
+length.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pannsx.types import FloatArray
 Precision = Literal["float32", "bfloat16", "float16"]
 
 _REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-_BATCH_ITEM_S = 10.0  # a batch of unequal waveforms holds as much audio as one of this length each
+_BATCH_ITEM_S = 10.0  # a batch of unequal waveforms has the total length of one with items of this length
 _MOST_MIXED = 64
 
 
 class Answer(NamedTuple):
-    """What the network says of one waveform."""
+    """The network's outputs for one waveform."""
 
     clipwise: FloatArray  # (K,) probabilities
     embedding: FloatArray  # (D,)
@@ -43,26 +43,26 @@ class Answer(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which of the large per-frame answers to compute."""
+    """The large framewise outputs to compute."""
 
     framewise: bool = True
     frame_embeddings: bool = False
 
 
 class Engine:
-    """A model made ready on a device.
+    """A model prepared for a device.
 
     Args:
-        model: the network, in float32; it is moved to the device and put into evaluation mode.
+        model: the network, in float32; it is moved to the device and set to evaluation mode.
         device: see :func:`choose_device`.
         precision: ``"float32"`` (exact: TF32 is off while it runs), or ``"bfloat16"`` or ``"float16"``
-            for the convolutions; log-mel and head stay in float32. On the CPU, bfloat16 is used for the
-            products that gain by it, and for none where this processor computes it no quicker.
-        batch_size: waveforms in one pass; ``None`` chooses by device.
-        low_memory: on the CPU, keep to the weights as they are, without the copies laid out for speed.
+            for the convolutions; log-mel and head stay in float32. On the CPU, bfloat16 is used only for
+            large products, and only if it is faster on this processor.
+        batch_size: waveforms per pass; None: by device.
+        low_memory: on the CPU, run the weights as loaded, without the extra copies in a faster layout.
 
     Raises:
-        ValueError: device, precision or batch size cannot be used.
+        ValueError: unusable device, precision or batch size.
     """
 
     def __init__(
@@ -103,16 +103,16 @@ class Engine:
         one_thread_after_fork()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The prepared form is made anew where it is unpickled: it is larger than what it is made from.
+        # The prepared form is rebuilt on unpickling: it is larger than the model.
         batch_size = self.batch_size if self._has_own_batch_size else None
         return _rebuilt, (self.model, str(self.device), self.precision, batch_size, self.low_memory)
 
     def group_of(self, n_samples: int) -> int:
-        """Waveforms of one group can go through together; the group of a length."""
+        """The group of a length; waveforms of one group can be processed together."""
         return 0 if self._prepared is not None and self._prepared.accepts_ragged else n_samples
 
     def is_full(self, lengths: Sequence[int]) -> bool:
-        """Whether waveforms of these lengths, of one group, make a whole batch."""
+        """Whether waveforms of these lengths, of one group, make a full batch."""
         if self._has_own_batch_size or min(lengths) == max(lengths) >= _BATCH_ITEM_S * self.model.sample_rate:
             return len(lengths) >= self.batch_size
         budget = self.batch_size * _BATCH_ITEM_S * self.model.sample_rate
@@ -135,8 +135,7 @@ class Engine:
             if self._prepared is None:
                 return self._head(self._features(padded, log_mels), wanted)
             found = self._prepared(padded, log_mels, frames=any(wanted))
-            # Copies: what is found are views of arrays of the whole batch, frames and all, and an answer
-            # may be kept for hours.
+            # Copies: these are views into whole-batch arrays, which a kept result would keep alive.
             return [
                 Answer(
                     _sigmoid(each.logits),
@@ -149,10 +148,10 @@ class Engine:
             ]
 
     def _features(self, waveforms: list[FloatArray], log_mels: list[FloatArray]) -> Tensor:
-        """Equally long waveforms -> ``(B, C, T')``, by the model as it is."""
+        """Waveforms ``(S,)`` of equal length -> ``(B, C, T')`` features, by the original model."""
         waveform = torch.from_numpy(np.stack(waveforms))
         if self.device.type == "cuda":
-            waveform = waveform.pin_memory()  # from there the copy goes on while the processor does
+            waveform = waveform.pin_memory()  # from pinned memory the copy is asynchronous
         waveform = waveform.to(self.device, non_blocking=True)
         log_mel = torch.from_numpy(np.stack(log_mels)) if log_mels else None
         with self._reduced_precision():
@@ -187,7 +186,7 @@ class Engine:
         return np.pad(samples, (0, missing)) if missing > 0 else samples
 
     def _log_mels(self, waveforms: list[FloatArray]) -> list[FloatArray]:
-        """Padded waveforms -> ``(T, F)`` each by the compiled kernel; none where the model makes its own."""
+        """Padded waveforms -> ``(T, F)`` each by the compiled kernel; empty if the model computes its own."""
         if self._kernel is None:
             return []
         if len(waveforms) == 1:
@@ -207,7 +206,7 @@ def _rebuilt(
 
 
 def _sigmoid(logits: FloatArray) -> FloatArray:
-    """Probabilities of logits; beyond 80 float32 knows none but 0 and 1, and ``exp`` would overflow."""
+    """Logits -> probabilities; beyond +-80 the result is 0 or 1 in float32, and exp would overflow."""
     with_bounds: FloatArray = np.clip(logits, -80, 80)
     return np.asarray(1 / (1 + np.exp(-with_bounds)), np.float32)
 

@@ -1,13 +1,12 @@
 """Frames at a chosen hop, for any architecture, and at bounded memory for sources of any length.
 
-A network answers every ``H`` seconds, 0.32 for Cnn14. It is made to answer oftener by hearing the same
-sound again from a little later on: ``n`` windows, each ``H / n`` after the one before, give ``n`` combs of
-frames, and between them a frame every ``H / n`` seconds. Each is the network's own answer for its time,
-nothing is interpolated; the price is ``n`` times the work. ``n`` is the least for which frames lie no farther
-apart than the hop that is wanted.
+A network has a frame every ``H`` seconds, 0.32 for Cnn14. More frames come from further passes over shifted
+audio: ``n`` windows, each ``H / n`` after the one before, give ``n`` interleaved sets of frames, together one
+every ``H / n`` seconds. Each is an output of the network for its time, without interpolation; the cost is
+``n`` times the work. ``n`` is the smallest number with frames at most the requested hop apart.
 
-Where the two differ, and where the wanted hop is longer than the network's own, a frame is the mean of
-those that lie in its time, each weighted by the part of it that does.
+If the two differ, or the requested hop is longer than the network's own, a frame is the mean of those in its
+time, weighted by their overlap with it.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ _PASSES_AHEAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where to go on with a source: what :class:`FrameBlock` says after itself.
+    """State for resuming a source after a :class:`FrameBlock`.
 
     Attributes:
-        window_frame: the network's frame with which the next window begins.
-        n_frames: frames that have been given.
-        n_fine: frames before averaging that have been given.
-        rest: ``(m, K)`` those of them that the next mean begins with.
+        window_frame: first frame of the next window, in the network's frames.
+        n_frames: number of frames returned so far.
+        n_fine: number of frames before averaging so far.
+        rest: ``(m, K)`` the last of them, which belong to the next mean.
     """
 
     window_frame: int
@@ -59,9 +58,9 @@ class FrameBlock:
     Attributes:
         framewise: ``(n, K)`` probabilities; ``n`` may be 0.
         first_frame: number of the first of them.
-        duration_s: length of the source in the last block; None before, when it is not known.
-        heard: what the network says of the windows as a whole that they come from.
-        position: where to go on after them.
+        duration_s: length of the source in seconds in the last block; None before, as it is unknown.
+        heard: the network's clip outputs for the windows of these frames.
+        position: state for resuming after them.
     """
 
     framewise: FloatArray
@@ -72,7 +71,7 @@ class FrameBlock:
 
 
 class _Heard(NamedTuple):
-    """The frames of one window, ``(n, K)`` from frame ``start`` on, before averaging."""
+    """The frames of one window, ``(n, K)`` starting at frame ``start``, before averaging."""
 
     window: Window
     start: int
@@ -84,15 +83,15 @@ class FrameReader(OnGrid):
     """Reads sources as frames ``hop_s`` apart.
 
     Args:
-        tagger: whose network and windows are used.
-        hop_s: wanted seconds from frame to frame, 0.02 to 1; None is the network's own hop.
+        tagger: tagger with the network and window settings.
+        hop_s: seconds from frame to frame, 0.02 to 1; None: the network's own hop.
 
     Raises:
         ValueError: a hop outside these bounds, or windows too short for it.
 
     Attributes:
         grid: times and labels of the frames.
-        n_passes: how many times the network hears everything.
+        n_passes: number of passes of the network.
     """
 
     def __init__(self, tagger: OpenNetwork, hop_s: float | None = None) -> None:
@@ -101,7 +100,7 @@ class FrameReader(OnGrid):
         if hop_s is None:
             hop_s = own_hop_s
         elif not (math.isfinite(hop_s) and SHORTEST_HOP_S <= hop_s <= LONGEST_HOP_S):
-            raise ValueError(f"hop_s is {hop_s}; {SHORTEST_HOP_S} to {LONGEST_HOP_S} s can be had")
+            raise ValueError(f"hop_s is {hop_s}; {SHORTEST_HOP_S} to {LONGEST_HOP_S} s is possible")
         self.n_passes = max(1, math.ceil(own_hop_s / hop_s - _SAME))
         fine_hop_s = own_hop_s / self.n_passes
         self._ratio = hop_s / fine_hop_s
@@ -111,7 +110,7 @@ class FrameReader(OnGrid):
         self.grid = replace(self._pipeline.grid, hop_s=float(hop_s), offset_s=offset_s)
         plan = self._pipeline.plan
         self._shifts = [round(i * plan.hop_samples / self.n_passes) for i in range(self.n_passes)]
-        # One piece of sound holds the windows of all passes; it advances as a window does.
+        # One piece of audio contains the windows of all passes; it advances like a window.
         self._plan = replace(plan, window_samples=plan.window_samples + self._shifts[-1])
 
     def blocks(
@@ -128,10 +127,9 @@ class FrameReader(OnGrid):
         Args:
             source: as for ``AudioTagger.inference``.
             source_rate: the rate of an array, in Hz.
-            start_s: where to begin, in seconds.
-            duration_s: how much to read, in seconds; None is all.
-            position: go on from here, of an earlier block of the same source, ``start_s`` and ``duration_s``:
-                the blocks after it come again.
+            start_s: start of the part, in seconds.
+            duration_s: length of the part, in seconds; None: to the end.
+            position: resume after an earlier block of the same source, ``start_s`` and ``duration_s``.
 
         Raises:
             AudioError: the source cannot be used.
@@ -168,7 +166,7 @@ class FrameReader(OnGrid):
     ) -> TaggingResult:
         """All frames of one source, and its tags; arguments and errors as for :meth:`blocks`.
 
-        ``clipwise`` and ``embedding`` are those of the first pass: they are no finer for a finer hop.
+        ``clipwise`` and ``embedding`` are those of the first pass, independent of the hop.
         """
         blocks = list(self.blocks(source, source_rate, start_s=start_s, duration_s=duration_s))
         extents, answers = zip(*(each for block in blocks for each in block.heard), strict=True)
@@ -196,7 +194,7 @@ class FrameReader(OnGrid):
         start_s: float = 0.0,
         duration_s: float | None = None,
     ) -> Iterator[TaggingResult]:
-        """As :meth:`tag`, source by source; of several an error says which it is about."""
+        """As :meth:`tag`, source by source; with several sources, errors name the one concerned."""
         alone = is_one(sources)
         for i, source in enumerate(sources):
             try:
@@ -230,7 +228,7 @@ class FrameReader(OnGrid):
         duration_s: float | None,
         first_frame: int,
     ) -> Generator[tuple[Window, bool], None, None]:
-        """The pieces of sound, and whether each is the last."""
+        """The pieces of audio, each with whether it is the last."""
         before: Window | None = None
         with open_blocks(
             source,
@@ -247,7 +245,7 @@ class FrameReader(OnGrid):
             yield before, True
 
     def _heard(self, windows: Generator[tuple[Window, bool], None, None]) -> Iterator[_Heard]:
-        """The frames of each piece of sound, some pieces in a batch."""
+        """The frames of each piece of audio, computed in batches of pieces."""
         n_together = max(1, self._pipeline.engine.batch_size // self.n_passes)
         ahead = prefetch(windows, _PASSES_AHEAD * n_together)
         while batch := list(islice(ahead, n_together)):
@@ -259,11 +257,11 @@ class FrameReader(OnGrid):
                 yield _Heard(window, window.start_frame * self.n_passes, _interleaved(found), found[0])
 
     def _passes(self, waveform: FloatArray, is_last: bool) -> list[FloatArray]:
-        """The windows of all passes in a piece of sound; of the last piece each goes on to the end."""
+        """The windows of all passes in a piece of audio; those of the last piece extend to its end."""
         n = len(waveform)
         least = self._pipeline.engine.model.min_samples
         length = n if is_last else n - self._shifts[-1]
-        # What is too short for a frame of its own would only be padded to one.
+        # A window too short for a frame would only be padded to one.
         return [waveform[s : s + length] for i, s in enumerate(self._shifts) if i == 0 or n - s >= least]
 
 
@@ -271,23 +269,23 @@ def _interleaved(answers: list[Answer]) -> FloatArray:
     """``(T'_i, K)`` frames of each pass -> ``(sum of T'_i, K)``, by time."""
     combs = [answer.framewise for answer in answers if answer.framewise is not None]
     n_frames = len(combs[0])
-    # A later pass hears less sound, so that it has as many frames or one less.
+    # A later pass has less audio, so that it has as many frames or one less.
     numbers = [np.arange(len(comb)) * len(combs) + i for i, comb in enumerate(combs)]
     order = np.argsort(np.concatenate(numbers), kind="stable")
     return combs[0] if len(combs) == 1 else np.concatenate(combs)[order][: n_frames * len(combs)]
 
 
 class _Bins:
-    """Means over stretches of ``ratio`` frames, not a whole number, of frames that come in pieces."""
+    """Means over ``ratio`` frames each, not a whole number, for frames that come in pieces."""
 
     def __init__(self, ratio: float, at: Position) -> None:
         self._ratio = ratio
         self.n_out = at.n_frames
         self.rest = at.rest
-        self._first = at.n_fine - len(at.rest)  # number of the frame that the rest begins with
+        self._first = at.n_fine - len(at.rest)  # number of the first frame of the rest
 
     def push(self, frames: FloatArray) -> FloatArray:
-        """``(n, K)`` -> ``(m, K)``, those means that are complete."""
+        """``(n, K)`` frames -> ``(m, K)`` complete means."""
         if self._ratio == 1.0:
             self.n_out += len(frames)
             return frames
@@ -300,7 +298,7 @@ class _Bins:
         return found
 
     def finish(self) -> FloatArray:
-        """``(m, K)``, the mean over what is left: one or none."""
+        """``(m, K)``: the mean over the remaining frames, one or none."""
         stop = math.ceil((self._first + len(self.rest)) / self._ratio - _SAME)
         if self._ratio == 1.0 or stop <= self.n_out or not len(self.rest):
             return self.rest[:0]
@@ -309,7 +307,7 @@ class _Bins:
         return found
 
     def _means(self, rows: FloatArray, stop: int) -> FloatArray:
-        """``(n, K)`` rows from the first on -> means ``n_out`` to ``stop``."""
+        """``(n, K)`` rows -> means ``n_out`` to ``stop``."""
         if stop <= self.n_out:
             return rows[:0]
         edges = np.clip(np.arange(self.n_out, stop + 1) * self._ratio - self._first, 0, len(rows))

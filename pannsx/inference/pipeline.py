@@ -1,4 +1,4 @@
-"""From sources to answers: reads, cuts into windows, batches across sources, joins what belongs together."""
+"""From sources to results: reading, windows, batches across sources, and joining per source."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from pannsx.weights import LoadedCheckpoint, load
 from pannsx.weights.operating_points import points_of
 
 _MOST_CHANNELS_AT_A_GLANCE = 32
-_BATCHES_AHEAD = 2  # of windows that are read while the network is busy
-_WAITING_BATCHES = 4  # windows of unequal length that wait for company, in batches
+_BATCHES_AHEAD = 2  # batches of windows read while the network is busy
+_WAITING_BATCHES = 4  # how many batches of odd-length windows may be buffered
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSettings:
-    """How sources are cut and how the answers of windows are joined; times in seconds."""
+    """Division of sources into windows, and combination of the windows' outputs; times in seconds."""
 
     window_s: float = 10.0
     overlap_s: float = 0.0
@@ -57,7 +57,7 @@ class WindowSettings:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Everything found in one source: the joined :class:`~pannsx.inference.engine.Answer`, and its length."""
+    """Outputs for one source: the joined :class:`~pannsx.inference.engine.Answer`, and its length."""
 
     answer: Answer
     duration_s: float
@@ -65,7 +65,7 @@ class Analysis:
 
 @dataclass(slots=True)
 class _Collected:
-    """Answers of the windows of one source, as they come in."""
+    """Outputs of the windows of one source so far."""
 
     answers: dict[int, Answer] = field(default_factory=dict)
     windows: list[tuple[int, int]] = field(default_factory=list)  # start frame, samples
@@ -73,19 +73,19 @@ class _Collected:
 
 
 class OpenNetwork(Protocol):
-    """Whatever has a network open: an ``AudioTagger``, a ``FeatureExtractor``, a ``StreamTagger``."""
+    """An object with an open network: an ``AudioTagger``, ``FeatureExtractor`` or ``StreamTagger``."""
 
     _pipeline: Pipeline
 
 
 class Pipeline:
-    """A checkpoint, ready to answer for sources of any kind and length.
+    """Inference with a checkpoint, for sources of any kind and length.
 
     Args:
-        checkpoint: with its weights.
+        checkpoint: the loaded checkpoint.
         device, precision, batch_size, low_memory: see :class:`pannsx.inference.engine.Engine`.
-        settings: of the windows.
-        path: the file of weights that the caller named, beside which its operating points lie.
+        settings: settings of the windows.
+        path: the caller's file of weights, with its operating points next to it.
     """
 
     def __init__(
@@ -131,17 +131,17 @@ class Pipeline:
         )
 
     def with_settings(self, settings: WindowSettings) -> Pipeline:
-        """The same network with windows of its own."""
+        """The same network with other window settings."""
         other = copy.copy(self)
         other._set(settings)
         return other
 
     @cached_property
     def operating_points(self) -> OperatingPoints | None:
-        """Calibrated thresholds beside the checkpoint, or None.
+        """Calibrated thresholds from next to the checkpoint, or None.
 
         Raises:
-            ValueError: those that lie there are of another checkpoint, or of other classes.
+            ValueError: the file belongs to another checkpoint, or has other classes.
         """
         return points_of(self.record, self.grid.labels, self._path)
 
@@ -155,11 +155,11 @@ class Pipeline:
         framewise: bool = False,
         frame_embeddings: bool = False,
     ) -> Iterator[Analysis]:
-        """Answers in the order of ``sources``, each as soon as it and those before it are complete.
+        """Outputs in the order of ``sources``, each as soon as it and those before it are complete.
 
         Raises:
-            AudioError: a source cannot be used; with several sources the message names which. Those
-                before it have been yielded by then.
+            AudioError: a source cannot be used; with several sources the message names it. All results
+                before it are yielded first.
         """
         wanted = Wanted(framewise, frame_embeddings)
         collected: dict[int, _Collected] = {}
@@ -198,7 +198,7 @@ class Pipeline:
     def _windows_of(
         self, sources: Iterable[Source], source_rate: int | None, start_s: float, duration_s: float | None
     ) -> Generator[tuple[int, Window | AudioError | None], None, None]:
-        """The windows of each source with its number, then None; or an error, which is the last thing."""
+        """The windows of each source with its number, then None; or an error as the last item."""
         alone = is_one(sources)
         for i, source in enumerate(sources):
             try:
@@ -213,14 +213,14 @@ class Pipeline:
             yield i, None
 
     def _collect(self, window: Window, collected: _Collected) -> int:
-        """Note a window of a source; its number."""
+        """Record a window of a source; its number."""
         n_samples = len(window.waveform)
         collected.windows.append((window.start_frame, n_samples))
         collected.n_samples = window.start_frame * self.plan.hop_samples + n_samples
         return len(collected.windows) - 1
 
     def _join(self, collected: _Collected) -> Analysis:
-        """Answers of all windows of a source -> its :class:`Analysis`."""
+        """Outputs of all windows of a source -> its :class:`Analysis`."""
         answers = [collected.answers[i] for i in range(len(collected.windows))]
         duration_s = collected.n_samples / self.sample_rate
         if len(answers) == 1:
@@ -259,11 +259,11 @@ def open_pipeline(
     batch_size: int | None = None,
     low_memory: bool = False,
 ) -> Pipeline:
-    """The pipeline of a model by its name or file, or of a network that is open already.
+    """The pipeline of a model by its name or file, or of an open network.
 
     Args:
-        model: see :class:`pannsx.AudioTagger`, as for what follows ``settings``.
-        settings: of the windows; None is the default, or those of the open network.
+        model: see :class:`pannsx.AudioTagger`, as for the arguments after ``settings``.
+        settings: settings of the windows; None: the default, or those of the open network.
 
     Raises:
         ValueError, WeightsError: as :class:`pannsx.AudioTagger`.
@@ -312,12 +312,12 @@ def _is_answered(collected: _Collected) -> bool:
 
 
 def is_one(sources: Iterable[Source]) -> bool:
-    """Whether it is known to be a single source, whose errors need no number."""
+    """Whether this is known to be a single source, so that errors need no number."""
     return isinstance(sources, Sized) and len(sources) == 1
 
 
 def at_source(number: int, source: Source, error: AudioError) -> AudioError:
-    """The error, saying which of several sources it is about."""
+    """The error with the number and name of its source among several."""
     name = repr(str(source)) if isinstance(source, (str, OsPathLike)) else type(source).__name__
     named = AudioError(f"source {number} ({name}): {error}")
     named.__cause__ = error
@@ -325,12 +325,12 @@ def at_source(number: int, source: Source, error: AudioError) -> AudioError:
 
 
 def as_sources(audio_in: Source | Sequence[Source]) -> tuple[list[Source], bool]:
-    """One source or several -> a list, and whether it was several.
+    """One source or several -> a list, and whether there were several.
 
     Several are a list or tuple of sources, or a 2-D array or tensor ``(N, S)`` of equally long waveforms.
 
     Raises:
-        AudioError: nothing, numbers instead of sources, or a 2-D array that is plainly
+        AudioError: nothing, numbers instead of sources, or a 2-D array that is apparently
             ``(samples, channels)``.
     """
     if isinstance(audio_in, (list, tuple)):

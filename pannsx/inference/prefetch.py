@@ -1,4 +1,4 @@
-"""Reading ahead: what comes next is made on a thread, while what came before is worked on."""
+"""Prefetching: the next items are computed on a thread while earlier ones are processed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-_PATIENCE_S = 0.05  # how long a full queue is waited for before looking whether anyone still wants more
+_PATIENCE_S = 0.05  # seconds to wait for a full queue before checking whether the consumer has stopped
 
 
 class _End(Generic[Item]):
-    """What follows the last item: nothing, or the error that ended the items."""
+    """End mark: no more items, or the error that ended them."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
 def prefetch(items: Generator[Item, None, None], depth: int) -> Iterator[Item]:
-    """The same items in the same order, made on a thread of their own, at most ``depth`` of them ahead.
+    """The same items in the same order, computed on a separate thread, at most ``depth`` of them ahead.
 
-    Whatever ``items`` raises is raised here, after the items before it.  Whoever stops early should close
+    Errors of ``items`` are raised here, after the items before them.  A caller that stops early should close
     this iterator (leaving a ``for`` loop in a generator does): ``items`` is then closed, too.
     """
     queue: Queue[Item | _End[Item]] = Queue(depth)

@@ -1,8 +1,8 @@
-"""Long audio in windows: where they begin, what each of them answers for, and how answers join.
+"""Windows of long audio: their positions, the part that each stands for, and joining their outputs.
 
-A window advances by whole trunk frames, so that the frames of all windows lie on one grid and
-times do not drift.  The last window is drawn back, again by whole frames, to be as full as the
-others: the end of a file is heard with as much context as its middle.
+A window advances by whole trunk frames, so that the frames of all windows are on one grid and
+times do not drift.  The last window starts earlier, again by whole frames, to have full length:
+the end of a file has as much context as its middle.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def plan_windows(
 ) -> WindowPlan:
     """Windows of ``window_s`` seconds that share at least ``overlap_s`` seconds with their neighbours.
 
-    Without overlap asked for, windows still share what is left over from a whole number of frames.
+    Without a requested overlap, windows still share the remainder of a whole number of frames.
 
     Raises:
         ValueError: the window is shorter than a frame or than the model's shortest input, or the
@@ -75,14 +75,14 @@ def plan_windows(
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """``waveform (S,)`` that begins at trunk frame ``start_frame`` of the source."""
+    """``waveform (S,)``, starting at trunk frame ``start_frame`` of the source."""
 
     start_frame: int
     waveform: FloatArray
 
 
 def slide(blocks: Iterable[FloatArray], plan: WindowPlan) -> Iterator[Window]:
-    """Blocks of samples of any length -> windows; holds two windows of samples at most.
+    """Blocks of samples ``(n,)`` of any length -> windows; holds at most two windows of samples.
 
     Audio no longer than a window is one window of its own length.
     """
@@ -106,7 +106,7 @@ def slide(blocks: Iterable[FloatArray], plan: WindowPlan) -> Iterator[Window]:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Place of a window's answer: its first frame, its number of frames, its number of samples."""
+    """Extent of a window: its first frame, its number of frames, its number of samples."""
 
     start_frame: int
     n_frames: int
@@ -114,12 +114,12 @@ class Extent:
 
 
 def border_between(left_stop: int, right_start: int) -> int:
-    """The frame from which on the right of two windows answers: each does for the half it sees more of."""
+    """The frame at which the right of two windows takes over: the middle of their overlap."""
     return (left_stop + right_start) // 2
 
 
 def borders(extents: Sequence[Extent]) -> list[int]:
-    """``n`` windows -> ``n + 1`` frames; window ``i`` answers for ``borders[i]`` to ``borders[i + 1]``."""
+    """``n`` windows -> ``n + 1`` frames; window ``i`` stands for ``borders[i]`` to ``borders[i + 1]``."""
     between = [
         border_between(left.start_frame + left.n_frames, right.start_frame)
         for left, right in pairwise(extents)
@@ -129,7 +129,7 @@ def borders(extents: Sequence[Extent]) -> list[int]:
 
 
 def stitch_frames(parts: Sequence[FloatArray], extents: Sequence[Extent]) -> FloatArray:
-    """``(T'_i, K)`` of each window -> ``(T', K)``, each frame from the window that answers for it."""
+    """``(T'_i, K)`` of each window -> ``(T', K)``, each frame from the window that stands for it."""
     edges = borders(extents)
     kept = [
         part[begin - extent.start_frame : end - extent.start_frame]
@@ -143,7 +143,7 @@ def combine(
 ) -> FloatArray:
     """``(K,)`` of each window -> ``(K,)`` of the whole.
 
-    ``"mean"`` weighs a window by the samples it answers for; ``"max"`` takes the greatest of each entry.
+    ``"mean"`` weights a window by the samples it stands for; ``"max"`` takes the maximum of each entry.
     """
     stacked = np.stack(parts)
     if len(parts) == 1:

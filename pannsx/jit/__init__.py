@@ -1,1 +1,1 @@
-"""Compiling with Numba: vector instructions, and machine code kept from process to process."""
+"""Compilation with Numba: vector instructions, and a cache of machine code shared by processes."""

@@ -1,9 +1,8 @@
-"""How the package compiles with Numba: without the interpreter's lock, and once for all processes.
+"""Compilation with Numba, without the interpreter's lock and once for all processes.
 
-Numba keeps machine code in files beside the module or in the user's cache folder and finds it again
-by the source file of the function alone; what the function calls may stand in other files.  So
-every compiled function closes over :func:`digest_of` the modules it is made of: what it closes over
-is part of the key it is cached under.
+Numba caches machine code in files next to the module or in the user's cache folder. It notices changes in
+the function's own source file only, not in other files with functions it calls. Therefore every compiled
+function closes over :func:`digest_of` its modules: closure values are part of Numba's cache key.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from numba.core import event, runtime
 
 PACKAGE = Path(__file__).parent.parent
 
-rtsys: Any = getattr(runtime, "rtsys", None)  # the allocator of compiled code; not public
+rtsys: Any = getattr(runtime, "rtsys", None)  # the allocator of compiled code; not part of Numba's public API
 
 logger = logging.getLogger("pannsx")
 
@@ -29,32 +28,32 @@ _ours: WeakSet[Any] = WeakSet()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile ``function`` when it is first called, or take its machine code from an earlier process.
+    """Compile ``function`` on its first call, or load its machine code from the cache.
 
-    The first compilation of a process that finds nothing in the cache is announced, as a warning of the
-    ``pannsx`` logger: it takes some seconds.
+    The first compilation of a process, which takes some seconds, is announced as a warning of the ``pannsx``
+    logger.
     """
     _listen()
     try:
         dispatcher = njit(nogil=True, cache=True)(function)
         _make_quick_to_load(dispatcher)
-    except RuntimeError:  # Numba found no folder it may write to: neither the package's nor the user's
+    except RuntimeError:  # Numba can write neither to the package's folder nor to the user's cache
         dispatcher = njit(nogil=True)(function)
     _ours.add(dispatcher)
     return dispatcher
 
 
 def digest_of(*files: str) -> int:
-    """A number that changes with any of ``files``, paths inside the package."""
+    """A number that changes with the content of any of ``files``, paths relative to the package."""
     return crc32(b"".join((PACKAGE / file).read_bytes() for file in files))
 
 
 def _make_quick_to_load(dispatcher: Any) -> None:
-    """Let it load machine code without preparing Numba to compile, which takes a quarter of a second.
+    """Load cached machine code without preparing Numba for compilation, which takes a quarter of a second.
 
-    Before it looks into its cache, Numba fetches all that it can compile, SciPy's linear algebra among it.
-    Code that is found needs only the allocator that it was linked with. These are no public parts of Numba:
-    where one is missing, or nothing is found, all goes Numba's own way.
+    Before its cache look-up, Numba imports everything that it can compile, SciPy's linear algebra included.
+    Cached code needs only the allocator that it was linked with. These parts of Numba are not public: if one
+    is missing, or the cache has no entry, Numba's usual path is taken.
     """
     cache: Any = getattr(dispatcher, "_cache", None)
     load, find = getattr(cache, "load_overload", None), getattr(cache, "_load_overload", None)
@@ -65,7 +64,7 @@ def _make_quick_to_load(dispatcher: Any) -> None:
         try:
             rtsys.initialize(context)
             found = find(signature, context)
-        except Exception:  # whatever went wrong, Numba's own way says what, or compiles
+        except Exception:  # Numba's usual path compiles, or reports the error
             found = None
         return load(signature, context) if found is None else found
 
@@ -73,14 +72,14 @@ def _make_quick_to_load(dispatcher: Any) -> None:
 
 
 class _Announcer(event.Listener):
-    """Numba tells it when a function is compiled rather than found in the cache."""
+    """Listens for compilations; cache hits raise no such event."""
 
     _is_said = False
 
     def on_start(self, event: Any) -> None:
         if not self._is_said and event.data["dispatcher"] in _ours:
             self._is_said = True
-            logger.warning("pannsx compiles for this processor: some seconds, the first time only")
+            logger.warning("pannsx is compiling for this processor: some seconds, the first time only")
 
     def on_end(self, event: Any) -> None:
         pass

@@ -1,17 +1,16 @@
-"""A vector type for Numba: ``N_LANES`` float32 numbers that move as one.
+"""A SIMD vector type for Numba: ``N_LANES`` float32 numbers.
 
-A loop over a short last axis leaves it to the compiler to prove that arrays do not overlap, and
-where it cannot, the loop stays scalar.  Here the vector is explicit: ``load``, ``store`` and the
-operators below each emit one LLVM vector instruction, which LLVM then lowers to whatever the
-processor has (one AVX-512 register, two of AVX2, four of NEON).
+A compiler vectorises a loop over a short last axis only if it can prove that the arrays do not overlap.
+Here the vector is explicit: ``load``, ``store`` and the operators below each emit one LLVM vector
+instruction. LLVM lowers it to the processor's registers (one of AVX-512, two of AVX2, four of NEON).
 
 Inside a compiled function::
 
-    x = load(array, 32)              # the N_LANES floats from array[32] on
-    y = x * weight + load(array, 0)  # scalars are float32 and are spread over the lanes
+    x = load(array, 32)              # N_LANES floats, starting at array[32]
+    y = x * weight + load(array, 0)  # scalars are float32 and are broadcast to the lanes
     store(array, 0, y)
 
-Offsets are not checked: the caller guarantees that ``offset + N_LANES`` stays within the array.
+Offsets are not checked: the caller guarantees that ``offset + N_LANES`` is within the array.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def _spread(builder: Any, scalar: Any) -> Any:
 
 @intrinsic
 def load(_typing: Any, array: Any, offset: Any) -> Any:
-    """The ``N_LANES`` floats of ``array`` from ``offset`` on."""
+    """``N_LANES`` floats of ``array``, starting at ``offset``."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.load(_pointer(context, builder, sig.args[0], *args), align=_FLOAT_BYTES)
@@ -72,7 +71,7 @@ def load(_typing: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def store(_typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
-    """Write ``lanes`` to ``array`` from ``offset`` on."""
+    """Write ``lanes`` to ``array``, starting at ``offset``."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         target = _pointer(context, builder, sig.args[0], args[0], args[1])
@@ -153,8 +152,8 @@ def transpose_tile(
 ) -> Any:
     """Square tile, transposed: ``target[to_offset + j * to_stride + i] = source[offset + i * stride + j]``.
 
-    All ``N_LANES`` rows are held in registers and riffled like two halves of a pack of cards,
-    row ``i`` with row ``i + N_LANES / 2``; ``log2(N_LANES)`` riffles make the transpose.
+    All ``N_LANES`` rows are held in registers. A riffle interleaves row ``i`` with row ``i + N_LANES / 2``,
+    like two halves of a pack of cards; ``log2(N_LANES)`` riffles make the transpose.
     """
     low = [half for i in range(N_LANES // 2) for half in (i, i + N_LANES)]
     high = [index + N_LANES // 2 for index in low]

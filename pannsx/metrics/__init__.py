@@ -1,4 +1,4 @@
-"""Scores of arrays: how well clips are tagged, how close generated audio is to real audio."""
+"""Metrics on arrays: scores of audio tagging, and of the distance of generated from real audio."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""How well clips are tagged: average precision, area under the ROC curve and d-prime of every class.
+"""Audio tagging metrics: average precision, area under the ROC curve and d-prime of every class.
 
 The three published measures (paper, section V-C). All of them depend only on how many clips score at
-least as high as each positive clip, so scores are sorted as numbers, without their order, which NumPy
-does in vector instructions; positives are then looked up by bisection. Equal scores count as one
-threshold: average precision takes all of them in, a tie between a positive and a negative clip is
-half a correctly ordered pair.
+least as high as each positive clip. So scores are sorted without their indices, which NumPy does in
+vector instructions, and positives are looked up by bisection. Equal scores count as one threshold:
+average precision includes all of them, and a tie between a positive and a negative clip is half a
+correctly ordered pair.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TaggingScores:
     Attributes:
         average_precision: ``(K,)``; NaN for classes without a positive clip.
         auc: ``(K,)`` area under the ROC curve; NaN also for classes without a negative clip.
-        d_prime: ``(K,)`` ``sqrt(2) * Phi^-1(auc)``; infinite for a class that is perfectly ordered.
+        d_prime: ``(K,)`` ``sqrt(2) * Phi^-1(auc)``; infinite for a perfectly ranked class.
         n_positive: ``(K,)`` positive clips.
         n_clips: number ``N`` of clips.
     """
@@ -40,7 +40,7 @@ class TaggingScores:
 
     @property
     def mAP(self) -> float:
-        """Mean of the average precisions, over the classes that have one."""
+        """Mean average precision, over the classes that have one."""
         return _mean_of_known(self.average_precision)
 
     @property
@@ -55,7 +55,7 @@ class TaggingScores:
 
     @property
     def left_out(self) -> tuple[int, ...]:
-        """Positions of the classes that are in no mean, for want of a positive clip."""
+        """Positions of the classes left out of all means, as they have no positive clip."""
         return tuple(int(position) for position in np.flatnonzero(self.n_positive == 0))
 
     def __str__(self) -> str:
@@ -71,14 +71,13 @@ def tagging_scores(targets: npt.ArrayLike, scores: npt.ArrayLike) -> TaggingScor
     """``(N, K)`` targets, 0 or 1, and ``(N, K)`` scores, probabilities or logits -> `TaggingScores`.
 
     Raises:
-        ValueError: shapes that differ or are not ``(N, K)``, targets other than 0 and 1, a score that is
-            NaN.
+        ValueError: shapes that differ or are not ``(N, K)``, targets other than 0 and 1, a NaN score.
     """
     truth, ranked = _checked(targets, scores)
     n_clips, n_classes = truth.shape
     average_precision = np.full(n_classes, np.nan)
     auc = np.full(n_classes, np.nan)
-    # Classes become rows, so that a class is contiguous: one pass now against strided passes in every sort.
+    # Classes become rows, so that a class is contiguous: one copy instead of strided access in every sort.
     truth, ranked = np.ascontiguousarray(truth.T), np.ascontiguousarray(ranked.T)
     n_positive = np.count_nonzero(truth, axis=1)
     for k in np.flatnonzero(n_positive):
@@ -90,7 +89,7 @@ def tagging_scores(targets: npt.ArrayLike, scores: npt.ArrayLike) -> TaggingScor
 def d_prime_of(auc: float) -> float:
     """Area under the ROC curve -> d-prime, ``sqrt(2) * Phi^-1(auc)``: the distance between two unit normals.
 
-    NaN of NaN; minus and plus infinity of 0 and 1.
+    NaN gives NaN, 0 minus infinity, 1 plus infinity.
     """
     if not 0.0 < auc < 1.0:
         return {0.0: -np.inf, 1.0: np.inf}.get(auc, np.nan)
@@ -98,10 +97,10 @@ def d_prime_of(auc: float) -> float:
 
 
 def accuracy(targets: npt.ArrayLike, scores: npt.ArrayLike) -> float:
-    """``(N,)`` class numbers and ``(N, K)`` scores -> share of clips whose best score is their class's.
+    """``(N,)`` class numbers and ``(N, K)`` scores -> share of clips with the highest score at their class.
 
     Raises:
-        ValueError: shapes that do not go together.
+        ValueError: shapes that do not match.
     """
     truth, ranked = np.asarray(targets), np.asarray(scores)
     if ranked.ndim != 2 or truth.shape != ranked.shape[:1] or not len(truth):
@@ -125,7 +124,7 @@ def _one_class(truth: npt.NDArray[np.bool_], ranked: npt.NDArray[Any]) -> tuple[
         return average_precision, np.nan
     not_above = np.searchsorted(everything, positives, side="right")
     positives_not_above = np.searchsorted(positives, positives, side="right")
-    # Twice the number of negatives beaten: those below count two, those level count one.
+    # Twice the number of negatives outscored: those below count two, ties count one.
     beaten = (below - positives_below) + (not_above - positives_not_above)
     return average_precision, int(beaten.sum()) / (2 * n_positive * n_negative)
 
@@ -140,7 +139,7 @@ def _checked(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[npt.NDArray
     if truth.dtype != np.bool_:
         as_bool = truth.astype(np.bool_)
         if not np.array_equal(as_bool, truth):
-            raise ValueError("targets hold other values than 0 and 1; one column a class is needed")
+            raise ValueError("targets hold values other than 0 and 1; one column per class is needed")
         truth = as_bool
     if ranked.dtype.kind not in "fiu":
         raise ValueError(f"scores are of type {ranked.dtype}; numbers are needed")
@@ -149,13 +148,11 @@ def _checked(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[npt.NDArray
     if ranked.dtype.kind == "f" and np.isnan(ranked).any():
         clip, k = (int(i) for i in np.argwhere(np.isnan(ranked))[0])
         n_bad = int(np.isnan(ranked).sum())
-        raise ValueError(
-            f"{n_bad} scores are NaN, the first of them clip {clip}, class {k}; nothing ranks them"
-        )
+        raise ValueError(f"{n_bad} scores are NaN, the first of them clip {clip}, class {k}; NaN has no rank")
     return truth, ranked
 
 
 def _mean_of_known(values: DoubleArray) -> float:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of no class at all: NaN says it
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean over no class is NaN
         return float(np.nanmean(values))

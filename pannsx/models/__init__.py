@@ -1,4 +1,4 @@
-"""Models: every published PANN as a stem, a trunk and a head."""
+"""Models: every published PANN, composed of a stem, a trunk and a head."""
 
 from __future__ import annotations
 

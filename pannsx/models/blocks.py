@@ -1,4 +1,4 @@
-"""The layers that several parts are made of. Names of submodules are those of published checkpoints."""
+"""Layers shared by several parts. Names of submodules are those of published checkpoints."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ConvBlock(nn.Module):
         self.time_layers: tuple[TimeLayer, ...] = (same(3), same(3), pooling(pool[0]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve, pool by the mean, drop out."""
+        """``(B, C, T, F)`` -> ``(B, C', T // pool[0], F // pool[1])``: convolve, pool by mean, drop out."""
         x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         x = functional.relu(self.bn2(self.conv2(x)), inplace=True)
         if self.pool != (1, 1):
@@ -64,6 +64,6 @@ class ConvBlock5x5(nn.Module):
         self.time_layers: tuple[TimeLayer, ...] = (same(5), pooling(pool[0]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve, pool by the mean, drop out."""
+        """``(B, C, T, F)`` -> ``(B, C', T // pool[0], F // pool[1])``: convolve, pool by mean, drop out."""
         x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         return self.dropout(functional.avg_pool2d(x, self.pool))  # type: ignore[no-any-return]

@@ -1,9 +1,9 @@
-"""Between our state dicts and the key layout of published checkpoints.
+"""Conversion between our state dicts and the key layout of published checkpoints.
 
-Inside a part, modules carry their published names, so that conversion is the removal of the parts'
-own names: ``trunk.conv_block3.bn1.weight`` is published as ``conv_block3.bn1.weight``. Published
-checkpoints also hold the constants of their front end, which we derive from its settings, and a few
-tensors that the published code never uses, which are dropped.
+Inside a part, modules have their published names, so that conversion only removes the names of parts:
+``trunk.conv_block3.bn1.weight`` is published as ``conv_block3.bn1.weight``. Published checkpoints also
+hold front-end constants, here derived from the settings, and a few tensors unused by the published code,
+which are dropped.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _REAL = "spectrogram_extractor.stft.conv_real.weight"
 _IMAG = "spectrogram_extractor.stft.conv_imag.weight"
 _MEL = "logmel_extractor.melW"
 _MEL_TOLERANCE = 1e-3
-"""Of the largest filter weight: far above float16 rounding, far below the change from other settings."""
+"""As a share of the largest filter weight: far above float16 rounding, far below other settings' effect."""
 
 
 def load_published(model: Pann, published: Mapping[str, Tensor]) -> None:
-    """Give ``model`` the weights of a published state dict, strictly.
+    """Load a published state dict into ``model``, strictly.
 
-    Parameters without storage (:func:`pannsx.models.zoo.build_empty`) take the tensors themselves,
-    which the caller must not change afterwards; others copy them. Either way the model keeps its
-    own types: float16 weights are widened.
+    Parameters without storage (:func:`pannsx.models.zoo.build_empty`) take over the tensors themselves,
+    so the caller must not change them afterwards; others copy them. In both cases the model keeps its
+    dtypes: float16 weights are widened.
 
     Raises:
         WeightsError: as :func:`from_published`.
@@ -49,7 +49,7 @@ def from_published(model: Pann, published: Mapping[str, Tensor]) -> dict[str, Te
 
     Raises:
         WeightsError: a key is missing or unexplained, a shape differs from the model's, or the front-end
-            constants are those of other settings than the model's.
+            constants do not match the model's settings.
     """
     own = model.state_dict()
     our_key = {published_key(key): key for key in own}
@@ -81,15 +81,14 @@ def from_published(model: Pann, published: Mapping[str, Tensor]) -> dict[str, Te
 def to_published(model: Pann) -> dict[str, Tensor]:
     """``model``'s state dict in the published layout, front-end constants included.
 
-    The inverse of :func:`from_published` for every tensor that is used; tensors that the published
-    code never uses are not invented.
+    The inverse of :func:`from_published`; tensors unused by the published code are not restored.
     """
     state = {published_key(key): tensor for key, tensor in model.state_dict().items()}
     return {**(_constants(model.frontend) if model.frontend else {}), **state}
 
 
 def published_key(key: str) -> str:
-    """A key of our state dict without the names of the parts it lies in."""
+    """A key of our state dict without the names of parts."""
     names = key.split(".")
     while names[0] in _PARTS:
         del names[0]
@@ -115,7 +114,7 @@ def _constants(frontend: FrontEnd) -> dict[str, Tensor]:
 
 
 def _check_mel_filters(model: Pann, published: Mapping[str, Tensor]) -> None:
-    """Settings of equal shapes may differ still (fmin, fmax, sample rate): the filters tell."""
+    """WeightsError if the mel filters differ: fmin, fmax and sample rate do not show in shapes."""
     if model.frontend is None or _MEL not in published:
         return
     needed = torch.tensor(mel_filters(model.frontend), dtype=torch.float32, device="cpu")
@@ -123,7 +122,7 @@ def _check_mel_filters(model: Pann, published: Mapping[str, Tensor]) -> None:
     if not error <= _MEL_TOLERANCE:
         raise WeightsError(
             f"{_MEL} of the checkpoint differs from the mel filters of {_described(model)} by "
-            f"{error:.0%} of the largest: it was trained with another front end; give that one"
+            f"{error:.0%} of the largest: it was trained with another front end; give its settings"
         )
 
 
@@ -133,7 +132,7 @@ def _described(model: Pann) -> str:
 
 
 def _some(items: Iterable[str], shown: int = 8) -> str:
-    """The first few of many, and how many more there are."""
+    """The first items, and the number of the others."""
     items = list(items)
     more = f" and {len(items) - shown} more" if len(items) > shown else ""
     return ", ".join(items[:shown]) + more

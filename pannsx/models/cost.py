@@ -1,4 +1,4 @@
-"""What a model costs: parameters, and multiply-accumulates counted layer by layer."""
+"""Cost of a model: parameters, and multiply-accumulates counted layer by layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pannsx.models.zoo import build_empty
 
 
 def n_parameters(model: nn.Module) -> int:
-    """Number of trainable numbers that the model uses."""
+    """Number of trainable parameters in use."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -20,8 +20,8 @@ def multiply_accumulates(model: Pann, duration_s: float = 10.0) -> int:
     """Multiply-accumulates to tag one clip: every convolution and linear layer up to the logits.
 
     Not counted: the log-mel, norms, activations, pooling, and the frame logits of clip heads.
-    Nothing is computed: shapes alone run through a copy without weights. The paper's operations
-    are about twice this count, its Fourier transform (a convolution) included.
+    Only shapes are propagated, through a copy without weights. The paper's operations are about twice this
+    count, including its Fourier transform (a convolution).
     """
     shapes = build_empty(model.architecture, model.sample_rate, model.frontend, model.n_classes)
     total = 0

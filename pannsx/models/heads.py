@@ -1,8 +1,7 @@
 """Heads: from ``(B, C, T')`` features to logits of the clip, an embedding and logits of each frame.
 
-``frame_source`` says what the frame logits are: ``"native"`` where the model was trained through
-them (decision-level heads), ``"local_pooling"`` where a clip head is applied to each frame's
-neighbourhood.
+``frame_source`` is the origin of the frame logits: ``"native"`` if the model was trained through them
+(decision-level heads), ``"local_pooling"`` if a clip head is applied to each frame and its neighbours.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from pannsx.types import FrameSource
 
 
 class Output(NamedTuple):
-    """What a model computes.
+    """Output of a model.
 
     Attributes:
-        logits: ``(B, K)`` of the clip; their sigmoid is the probability of each class.
+        logits: ``(B, K)`` logits of the clip; their sigmoid is the probability of each class.
         embedding: ``(B, D)``, the layer before the classifier (mean of the frames' in decision-level heads).
-        frame_logits: ``(B, T', K)`` of each frame.
+        frame_logits: ``(B, T', K)`` logits of each frame.
     """
 
     logits: Tensor
@@ -35,13 +34,13 @@ class Output(NamedTuple):
 
 
 LOCAL_POOLING: tuple[TimeLayer, ...] = (same(3),)
-"""What :func:`pool_locally`, of which every head makes its frames, does to the time axis."""
+"""How :func:`pool_locally`, which every head uses for its frames, changes the time axis."""
 
 
 def pool_locally(features: Tensor) -> Tensor:
     """``(B, C, T')`` -> ``(B, T', C)``: maximum plus mean over each frame and its two neighbours.
 
-    The mean counts the padding at both ends as zeros, as the decision-level models were trained.
+    The mean includes the zero padding at both ends, as in the training of the decision-level models.
     """
     largest = functional.max_pool1d(features, 3, stride=1, padding=1)
     mean = functional.avg_pool1d(features, 3, stride=1, padding=1)
@@ -51,12 +50,12 @@ def pool_locally(features: Tensor) -> Tensor:
 def logit_of_mean(frame_logits: Tensor, log_weights: Tensor | float) -> Tensor:
     """``(B, T', K)`` logits -> ``(B, K)`` logit of the weighted mean of their probabilities.
 
-    Computed from logarithms: ``log p = logsumexp(log w + log sigmoid(x))``, and the same of ``-x`` for
-    ``1 - p``. So it is finite and exact, and it has a gradient however near to 0 or 1 the probability is.
+    Computed from logarithms: ``log p = logsumexp(log w + log sigmoid(x))``, and likewise ``1 - p`` from
+    ``-x``. So result and gradient are finite and exact for probabilities arbitrarily close to 0 or 1.
 
     Args:
-        frame_logits: of each frame.
-        log_weights: logarithms of weights that sum to one over frames, ``(B, T', K)`` or one number.
+        frame_logits: logits of each frame.
+        log_weights: logarithms of weights with sum one over frames, ``(B, T', K)`` or one number.
     """
     log_p = (log_weights + functional.logsigmoid(frame_logits)).logsumexp(dim=1)
     log_not_p = (log_weights + functional.logsigmoid(-frame_logits)).logsumexp(dim=1)
@@ -66,8 +65,7 @@ def logit_of_mean(frame_logits: Tensor, log_weights: Tensor | float) -> Tensor:
 class ClipHead(nn.Module):
     """Pools over time, then decides: maximum plus mean, ``fc1``, ``fc_audioset``.
 
-    Published heads have no more. Checkpoints put to another task may have layers between the two
-    (:meth:`insert`), the paper's L3.
+    Fine-tuned checkpoints may have further layers between the two (:meth:`insert`), as the paper's L3.
 
     Args:
         in_channels: channels ``C`` of the features.
@@ -82,27 +80,27 @@ class ClipHead(nn.Module):
         super().__init__()
         self.before_fc1 = nn.Dropout(dropout)
         self.fc1 = nn.Linear(in_channels, embedding)
-        # As published: it touches the embedding that is returned, and not what the classifier sees.
+        # As published: applied to the returned embedding, not to the classifier's input.
         self.after_fc1 = nn.Dropout(0.5)
         self.hidden = nn.ModuleList()
         self.before_hidden = nn.Dropout(0.5)
         self.fc_audioset = nn.Linear(embedding, n_classes)
 
     def insert(self, sizes: Sequence[int]) -> None:
-        """Put layers of these sizes between the embedding and ``fc_audioset``, which is made anew."""
+        """Insert layers of these sizes between the embedding and ``fc_audioset``, which is replaced."""
         chain = (self.fc1.out_features, *sizes)
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(chain))
         self.fc_audioset = nn.Linear(chain[-1], self.fc_audioset.out_features)
 
     def replace_classifier(self, n_classes: int) -> None:
-        """Put a new last layer, for ``n_classes`` classes, in place of ``fc_audioset``."""
+        """Replace ``fc_audioset`` by a new last layer for ``n_classes`` classes."""
         self.fc_audioset = nn.Linear(self.fc_audioset.in_features, n_classes)
         initialise(self.fc_audioset)
 
     def forward(self, features: Tensor) -> Output:
         """``(B, C, T')`` features -> logits ``(B, K)``, embedding ``(B, D)``, frame logits ``(B, T', K)``."""
         logits, embedding = self.clip(features)
-        # No dropout: a frame sees what lies around it, and the clip's regularises enough.
+        # No dropout: a frame sees its neighbours, and the clip's dropout regularises enough.
         frame_logits = self._decide(self.frame_embeddings(features), nn.Identity())
         return Output(logits, embedding, frame_logits)
 
@@ -112,7 +110,7 @@ class ClipHead(nn.Module):
         return self._decide(embedding, self.before_hidden), self.after_fc1(embedding)
 
     def embed(self, features: Tensor) -> Tensor:
-        """``(B, C, T')`` features -> ``(B, D)`` embedding, in training too without the dropout after it."""
+        """``(B, C, T')`` features -> ``(B, D)`` embedding, without the dropout after it even in training."""
         pooled = self.before_fc1(features.amax(dim=2) + features.mean(dim=2))
         return functional.relu(self.fc1(pooled))
 
@@ -162,7 +160,7 @@ class FrameHead(nn.Module):
         self.combine = combine
 
     def replace_classifier(self, n_classes: int) -> None:
-        """Put a new last layer, for ``n_classes`` classes, in place of ``fc_audioset``."""
+        """Replace ``fc_audioset`` by a new last layer for ``n_classes`` classes."""
         self.fc_audioset = nn.Linear(self.fc_audioset.in_features, n_classes)
         initialise(self.fc_audioset)
 
@@ -182,7 +180,7 @@ class FrameHead(nn.Module):
 
 
 class _Attention(nn.Module):
-    """The two classifiers of the attention head; kernels of one tap are linear layers over frames."""
+    """The two classifiers of the attention head, as convolutions with one tap: linear layers over frames."""
 
     def __init__(self, embedding: int, n_classes: int) -> None:
         super().__init__()
@@ -191,7 +189,7 @@ class _Attention(nn.Module):
 
 
 class AttentionHead(nn.Module):
-    """Decides for each frame and attends: each class weighs the frames by a softmax over time.
+    """Decides for each frame; attention then weights the frames, per class, by a softmax over time.
 
     The published model has no embedding; ours is the mean of the frames' embeddings.
     """
@@ -207,7 +205,7 @@ class AttentionHead(nn.Module):
         self.att_block = _Attention(embedding, n_classes)
 
     def replace_classifier(self, n_classes: int) -> None:
-        """Put a new last layer, for ``n_classes`` classes, in place of ``att_block``."""
+        """Replace ``att_block`` by a new last layer for ``n_classes`` classes."""
         self.att_block = _Attention(self.att_block.cla.in_channels, n_classes)
         initialise(self.att_block)
 
@@ -220,7 +218,7 @@ class AttentionHead(nn.Module):
         return Output(logits, frames.mean(dim=1), frame_logits.transpose(1, 2))
 
     def attend(self, attention: Tensor, frame_logits: Tensor) -> Tensor:
-        """Two ``(B, T', K)`` -> ``(B, K)`` logits of the mean of frame probabilities, so weighted."""
+        """``(B, T', K)`` attention and frame logits -> ``(B, K)`` logits of the weighted mean probability."""
         bound = self._max_attention_logit
         log_weights = _at_least_float32(attention).clamp(-bound, bound).log_softmax(dim=1)
         return logit_of_mean(_at_least_float32(frame_logits), log_weights)

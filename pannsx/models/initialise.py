@@ -1,4 +1,4 @@
-"""First weights of a model that is to be trained."""
+"""Initialisation of a model's weights for training."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def initialise(model: nn.Module) -> None:
-    """Give every parameter its first value, in place, drawn from torch's global generator.
+    """Initialise every parameter in place, from torch's global random generator.
 
-    As the published code does: Xavier uniform weights, zero biases, batch norms that change
-    nothing, except that those which close a residual branch start at zero, so that each block
-    starts as the identity. Parameters without storage (meta device) get it, on the default device.
+    As in the published code: Xavier uniform weights, zero biases, batch norms as the identity. The last batch
+    norm of a residual branch starts at zero, so that each block starts as the identity. Parameters without
+    storage (meta device) are allocated on the default device.
     """
     state = model.state_dict()
     if any(tensor.is_meta for tensor in state.values()):

@@ -24,18 +24,18 @@ class Pann(nn.Module):
     """A pretrained audio neural network (Kong et al. 2020): ``head(trunk(stem(waveform)))``.
 
     Attributes:
-        stem: from samples to what the trunk sees.
-        trunk: from there to features ``(B, C, T')``.
+        stem: from samples to the trunk's input.
+        trunk: from the stem's output to features ``(B, C, T')``.
         head: from features to :class:`Output`.
-        architecture: name of the row of ``ARCHITECTURES`` it was built from.
-        sample_rate: samples per second of the waveforms it takes, in Hz.
+        architecture: its key in ``ARCHITECTURES``.
+        sample_rate: sample rate of its input, in Hz.
         frontend: settings of its log-mel; None for models of the waveform alone.
         n_classes: number ``K`` of classes.
         embedding_size: size ``D`` of the embedding.
-        grid: where its frames lie in time.
-        receptive_field: which samples a frame depends on.
-        min_samples: shortest input in samples; a shorter one is zero-padded at its end.
-        frame_source: ``"native"`` or ``"local_pooling"``, what the frame logits are
+        grid: times of its frames.
+        receptive_field: range of samples that a frame depends on.
+        min_samples: shortest input in samples; shorter ones are zero-padded at the end.
+        frame_source: ``"native"`` or ``"local_pooling"``, the origin of the frame logits
             (see :mod:`pannsx.models.heads`).
     """
 
@@ -77,12 +77,12 @@ class Pann(nn.Module):
 
         Args:
             waveform: float32 samples in [-1, 1] at ``sample_rate``; one sample is enough.
-            log_mel: ``(B, T, F)`` in dB, taken instead of computing it from the waveform; it must
-                have been computed from the waveform as padded by :meth:`pad`.
+            log_mel: precomputed ``(B, T, F)`` in dB, of the waveform as padded by :meth:`pad`; None: it is
+                computed here.
             augment: for training (mixup, SpecAugment): maps the stem's representations, after
                 ``bn0`` and before the first block, to as many of the same kind. These are
                 ``((B, 1, T, F),)`` log-mel, ``((B, 64, T / 2, F / 2),)`` wavegram, both in this
-                order, or ``((B, 1, S),)`` samples. The batch may shrink, as it does in mixup.
+                order, or ``((B, 1, S),)`` samples. The batch may shrink, as in mixup.
 
         Raises:
             ValueError: the waveform is not ``(B, S)`` with ``S >= 1``, or ``log_mel`` does not fit it.
@@ -107,9 +107,9 @@ class Pann(nn.Module):
         return self.trunk(*representations)  # type: ignore[no-any-return]
 
     def replace_classifier(self, n_classes: int) -> None:
-        """Put a new last layer for ``n_classes`` classes, initialised as in the paper, in place of the old.
+        """Replace the last layer by one for ``n_classes`` classes, initialised as in the paper.
 
-        Everything before it stays, the embedding too.
+        Everything before it, including the embedding, is kept.
 
         Raises:
             ValueError: ``n_classes`` is less than 1.
@@ -128,7 +128,7 @@ class Pann(nn.Module):
         if waveform.ndim != 2 or waveform.shape[1] == 0:
             raise ValueError(
                 f"the waveform has shape {tuple(waveform.shape)}; (batch, samples) with at least one sample "
-                "is needed: a single mono waveform becomes a batch by waveform[None]"
+                "is needed: for a single mono waveform give waveform[None]"
             )
         missing = self.min_samples - waveform.shape[1]
         return functional.pad(waveform, (0, missing)) if missing > 0 else waveform

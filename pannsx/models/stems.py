@@ -1,8 +1,8 @@
-"""Stems: from samples to what the trunk sees.
+"""Stems: from samples to the trunk's input.
 
-A stem maps a ``(B, S)`` waveform to a tuple of representations, the tensors that mixup and
-SpecAugment act on in training: after ``bn0``, before the trunk's first block. ``paths`` are the
-layers from samples to each representation, the one that sets the times of the frames first.
+A stem maps a ``(B, S)`` waveform to a tuple of representations. In training, mixup and SpecAugment act on
+them: after ``bn0``, before the trunk's first block. ``paths`` are the layers from samples to each
+representation; the first path defines the times of the frames.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pannsx.models.timing import TimeLayer, centred_stft, pooling, same, strided
 
 
 class RawStem(nn.Module):
-    """``(B, S)`` waveform -> ``((B, 1, S),)``, for trunks that convolve the samples themselves."""
+    """``(B, S)`` waveform -> ``((B, 1, S),)``, for trunks on raw samples."""
 
     paths: tuple[tuple[TimeLayer, ...], ...] = ((),)
 
     def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Add the channel axis."""
+        """``(B, S)`` waveform -> ``((B, 1, S),)``: add the channel axis."""
         _refuse_log_mel(log_mel)
         return (waveform[:, None],)
 
@@ -39,9 +39,9 @@ class LogMelStem(nn.Module):
         )
 
     def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Take ``log_mel`` ``(B, T, F)`` in dB where it is given, else compute it."""
+        """``(B, S)`` waveform -> ``((B, 1, T, F),)``, or from ``log_mel`` ``(B, T, F)`` in dB if given."""
         decibels = self.log_mel(waveform) if log_mel is None else log_mel
-        # bn0 is a BatchNorm2d whose channels are the mel bands: (B, F, T, 1).
+        # bn0 is a BatchNorm2d with the mel bands as channels: (B, F, T, 1).
         bands_first = self.bn0(decibels.transpose(1, 2)[..., None])
         return (bands_first.permute(0, 3, 2, 1),)
 
@@ -89,7 +89,7 @@ class WavegramStem(nn.Module):
         )
 
     def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Convolve the samples and regroup the channels."""
+        """``(B, S)`` waveform -> ``((B, 64, T, n_bands),)``: convolve the samples, regroup the channels."""
         _refuse_log_mel(log_mel)
         return (self.wavegram(waveform),)
 
@@ -112,12 +112,12 @@ class WavegramLogMelStem(nn.Module):
         super().__init__()
         self.log_mel = LogMelStem(frontend)
         self.wavegram = WavegramStem(frontend.n_mels // 2)
-        # The trunk's first block is the log-mel's only: its path has it here, so that both paths end
-        # where the two are joined.
+        # The trunk's first block applies to the log-mel only. It is part of that path here, so that both
+        # paths end at the concatenation.
         self.paths = ((*self.log_mel.paths[0], same(3), same(3), pooling(2)), *self.wavegram.paths)
 
     def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Both representations; ``log_mel`` ``(B, T, F)`` in dB is taken where it is given."""
+        """``(B, S)`` waveform -> both representations; a given ``log_mel`` ``(B, T, F)`` in dB is used."""
         return (*self.log_mel(waveform, log_mel), self.wavegram.wavegram(waveform))
 
 

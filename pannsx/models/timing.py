@@ -1,8 +1,7 @@
-"""Where frames lie in time and what they see, composed layer by layer.
+"""Times and receptive fields of frames, composed layer by layer.
 
-Every layer that looks along time is a few numbers; a path of such layers says how many samples lie
-between frames, where the first one is centred, which samples it sees, how many frames an input gives
-and which input is the shortest that gives one.
+A few numbers describe the action of a layer on the time axis. A path of such layers defines the hop between
+frames, centre and receptive field of the first, the number of frames of an input, and the shortest input.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ class TimeLayer:
 
     Attributes:
         stride: input steps between neighbouring outputs.
-        centre: input step (possibly between two) on which output 0 is centred.
+        centre: centre of output 0 in input steps, possibly between two.
         reach: input steps that output 0 needs; output ``n`` needs ``n * stride + reach``.
         first: first input step that output 0 sees; negative where it is padding.
-        last: last input step that output 0 sees, if there is one: an input may end before it.
+        last: last input step that output 0 sees; an input may end before it.
     """
 
     stride: int
@@ -41,7 +40,7 @@ def strided(kernel: int, stride: int, padding: int) -> TimeLayer:
 
 
 def same(kernel: int, dilation: int = 1) -> TimeLayer:
-    """Convolution of an odd ``kernel``, padded so that there are as many outputs as inputs."""
+    """Convolution of an odd ``kernel``, padded to as many outputs as inputs."""
     radius = dilation * (kernel // 2)
     return TimeLayer(1, 0.0, 1, -radius, radius)
 
@@ -78,12 +77,11 @@ class TimeGrid:
 class ReceptiveField:
     """The samples that a frame depends on: frame ``n`` on ``n * hop_samples`` plus ``first`` to ``last``.
 
-    Both ends are included. Where samples before the first or after the last of an input would count,
-    there is padding.
+    Both ends are included. Samples outside the input are padding.
 
     Attributes:
         hop_samples: samples between neighbouring frames.
-        first: first sample that frame 0 sees; negative, for frames see what lies before them.
+        first: first sample that frame 0 sees; negative, as the field extends to both sides.
         last: last sample that frame 0 sees.
     """
 
@@ -106,7 +104,7 @@ class ReceptiveField:
 
 
 def receptive_field(paths: Iterable[Iterable[TimeLayer]]) -> ReceptiveField:
-    """What a frame sees at the end of paths that start from samples and are joined there."""
+    """The receptive field of a frame where paths from the samples are joined."""
     fields = []
     for path in paths:
         field = ReceptiveField()
@@ -119,7 +117,7 @@ def receptive_field(paths: Iterable[Iterable[TimeLayer]]) -> ReceptiveField:
 
 
 def grid_of(path: Iterable[TimeLayer]) -> TimeGrid:
-    """The grid at the end of a path that starts from samples."""
+    """The grid at the end of a path from the samples."""
     grid = TimeGrid()
     for layer in path:
         grid = grid.through(layer)
@@ -127,7 +125,7 @@ def grid_of(path: Iterable[TimeLayer]) -> TimeGrid:
 
 
 def n_outputs(path: Iterable[TimeLayer], n_inputs: int) -> int:
-    """Number of frames that ``n_inputs`` samples give at the end of a path; none or fewer is 0."""
+    """Number of frames at the end of a path for ``n_inputs`` samples; 0 if the input is too short."""
     n = n_inputs
     for layer in path:
         n = max(0, (n - layer.reach) // layer.stride + 1)
@@ -135,7 +133,7 @@ def n_outputs(path: Iterable[TimeLayer], n_inputs: int) -> int:
 
 
 def shortest_input(path: Sequence[TimeLayer]) -> int:
-    """The fewest samples that give one frame at the end of a path."""
+    """The smallest number of samples with one frame at the end of a path."""
     n = 1
     for layer in reversed(path):
         n = max(1, (n - 1) * layer.stride + layer.reach)

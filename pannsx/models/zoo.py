@@ -1,4 +1,4 @@
-"""Every architecture as a row, and models of them."""
+"""The table of architectures, and models built from its rows."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from pannsx.models.trunks import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """What a model is made of; its front end comes with the checkpoint.
+    """The parts of a model; its front end comes with the checkpoint.
 
     Attributes:
-        trunk: makes the trunk.
+        trunk: builds the trunk.
         embedding: size ``D`` of the embedding.
-        head: makes the head, from channels, embedding and classes.
-        log_mel_stem: makes the stem from a front end; None for models of the waveform alone.
-        waveform_stem: makes the stem of models of the waveform alone.
-        unused: prefixes of tensors that published checkpoints hold and the published code never uses.
+        head: builds the head from the numbers of channels, embedding units and classes.
+        log_mel_stem: builds the stem from a front end; None for models of the waveform alone.
+        waveform_stem: builds the stem of models of the waveform alone.
+        unused: prefixes of the tensors in published checkpoints that the published code never uses.
     """
 
     trunk: Callable[[], Trunk]
@@ -98,7 +98,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def build(architecture: str, sample_rate: int, frontend: FrontEnd | None, n_classes: int) -> Pann:
-    """A model of an architecture, in evaluation mode, freshly initialised as in the paper.
+    """A model of an architecture, in evaluation mode, with weights initialised as in the paper.
 
     Args:
         architecture: a key of ``ARCHITECTURES``.
@@ -107,7 +107,7 @@ def build(architecture: str, sample_rate: int, frontend: FrontEnd | None, n_clas
         n_classes: number ``K`` of classes.
 
     Raises:
-        ValueError: unknown architecture, or a front end that does not go with it.
+        ValueError: unknown architecture, or a front end that does not suit it.
     """
     model = build_empty(architecture, sample_rate, frontend, n_classes)
     initialise(model)
@@ -122,12 +122,11 @@ def build_empty(
     *,
     hidden: Sequence[int] = (),
 ) -> Pann:
-    """As :func:`build`, but with parameters that hold no numbers and take no memory (meta device).
+    """As :func:`build`, but with parameters without storage (meta device).
 
-    For weights that come from elsewhere: :func:`pannsx.models.convert.load_published` gives it its
-    tensors, and nothing is drawn at random only to be thrown away. What is derived from the front
-    end is real already. ``hidden`` are sizes of further layers between the embedding and the classes:
-    checkpoints put to another task may have such.
+    :func:`pannsx.models.convert.load_published` fills in the weights, without a random initialisation before.
+    Buffers derived from the front end have their values already. ``hidden`` are the sizes of further layers
+    between embedding and classes, as in fine-tuned checkpoints.
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(

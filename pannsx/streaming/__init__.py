@@ -1,9 +1,9 @@
-"""Sound that comes in blocks and has not ended: its tags, frames and events as soon as they are certain.
+"""Streaming: tags, frames and events of live sound, as soon as they are final.
 
-A frame is certain once all the samples it depends on were heard: its receptive field, which the layers
-say (:mod:`pannsx.models.timing`).  The network then runs on a window that holds the fields of the next
-few frames and no more, so that a block costs the same after a week as at the beginning, and the frames
-are those that the network would find in the whole recording at once.
+A frame is final once its receptive field has been pushed; the layers define that field
+(:mod:`pannsx.models.timing`).  The network then runs on a window with the receptive fields of the next few
+frames and no more. So a block costs the same after a week as at the beginning, and the frames equal those
+of the whole recording in one piece.
 """
 
 from pannsx.streaming.tagger import StreamTagger

@@ -1,4 +1,4 @@
-"""The way in: blocks of any kind and rate become samples at the model's rate, kept as long as needed."""
+"""Input of a stream: blocks of any type and rate become samples at the model's rate, kept while needed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pannsx.audio.resample import StreamResampler
 from pannsx.errors import AudioError
 from pannsx.types import FloatArray, Source
 
-_MOST_PIECES = 1000  # that are kept apart: more are joined, or one-sample blocks would cost memory
+_MOST_PIECES = 1000  # kept separately; more are joined, as each of many one-sample blocks costs memory
 
 
 class Intake:
     """The latest samples of one stream.
 
     Args:
-        sample_rate: wanted of the samples, in Hz.
-        source_rate: of the blocks; None takes it from the first block that says its own.
+        sample_rate: rate of the samples, in Hz.
+        source_rate: rate of the blocks; None: that given with the first block.
 
     Attributes:
-        n_samples: samples at ``sample_rate`` that have come out so far, kept or not.
-        source_rate: of the blocks, in Hz; None as long as it is open.
+        n_samples: samples at ``sample_rate`` produced so far, kept or not.
+        source_rate: rate of the blocks, in Hz; None while unknown.
     """
 
     def __init__(self, sample_rate: int, source_rate: int | None) -> None:
@@ -35,10 +35,10 @@ class Intake:
         self._held_from = 0
 
     def take(self, block: Source, block_rate: int | None) -> None:
-        """A block ``(n,)`` or ``(n, C)``.
+        """Add a block ``(n,)`` or ``(n, C)``.
 
         Raises:
-            AudioError: it cannot be used; nothing of it was taken.
+            AudioError: the block cannot be used; no part of it was added.
         """
         rate = self._rate(block_rate)
         if _is_empty(block):
@@ -51,7 +51,7 @@ class Intake:
         self._hold(self._resampler.push(samples))
 
     def finish(self) -> None:
-        """There are no more blocks: the samples come out that waited for what follows them."""
+        """End of the blocks: the resampling filter gives out its last samples."""
         if self._resampler is not None:
             self._hold(self._resampler.finish())
 
@@ -60,13 +60,13 @@ class Intake:
         return self._joined()[begin - self._held_from : stop - self._held_from]
 
     def forget(self, begin: int) -> None:
-        """Let go of the samples before ``begin``."""
+        """Drop the samples before ``begin``."""
         self._pieces = [self._joined()[begin - self._held_from :].copy()]
         self._held_from = begin
 
     @property
     def delay_s(self) -> float:
-        """Seconds of sound past a sample before it comes out: the reach of the resampling filter."""
+        """Delay of a sample by the resampling filter, in seconds of sound."""
         rate = self.source_rate or self._sample_rate
         if rate == self._sample_rate:
             return 0.0
@@ -78,20 +78,20 @@ class Intake:
         rate = check_rate(block_rate, "source_rate")
         if self.source_rate not in (None, rate):
             raise AudioError(
-                f"the block has {rate} Hz and the stream {self.source_rate} Hz; a stream keeps its rate: "
+                f"the block has {rate} Hz and the stream {self.source_rate} Hz; a stream has one rate: "
                 "close() it and reset() for another"
             )
         return rate
 
     def _checked(self, block: Source, rate: int) -> FloatArray:
-        """A block of any type -> ``(n,)`` finite float32, none of it the caller's memory."""
+        """A block ``(n,)`` or ``(n, C)`` of any type -> ``(n,)`` finite float32, a copy."""
         reader = ArrayReader(block, rate)
         reader.name = f"the block that begins at {self._n_source / rate:.3f} s of the stream"
         return np.concatenate(list(mono_blocks(reader, 0, None)))
 
     def _hold(self, samples: FloatArray) -> None:
         if len(samples):
-            self._pieces.append(samples.copy())  # a view would keep all that it was cut from
+            self._pieces.append(samples.copy())  # a view would keep the whole block alive
             self.n_samples += len(samples)
         if len(self._pieces) > _MOST_PIECES:
             self._joined()
@@ -103,6 +103,6 @@ class Intake:
 
 
 def _is_empty(block: Source) -> bool:
-    """Whether it is an array or tensor ``(0,)`` or ``(0, C)``, as some recorders hand out."""
+    """Whether this is an array or tensor ``(0,)`` or ``(0, C)``, as some recorders return."""
     shape = getattr(block, "shape", None)
     return shape is not None and len(shape) in (1, 2) and shape[0] == 0

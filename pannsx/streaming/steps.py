@@ -1,4 +1,4 @@
-"""Which samples the network hears for which frames: the arithmetic of receptive fields."""
+"""Windows of samples for the next frames: the arithmetic of receptive fields."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Steps:
 
     Attributes:
         hop_samples: samples from one frame to the next.
-        before: frames to begin earlier, so that the first new frame has all of its past.
-        past_start: samples past the place of a frame (``n * hop_samples``) that it needs.
-        advance: frames of a step.
+        before: frames by which a window begins earlier, as context of its first new frame.
+        past_start: samples that frame ``n`` needs past ``n * hop_samples``.
+        advance: frames per step.
     """
 
     hop_samples: int
@@ -28,7 +28,7 @@ class Steps:
 
     @classmethod
     def of(cls, model: Pann, step_s: float) -> Steps:
-        """Steps of ``step_s`` seconds, rounded down to whole frames, one at least."""
+        """Steps of ``step_s`` seconds, rounded down to whole frames, at least one."""
         seen = model.receptive_field
         return cls(
             hop_samples=seen.hop_samples,
@@ -38,14 +38,14 @@ class Steps:
         )
 
     def first_window_frame(self, frame: int) -> int:
-        """The frame that a window begins with whose first new frame is this one."""
+        """First frame of the window whose first new frame is ``frame``."""
         return max(0, frame - self.before)
 
     def stop(self, frame: int) -> int:
-        """Samples that must have been heard before a step can begin with this frame."""
+        """Number of samples needed before a step can begin with this frame."""
         return (frame + self.advance - 1) * self.hop_samples + self.past_start
 
     @property
     def window_samples(self) -> int:
-        """Length of the window of a step, once there is that much sound."""
+        """Length of a step's window, once the stream is that long."""
         return (self.before + self.advance - 1) * self.hop_samples + self.past_start

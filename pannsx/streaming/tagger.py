@@ -1,4 +1,4 @@
-"""`StreamTagger`: what is in a sound that has not ended, as soon as it is certain."""
+"""`StreamTagger`: tags and events of live sound, as soon as they are final."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT_STEP_S = 1.0
 
 
 class StreamTagger:
-    """Tags sound while it comes in, in blocks of any size and at any rate.
+    """Tags live sound, in blocks of any size and rate.
 
     >>> stream = StreamTagger(source_rate=44_100)
     >>> with open_blocks("street.mp3", 44_100, block_s=0.1) as blocks:
@@ -35,27 +35,27 @@ class StreamTagger:
     ...             print(update.stop_s, update.top(3))
     >>> rest = stream.close()
 
-    Every ``step_s`` seconds the network hears the window that its next frames depend on. Their probabilities
-    are those that the network finds in the whole recording at once, within rounding. Memory is that of a
-    window, and the cost of a block does not depend on how long the stream has lasted.
+    Every ``step_s`` seconds the network runs on the window that its next frames depend on. Within rounding,
+    their probabilities equal those of the whole recording in one piece. Memory is that of one window, and the
+    cost of a block does not depend on the length of the stream.
 
     Args:
         model: a name from ``pannsx.list_models()``, None for the bundled checkpoint, or an ``AudioTagger``,
-            ``FeatureExtractor`` or ``StreamTagger``, whose weights and device are then shared: with many
-            streams at once, load them once.
-        source_rate: of the blocks, in Hz; ``sample_rate`` is another name for it. None: the rate given with
-            the first block; blocks without a rate are assumed to be at the model's.
-        step_s: seconds of sound between two runs of the network, rounded down to whole frames, one at least.
-            A short step answers sooner and costs more: a window is heard for each.
-        events: what counts as an event, by the operating points of a calibrated checkpoint where it has no
-            threshold; None looks for none.
+            ``FeatureExtractor`` or ``StreamTagger``, whose weights and device are then shared: load the
+            weights once for many streams.
+        source_rate: rate of the blocks, in Hz; ``sample_rate`` is another name for it. None: the rate
+            given with the first block; blocks without a rate are assumed to be at the model's.
+        step_s: seconds of sound between two runs of the network, rounded down to whole frames, at least one.
+            A shorter step means less delay and more computation, as every step runs a whole window.
+        events: settings of event detection; without a threshold, the operating points of a calibrated
+            checkpoint apply. None: no events.
         checkpoint, device, precision, cache_dir, allow_unverified, progress, low_memory: as in
-            :class:`pannsx.AudioTagger`; not with one.
+            :class:`pannsx.AudioTagger`; not together with an open one.
 
     Raises:
-        ValueError: an unknown model or class, a device that is not there, an impossible step or threshold.
-        AudioError: an impossible rate.
-        WeightsError: the weights cannot be had or trusted.
+        ValueError: an unknown model or class, a missing device, an invalid step or threshold.
+        AudioError: an invalid rate.
+        WeightsError: the weights cannot be obtained or trusted.
 
     One stream is one sequence of blocks: push them from one thread at a time.
     """
@@ -104,7 +104,7 @@ class StreamTagger:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all that was pushed: the next block begins a new stream, at time 0."""
+        """Discard the stream: the next block begins a new one, at time 0."""
         self._intake = Intake(self.sample_rate, self._given_rate)
         self._next_frame = 0
         self._closed = False
@@ -114,19 +114,19 @@ class StreamTagger:
     def push(
         self, block: Source, source_rate: int | None = None, *, sample_rate: int | None = None
     ) -> list[StreamUpdate]:
-        """The next samples ``(n,)``, or ``(n, C)`` with ``n >= C`` -> what has become certain by them.
+        """The next samples ``(n,)``, or ``(n, C)`` with ``n >= C`` -> updates with the frames now final.
 
         Args:
-            block: NumPy array or torch tensor of any length, empty too, and any number type that
-                :mod:`pannsx.audio` takes; channels are averaged. It is copied.
-            source_rate: its rate in Hz; ``sample_rate`` is another name for it. None is the stream's.
+            block: NumPy array or torch tensor of any length, also empty, and any number type accepted by
+                :mod:`pannsx.audio`; channels are averaged. It is copied.
+            source_rate: its rate in Hz; ``sample_rate`` is another name for it. None: the stream's.
 
         Returns:
             an update for each step of the network, in order; most short blocks complete none.
 
         Raises:
-            AudioError: the block has a sample that is not finite, a wrong shape, or another rate than the
-                stream. It is then not taken, and the stream goes on as if it had not been pushed.
+            AudioError: the block has a sample that is not finite, a wrong shape, or a rate other than the
+                stream's. The block is then ignored, and the stream can go on.
             ValueError: the stream is closed.
         """
         if self._closed:
@@ -135,9 +135,9 @@ class StreamTagger:
         return self._take_steps()
 
     def close(self) -> list[StreamUpdate]:
-        """End of the stream -> the frames and events that were waiting for more, as at the end of a file.
+        """End of the stream -> the pending frames and events, as at the end of a file.
 
-        The second call gives nothing; :meth:`reset` begins a new stream.
+        A second call returns an empty list; :meth:`reset` begins a new stream.
         """
         if self._closed:
             return []
@@ -151,14 +151,14 @@ class StreamTagger:
         if n_left > 0 or self._detector is not None:
             updates += self._answered([self._next_frame], [n_samples], n_left)
         if self._detector is not None:
-            # An event may go on to the end of the sound, a little after the end of the last frame.
+            # An event may last until the end of the sound, shortly after the end of the last frame.
             waiting = tuple(self._detector.close(n_samples / self.sample_rate))
             updates[-1] = replace(updates[-1], events=updates[-1].events + waiting)
         self._intake = Intake(self.sample_rate, self._intake.source_rate)
         return updates
 
     def _take_steps(self) -> list[StreamUpdate]:
-        """All steps that what was heard allows, in batches."""
+        """Run all steps whose samples are complete, in batches."""
         updates: list[StreamUpdate] = []
         steps, engine = self._steps, self._pipeline.engine
         while self._intake.n_samples >= steps.stop(self._next_frame):
@@ -173,7 +173,7 @@ class StreamTagger:
         return updates
 
     def _answered(self, firsts: list[int], stops: list[int], n_frames: int) -> list[StreamUpdate]:
-        """Updates of ``n_frames`` frames each, from ``firsts`` on, with samples up to ``stops``."""
+        """Updates of ``n_frames`` frames each, starting at ``firsts``, with samples up to ``stops``."""
         windows = [self._window(first, stop) for first, stop in zip(firsts, stops, strict=True)]
         answers = self._pipeline.engine.run(windows, Wanted())
         self._next_frame = firsts[-1] + n_frames
@@ -183,7 +183,7 @@ class StreamTagger:
         ]
 
     def _window(self, frame: int, stop: int) -> FloatArray:
-        """The samples, up to ``stop``, that the frames from ``frame`` on depend on."""
+        """The samples ``(S,)``, up to ``stop``, that frame ``frame`` and later ones depend on."""
         return self._intake.window(self._steps.first_window_frame(frame) * self._steps.hop_samples, stop)
 
     def _update(self, answer: Answer, frame: int, stop: int, n_frames: int) -> StreamUpdate:
@@ -208,7 +208,7 @@ class StreamTagger:
 
     @property
     def sample_rate(self) -> int:
-        """Samples per second the model works at; blocks of another rate are resampled to it."""
+        """The model's sample rate in Hz; blocks of another rate are resampled to it."""
         return self._pipeline.sample_rate
 
     @property
@@ -228,15 +228,15 @@ class StreamTagger:
 
     @property
     def window_s(self) -> float:
-        """Seconds of sound that the network hears for an update, once the stream has lasted that long."""
+        """Length of an update's window in seconds, once the stream is that long."""
         return self._steps.window_samples / self.sample_rate
 
     @property
     def latency_s(self) -> float:
-        """Seconds of sound past its centre within which a frame comes out; the longest wait of any.
+        """Upper bound, in seconds of audio, from a frame's centre to its output.
 
-        Made of what the first frame of a step sees after its centre, the frames that it waits for, and the
-        reach of the resampling filter. The time to gather a block and the time to compute come on top.
+        It is the sum of the context after the first frame of a step, the other frames of the step, and the
+        reach of the resampling filter. The length of a block and the computing time come on top.
         """
         grid, steps = self._model.grid, self._steps
         waits = (steps.advance - 1) * steps.hop_samples + steps.past_start - grid.offset_samples
@@ -244,13 +244,13 @@ class StreamTagger:
 
     @property
     def event_latency_s(self) -> float:
-        """Seconds of sound past its end within which an event comes out.
+        """Upper bound, in seconds of audio, from an event's end to its output.
 
         Raises:
-            ValueError: the stream looks for no events.
+            ValueError: the stream does not detect events.
         """
         if self._detector is None:
-            raise ValueError("the stream looks for no events; give events=pannsx.events.EventSettings()")
+            raise ValueError("the stream does not detect events; give events=pannsx.events.EventSettings()")
         return self.latency_s + self._detector.latency_s
 
     def __repr__(self) -> str:

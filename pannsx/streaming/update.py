@@ -1,4 +1,4 @@
-"""What a stream says: frames that have become certain, and the events that are over."""
+"""Output of a stream: final frames and finished events."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pannsx.types import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class StreamUpdate(OnGrid):
-    """Frames that have become certain together, ``n`` of them, and what the network says of their window.
+    """The ``n`` frames of one step, and the clip outputs of their window.
 
     Attributes:
         framewise: ``(n, K)`` probability of each class in each of these frames.
         first_frame: number of the first of them, counted from the beginning of the stream.
-        events: the events, if they were asked for, that nothing to come can change any more; they ended
-            some time before these frames did.
-        clipwise: ``(K,)`` probability of each class in the whole window that was heard for them.
-        embedding: ``(D,)`` of that window.
-        window_s: begin and end of that window, in seconds from the beginning of the stream.
+        events: if requested, the events that became final with this step; they ended some time before these
+            frames.
+        clipwise: ``(K,)`` probability of each class in the whole window.
+        embedding: ``(D,)`` embedding of the window.
+        window_s: begin and end of the window, in seconds from the beginning of the stream.
         grid: times and labels of the frames, as in :class:`pannsx.results.TaggingResult`.
     """
 
@@ -42,16 +42,16 @@ class StreamUpdate(OnGrid):
 
     @property
     def start_s(self) -> float:
-        """Where the frames begin, half a hop before the centre of the first, but not before 0."""
+        """Begin of the frames in seconds: half a hop before the first centre, but not before 0."""
         return max(0.0, self.offset_s + self.hop_s * (self.first_frame - 0.5))
 
     @property
     def stop_s(self) -> float:
-        """Where the frames end, half a hop after the centre of the last."""
+        """End of the frames in seconds: half a hop after the last centre."""
         return self.offset_s + self.hop_s * (self.first_frame + len(self.framewise) - 0.5)
 
     def top(self, k: int = 5) -> list[Tag]:
-        """The ``k`` most probable tags of these frames, by their greatest probability in any."""
+        """The ``k`` most probable tags of these frames, by maximum over the frames."""
         return top_tags(self.framewise.max(axis=0, initial=0.0), self.labels, k)
 
     def __repr__(self) -> str:

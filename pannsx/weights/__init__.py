@@ -1,6 +1,6 @@
 """Checkpoints: their records, their files, and the models made of them.
 
-Every name is fetched on first use (PEP 562): records and the manifest need no torch, weights do.
+Names are imported on first use (PEP 562): records and the manifest do not need torch, weights do.
 """
 
 from __future__ import annotations

@@ -29,15 +29,15 @@ def create_model(
     Args:
         name: a name of :func:`list_models`, in any case.
         pretrained: load the checkpoint's weights; False initialises the model as in the paper.
-        n_classes: number ``K`` of classes; None is the checkpoint's. With ``pretrained`` and another number
-            the last layer is new, freshly initialised, and all others are the checkpoint's.
+        n_classes: number ``K`` of classes; None: the checkpoint's. With ``pretrained`` and another number,
+            the last layer is newly initialised, and all others are the checkpoint's.
         frontend: log-mel settings instead of the checkpoint's, sample rate included; not with ``pretrained``.
         cache_dir, allow_unverified, progress: with ``pretrained``, as in :class:`pannsx.AudioTagger`.
 
     Raises:
         ValueError: unknown name (close ones are suggested), ``n_classes`` below 1, or a front end for a model
             that has none or for pretrained weights.
-        WeightsError: the weights cannot be had, trusted or read.
+        WeightsError: the weights cannot be obtained, trusted or read.
     """
     checkpoint = manifest.find(name)
     if n_classes is not None and n_classes < 1:
@@ -62,5 +62,5 @@ def create_model(
 
 
 def list_models() -> list[str]:
-    """The names that :func:`create_model` knows, in the order of the manifest; loads no torch."""
+    """The names accepted by :func:`create_model`, in the order of the manifest; does not import torch."""
     return list(manifest.load_manifest())

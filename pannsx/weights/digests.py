@@ -1,4 +1,4 @@
-"""Whether a file is what it should be: size, SHA-256 or MD5, and digests recorded beside it."""
+"""Verification of files: size, SHA-256 or MD5, and digests recorded next to them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pannsx.weights.record import Digest
 _BLOCK_BYTES = 1 << 20
 
 
-# Files already found right in this process, by path, size, modification time and digest: hashing
-# 330 MB takes a second or so, which a program that loads a checkpoint again need not spend again.
+# Files already verified in this process, by path, size, modification time and digest: hashing 330 MB takes
+# about a second, which loading a checkpoint again need not repeat.
 _checked: set[tuple[Path, int, int, Digest]] = set()
 
 
@@ -27,10 +27,10 @@ def file_digest(path: Path, algorithm: str) -> str:
 
 
 def check_file(path: Path, *, size_bytes: int | None, digest: Digest | None) -> None:
-    """Compare a file with what is known of it; reads all of it where a digest is known.
+    """Compare a file with its known size and digest; with a digest, the whole file is read.
 
     Raises:
-        WeightsError: it has another size or digest, or cannot be read.
+        WeightsError: the size or digest differs, or the file cannot be read.
     """
     try:
         status = path.stat()
@@ -50,7 +50,7 @@ def check_file(path: Path, *, size_bytes: int | None, digest: Digest | None) -> 
 
 
 def check_file_once(path: Path, *, size_bytes: int | None, digest: Digest | None) -> None:
-    """`check_file`, but the digest of an unchanged file is computed only once in a process."""
+    """`check_file`, with the digest of an unchanged file computed only once per process."""
     if digest is not None:
         try:
             status = path.stat()
@@ -62,12 +62,12 @@ def check_file_once(path: Path, *, size_bytes: int | None, digest: Digest | None
 
 
 def sidecar_path(path: Path) -> Path:
-    """The file that keeps the digest of a file that was accepted without one."""
+    """The file with the recorded digest of a file that has no published one."""
     return path.with_name(path.name + ".sha256")
 
 
 def read_sidecar(path: Path) -> Digest | None:
-    """The digest recorded beside ``path``, or None where none is; WeightsError where it is unreadable."""
+    """The digest recorded next to ``path``, or None; WeightsError if it is unreadable."""
     sidecar = sidecar_path(path)
     try:
         text = sidecar.read_text(encoding="ascii")
@@ -77,12 +77,14 @@ def read_sidecar(path: Path) -> Digest | None:
         raise WeightsError(f"cannot read the digest recorded in {sidecar}: {error}") from error
     hexdigest = text.split()[0] if text.split() else ""
     if len(hexdigest) != 64 or set(hexdigest) - set("0123456789abcdef"):
-        raise WeightsError(f"{sidecar} holds no SHA-256 digest but {text[:80]!r}; remove it to record anew")
+        raise WeightsError(
+            f"{sidecar} holds {text[:80]!r}, not a SHA-256 digest; remove it to record a new one"
+        )
     return Digest("sha256", hexdigest)
 
 
 def write_sidecar(path: Path, digest: Digest) -> None:
-    """Record a digest beside ``path``, in the format of the ``sha256sum`` command."""
+    """Record a digest next to ``path``, in the format of the ``sha256sum`` command."""
     sidecar = sidecar_path(path)
     try:
         with replacing(sidecar) as temporary:

@@ -1,8 +1,8 @@
-"""A file from a URL, whole and checked or not at all.
+"""Atomic, verified download of a file from a URL.
 
-The bytes go to ``<name>.part`` beside the destination and are renamed once size and digest are
-right.  A broken transfer leaves the part, with what the server called that version of the file,
-only where a later call can go on from it.
+The bytes go to ``<name>.part`` next to the destination, which is renamed once size and digest are verified.
+A broken transfer leaves the part and the server's name of that version of the file, if a later call can
+resume from it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class _Transient(Exception):
-    """A failure that another attempt may not meet: a dropped connection, a busy server."""
+    """A failure that may not recur: a dropped connection, a busy server."""
 
 
 def download(
@@ -50,18 +50,18 @@ def download(
     retries: int = RETRIES,
     backoff_s: float = BACKOFF_S,
 ) -> None:
-    """Fetch ``url`` into ``destination``, resuming an earlier part; one process fetches, others wait.
+    """Download ``url`` to ``destination``, resuming an earlier part; one process downloads, others wait.
 
-    Nothing is fetched where ``destination`` already has the digest asked for.
+    If ``destination`` already has the given digest, nothing is downloaded.
 
     Args:
         url: http or https; a redirection from https to http is refused.
-        destination: the file to make; its folder is made if need be.
-        size_bytes: what the file must have, where known.
-        digest: what the bytes must have; without one nothing but the size is checked.
-        progress: draw a bar where there is a terminal.
+        destination: file to write; its folder is created if necessary.
+        size_bytes: expected size of the file, if known.
+        digest: expected digest of the file; None: only the size is checked.
+        progress: show a progress bar on a terminal.
         timeout_s: longest silence of the server, in seconds.
-        retries: further attempts after a transient failure; one that gets further starts the count anew.
+        retries: further attempts after a transient failure; progress resets the counter.
         backoff_s: wait before the first of them, in seconds; doubled for each next one.
 
     Raises:
@@ -103,7 +103,7 @@ def _fetch(
     retries: int,
     backoff_s: float,
 ) -> None:
-    """Attempt transfers until the part is whole and right."""
+    """Attempt transfers until the part is complete and verified."""
     failures = 0
     furthest = part.size
     while True:
@@ -129,13 +129,13 @@ def _fetch(
 
 
 def _transfer(url: str, part: PartialFile, size_bytes: int | None, progress: bool, timeout_s: float) -> None:
-    """One request: append to the part what it lacks, or start it anew where the server will not resume."""
+    """One request: append the missing bytes, or restart the part if the server does not resume."""
     if size_bytes is not None and part.size > size_bytes:
         part.discard()
     offset = part.size
     validator = part.validator
     if validator is not None and offset == size_bytes:
-        return  # all there; only the rename was missing
+        return  # complete; only the rename was missing
     headers = {"User-Agent": "pannsx", "Accept-Encoding": "identity"}
     if validator is not None:
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
@@ -159,7 +159,7 @@ def _transfer(url: str, part: PartialFile, size_bytes: int | None, progress: boo
 
 
 def _open(request: urllib.request.Request, part: PartialFile, timeout_s: float) -> Any:
-    """The server's answer; _Transient or WeightsError where there is none to use."""
+    """The server's response; _Transient or WeightsError if it is unusable."""
     try:
         return _OPENER.open(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:
@@ -192,7 +192,7 @@ def _copy(
     progress: bool,
     timeout_s: float,
 ) -> None:
-    """Move the body into the file; _Transient where it stalls or ends early, OSError where the disk fails."""
+    """Copy the body to the file; _Transient if it stalls or ends early, OSError if the disk fails."""
     received = offset
     window_start, window_bytes = time.monotonic(), 0
     with tqdm(
@@ -213,7 +213,7 @@ def _copy(
 
 
 def _read(response: Any, timeout_s: float) -> bytes:
-    """What has arrived: a trickle is seen, where ``read`` would wait until a whole block is there."""
+    """The bytes that have arrived; ``read`` would wait for a whole block and hide a slow transfer."""
     try:
         block: bytes = response.read1(_BLOCK_BYTES)
     except (http.client.HTTPException, OSError) as error:
@@ -236,7 +236,7 @@ def _check_announced(part: PartialFile, offset: int, total: int | None, size_byt
 
 
 def _validator(response: Any) -> str | None:
-    """What If-Range may hold: a strong ETag, else the date of last change."""
+    """A valid value of If-Range: a strong ETag, else the date of last change."""
     etag: str = response.headers.get("ETag", "")
     if etag.startswith('"'):
         return etag
@@ -258,7 +258,7 @@ def _range_start(response: Any) -> int | None:
 def _check_scheme(url: str, *, came_from: str = "") -> None:
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme not in ("http", "https"):
-        raise WeightsError(f"{url!r} is no http or https address")
+        raise WeightsError(f"{url!r} is not an http or https address")
     if scheme == "http" and came_from.startswith("https:"):
         raise WeightsError(f"{came_from} redirects to {url}, which is not encrypted; refused")
 

@@ -1,7 +1,7 @@
-"""From a checkpoint's record to a file on this computer whose bytes are the right ones.
+"""Find or download a checkpoint's weight file, and verify it.
 
-In three steps: find it on this computer (`pannsx.weights.local`), else fetch it from the record's sources,
-and verify it. A file is hashed when it arrives and again on its first use in every process.
+Three steps: find it on this computer (`pannsx.weights.local`), else download it from the record's sources,
+and verify it. A file is hashed after the download and again on its first use in every process.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pannsx.weights.record import BundledSource, Checkpoint, Digest, HubSource, 
 
 
 class FetchOutcome(NamedTuple):
-    """What became of one name of `fetch_all`: a path, or None and the reason."""
+    """Outcome for one name of `fetch_all`: a path, or None and the reason."""
 
     name: str
     path: Path | None
@@ -44,22 +44,22 @@ def resolve(
     allow_unverified: bool = False,
     progress: bool = True,
 ) -> Path:
-    """A local file with the checkpoint's weights, of the right size and digest; fetched if need be.
+    """A local file with the checkpoint's weights, with verified size and digest; downloaded if necessary.
 
     Args:
-        record: which checkpoint.
-        cache_dir: a folder that has, or is to have, the file under its published name.
-        allow_unverified: accept a checkpoint of which no digest is known.  The digest of what then
-            comes is recorded in ``<file>.sha256``, and every later use is held to it.
-        progress: draw progress bars where there is a terminal.
+        record: record of the checkpoint.
+        cache_dir: folder to search, and the destination of a download, under the published file name.
+        allow_unverified: accept weights that have no published digest; the digest of the first download is
+            recorded in ``<file>.sha256`` and checked from then on.
+        progress: show progress bars on a terminal.
 
     Raises:
-        WeightsError: no source has it, or what there is, is not it; every failure is listed.
+        WeightsError: no source has the file, or every candidate fails its check; all failures are listed.
     """
     if not record.released:
         raise WeightsError(never_released(record))
     if (path := find_given(record, cache_dir)) is not None:
-        # The caller named this file, in one way or another: if it is wrong, say so and go no further.
+        # The caller gave this file, in one way or another: a failed check is an error, without a fallback.
         if record.folder is not None and path == record.folder / record.weights_filename:
             check_file_once(path, size_bytes=record.size_bytes, digest=record.digest)
         else:
@@ -107,15 +107,15 @@ def fetch_all(
     allow_unverified: bool = False,
     progress: bool = True,
 ) -> list[FetchOutcome]:
-    """Bring checkpoints into a folder that then serves as ``cache_dir`` without a network.
+    """Download checkpoints to a folder, for use as ``cache_dir`` without a network.
 
     Args:
         to: the folder.
-        names: which; None is every checkpoint of the manifest.
+        names: names of checkpoints; None: all in the manifest.
         allow_unverified: as for `resolve`.
         progress: as for `resolve`.
 
-    One that cannot be had does not stop the others; its outcome says why.
+    A failure does not stop the others; its outcome gives the reason.
 
     Raises:
         ValueError: a name is unknown.
@@ -131,7 +131,7 @@ def fetch_each(
     allow_unverified: bool = False,
     progress: bool = True,
 ) -> Iterator[FetchOutcome]:
-    """`resolve` for one record after the other; one that cannot be had does not stop the others."""
+    """`resolve` for each record; a failure does not stop the others."""
     for record in records:
         try:
             path = resolve(record, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress)
@@ -142,9 +142,9 @@ def fetch_each(
 
 
 def _find(record: Checkpoint, target: Path, digest: Digest | None, failures: list[str]) -> Path | None:
-    """An earlier download that is right; a wrong one is a failure, and makes way for a new download.
+    """A verified earlier download; a failed check is noted, and the file is downloaded again.
 
-    Without a digest nothing tells whether it is right, and it is fetched again.
+    Without a digest it cannot be verified, and is also downloaded again.
     """
     if digest is None:
         return None
@@ -163,7 +163,7 @@ def _find(record: Checkpoint, target: Path, digest: Digest | None, failures: lis
 def _fetch(
     source: HubSource | UrlSource, record: Checkpoint, target: Path, digest: Digest | None, progress: bool
 ) -> Path:
-    """The file from one source, checked as far as its digest is known."""
+    """The file from one source, checked if its digest is known."""
     if hub.offline():
         raise WeightsError("not on this computer, and HF_HUB_OFFLINE forbids the network")
     if isinstance(source, UrlSource):
@@ -181,7 +181,7 @@ def _fetch(
 def _verify(
     path: Path, record: Checkpoint, digest: Digest | None, *, record_at: Path, allow_unverified: bool
 ) -> None:
-    """Check a file; where no digest is known, and that is allowed, record its own beside ``record_at``."""
+    """Check a file; without a known digest, if allowed, record its own next to ``record_at``."""
     if digest is None and not allow_unverified:
         raise WeightsError(_unverifiable(record))
     check_file_once(path, size_bytes=record.size_bytes, digest=digest)
@@ -190,7 +190,7 @@ def _verify(
 
 
 def _copy(path: Path, target: Path) -> Path:
-    """A copy under another name, whole or not at all."""
+    """A copy under another name, written atomically."""
     try:
         with replacing(target) as temporary:
             shutil.copyfile(path, temporary)
@@ -201,8 +201,7 @@ def _copy(path: Path, target: Path) -> Path:
 
 def _unverifiable(record: Checkpoint) -> str:
     return (
-        f"neither sha256 nor md5 of {record.filename} ({record.name}) is known, so nobody can tell "
-        "whether what comes is the published file; pass allow_unverified=True (--allow-unverified) to take "
-        "it as it is: its digest is then recorded in "
-        f"{sidecar_path(Path(record.weights_filename))} and held to"
+        f"neither sha256 nor md5 of {record.filename} ({record.name}) is published, so a download cannot be "
+        "verified; pass allow_unverified=True (--allow-unverified) to accept it: the digest of the first "
+        f"download is recorded in {sidecar_path(Path(record.weights_filename))} and checked from then on"
     )

@@ -11,16 +11,16 @@ from pannsx.errors import WeightsError
 from pannsx.version import __version__
 from pannsx.weights.record import HubSource
 
-_TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # what the client itself takes for yes
+_TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # values that the client itself accepts as true
 
 
 def offline() -> bool:
-    """Whether ``HF_HUB_OFFLINE`` forbids the network; it holds for URLs as well."""
+    """Whether ``HF_HUB_OFFLINE`` forbids the network, also for URLs."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE
 
 
 def cached(source: HubSource) -> Path | None:
-    """The file in the client's cache, without asking the network, or None."""
+    """The file in the client's cache, without network access, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(
@@ -30,7 +30,7 @@ def cached(source: HubSource) -> Path | None:
 
 
 def download(source: HubSource, *, progress: bool = True) -> Path:
-    """Bring the file into the client's cache and return where it lies; its digest is the caller's to check.
+    """Download the file to the client's cache and return its path; the caller checks its digest.
 
     Raises:
         WeightsError: not found, refused, no connection, no room; says which.
@@ -59,7 +59,7 @@ def download(source: HubSource, *, progress: bool = True) -> Path:
 
 
 def discard(path: Path) -> None:
-    """Take a wrong file out of the client's cache, so that the next download is a fresh one."""
+    """Remove a wrong file from the client's cache, so that it is downloaded again."""
     for file in (path.resolve(), path):  # the blob, and the link to it in the snapshot
         # In a cache that may not be written the file stays, and fails its check again next time.
         with suppress(OSError):
@@ -86,7 +86,7 @@ def _progress_bars(wanted: bool) -> Iterator[None]:
 
 
 def _explain(error: BaseException) -> str:
-    """One line for a person: the status or the cause at the root, and what may help."""
+    """One line for the user: status or root cause, and what may help."""
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)

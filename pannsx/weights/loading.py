@@ -1,4 +1,4 @@
-"""Checkpoints as models: by name, by name and file, or by a record beside the weights."""
+"""Checkpoints as models: by name, by name and file, or by a record next to the weights."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _CLASSIFIERS = ("fc_audioset.weight", "att_block.cla.weight")  # (K, D) or (K, D
 
 
 class LoadedCheckpoint(NamedTuple):
-    """A checkpoint ready to compute.
+    """A loaded checkpoint.
 
     Attributes:
-        record: what it is.
-        model: with its weights, in evaluation mode, float32, on the CPU.
-        labels: of its ``K`` outputs.
+        record: its record.
+        model: model with its weights, in evaluation mode, float32, on the CPU.
+        labels: labels of its ``K`` outputs.
     """
 
     record: Checkpoint
@@ -55,14 +55,14 @@ def load(
     Args:
         model: a name of the manifest; without it and without ``checkpoint``, the bundled one.
         checkpoint: with ``model``, a file of weights for it, of any origin; alone, a file of weights
-            that has its record ``<stem>.json`` beside it, that record, or a folder with one record.
+            with its record ``<stem>.json`` next to it, that record, or a folder with one record.
         cache_dir: see `pannsx.weights.fetch.resolve`, as for the following.
-        allow_unverified: accept published weights of which no digest is known.
-        progress: draw progress bars.
+        allow_unverified: accept weights that have no published digest.
+        progress: show progress bars.
 
     Raises:
         ValueError: unknown model name.
-        WeightsError: the weights cannot be had, trusted or read, or do not fit the model.
+        WeightsError: the weights cannot be obtained, trusted or read, or do not fit the model.
     """
     if checkpoint is None:
         record = find(DEFAULT_CHECKPOINT if model is None else model)
@@ -82,19 +82,19 @@ def load(
 def save_checkpoint(
     path: PathLike, state: dict[str, Tensor], record: Checkpoint, *, labels: LabelSet | None = None
 ) -> Checkpoint:
-    """Write weights as safetensors with their record ``<stem>.json`` beside them; `load` reads both.
+    """Write weights as safetensors with their record ``<stem>.json`` next to them; `load` reads both.
 
     Args:
-        path: ends in ``.safetensors``.
-        state: in the published key layout, in the types to be stored.
-        record: what the weights are; the file's name, size and digest are put in here.
-        labels: of the outputs, written beside the weights; None where ``record.labels`` is ``audioset``.
+        path: file to write, with the extension ``.safetensors``.
+        state: weights in the published key layout, in the dtypes to store.
+        record: record of the weights; the file's name, size and digest are filled in.
+        labels: labels of the outputs, written next to the weights; None if ``record.labels`` is ``audioset``.
 
     Returns:
         The record as written.
 
     Raises:
-        ValueError: another ending, or labels neither given nor AudioSet's.
+        ValueError: another extension, or labels neither given nor AudioSet's.
         WeightsError: the files cannot be written.
     """
     from safetensors import SafetensorError
@@ -133,7 +133,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _own_record(path: Path) -> Checkpoint:
-    """The record of a user's own checkpoint, from any of the three paths that may name it."""
+    """The record of a user's own checkpoint, from any of the three accepted paths."""
     if path.is_dir():
         found = sorted(file for file in path.glob("*.json") if not file.name.endswith(SUFFIX))
         if len(found) != 1:
@@ -147,7 +147,7 @@ def _own_record(path: Path) -> Checkpoint:
         record_path = path.with_suffix(".json")
     if not record_path.is_file():
         raise WeightsError(
-            f"there is no record {record_path} that says what the weights are; write one, or give "
+            f"there is no record {record_path} to describe the weights; write one, or give "
             'the model\'s name as well, as in AudioTagger("Cnn14", checkpoint="Cnn14.pth")'
         )
     try:
@@ -175,7 +175,7 @@ def _model(record: Checkpoint, state: dict[str, Tensor], path: Path) -> Pann:
     if n_classes != record.n_classes:
         raise WeightsError(
             f"{path} has {n_classes} classes and {record.name} has {record.n_classes}; weights with "
-            "classes of their own need a record beside them that names the labels; load them by path alone"
+            "other classes need a record next to them with the labels; load them by path alone"
         )
     try:
         model = build_empty(

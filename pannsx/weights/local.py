@@ -1,8 +1,7 @@
-"""Where the file of a checkpoint may lie on this computer, and whether it is the right one.
+"""Local files of checkpoints: possible places, and verification.
 
-In this order: beside a user's own record; in the caller's ``cache_dir``; in the package; in our
-cache and in the Hub client's.  Ours holds what came by URL, and digests recorded for want of
-published ones.
+The order is: next to a user's own record; the caller's ``cache_dir``; the package; our cache and the Hub
+client's.  Ours holds downloads by URL, and digests recorded where none are published.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ PACKAGE = Path(__file__).parent.parent
 
 
 def cache_home() -> Path:
-    """The folder of files that come by URL, and of digests recorded for want of published ones."""
+    """The folder of downloads by URL, and of digests recorded where none are published."""
     if home := os.environ.get("PANNSX_HOME"):
         return Path(home).expanduser()
     if cache := os.environ.get("XDG_CACHE_HOME"):
@@ -31,12 +30,12 @@ def cache_home() -> Path:
 
 
 def target_path(record: Checkpoint, cache_dir: PathLike | None) -> Path:
-    """Where a download goes: the caller's folder, or ours; WeightsError where the record names no file."""
+    """Destination of a download, the caller's folder or ours; WeightsError if the record has no file name."""
     return (cache_home() if cache_dir is None else Path(cache_dir)) / record.weights_filename
 
 
 def given_places(record: Checkpoint, cache_dir: PathLike | None) -> Iterator[Path]:
-    """Where the caller or the package put the file."""
+    """Possible places of the file in the caller's folders and the package."""
     if record.folder is not None and record.filename is not None:
         yield record.folder / record.filename
     if cache_dir is not None and record.filename is not None:
@@ -47,7 +46,7 @@ def given_places(record: Checkpoint, cache_dir: PathLike | None) -> Iterator[Pat
 
 
 def cache_places(record: Checkpoint, target: Path) -> Iterator[Path]:
-    """Where an earlier download may have left it."""
+    """Possible places of an earlier download."""
     yield target
     if (ours := cache_home() / target.name) != target:
         yield ours
@@ -57,31 +56,31 @@ def cache_places(record: Checkpoint, target: Path) -> Iterator[Path]:
 
 
 def find_given(record: Checkpoint, cache_dir: PathLike | None) -> Path | None:
-    """The file that the caller or the package put there, or None; it is not checked."""
+    """The file in the caller's folders or the package, unchecked, or None."""
     return next(filter(Path.is_file, given_places(record, cache_dir)), None)
 
 
 def find(record: Checkpoint, cache_dir: PathLike | None = None) -> Path | None:
-    """The file of a checkpoint on this computer, or None; it is not checked, and nothing is fetched."""
+    """The file of a checkpoint on this computer, unchecked and without a download, or None."""
     if (path := find_given(record, cache_dir)) is not None or record.filename is None:
         return path
     return next(filter(Path.is_file, cache_places(record, target_path(record, cache_dir))), None)
 
 
 def known_digest(record: Checkpoint, path: Path, target: Path) -> Digest | None:
-    """The published digest; else that recorded beside the file, or beside the place of a download."""
+    """The published digest, else the one recorded next to the file or the destination of a download."""
     return record.digest or read_sidecar(path) or read_sidecar(target)
 
 
 def never_released(record: Checkpoint) -> str:
-    """What to say of a published name without weights."""
+    """Message for a published name without weights."""
     return f"no weights were ever released for {record.name}" + (
         f"; its recipe {record.recipe} can train them" if record.recipe else ""
     )
 
 
 class VerifyReport(NamedTuple):
-    """What `verify` found: the file, its digest, and what it should have been (None: not known)."""
+    """Result of `verify`: the file, its digest, and the expected one (None: unknown)."""
 
     name: str
     path: Path
@@ -92,14 +91,14 @@ class VerifyReport(NamedTuple):
 
     @property
     def ok(self) -> bool | None:
-        """True where size and digest are right, False where one is wrong, None where no digest is known."""
+        """True if size and digest match, False if one differs, None if no digest is known."""
         if self.expected_size_bytes not in (None, self.size_bytes):
             return False
         return None if self.expected_digest is None else self.digest == self.expected_digest
 
 
 def verify(record: Checkpoint, *, cache_dir: PathLike | None = None) -> VerifyReport:
-    """Hash the checkpoint's local file anew and compare; fetches nothing.
+    """Hash the checkpoint's local file again and compare; never downloads.
 
     Raises:
         WeightsError: the file is not on this computer, or cannot be read.

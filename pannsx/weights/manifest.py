@@ -1,6 +1,6 @@
-"""Checkpoint records as files: ``weights_manifest.json`` and a user's own record beside weights.
+"""Checkpoint records in files: ``weights_manifest.json`` and a user's own record next to weights.
 
-Reading is strict: an unknown, missing or mistyped key is an error that names the key and the record.
+Reading is strict: an unknown, missing or mistyped key is an error with the key and the record.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Manifest:
 
 
 def manifest_path() -> Path:
-    """Where ``weights_manifest.json`` is: inside an installed package, beside it in a checkout."""
+    """Path of ``weights_manifest.json``: inside an installed package, next to it in a checkout."""
     package = Path(__file__).parent.parent
     for folder in (package, package.parent):
         if (folder / "weights_manifest.json").is_file():
@@ -46,12 +46,12 @@ def manifest_path() -> Path:
 
 @cache
 def load_manifest() -> dict[str, Checkpoint]:
-    """Every checkpoint the package knows, by name, in the manifest's order."""
+    """All checkpoints of the manifest, by name, in its order."""
     return parse_manifest(manifest_path().read_text(encoding="utf-8"))
 
 
 def find(name: str) -> Checkpoint:
-    """The manifest's record of a name; upper and lower case are the same.
+    """The manifest's record of a name; case is ignored.
 
     Raises:
         ValueError: no such checkpoint; close names are suggested.
@@ -64,7 +64,7 @@ def find(name: str) -> Checkpoint:
 
 
 def parse_manifest(text: str) -> dict[str, Checkpoint]:
-    """Records by name from the text of a manifest; ValueError says what is wrong with it and where."""
+    """Records by name from the text of a manifest; ValueError with the place of an error."""
     manifest: _Manifest = parse(_Manifest, _decode(text, "weights_manifest.json"), "weights_manifest.json")
     if manifest.format != MANIFEST_FORMAT:
         raise ValueError(
@@ -75,21 +75,21 @@ def parse_manifest(text: str) -> dict[str, Checkpoint]:
     for number, entry in enumerate(manifest.checkpoints):
         record = parse_record(entry, f"weights_manifest.json, entry {number}", required=ALL_KEYS)
         if record.name.casefold() in {name.casefold() for name in records}:
-            raise ValueError(f"weights_manifest.json names {record.name!r} twice")
+            raise ValueError(f"weights_manifest.json has two entries {record.name!r}")
         records[record.name] = record
     return records
 
 
 def read_record(path: PathLike) -> Checkpoint:
-    """A user's own record: the manifest's keys in a JSON file beside the weights.
+    """A user's own record: the manifest's keys in a JSON file next to the weights.
 
     ``name``, ``architecture``, ``sample_rate``, ``frontend``, ``labels``, ``n_classes`` and
-    ``filename`` are needed; the others may be left out.  ``labels`` (unless ``audioset``) and
+    ``filename`` are required; the others are optional.  ``labels`` (unless ``audioset``) and
     ``filename`` are relative to the record and stay in its folder.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not such a record; says which key is wrong.
+        ValueError: not such a record; the message names the wrong key.
     """
     path = Path(path)
     entry = _decode(path.read_text(encoding="utf-8"), path.name)
@@ -104,11 +104,11 @@ def read_record(path: PathLike) -> Checkpoint:
 
 
 def labels_of(record: Checkpoint) -> LabelSet:
-    """The labels of a checkpoint's outputs: AudioSet's, or those of the file that its own record names.
+    """The labels of a checkpoint's outputs: AudioSet's, or those of its own label file.
 
     Raises:
         OSError: the label file cannot be read.
-        ValueError: it is no label file, or has not ``n_classes`` labels.
+        ValueError: not a label file, or not ``n_classes`` labels.
     """
     if record.labels == "audioset":
         labels = audioset()

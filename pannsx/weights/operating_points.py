@@ -1,4 +1,4 @@
-"""Where the operating points of a checkpoint lie, and those that lie there."""
+"""Operating points of a checkpoint: the path of their file, and reading it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SUFFIX = ".operating_points.json"
 
 
 def operating_points_path(record: Checkpoint, checkpoint: PathLike | None = None) -> Path:
-    """Where the operating points of a checkpoint lie.
+    """The path of a checkpoint's operating points.
 
-    Beside a file of weights that was named or that has a record of its own, as
-    ``<stem>.operating_points.json``; else, for published names, in the cache, by the name.
+    For a given file of weights, or one with its own record, ``<stem>.operating_points.json`` next to it;
+    for published names a file in the cache, by name.
 
     Args:
         record: the manifest's record of the checkpoint, or its own.
-        checkpoint: what the caller named, as in ``AudioTagger``.
+        checkpoint: the caller's argument, as in ``AudioTagger``.
     """
     if record.folder is not None and record.filename is not None:
         weights = record.folder / record.filename
@@ -35,10 +35,10 @@ def operating_points_path(record: Checkpoint, checkpoint: PathLike | None = None
 def points_of(
     record: Checkpoint, labels: Sequence[str], checkpoint: PathLike | None = None
 ) -> OperatingPoints | None:
-    """The operating points of a checkpoint, or None where it was not calibrated.
+    """The operating points of a checkpoint, or None if it was not calibrated.
 
     Raises:
-        ValueError: those that lie there are of another checkpoint, or of other classes.
+        ValueError: the file belongs to another checkpoint, or has other classes.
     """
     path = operating_points_path(record, checkpoint)
     if not path.is_file():

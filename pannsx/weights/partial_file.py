@@ -1,4 +1,4 @@
-"""The bytes of a download so far, and which version of the file they belong to."""
+"""An incomplete download, and the version of the file that it belongs to."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 class PartialFile:
-    """``<name>.part`` beside a destination.
+    """``<name>.part`` next to a destination.
 
-    The server's validator (a strong ETag or a date) stands in ``<name>.part.validator``: without it
-    nobody can tell whether more bytes would belong to the same version, and the part is worthless.
+    The server's validator (a strong ETag or a date) is kept in ``<name>.part.validator``. Without it, the
+    part cannot be resumed, as further bytes might belong to another version.
     """
 
     def __init__(self, destination: Path) -> None:
@@ -20,28 +20,28 @@ class PartialFile:
 
     @property
     def size(self) -> int:
-        """Bytes so far."""
+        """Number of bytes so far."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
     def validator(self) -> str | None:
-        """What If-Range is to hold; None means that there is nothing to resume."""
+        """The value for If-Range; None: nothing to resume."""
         if not self.size or not self.validator_path.exists():
             return None
         return self.validator_path.read_text(encoding="latin-1") or None
 
     def start(self, validator: str | None) -> None:
-        """Begin anew with the version of the file that ``validator`` names."""
+        """Restart with the version of the file given by ``validator``."""
         self.discard()
         if validator is not None:
             self.validator_path.write_text(validator, encoding="latin-1")
 
     def discard(self) -> None:
-        """Forget the bytes."""
+        """Delete the part."""
         self.path.unlink(missing_ok=True)
         self.validator_path.unlink(missing_ok=True)
 
     def discard_unless_resumable(self) -> None:
-        """Leave nothing behind that no later call can use."""
+        """Delete the part if no later call can resume it."""
         if not self.complete and self.validator is None:
             self.discard()

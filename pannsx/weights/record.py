@@ -1,6 +1,6 @@
-"""The record of a checkpoint: which bytes it is, where they are, and what they compute.
+"""The record of a checkpoint: identity and sources of its file, and settings of its model.
 
-One entry of ``weights_manifest.json`` and a user's own record beside weights are the same thing.
+An entry of ``weights_manifest.json`` and a user's own record next to weights have the same form.
 None means "not known"; nothing is guessed.
 """
 
@@ -22,9 +22,9 @@ class HubSource:
         repo_id: ``owner/name``.
         repo_type: ``model`` or ``dataset``.
         filename: path of the file in the repository.
-        revision: commit, tag or branch; None is the default branch.
-        digest_seen: whether this file was once seen to have the record's digest.
-        licence: what the repository's card says, where it says anything.
+        revision: commit, tag or branch; None: the default branch.
+        digest_seen: whether this file was once verified to have the record's digest.
+        licence: licence in the repository's card, if any.
     """
 
     repo_id: str
@@ -40,7 +40,7 @@ class HubSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrlSource:
-    """A file behind an http or https address."""
+    """A file at an http or https address."""
 
     url: str
 
@@ -50,7 +50,7 @@ class UrlSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundledSource:
-    """A file that the package itself carries, in its ``data`` folder."""
+    """A file in the package's ``data`` folder."""
 
     filename: str
 
@@ -62,7 +62,7 @@ Source = HubSource | UrlSource | BundledSource
 
 
 class Digest(NamedTuple):
-    """A digest and what made it: ``sha256`` or ``md5``."""
+    """A digest and its algorithm: ``sha256`` or ``md5``."""
 
     algorithm: str
     hexdigest: str
@@ -73,14 +73,14 @@ class Digest(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """What a checkpoint scores.
+    """Scores of a checkpoint.
 
     Attributes:
         mAP: mean average precision on the AudioSet evaluation set.
         auc: mean area under the ROC curve there.
         d_prime: d-prime there.
-        source: where the three come from (paper, file name).
-        other: further measures by name, each of which the record's notes explain.
+        source: source of the three (paper, file name).
+        other: further scores by name, explained in the record's notes.
     """
 
     mAP: float | None
@@ -92,7 +92,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """Published probabilities of a clip, to verify a checkpoint with: file name and label to probability."""
+    """Published probabilities of a clip, for verification: file name, and probabilities by label."""
 
     file: str
     top: dict[str, float]
@@ -100,32 +100,32 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Everything the package knows of one checkpoint.
+    """All facts about one checkpoint.
 
     Attributes:
-        name: what ``AudioTagger(name)`` takes.
+        name: its name in ``AudioTagger(name)``.
         architecture: a row of the architecture table.
         sample_rate: in Hz.
-        frontend: log-mel settings; None for models that take samples alone.
+        frontend: log-mel settings; None for models of the waveform alone.
         labels: ``audioset``, or a label file relative to the record.
         n_classes: ``K``.
         parameters: trainable parameters as published, unused ones included.
-        unused_parameters: those among them that never take part in a result.
-        filename: the published name of the file; for a user's own record, the file beside it.
+        unused_parameters: those among them without influence on the result.
+        filename: the published name of the file; for a user's own record, the file next to it.
         size_bytes: size of the file.
         sha256: digest of the file, lower-case hexadecimal.
-        md5: the same; used only where no sha256 is known.
-        sources: where the file can be had, in the order to try.
-        licence: of the weights.
+        md5: the same; used only if no sha256 is known.
+        sources: sources of the file, in the order to try.
+        licence: licence of the weights.
         description: one sentence.
-        trained_on: data and how, where that is not the paper's.
+        trained_on: data and method, if not the paper's.
         scores: see `Scores`.
         paper_operations_per_10s: the paper's operation count for a 10 s clip, about twice the
-            multiply-accumulates, the STFT as a convolution included.
-        recipe: the training recipe that makes such a checkpoint.
+            multiply-accumulates, including the STFT as a convolution.
+        recipe: the training recipe of such a checkpoint.
         example: a clip with published probabilities.
-        notes: anything else worth knowing.
-        folder: where a user's own record lies; None for the manifest's entries.
+        notes: further remarks.
+        folder: folder of a user's own record; None for the manifest's entries.
     """
 
     name: str
@@ -153,24 +153,24 @@ class Checkpoint:
 
     @property
     def digest(self) -> Digest | None:
-        """The strongest digest that the record gives."""
+        """The strongest digest in the record."""
         if self.sha256 is not None:
             return Digest("sha256", self.sha256)
         return None if self.md5 is None else Digest("md5", self.md5)
 
     @property
     def weights_filename(self) -> str:
-        """``filename``; WeightsError where the record gives none."""
+        """``filename``; WeightsError if the record has none."""
         if self.filename is None:
             raise WeightsError(f"the record of {self.name} names no file")
         return self.filename
 
     @property
     def bundled(self) -> bool:
-        """Whether the package carries the weights."""
+        """Whether the weights are part of the package."""
         return any(isinstance(source, BundledSource) for source in self.sources)
 
     @property
     def released(self) -> bool:
-        """Whether there are weights at all: a source, or a file beside a user's own record."""
+        """Whether weights exist: a source, or a file next to a user's own record."""
         return bool(self.sources) or self.folder is not None

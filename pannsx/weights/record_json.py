@@ -1,4 +1,4 @@
-"""A checkpoint's record to and from its JSON object, strictly: what is wrong is named with its place."""
+"""A checkpoint's record to and from JSON, strictly: errors name the place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SOURCE_TYPES = {HubSource: "hub", UrlSource: "url", BundledSource: "bundled"}
 
 
 def record_to_json(record: Checkpoint) -> dict[str, Any]:
-    """The JSON object of a record, without ``folder``, which says where it lies; `parse_record` reads it."""
+    """The JSON object of a record, without ``folder``; the inverse of `parse_record`."""
     fields = asdict(record)
     del fields["folder"]
     fields["sources"] = [{"type": _SOURCE_TYPES[type(source)], **asdict(source)} for source in record.sources]
@@ -35,12 +35,12 @@ def parse_record(
 
     Args:
         entry: the decoded JSON.
-        where: what to call its place in errors.
-        required: the keys that must be there; of the others, None stands for what is absent.
-        folder: where the record lies, for a user's own.
+        where: its source, for error messages.
+        required: the required keys; missing others become None.
+        folder: folder of a user's own record.
 
     Raises:
-        ValueError: something about it is wrong; names the place, the key, the value and the need.
+        ValueError: an invalid record; the message gives the place, the key, the value and the expected one.
     """
     if not isinstance(entry, dict):
         raise ValueError(f"{where}: a JSON object is needed, got {type(entry).__name__}")
@@ -87,7 +87,7 @@ def _parse_source(entry: object, where: str) -> Source:
 
 
 def _check_relative(path: str | None, where: str) -> None:
-    """A path from a record must not reach outside the record's folder, on any system's reading of it."""
+    """ValueError if a path leaves the record's folder, by the rules of any operating system."""
     if path is None:
         return
     for flavour in (PurePosixPath(path), PureWindowsPath(path)):

@@ -1,4 +1,4 @@
-"""A state dict from a file, in the published key layout, without ever running a pickle's code."""
+"""Reading a state dict in the published key layout, without ever running a pickle's code."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pannsx.errors import WeightsError
 from pannsx.types import PathLike
 
 FRONT_END_PREFIXES = ("spectrogram_extractor.", "logmel_extractor.")
-"""Published keys that hold constants of the front end rather than weights."""
+"""Published keys of front-end constants, not weights."""
 
 _DATA_PARALLEL = "module."
-_SAFE_RELEASE = (2, 6)  # the first torch whose weights_only=True holds what it promises
+_SAFE_RELEASE = (2, 6)  # the first torch with a safe weights_only=True
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DTYPES = ("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64",
            "Float16", "Float32", "Float64", "Bytes", "Str")  # fmt: skip
 
 
 def _harmless_numpy() -> list[Callable[..., object] | tuple[Callable[..., object], str]]:
-    """What a NumPy array or scalar of plain numbers or text is pickled with, under its old and new names.
+    """The functions in pickles of NumPy arrays or scalars of plain numbers or text, under old and new names.
 
-    ``Cnn14_16k`` was published with the state of its sampler beside the weights, which holds such
-    arrays.  Arrays of Python objects stay refused.
+    ``Cnn14_16k`` was published together with the state of its sampler, which contains such arrays.  Arrays
+    of Python objects are still refused.
     """
     multiarray = np.array(0).__reduce__()[0].__module__  # numpy._core.multiarray, numpy.core before 2.0
     reconstruct, scalar = np.array(0).__reduce__()[0], np.float64(0).__reduce__()[0]
@@ -47,11 +47,11 @@ def _harmless_numpy() -> list[Callable[..., object] | tuple[Callable[..., object
 def read_state_dict(path: PathLike) -> dict[str, Tensor]:
     """Tensors of a ``.pth`` or safetensors file by published key, on the CPU, floating ones as float32.
 
-    The state dict stands alone or under ``model`` or ``state_dict``; the ``module.`` that
-    ``DataParallel`` puts before every key is taken off.  What the file is, its content says, not its name.
+    The state dict is the whole file or its entry ``model`` or ``state_dict``; the prefix ``module.`` of
+    ``DataParallel`` is removed.  The format is detected by content, not by name.
 
     Raises:
-        WeightsError: unreadable, damaged, neither format, a pickle that would run code, or no state dict.
+        WeightsError: unreadable, damaged, neither format, a pickle that would run code, or not a state dict.
     """
     path = Path(path)
     try:
@@ -65,7 +65,7 @@ def read_state_dict(path: PathLike) -> dict[str, Tensor]:
         entries = _read_pickle(path)
     else:
         raise WeightsError(
-            f"{path} is no checkpoint: it starts with {start!r}, which is neither torch nor safetensors"
+            f"{path} is not a checkpoint: it starts with {start!r}, which is neither torch nor safetensors"
             + ("; it is a web page, saved in place of the file" if start.lstrip()[:1] == b"<" else "")
         )
     return _normalised(_find_state_dict(entries, path), path)
@@ -119,8 +119,8 @@ def _find_state_dict(entries: object, path: Path) -> dict[str, Tensor]:
     strangers = [key for key, value in entries.items() if not (isinstance(key, str) and _is_tensor(value))]
     if strangers:
         raise WeightsError(
-            f"{path} holds no state dict: {strangers[0]!r} is no tensor ({len(strangers)} such entries); "
-            "the state dict is looked for at the top, under 'model' and under 'state_dict'"
+            f"{path} holds no state dict: {strangers[0]!r} is not a tensor ({len(strangers)} such entries); "
+            "the state dict is needed at the top level, under 'model' or under 'state_dict'"
         )
     return entries
 

@@ -1,1 +1,1 @@
-"""Clips to train on: fetched, packed into stores, chosen, drawn and loaded."""
+"""Training clips: download, packing into stores, selection, sampling and loading."""

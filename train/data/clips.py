@@ -1,4 +1,4 @@
-"""From a clip as a source has it to the samples that are packed."""
+"""From a clip of a source to the samples to pack."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from train.data.encoding import as_float, as_pcm
 from train.data.segments import Listing
 
 SILENT_PEAK = 3
-"""Largest sample, of 32,768, of what counts as silent: nothing but dither."""
+"""Largest sample, of 32,768, of a silent clip: dither only."""
 
 PUBLISHED_RATE = 32000
-"""Rate in Hz of the published packs, from which 16 and 8 kHz were taken by leaving samples out."""
+"""Rate in Hz of the published packs; those at 16 and 8 kHz were decimated from it without a filter."""
 
 
 class Clip(NamedTuple):
@@ -31,7 +31,7 @@ class Clip(NamedTuple):
         id: its id.
         targets: positions of its labels.
         audio: a file, the bytes of one, or samples ``(S,)``, int16 or floating-point.
-        sample_rate: of samples, in Hz; files say their own.
+        sample_rate: rate of samples, in Hz; files state their own.
     """
 
     id: str
@@ -41,32 +41,32 @@ class Clip(NamedTuple):
 
 
 class Chunk(Protocol):
-    """The clips that become one part: what a worker does at a time.  Small: it travels between processes."""
+    """The clips of one part, a worker's unit of work.  Kept small, as it is sent between processes."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
 
     @property
     def n_clips(self) -> int | None:
-        """How many clips it has, if that is known without reading it."""
+        """Number of clips, if known without reading."""
 
     def clips(self, listing: Listing) -> Iterator[Clip]:
-        """The clips that are wanted.
+        """The selected clips.
 
         Raises:
-            OSError, ValueError: the chunk cannot be read, from some clip on.
+            OSError, ValueError: the chunk cannot be read, or not to its end.
         """
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What clips are to become.
+    """Format of packed clips.
 
     Attributes:
         sample_rate: in Hz.
         duration_s: longest clip in seconds; longer ones are cut.
-        decimated: as published: by leaving samples of 32 kHz out, without an anti-alias filter.
+        decimated: decimate from 32 kHz without an anti-alias filter, as published.
         variant: see :mod:`train.data.encoding`.
     """
 
@@ -92,10 +92,10 @@ class Wanted:
 
 
 def samples_of(clip: Clip, wanted: Wanted) -> NDArray[np.int16]:
-    """``(n,)`` samples of a clip at the wanted rate, ``n`` at most ``wanted.n_samples``.
+    """``(n,)`` samples of a clip at ``wanted.sample_rate``, ``n`` at most ``wanted.n_samples``.
 
     Raises:
-        AudioError: the clip is empty, damaged or no audio.
+        AudioError: the clip is empty, damaged or not audio.
     """
     read_rate = PUBLISHED_RATE if wanted.decimated else wanted.sample_rate
     step = read_rate // wanted.sample_rate
@@ -110,14 +110,14 @@ def samples_of(clip: Clip, wanted: Wanted) -> NDArray[np.int16]:
 
 
 def is_silent(pcm: NDArray[np.int16]) -> bool:
-    """Whether there is nothing to hear in ``(n,)`` samples."""
+    """Whether ``(n,)`` samples are silent, but for dither."""
     return int(np.abs(pcm.astype(np.int32)).max(initial=0)) <= SILENT_PEAK
 
 
 def _of_array(samples: NDArray[np.int16] | FloatArray, rate: int, wanted_rate: int) -> NDArray[np.int16]:
     is_pcm = samples.dtype == np.int16
     if is_pcm and rate == wanted_rate:
-        return np.asarray(samples, np.int16)  # as packed before: not one bit changes
+        return np.asarray(samples, np.int16)  # already packed once: bit for bit the same
     waveform = as_float(np.asarray(samples, np.int16)) if is_pcm else samples.astype(np.float32)
     if not np.isfinite(waveform).all():
         raise AudioError("it has samples that are not finite")

@@ -1,8 +1,8 @@
-"""A clip's samples as bytes, and back.
+"""Encoding of a clip's samples as bytes, and decoding.
 
-``raw`` is little-endian int16: 640 kB for ten seconds at 32 kHz, and nothing to decode.  ``flac`` is
-a FLAC stream of its own: the same samples bit for bit in about half the bytes, for some milliseconds
-of decoding.  Raw suits fast disks that are large enough (1.3 TB for all of AudioSet), FLAC all others.
+``raw`` is little-endian int16: 640 kB for ten seconds at 32 kHz, without decoding.  ``flac`` is a FLAC
+stream per clip: bit for bit the same samples in about half the bytes, for some milliseconds of decoding.
+Raw suits fast disks that are large enough (1.3 TB for all of AudioSet), FLAC all others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pannsx.types import FloatArray
 
 VARIANTS = ("raw", "flac")
 FULL_SCALE = 32768
-"""What a stored sample is divided by: 16-bit files are stored as the numbers they hold."""
+"""Divisor of stored samples: those of 16-bit files are stored unchanged."""
 
 
 def as_float(pcm: NDArray[np.int16]) -> FloatArray:
@@ -37,7 +37,7 @@ def encode(pcm: NDArray[np.int16], variant: str, sample_rate: int) -> bytes:
     """``(n,)`` samples -> bytes.
 
     Raises:
-        ValueError: unknown variant, or a rate that FLAC cannot say.
+        ValueError: unknown variant, or a rate that FLAC cannot store.
     """
     if variant == "raw":
         return pcm.astype("<i2", copy=False).tobytes()
@@ -54,10 +54,10 @@ def encode(pcm: NDArray[np.int16], variant: str, sample_rate: int) -> bytes:
 
 
 def decode(encoded: bytes, variant: str) -> NDArray[np.int16]:
-    """What :func:`encode` made -> ``(n,)`` samples.
+    """Bytes of :func:`encode` -> ``(n,)`` samples.
 
     Raises:
-        ValueError: the bytes are no such thing.
+        ValueError: the bytes are not in this encoding.
     """
     if variant == "raw":
         return np.frombuffer(encoded, "<i2").astype(np.int16, copy=False)

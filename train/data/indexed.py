@@ -1,4 +1,4 @@
-"""Rows of stores as if they were a store of their own, and the file that says which."""
+"""A selection of rows of stores, with the interface of a store, and its index file."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Indexed:
     """Rows of stores, with the interface of a :class:`train.data.store.Store`.
 
     Attributes:
-        stores: which.
-        rows: of each store, the rows, ascending.
+        stores: the stores.
+        rows: rows of each store, ascending.
 
     Raises:
         StoreError: the stores differ in rate, length or labels, or a row is out of range.
@@ -32,7 +32,7 @@ class Indexed:
 
     def __init__(self, stores: Sequence[Store], rows: Sequence[NDArray[np.int64]]) -> None:
         if not stores or len(stores) != len(rows):
-            raise StoreError(f"got {len(stores)} stores and rows of {len(rows)}; as many of both are needed")
+            raise StoreError(f"got {len(stores)} stores and rows of {len(rows)}; equal numbers are needed")
         for store in stores[1:]:
             for what in ("sample_rate", "n_samples", "labels"):
                 if getattr(store, what) != getattr(stores[0], what):
@@ -63,7 +63,7 @@ class Indexed:
 
     @cached_property
     def targets(self) -> NDArray[np.bool_]:
-        """``(N, K)``, whether a clip has a label."""
+        """``(N, K)``: whether a clip has a label."""
         return np.concatenate([s.target_rows(rows) for s, rows in zip(self.stores, self.rows, strict=True)])
 
     @property
@@ -84,10 +84,11 @@ class Indexed:
 
 
 def open_index(path: str | Path) -> Store | Indexed:
-    """What an index file chooses; a store's folder is opened as all of its clips.
+    """The clips of an index file, or all clips of a store's folder.
 
     Raises:
-        StoreError: it is neither, a store is not as it was when the index was made, or is no store.
+        StoreError: neither index nor store, or a store that is missing or has changed since the index was
+            made.
     """
     path = Path(path)
     if path.is_dir():
@@ -100,7 +101,8 @@ def open_index(path: str | Path) -> Store | Indexed:
         raise StoreError(f"cannot read the index {path}: {error}; make it with train.index") from error
     if content["format"] != FORMAT:
         raise StoreError(
-            f"{path} is an index of format {content['format']}; {FORMAT} is needed: make it again"
+            f"{path} is an index of format {content['format']}; {FORMAT} is needed; make it again "
+            "with train.index"
         )
     stores = []
     for said in content["stores"]:
@@ -112,7 +114,7 @@ def open_index(path: str | Path) -> Store | Indexed:
 
 
 def write_index(path: str | Path, index: Indexed, about: dict[str, Any] | None = None) -> None:
-    """Write an index (``.npz``); stores are named relative to it, so that both can move together."""
+    """Write an index (``.npz``); store paths are relative to it."""
     path = Path(path).absolute()
     stores = [
         {"folder": _relative(store.folder, path.parent), "digest": digest_of(store)} for store in index.stores
@@ -124,7 +126,7 @@ def write_index(path: str | Path, index: Indexed, about: dict[str, Any] | None =
 
 
 def digest_of(store: Store) -> str:
-    """Changes with any row of a store."""
+    """A digest of a store's rows."""
     with (store.folder / "rows.npy").open("rb") as file:
         checksum = 0
         while block := file.read(1 << 20):

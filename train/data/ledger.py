@@ -1,7 +1,7 @@
-"""What became of every segment: a file of JSON lines that only ever grows.
+"""The ledger: the state of every segment, in an append-only file of JSON lines.
 
-The last line of an id counts.  A line is written whole before the next begins, so that a kill costs at
-most the line that was being written, and that segment is tried again.
+The last line of an id counts.  Lines are written one after another, so that a kill damages at most the
+last one; its segment is then tried again.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 State = Literal["have", "gone", "failed", "blocked"]
-"""``gone`` for good, ``failed`` this time, or refused because too much was asked for (``blocked``)."""
+"""``gone`` permanently, ``failed`` this time, or refused because of too many requests (``blocked``)."""
 
 
 class Entry(NamedTuple):
-    """The state of a segment, why, and how often it was tried."""
+    """The state of a segment, the reason, and the number of attempts."""
 
     state: State
     reason: str
@@ -36,23 +36,23 @@ class Ledger:
         self._file = path.open("a", encoding="utf-8", newline="\n")
         self._lock = threading.Lock()
         if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
-            self._file.write("\n")  # after the torn line of a killed run
+            self._file.write("\n")  # after the incomplete line of a killed run
 
     def __getitem__(self, segment_id: str) -> Entry | None:
         return self._entries.get(segment_id)
 
     def record(self, segment_id: str, state: State, reason: str = "") -> None:
-        """Write down what became of a segment; from any thread."""
+        """Record the state of a segment; callable from any thread."""
         with self._lock:
             before = self._entries.get(segment_id)
-            # Being refused says nothing about the segment: it is no attempt.
+            # A refusal says nothing about the segment: it does not count as an attempt.
             attempts = (before.attempts if before else 0) + (state != "blocked")
             self._entries[segment_id] = entry = Entry(state, reason, attempts)
             self._file.write(json.dumps({"id": segment_id, **entry._asdict()}) + "\n")
             self._file.flush()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> Ledger:
@@ -72,7 +72,7 @@ def _read(path: Path) -> dict[str, Entry]:
                 said = json.loads(line)
                 entry = Entry(said["state"], said["reason"], int(said["attempts"]))
             except (ValueError, KeyError, TypeError):
-                continue  # torn by a kill: that segment is tried again
+                continue  # incomplete after a kill: that segment is tried again
             if entry.state in get_args(State):
                 entries[str(said["id"])] = entry
     return entries

@@ -1,7 +1,7 @@
 """Batches in the sampler's order, read ahead by worker processes.
 
-The sampler runs ahead with the workers; each batch carries the sampler's state after it, so that a run
-resumes after the last batch it used, not the last it read.
+The sampler runs ahead with the workers. Each batch contains the sampler's state after it, so that a run
+resumes after the last batch used, not the last one read.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from train.data.samplers import Rows, Sampler
 from train.data.scenes import Scenes
 
 PREFETCH = 4
-"""Batches that each worker has ready or under way."""
+"""Batches per worker that are ready or in progress."""
 
 GRACE_S = 60
-"""Seconds between the first SIGTERM to a worker and its end."""
+"""Seconds a worker has from the first SIGTERM to its end."""
 
 
 class Clips(Protocol):
@@ -60,8 +60,8 @@ class Batch(NamedTuple):
     Attributes:
         pcm: ``(B, S)`` int16.
         rows: ``(B,)`` rows of the clips.
-        frame_targets: ``(B, T', K)`` float16 of clips that know when what sounds; None of others.
-        sampler_state: of the sampler after this step; empty where there is none.
+        frame_targets: ``(B, T', K)`` float16 of clips with known onsets, else None.
+        sampler_state: state of the sampler after this step; empty without a sampler.
     """
 
     pcm: Tensor
@@ -76,12 +76,12 @@ def training_batches(
     """This rank's part of the global batch of each of the next steps.
 
     Args:
-        clips: to read from.
+        clips: clips to read.
         sampler: its next ``n_clips`` rows are the global batch.
         n_clips: clips of the global batch.
-        part: begin and end of this rank's.
-        n_steps: how many steps.
-        workers: processes; 0 reads here.
+        part: begin and end of this rank's part.
+        n_steps: number of steps.
+        workers: number of processes; 0: read in this one.
 
     Raises:
         LoaderError: a clip cannot be read, or a worker died.
@@ -113,7 +113,7 @@ def as_waveform(pcm: Tensor) -> Tensor:
 
 
 class _Failure(NamedTuple):
-    """What went wrong in a worker, in words: an exception's own class may not survive the way."""
+    """An error in a worker, as text: its exception class may not be picklable."""
 
     message: str
 
@@ -146,7 +146,7 @@ def _read(clips: Clips, draws: Iterable[Rows], workers: int) -> Iterator[tuple[T
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=PREFETCH if workers else None,
         worker_init_fn=_start_worker,
-        # Its own, so that starting to read draws nothing from the global generator.
+        # A separate generator, so that reading does not use the global one.
         generator=torch.Generator(),
     )
     try:
@@ -162,17 +162,17 @@ def _read(clips: Clips, draws: Iterable[Rows], workers: int) -> Iterator[tuple[T
 
 
 def is_worker_death(error: RuntimeError) -> bool:
-    """Whether torch says that a worker is gone; it may say so at any moment, from a signal's handler."""
+    """Whether this is torch's report of a dead worker, raised at any moment from a signal handler."""
     return str(error).startswith("DataLoader worker")
 
 
 def death_of_worker(error: RuntimeError) -> LoaderError:
-    """The same, with what to do."""
+    """The error of a dead worker, with the remedy."""
     found = re.search(r"\(pids?(?:\(s\))? ([\d, ]+)\)", str(error))
     which = f" (process {found[1]})" if found else ""
     return LoaderError(
-        f"a worker that reads clips died{which}: {str(error).splitlines()[0]}. Most often memory is short: "
-        "the system's, or that shared between processes (/dev/shm); lower data.workers"
+        f"a worker that reads clips died{which}: {str(error).splitlines()[0]}. The usual reason is "
+        "a lack of memory: the system's, or that shared between processes (/dev/shm); lower data.workers"
     )
 
 
@@ -181,10 +181,10 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """Signals to a whole group of processes are for the training process, which ends its workers itself.
+    """Leave signals to a process group to the training process, which ends its workers itself.
 
-    It does so by SIGTERM where a worker hangs, so that one is put off, not ignored: the first leaves time to
-    save a checkpoint, the second ends at once.
+    For a hanging worker it uses SIGTERM, which is therefore delayed, not ignored: the first leaves time to
+    save a checkpoint, the second ends the worker at once.
     """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

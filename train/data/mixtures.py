@@ -1,11 +1,11 @@
-"""Clips mixed in pairs by a list, made when read: what the bundled checkpoint was distilled from.
+"""Clips mixed in pairs by a list, computed on reading: an earlier training set of the bundled checkpoint.
 
-A folder holds ``mixtures.csv``, a row a mixture: ``clip_a, shift_a, gain_a, clip_b, shift_b, gain_b``. Both
-clips at the wanted rate, cut or zero-padded to five seconds, are rolled by their shift (samples at 32 kHz),
+A folder holds ``mixtures.csv``, a row per mixture: ``clip_a, shift_a, gain_a, clip_b, shift_b, gain_b``. Both
+clips at the chosen rate, cut or zero-padded to five seconds, are rolled by their shift (samples at 32 kHz),
 multiplied by their gain, added and clipped to [-1, 1]; ``clip_b`` may be empty. Clips are named
 ``esc10/<file>`` or ``esc50/<class file>#<number>``, five-second parts of a file; their folders ``esc10``
-and ``esc50_16k`` lie beside this one. Mixtures have no labels: their targets come from a teacher
-(:mod:`train.loop.distil`), whose logits lie in the same order.
+and ``esc50_16k`` are next to this one. Mixtures have no labels: their targets come from a teacher
+(:mod:`train.loop.distil`), with logits in the same order.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _FOLDERS = {"esc10": "esc10", "esc50": "esc50_16k"}
 class Mixtures:
     """Mixtures, with the interface of a :class:`train.data.store.Store`.
 
-    Every clip they are made of is decoded once and kept, 320 kB each.
+    Their clips are decoded once and kept in memory, 320 kB each.
 
     Attributes:
         sample_rate: in Hz.
-        n_samples: of every mixture.
+        n_samples: length of every mixture.
         labels: AudioSet's.
         ids: the mixtures' numbers.
         targets: ``(N, K)``, all false.
@@ -57,7 +57,7 @@ class Mixtures:
         with (self.folder / "mixtures.csv").open(encoding="utf-8", newline="") as file:
             self._rows = list(csv.DictReader(file))
         names = {row[column] for row in self._rows for column in ("clip_a", "clip_b")} - {""}
-        with ThreadPoolExecutor() as pool:  # decoding and resampling let go of the interpreter
+        with ThreadPoolExecutor() as pool:  # decoding and resampling release the interpreter's lock
             read = partial(read_clip, self.folder.parent, sample_rate=sample_rate)
             self._clips = dict(zip(names, pool.map(lambda name: as_pcm(read(name)), names), strict=True))
 
@@ -66,12 +66,12 @@ class Mixtures:
 
     @property
     def ids(self) -> Sequence[str]:
-        """Numbers from 0 on."""
+        """Numbers from 0."""
         return [str(number) for number in range(len(self))]
 
     @property
     def targets(self) -> NDArray[np.bool_]:
-        """``(N, K)``, all false: only a teacher knows."""
+        """``(N, K)``, all false: the targets are those of a teacher."""
         return np.zeros((len(self), len(self.labels)), np.bool_)
 
     def read(self, index: int) -> NDArray[np.int16]:
@@ -87,15 +87,15 @@ class Mixtures:
 
 
 def read_clip(folder: Path, name: str, *, sample_rate: int) -> FloatArray:
-    """``(n_samples,)`` of a clip by its name, its end cut or padded with zeros to five seconds.
+    """``(n_samples,)`` of a clip by its name, cut or zero-padded at the end to five seconds.
 
     Args:
-        folder: that holds ``esc10`` and ``esc50_16k``.
-        name: as in the list.
-        sample_rate: wanted, in Hz.
+        folder: folder of ``esc10`` and ``esc50_16k``.
+        name: name in the list.
+        sample_rate: rate of the samples as read, in Hz.
 
     Raises:
-        AudioError: it cannot be read.
+        AudioError: the clip cannot be read.
     """
     data_set, _, rest = name.partition("/")
     file, _, number = rest.partition("#")

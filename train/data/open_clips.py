@@ -1,4 +1,4 @@
-"""The clips that a recipe's path names."""
+"""The clips at a recipe's path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def open_clips(path: str | Path, recipe: Recipe) -> Clips:
 
     Raises:
         ValueError: clips of another rate or other labels than the recipe's.
-        OSError, RuntimeError: it cannot be read.
+        OSError, RuntimeError: the clips cannot be read.
     """
     path = Path(path)
     clips: Clips
@@ -38,12 +38,12 @@ def open_clips(path: str | Path, recipe: Recipe) -> Clips:
     if recipe.model.labels == "audioset" and tuple(clips.labels) != labels.audioset().names:
         raise ValueError(
             f"the clips of {path} have {len(clips.labels)} labels of their own, and the recipe AudioSet's; "
-            "say model.labels=data to train on theirs"
+            "give model.labels=data to train on theirs"
         )
     return clips
 
 
 def label_set(clips: Clips) -> LabelSet:
-    """The labels of clips, with their machine ids where these are known."""
+    """The labels of clips, with their machine ids if known."""
     ids = getattr(clips, "label_ids", None)
     return LabelSet(tuple(clips.labels), None if ids is None else tuple(ids))

@@ -1,4 +1,4 @@
-"""How fast to ask: beginnings kept apart, further apart while the site refuses."""
+"""Rate limit of requests, with longer intervals while the site refuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONGEST_PAUSE_S = 60.0
 
 
 class Pace:
-    """Keeps beginnings apart over all threads; slows down when refused, recovers with every success."""
+    """Interval between requests of all threads; grows with refusals, recovers with every success."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._least_s = self._apart_s = 1.0 / per_second
@@ -21,7 +21,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def turn_s(self) -> float:
-        """Seconds to wait before beginning; reserves the place in the row."""
+        """Seconds to wait before the next request; reserves its place in the queue."""
         with self._lock:
             now = self._clock()
             begin = max(now, self._next_s)
@@ -29,7 +29,7 @@ class Pace:
             return begin - now
 
     def tell(self, state: State) -> None:
-        """Learn from what became of a segment."""
+        """Adapt the interval to the outcome of a segment."""
         with self._lock:
             if state == "blocked":
                 self._apart_s = min(2 * self._apart_s, max(LONGEST_PAUSE_S, self._least_s))

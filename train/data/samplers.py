@@ -1,14 +1,14 @@
 """The order in which clips are drawn: the three published samplers.
 
-``none`` goes through all clips in a shuffled order, and shuffles anew for the next pass. ``balanced``
-goes through the classes in a shuffled order, and takes from each class the next of its clips, which are
-shuffled anew when the class has been gone through: every class is drawn equally often, whatever its size
-(it is not a weighting by inverse frequency: no clip of a class comes again before all others have come).
-``alternate`` draws one batch balanced, the next from all clips.
+``none`` goes through all clips in random order, reshuffled for every pass. ``balanced`` goes through the
+classes in random order, and takes the next clip of each; a class's clips are reshuffled after each pass.
+Every class is drawn equally often, whatever its size. This is not a weighting by inverse frequency: no clip
+of a class is repeated before all others were drawn. ``alternate`` draws one batch balanced, the next from
+all clips.
 
-Every shuffle is a function of the seed and its place (which class, which pass). So a sampler's complete
-state is a few counters, cheap enough to go along with every batch, and nothing depends on what else
-draws random numbers. All ranks run the same sampler over the global batch, and each takes its part.
+Every shuffle is a function of the seed, the class and the pass. So a sampler's complete state is a few
+counters, small enough to accompany every batch, and does not depend on other users of random numbers. All
+ranks run the same sampler over the global batch, and each takes its part.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _ALL, _CLASSES, _CLIPS = 1, 2, 3
 
 
 class Sampler(Protocol):
-    """Draws rows for ever."""
+    """Draws rows without end."""
 
     def draw(self, n: int) -> Rows:
         """The next ``(n,)`` rows."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that decides what is drawn next, as plain values."""
+        """The complete state of the sampler, as plain values."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a sampler of the same clips and seed was; ValueError where it was of others."""
+        """Continue from the state of a sampler of the same clips and seed; otherwise ValueError."""
 
 
 def make_sampler(recipe: Recipe, targets: NDArray[np.bool_]) -> Sampler:
@@ -50,21 +50,21 @@ def make_sampler(recipe: Recipe, targets: NDArray[np.bool_]) -> Sampler:
 
 
 class Uniform:
-    """Every clip once a pass, in another order each pass.
+    """Every clip once per pass, in a new order for each pass.
 
     Raises:
-        ValueError: there is no clip.
+        ValueError: there are no clips.
     """
 
     def __init__(self, n_clips: int, seed: int) -> None:
         if n_clips < 1:
-            raise ValueError("there is no clip to train on")
+            raise ValueError("there are no clips to train on")
         self.n_clips, self.seed = n_clips, seed
         self._pass, self._place = 0, 0
         self._order = self._shuffled()
 
     def draw(self, n: int) -> Rows:
-        """The next ``(n,)`` rows; a batch may reach into the next pass."""
+        """The next ``(n,)`` rows; a batch may extend into the next pass."""
         rows = np.empty(n, np.int64)
         for i in range(n):
             if self._place == self.n_clips:
@@ -75,7 +75,7 @@ class Uniform:
         return rows
 
     def state_dict(self) -> dict[str, Any]:
-        """Pass and place in it; seed and number of clips to tell strangers by."""
+        """Pass and position in it; also seed and number of clips, to detect the state of another run."""
         return {
             "kind": "none",
             "seed": self.seed,
@@ -85,7 +85,7 @@ class Uniform:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         _check_same(self.state_dict(), state, ("kind", "seed", "n_clips"))
         self._pass, self._place = int(state["pass"]), int(state["place"])
         self._order = self._shuffled()
@@ -95,9 +95,9 @@ class Uniform:
 
 
 class Balanced:
-    """Every class once a cycle; of each class, every clip once a pass.
+    """Every class once per cycle; within a class, every clip once per pass.
 
-    Classes without clips stand in no cycle.
+    Classes without clips are skipped.
 
     Raises:
         ValueError: no class has a clip.
@@ -120,7 +120,7 @@ class Balanced:
         return np.array([self._draw_from(self._next_class()) for _ in range(n)], np.int64)
 
     def state_dict(self) -> dict[str, Any]:
-        """Cycle of classes and place in it; of each class, pass and place."""
+        """Cycle of classes and position in it; pass and position of each class."""
         return {
             "kind": "balanced",
             "seed": self.seed,
@@ -132,7 +132,7 @@ class Balanced:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         _check_same(self.state_dict(), state, ("kind", "seed", "clips_per_class"))
         self._cycle, self._place = int(state["cycle"]), int(state["place"])
         self._passes, self._places = list(state["passes"]), list(state["places"])
@@ -150,7 +150,7 @@ class Balanced:
         clips = self.clips_of[k]
         if self._places[k] == len(clips):
             self._passes[k], self._places[k] = self._passes[k] + 1, 0
-            self._orders.pop(k, None)  # after a resume it is not there
+            self._orders.pop(k, None)  # absent after a resume
         if k not in self._orders:
             self._orders[k] = clips[_permutation(len(clips), self.seed, _CLIPS, k, self._passes[k])]
         self._places[k] += 1
@@ -161,7 +161,7 @@ class Balanced:
 
 
 class Alternate:
-    """A batch of `Balanced`, a batch of `Uniform`, and so on."""
+    """Batches of `Balanced` and `Uniform` in turn."""
 
     def __init__(self, targets: NDArray[np.bool_], seed: int) -> None:
         self.balanced, self.uniform = Balanced(targets, seed), Uniform(len(targets), seed)
@@ -174,7 +174,7 @@ class Alternate:
         return sampler.draw(n)
 
     def state_dict(self) -> dict[str, Any]:
-        """Batches drawn, and both samplers' states."""
+        """Number of batches drawn, and both samplers' states."""
         return {
             "kind": "alternate",
             "n_drawn": self._n_drawn,
@@ -183,7 +183,7 @@ class Alternate:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         _check_same(self.state_dict(), state, ("kind",))
         self._n_drawn = int(state["n_drawn"])
         self.balanced.load_state_dict(state["balanced"])

@@ -1,4 +1,4 @@
-"""AudioSet's segment lists: which clip of which video has which labels.
+"""AudioSet's segment lists: video, start, end and labels of every clip.
 
 # YTID, start_seconds, end_seconds, positive_labels
 --PJHxphWEs, 30.000, 40.000, "/m/09x0r,/t/dd00088"
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pannsx.labels import LabelSet
 
-_HEADER_LINES = 3  # of the published lists; the published code's own parts of them say "empty" three times
+_HEADER_LINES = 3  # of the published lists; in the published code's own parts of them, "empty" three times
 _VIDEO_ID_LENGTH = 11
 
 
@@ -31,7 +31,7 @@ def read_segments(path: str | Path) -> Iterator[Segment]:
 
     Raises:
         OSError: the list cannot be read.
-        ValueError: a line is no segment.
+        ValueError: a line is not a segment.
     """
     path = Path(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -48,19 +48,19 @@ def read_segments(path: str | Path) -> Iterator[Segment]:
 
 
 class Listing:
-    """Which clips are wanted and what their labels are.
+    """The selected clips and their labels.
 
-    With segment lists, what they say; without, every clip is wanted and has the labels its source gives it.
+    With segment lists, clips and labels are those of the lists; otherwise all clips with the source's labels.
 
     Attributes:
         labels: ``K`` names and ids.
-        targets: by id, the positions of its labels; None without lists.
+        targets: by clip id, the positions of the labels; None without lists.
     """
 
     def __init__(self, labels: LabelSet, lists: Iterable[str | Path] = ()) -> None:
         self.labels = labels
         self.targets: dict[str, tuple[int, ...]] | None = None
-        shared: dict[tuple[str, ...], tuple[int, ...]] = {}  # few combinations are used by many clips
+        shared: dict[tuple[str, ...], tuple[int, ...]] = {}  # many clips share few combinations
         for path in lists:
             self.targets = {} if self.targets is None else self.targets
             for segment in read_segments(path):
@@ -71,13 +71,13 @@ class Listing:
     def identify(
         self, stem: str, given: Iterable[str | int] | None = None
     ) -> tuple[str, tuple[int, ...]] | None:
-        """A file's stem and its source's labels, if any -> id and label positions; None if it is not wanted.
+        """A file's stem and its source's labels, if any -> id and label positions; None if not selected.
 
-        Stems are ids, with a ``Y`` before them as published (an id may begin with ``-``), or with
-        something after them (``<id>_30.000_40.000``).
+        Stems are ids, possibly with the prefix ``Y``, as published (an id may begin with ``-``), or with a
+        suffix (``<id>_30.000_40.000``).
 
         Raises:
-            ValueError: there is neither a list nor a label from the source, or an unknown label.
+            ValueError: neither a list nor labels from the source, or an unknown label.
         """
         if self.targets is not None:
             for candidate in (stem, stem[1:] if stem.startswith("Y") else stem, stem[:_VIDEO_ID_LENGTH]):
@@ -85,7 +85,7 @@ class Listing:
                     return candidate, self.targets[candidate]
             return None
         if given is None:
-            raise ValueError(f"clip {stem!r} comes without labels; give the segment list that has them")
+            raise ValueError(f"clip {stem!r} has no labels; give a segment list with its labels")
         is_published = stem.startswith("Y") and len(stem) == _VIDEO_ID_LENGTH + 1
         return stem[1:] if is_published else stem, self._positions(given, f"clip {stem!r}")
 

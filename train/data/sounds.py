@@ -1,4 +1,4 @@
-"""Clips to compute on, whatever holds them: ids and samples of equal length at one rate.
+"""Clips to compute on, from any kind of source: ids and samples of equal length at one rate.
 
 An index (``.npz``), a store, a bank of the pool (``pool.npy`` and ``index.csv``), a folder with
 ``mixtures.csv``, or any folder of audio files.
@@ -33,8 +33,8 @@ class Sounds(Protocol):
     """Clips to compute on.
 
     Attributes:
-        n_samples: of every clip as read; shorter ones are padded with zeros.
-        digest: changes with the clips.
+        n_samples: length of every clip as read; shorter ones are zero-padded.
+        digest: digest of the clips.
     """
 
     n_samples: int
@@ -55,8 +55,8 @@ def open_sounds(path: str | Path, sample_rate: int, *, duration_s: float = 10.0)
 
     Args:
         path: an index, a store, a bank, a folder of mixtures or of audio files.
-        sample_rate: wanted, in Hz.
-        duration_s: of clips that are audio files: longer ones are cut, shorter ones padded with zeros.
+        sample_rate: rate of the samples as read, in Hz.
+        duration_s: length of clips from audio files in seconds: longer ones are cut, shorter zero-padded.
 
     Raises:
         ValueError: the path holds no clips, or a list of clips is damaged.
@@ -73,7 +73,7 @@ def open_sounds(path: str | Path, sample_rate: int, *, duration_s: float = 10.0)
 
 
 class _Packed:
-    """Clips of stores, or what is like them."""
+    """Clips of stores and similar sources."""
 
     def __init__(self, clips: Clips, sample_rate: int) -> None:
         self._clips, self._sample_rate = clips, sample_rate
@@ -107,12 +107,12 @@ class Bank:
     """A bank of :mod:`train.pool`; a clip's id is ``<package>:<file>@<start in seconds>``.
 
     Attributes:
-        n_samples: of every clip at the wanted rate, zeros after its end.
+        n_samples: length of every clip at the chosen rate, zeros after its end.
         digest: SHA-256 of the bank's index.
 
     Raises:
-        ValueError: its files do not go together.
-        OSError: one cannot be read.
+        ValueError: its files do not match.
+        OSError: a file cannot be read.
     """
 
     def __init__(self, folder: Path, sample_rate: int) -> None:
@@ -146,14 +146,14 @@ class Bank:
 
 
 class AudioFiles:
-    """The audio files beneath a folder; a clip's id is the path within the folder.
+    """The audio files below a folder; a clip's id is the path within the folder.
 
     Attributes:
-        n_samples: of every clip: longer files are cut, shorter ones padded with zeros.
+        n_samples: length of every clip: longer files are cut, shorter ones zero-padded.
         digest: SHA-256 of paths and sizes.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there are no audio files.
     """
 
     def __init__(self, folder: Path, sample_rate: int, duration_s: float) -> None:
@@ -179,7 +179,7 @@ class AudioFiles:
         return len(self._ids)
 
     def read(self, index: int) -> FloatArray:
-        """``(n_samples,)`` of a file; AudioError where it cannot be read or is empty."""
+        """``(n_samples,)`` of a file; AudioError if it cannot be read or is empty."""
         path = self._folder / self._ids[index]
         waveform = audio.load(path, self._sample_rate, duration_s=self._duration_s).waveform
         if not len(waveform):

@@ -1,4 +1,4 @@
-"""What can be packed: folders of audio files, tars, Parquet files and HDF5 packs, and folders of these."""
+"""Sources to pack: folders of audio files, tars, Parquet files and HDF5 packs, and folders of these."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ ARCHIVES = (".tar", ".parquet", ".h5", ".hdf5")
 
 
 def chunks_of(source: Path, listing: Listing, clips_per_part: int) -> Sequence[Chunk]:
-    """What a source is packed as, part by part.
+    """The chunks of a source, one per part.
 
     Raises:
-        ValueError: it is not there, or none of the four kinds.
+        ValueError: the source is missing, or none of the four kinds.
     """
     if source.is_dir():
         archives = sorted(path for path in source.rglob("*") if path.suffix.lower() in ARCHIVES)
@@ -27,7 +27,7 @@ def chunks_of(source: Path, listing: Listing, clips_per_part: int) -> Sequence[C
             return folder_chunks(source, listing, clips_per_part)
         return [chunk for path in archives for chunk in chunks_of(path, listing, clips_per_part)]
     if not source.is_file():
-        raise ValueError(f"there is no {source}")
+        raise ValueError(f"there is no {source}; check the path")
     suffix = source.suffix.lower()
     if suffix == ".tar":
         return tar_chunks(source)

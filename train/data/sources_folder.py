@@ -1,9 +1,9 @@
-"""Clips as files of a folder, as the published code and :mod:`train.download` lay them out.
+"""Clips as files in a folder, in the layout of the published code and :mod:`train.download`.
 
     audios/balanced_train_segments/Y--PJHxphWEs.wav
     audios/unbalanced_train_segments/unbalanced_train_segments_part00/Y---1_cCGK4M.wav
 
-Any depth and any format that can be read will do; the name says the id.
+Any depth and any readable format is accepted; the id is in the name.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ class FolderChunk:
 
     @property
     def n_clips(self) -> int:
-        """One a file."""
+        """One per file."""
         return len(self.files)
 
     def clips(self, _listing: Listing) -> Iterator[Clip]:
-        """Each file a clip."""
+        """One clip per file."""
         for clip_id, targets, path in self.files:
             yield Clip(clip_id, targets, path)
 
 
 def folder_chunks(folder: Path, listing: Listing, clips_per_part: int) -> list[FolderChunk]:
-    """The wanted files beneath a folder, by id, so that the order is the same on every machine.
+    """The selected files below a folder, by id, so that the order is the same on every machine.
 
     Raises:
-        ValueError: there is no segment list to say the files' labels.
+        ValueError: no segment list with the files' labels.
     """
     if listing.targets is None:
         raise ValueError(f"{folder} is a folder of audio files, which have no labels; give the segment list")

@@ -1,7 +1,7 @@
-"""Clips in the HDF5 packs of the published code: ``audio_name``, ``waveform`` and ``target``, a row a clip.
+"""Clips in the HDF5 packs of the published code: ``audio_name``, ``waveform``, ``target``, a row per clip.
 
-A clip that was missing when the pack was made is a row of zeros without a name there; it is left out.
-The int16 samples are taken as they are (the published scale is 32,767 and ours 32,768, 0.0003 dB
+A clip missing from the pack is a row of zeros without a name; it is skipped.
+The int16 samples are not rescaled (the published scale is 32,767 and ours 32,768, 0.0003 dB
 apart); older packs hold float32.  Reading them needs h5py: ``pip install "pannsx[train]"``.
 """
 
@@ -30,16 +30,16 @@ class Hdf5Chunk:
 
     @property
     def name(self) -> str:
-        """The file's, and its rows."""
+        """The file's name and its rows."""
         return f"{self.path.name}, rows {self.begin} to {self.end}"
 
     @property
     def n_clips(self) -> int:
-        """One a row."""
+        """One per row."""
         return self.end - self.begin
 
     def clips(self, listing: Listing) -> Iterator[Clip]:
-        """Each named row a clip, its labels the list's if there is one, else the pack's."""
+        """One clip per named row, with the labels of the list if there is one, else of the pack."""
         with _opened(self.path) as pack:
             rate = int(pack.attrs.get("sample_rate", PUBLISHED_RATE))
             n_classes = pack["target"].shape[1]
@@ -62,10 +62,10 @@ class Hdf5Chunk:
 
 
 def hdf5_chunks(path: Path, clips_per_part: int) -> list[Hdf5Chunk]:
-    """So many rows are a part.
+    """Chunks of ``clips_per_part`` rows.
 
     Raises:
-        ValueError: the file is no such pack, or h5py is not installed.
+        ValueError: the file is not such a pack, or h5py is not installed.
     """
     with _opened(path) as pack:
         absent = {"audio_name", "waveform", "target"} - set(pack)

@@ -1,4 +1,4 @@
-"""Clips in Parquet files, as the Hub's AudioSet has them.
+"""Clips in Parquet files, in the layout of AudioSet on the Hub.
 
 Columns: ``video_id``, ``audio`` (a struct of ``bytes`` and ``path``) and ``labels``, a list of label ids.
 Reading them needs pyarrow: ``pip install "pannsx[parquet]"``.
@@ -29,11 +29,11 @@ class ParquetChunk:
 
     @property
     def name(self) -> str:
-        """The file's, and the row group's number."""
+        """The file's name and the row group's number."""
         return f"{self.path.name}, row group {self.row_group}"
 
     def clips(self, listing: Listing) -> Iterator[Clip]:
-        """Each row a clip."""
+        """One clip per row."""
         with _opened(self.path) as file:
             names = set(file.schema_arrow.names)
             columns = [name for name in (*_ID_COLUMNS, "audio", *LABEL_KEYS) if name in names]
@@ -48,7 +48,7 @@ class ParquetChunk:
 
 
 def parquet_chunks(path: Path) -> list[ParquetChunk]:
-    """A row group is a part."""
+    """One chunk per row group."""
     with _opened(path) as file:
         groups = range(file.metadata.num_row_groups)
         return [ParquetChunk(path, group, file.metadata.row_group(group).num_rows) for group in groups]

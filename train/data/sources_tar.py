@@ -1,4 +1,4 @@
-"""Clips in WebDataset tars: ``<key>.flac`` and its neighbour ``<key>.json`` with the labels, if any."""
+"""Clips in WebDataset tars: ``<key>.flac`` and optionally ``<key>.json`` with the labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from train.data.clips import Clip
 from train.data.segments import Listing
 
 LABEL_KEYS = ("labels", "label", "tags", "tag", "human_labels", "classes")
-"""Under which the copies on the Hub keep a clip's labels, as ids, names or numbers."""
+"""Keys of a clip's labels, as ids, names or numbers, in copies on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TarChunk:
         """Unknown: a tar has no table of contents."""
 
     def clips(self, listing: Listing) -> Iterator[Clip]:
-        """Each key a clip; members of a key stand side by side, as WebDataset demands."""
+        """One clip per key; members of a key are adjacent, as WebDataset requires."""
         try:
             with tarfile.open(self.path) as archive:
                 for key, members in groupby(_members(archive), key=lambda member: member[0]):
@@ -50,7 +50,7 @@ class TarChunk:
 
 
 def tar_chunks(path: Path) -> list[TarChunk]:
-    """A tar is a part: it can only be read from its beginning."""
+    """One chunk per tar, as it can only be read from its beginning."""
     return [TarChunk(path)]
 
 

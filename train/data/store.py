@@ -1,20 +1,19 @@
-"""Packed clips: thousands of short sounds of one rate, any of them read at once in any order.
+"""Packed clips: thousands of short clips at one rate, with fast random access.
 
 A store is a folder:
 
-    store.json       what it is; written last, so that a folder without it is no store yet
-    rows.npy         a row a clip: id, targets as bits, and where its bytes are; memory-mapped
-    parts/00000.bin  the clips, one after another, as many as were packed together
+    store.json       settings; written last, so that a folder without it is not yet a store
+    rows.npy         one row per clip: id, targets as bits, position of its bytes; memory-mapped
+    parts/00000.bin  the clips of one part, in sequence
 
-Balanced sampling draws single clips in an order that no file can follow, so what counts is the cost
-of one clip alone: one seek and one contiguous read, no compressed chunk shared with neighbours (as
-HDF5 and Parquet have them), no archive to walk through (as tars have it).  Parts are files of their
-own so that many processes write at once and a killed run keeps what it has.  A clip is either raw
-int16 or a FLAC stream of its own (:mod:`train.data.encoding`).
+Balanced sampling draws single clips in random order, so that only the cost of one clip counts: one seek and
+one contiguous read, without compressed chunks of several clips (as in HDF5 and Parquet) or a scan of an
+archive (as in tars).  Parts are separate files, so that many processes write at once and a killed run keeps
+its finished ones.  A clip is either raw int16 or a FLAC stream (:mod:`train.data.encoding`).
 
-Rows hold a checksum of the bytes: a damaged disk ends training with the name of the part, not with
-noise learnt.  Files are opened for each read, which costs microseconds, so that a store has no state:
-it can be read from any number of threads, pickled, and carried through a fork.
+Rows hold a checksum of the bytes: a damaged disk stops training with the name of the part, instead of
+letting the network learn noise.  Files are opened for each read, which takes microseconds, so that a store
+has no state: it can be read from any number of threads, pickled, and used after a fork.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ _KEYS = {"format", "sample_rate", "n_samples", "variant", "labels", "label_ids",
 
 
 class StoreError(RuntimeError):
-    """A store cannot be used: not packed to its end, altered, or damaged."""
+    """A store cannot be used: incomplete, altered or damaged."""
 
 
 class Ids(Sequence[str]):
-    """``N`` ids, decoded one at a time: two million Python strings in every worker would be 150 MB."""
+    """``N`` ids, decoded one at a time: two million Python strings in every worker would take 150 MB."""
 
     def __init__(self, encoded: NDArray[np.bytes_]) -> None:
         self._encoded = encoded
@@ -64,15 +63,15 @@ class Store:
     """Packed clips, read-only.
 
     Attributes:
-        folder: where it is.
-        sample_rate: of every clip, in Hz.
-        n_samples: samples of every clip as read; shorter ones are padded with zeros.
+        folder: its folder.
+        sample_rate: sample rate of all clips, in Hz.
+        n_samples: length of every clip as read; shorter ones are zero-padded.
         variant: ``"raw"`` or ``"flac"``.
         labels: ``K`` names.
         label_ids: ``K`` machine ids, or None.
 
     Raises:
-        StoreError: there is no complete store, or its files do not go together.
+        StoreError: no complete store, or files that do not match.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -92,9 +91,7 @@ class Store:
             ) from error
         expected = row_dtype(len(self.labels), self._rows.dtype["id"].itemsize)
         if self._rows.dtype != expected or len(self._rows) != settings["n_clips"]:
-            raise StoreError(
-                f"{self.folder}: rows.npy and store.json do not go together; pack the store again"
-            )
+            raise StoreError(f"{self.folder}: rows.npy and store.json do not match; pack the store again")
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -106,7 +103,7 @@ class Store:
 
     @cached_property
     def targets(self) -> NDArray[np.bool_]:
-        """``(N, K)``, whether a clip has a label; a byte each once asked for."""
+        """``(N, K)``: whether a clip has a label; unpacked to one byte each on first use."""
         return self.target_rows(slice(None))
 
     def target_rows(self, rows: slice | NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -123,8 +120,8 @@ class Store:
         """The clip of a row, ``(n_samples,)``, zeros after its end; see :func:`as_float`.
 
         Raises:
-            IndexError: there is no such row.
-            StoreError: its part is gone, cut short or damaged.
+            IndexError: no such row.
+            StoreError: its part is missing, truncated or damaged.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of {self.folder}, which has {len(self)}")
@@ -149,7 +146,7 @@ class Store:
 
 
 def row_dtype(n_classes: int, id_bytes: int) -> np.dtype[Any]:
-    """A row of ``rows.npy``: little-endian whatever the machine."""
+    """The dtype of ``rows.npy``: little-endian on every machine."""
     return np.dtype(
         [
             ("id", f"S{id_bytes}"),
@@ -172,9 +169,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "store.json"
     if not path.is_file():
         unfinished = (folder / "parts").is_dir()
-        what = (
-            "is not packed to its end: run the same train.pack command again" if unfinished else "is no store"
-        )
+        what = "is incomplete; run the same train.pack command again" if unfinished else "is not a store"
         raise StoreError(f"{folder} {what} ({path.name} is missing)")
     try:
         settings = json.loads(path.read_text("utf-8"))
@@ -183,7 +178,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     if not isinstance(settings, dict) or settings.get("format") != FORMAT or set(settings) != _KEYS:
         raise StoreError(f"{path} is not of format {FORMAT}, which this version reads; pack the store again")
     if settings["variant"] not in VARIANTS:
-        raise StoreError(f"{path}: variant {settings['variant']!r} is none of {', '.join(VARIANTS)}")
+        raise StoreError(f"{path}: variant {settings['variant']!r} is not one of {', '.join(VARIANTS)}")
     return settings
 
 
@@ -199,7 +194,7 @@ def _read_bytes(path: Path, offset: int, n_bytes: int) -> bytes:
     return encoded
 
 
-_REMEDY = "delete that part and run the same train.pack command again, which packs it anew"
+_REMEDY = "delete that part and run the same train.pack command again, which packs it again"
 
 
 def _damaged(path: Path, what: str) -> StoreError:

@@ -1,8 +1,8 @@
-"""Writing a store: parts by any number of processes, then the rows of all of them.
+"""Writing a store: parts by any number of processes, then the rows of all parts.
 
-A part is complete once its rows file stands beside it; every file is written under another name and
-put in place whole.  What is killed therefore leaves complete parts and temporary files, never half a
-part.  The disk's own cache may still lose a part when the power fails: the checksums tell.
+A part is complete once its rows file exists next to it; files are written under temporary names and
+renamed.  A killed run therefore leaves complete parts and temporary files, never half a part.  A power
+failure may still lose a part in the disk's cache: the checksums detect that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from train.data.store import FORMAT, part_path, row_dtype
 
 
 class Fault(NamedTuple):
-    """What is to be said of a clip: ``missing``, ``corrupt``, ``silent``, ``duplicate`` or ``repeated``."""
+    """A finding about a clip: ``missing``, ``corrupt``, ``silent``, ``duplicate`` or ``repeated``."""
 
     id: str
     kind: str
@@ -34,7 +34,7 @@ class Fault(NamedTuple):
 
 
 class PackedClip(NamedTuple):
-    """A clip as it stands in a part."""
+    """A clip's entry in a part."""
 
     id: str
     targets: tuple[int, ...]
@@ -42,7 +42,7 @@ class PackedClip(NamedTuple):
     n_bytes: int
     n_samples: int
     crc32: int
-    digest: str  # of the samples: equal for equal sounds
+    digest: str  # of the samples: equal for identical clips
 
 
 class PartWriter:
@@ -67,7 +67,7 @@ class PartWriter:
 
 @contextmanager
 def writing_part(folder: Path, part: int, variant: str, sample_rate: int) -> Iterator[PartWriter]:
-    """A part to be filled; it comes into being when the block ends without an error."""
+    """A part to be filled; it is created when the block ends without an error."""
     path = part_path(folder, part)
     with replacing(path) as temporary, temporary.open("wb") as file:
         writer = PartWriter(file, variant, sample_rate)
@@ -77,7 +77,7 @@ def writing_part(folder: Path, part: int, variant: str, sample_rate: int) -> Ite
 
 
 def read_part(folder: Path, part: int) -> tuple[list[PackedClip], list[Fault]] | None:
-    """What a complete part holds and what was wrong in it; None where the part is not there or not whole."""
+    """Clips and faults of a complete part; None if the part is missing or incomplete."""
     path = part_path(folder, part)
     try:
         contents = json.loads(_contents_path(path).read_text("utf-8"))
@@ -99,11 +99,10 @@ def finish(
     variant: str,
     made_with: dict[str, Any] | None = None,
 ) -> list[Fault]:
-    """Write the rows of all parts and then ``store.json``: the folder is a store.
+    """Write the rows of all parts and then ``store.json``, which completes the store.
 
     Returns:
-        Faults that only the whole shows: ids that came twice (the first one counts), and sounds
-        that stand under several ids.
+        Faults across parts: repeated ids (the first one counts), and identical clips under several ids.
     """
     clips: list[tuple[int, PackedClip]] = []
     faults: list[Fault] = []
@@ -112,7 +111,7 @@ def finish(
     for number, part in enumerate(parts):
         for clip in part:
             if clip.id in seen:
-                faults.append(Fault(clip.id, "repeated", "the id came before; this clip has no row"))
+                faults.append(Fault(clip.id, "repeated", "the id is already in use; this clip has no row"))
                 continue
             seen.add(clip.id)
             first = first_of.setdefault(clip.digest, clip.id)
@@ -146,10 +145,10 @@ def write_store(
     variant: str = "raw",
     clips_per_part: int = 512,
 ) -> None:
-    """A store from clips in memory, ``(id, positions of labels, (n,) samples)``, in one process.
+    """Write a store of clips in memory, ``(id, positions of labels, (n,) samples)``, in one process.
 
     Raises:
-        ValueError: a clip is longer than ``n_samples``, or an id comes twice.
+        ValueError: a clip is longer than ``n_samples``, or an id is repeated.
     """
     folder = Path(folder)
     parts: list[list[PackedClip]] = []
@@ -159,7 +158,7 @@ def write_store(
         with writing_part(folder, len(parts), variant, sample_rate) as writer:
             for clip_id, targets, pcm in pending:
                 if len(pcm) > n_samples:
-                    raise ValueError(f"clip {clip_id!r} has {len(pcm)} samples; {n_samples} is the most")
+                    raise ValueError(f"clip {clip_id!r} has {len(pcm)} samples; the limit is {n_samples}")
                 writer.add(clip_id, targets, pcm)
                 if len(writer.clips) == clips_per_part:
                     break
@@ -171,7 +170,7 @@ def write_store(
     )
     repeated = [fault.id for fault in faults if fault.kind == "repeated"]
     if repeated:
-        raise ValueError(f"ids must be unique; {len(repeated)} came twice, among them {repeated[0]!r}")
+        raise ValueError(f"ids must be unique; {len(repeated)} are repeated, among them {repeated[0]!r}")
 
 
 def _rows(clips: Sequence[tuple[int, PackedClip]], n_classes: int) -> NDArray[Any]:

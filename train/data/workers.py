@@ -1,4 +1,4 @@
-"""Worker processes for work that comes in independent pieces."""
+"""Worker processes for independent pieces of work."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _shared: Any = None
 def run_all(
     work: Callable[[Any, Any], Any], pieces: Mapping[_Key, Any], shared: Any, n_workers: int
 ) -> Iterator[tuple[_Key, Any]]:
-    """``work(shared, piece)`` of every piece, as they are done: ``(key, result or OSError or ValueError)``.
+    """``work(shared, piece)`` of every piece, in order of completion: key, and result, OSError or ValueError.
 
     Args:
-        work: a function of a module.
-        pieces: by key; each travels to the worker that does it.
-        shared: travels to every worker once.
-        n_workers: processes; 0 does the work here.
+        work: a function at module level.
+        pieces: by key; each is sent to one worker.
+        shared: sent once to every worker.
+        n_workers: number of processes; 0: work in this one.
 
     Raises:
-        RuntimeError: a worker died, killed by the system as a rule, for want of memory.
+        RuntimeError: a worker died, usually killed by the system for lack of memory.
     """
     if n_workers < 1:
         for key, piece in pieces.items():
             yield key, _attempt(work, shared, piece)
         return
-    # Spawned: a fork would carry this process's threads' locks along, and is not to be had everywhere.
+    # Spawned: a fork would copy locks held by this process's threads, and is not available everywhere.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_workers, context, _begin, (shared,)) as pool:
         try:
@@ -41,7 +41,7 @@ def run_all(
                 yield keys[done], done.result()
         except BrokenProcessPool as error:
             raise RuntimeError(
-                f"one of {n_workers} workers died, most likely of too little memory; what was done is kept: "
+                f"one of {n_workers} workers died, most likely for lack of memory; finished work is kept: "
                 "run the same command again, with fewer workers"
             ) from error
         finally:
@@ -55,7 +55,7 @@ def _begin(shared: Any) -> None:
 
 
 def _die_with_parent() -> None:
-    """A killed parent tells its workers nothing: they would wait for the next piece for ever."""
+    """End with the parent: a killed parent cannot stop its workers, and they would wait for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""One segment by yt-dlp: its arguments, and what its answer means."""
+"""Download of one segment by yt-dlp: its arguments, and the meaning of its output."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _GONE = re.compile(
 
 @dataclass(frozen=True)
 class Fetcher:
-    """How one segment is fetched.
+    """Settings of the download of a segment.
 
     Attributes:
         program: the executable.
         audio_format: ``flac`` or ``wav``.
-        timeout_s: longest time for a clip, in seconds.
-        more_arguments: for yt-dlp, such as ``--cookies``.
+        timeout_s: time limit per clip, in seconds.
+        more_arguments: further arguments for yt-dlp, such as ``--cookies``.
     """
 
     program: str
@@ -40,7 +40,7 @@ class Fetcher:
     more_arguments: tuple[str, ...] = ()
 
     def command(self, segment: Segment, stem: Path) -> list[str]:
-        """The program and its arguments; no shell ever sees them."""
+        """The program and its arguments; no shell is involved."""
         return [
             *(self.program, "--ignore-config", "--no-playlist", "--quiet", "--no-warnings", "--no-progress"),
             *("--format", "bestaudio/best", "--extract-audio", "--audio-format", self.audio_format),
@@ -52,9 +52,9 @@ class Fetcher:
         ]
 
     def fetch(self, segment: Segment, place: Path) -> tuple[State, str]:
-        """Fetch a segment to ``place``, whole or not at all; returns what became of it and why."""
+        """Fetch a segment to ``place``, atomically; returns its state and the reason."""
         if not _VIDEO_ID.fullmatch(segment.id):
-            return "gone", f"{segment.id!r} is no video id"
+            return "gone", f"{segment.id!r} is not a video id"
         stem = place.parent / ".partial" / f"Y{segment.id}"
         stem.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -86,7 +86,7 @@ class Fetcher:
         try:
             duration_s = audio.info(fetched).duration_s
         except AudioError as error:
-            return "failed", f"what came is not usable: {error}"
+            return "failed", f"the downloaded file is unusable: {error}"
         if not duration_s:
             return "gone", "the video has no sound there"
         fetched.replace(place)

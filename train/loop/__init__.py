@@ -1,1 +1,1 @@
-"""A run, step by step: what :mod:`train.run` is made of."""
+"""The parts of the training loop in :mod:`train.run`."""

@@ -1,8 +1,8 @@
-"""Augmentation: gain, time roll, mixup and SpecAugment, with all random choices made ahead.
+"""Augmentation: gain, time roll, mixup and SpecAugment, with all random choices drawn in advance.
 
-The choices of a step are drawn for the global batch from the seed and the step alone, on the CPU, and
-cut as the batch is cut, over ranks and over accumulated parts: how many there are changes nothing, and a
-resumed run draws what the killed one would have.
+The choices of a step are drawn for the global batch, on the CPU, from seed and step alone, and split like
+the batch. So they do not depend on the number of ranks and accumulated parts, and a resumed run draws the
+same as an uninterrupted one.
 
 Sources: mixup, Zhang et al. 2018 (arXiv:1710.09412), applied after ``bn0`` as in the paper (IV-B), or to
 waveforms (the paper's "time-domain" ablation); SpecAugment, Park et al. 2019 (arXiv:1904.08779), without
@@ -26,15 +26,15 @@ _STREAM = 4  # the samplers have 1 to 3
 
 @dataclass(frozen=True)
 class Choices:
-    """What is done to each of ``B`` clips; None where nothing is.
+    """Augmentations of each of ``B`` clips; None where one is not used.
 
     Attributes:
-        gain_db: ``(B,)``, what is softened included.
+        gain_db: ``(B,)``, softening included.
         roll: ``(B,)`` samples.
         frames: ``(B, n, 2)`` first blanked frame and the one after the last.
         bands: ``(B, n, 2)``, the same of mel bands.
         weights: ``(B / 2,)`` weight of the first clip of each pair in mixup.
-        mixes_waveforms: where mixup acts.
+        mixes_waveforms: whether mixup acts on waveforms instead of representations.
     """
 
     gain_db: FloatArray | None
@@ -45,7 +45,7 @@ class Choices:
     mixes_waveforms: bool
 
     def part(self, begin: int, end: int) -> Choices:
-        """Those of clips ``begin`` to ``end``; both even where there is mixup."""
+        """Choices of clips ``begin`` to ``end``; both even with mixup."""
         chosen = slice(begin, end)
         return Choices(
             None if self.gain_db is None else self.gain_db[chosen],
@@ -57,7 +57,7 @@ class Choices:
         )
 
     def waveform(self, waveform: Tensor) -> Tensor:
-        """``(B, S)`` waveform -> the same, augmented; ``(B / 2, S)`` where waveforms are mixed."""
+        """``(B, S)`` waveform -> augmented ``(B, S)``, or ``(B / 2, S)`` with waveform mixup."""
         if self.roll is not None:
             waveform = torch.stack([row.roll(int(n)) for row, n in zip(waveform, self.roll, strict=True)])
         if self.gain_db is not None:
@@ -67,10 +67,10 @@ class Choices:
         return waveform
 
     def representations(self, representations: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What a stem gives, ``(B, C, ...)`` each -> the same, augmented: Pann's ``augment``.
+        """A stem's representations, ``(B, C, ...)`` each -> augmented ones: Pann's ``augment``.
 
-        SpecAugment blanks stripes of the log-mel (zero, since ``bn0``: the mean) before mixup. Where
-        waveforms were mixed, there are half as many, and each pair has the stripes of its first.
+        SpecAugment blanks stripes of the log-mel before mixup, with zero, the mean after ``bn0``. After
+        waveform mixup the batch has half the size, and each pair has the stripes of its first clip.
         """
         step = 2 if self.weights is not None and self.mixes_waveforms else 1
         augmented = list(representations)
@@ -83,7 +83,7 @@ class Choices:
         return tuple(augmented)
 
     def targets(self, targets: Tensor) -> Tensor:
-        """``(B, K)`` targets -> ``(B / 2, K)`` where anything is mixed, else the same."""
+        """``(B, K)`` targets -> ``(B / 2, K)`` with mixup, else unchanged."""
         return targets if self.weights is None else mix(targets, _on(targets, self.weights))
 
 
@@ -94,16 +94,16 @@ def choose(
 
     Args:
         augment: the recipe's settings.
-        seed: the run's.
-        step: the step.
+        seed: the run's seed.
+        step: number of the step.
         n_clips: clips drawn, ``B``.
         sample_rate: in Hz.
-        log_mel: frames and bands of the log-mel; None where the model has none, and no stripe is blanked.
+        log_mel: frames and bands of the log-mel; None for models without one, where SpecAugment is not used.
 
     Raises:
         ValueError: stripes wider than the log-mel.
     """
-    # Every kind of choice has a stream of its own, so that one more augmentation changes none of the others.
+    # Every augmentation has its own random stream, so that a further one does not change the others.
     gains, rolls, frames, bands, mixes, soft = (
         np.random.default_rng((seed, _STREAM, step, i)) for i in range(6)
     )

@@ -1,4 +1,4 @@
-"""Averages of the weights over training steps, which tag better than the last weights alone.
+"""Averages of the weights over training steps; they tag better than the last weights.
 
 Exponential: Polyak averaging with a decay, as in Tarvainen and Valpola 2017 (arXiv:1703.01780); mean:
 Izmailov et al. 2018 (arXiv:1803.05407), also used for audio tagging by Gong et al. 2021 (PSLA,
@@ -18,16 +18,16 @@ Weights = dict[str, Tensor]
 
 
 def start(model: nn.Module) -> Weights:
-    """The average before the first step that counts: the weights themselves."""
+    """The initial average: the weights themselves."""
     return {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
 
 
 @torch.no_grad()
 def update(average: Weights, model: nn.Module, settings: Average, step: int) -> None:
-    """Take the weights after ``step`` steps into the average, in place, if the step counts.
+    """Update the average with the weights after ``step`` steps, in place, if the step is one of its steps.
 
-    Until ``start_step`` the average follows the weights. The exponential one begins as a plain mean (its
-    decay never exceeds ``n / (n + 1)`` after ``n`` updates), so that it forgets the first weights soon.
+    Until ``start_step`` the average equals the weights. The exponential average begins as a plain mean (its
+    decay is at most ``n / (n + 1)`` after ``n`` updates), so that the first weights lose influence soon.
     """
     since = step - settings.start_step
     if since > 0 and since % settings.every:

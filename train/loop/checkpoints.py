@@ -1,8 +1,8 @@
-"""Checkpoints of a run: all it takes to go on as if nothing had happened.
+"""Checkpoints of a run: the complete state for an exact resume.
 
-A folder ``checkpoints`` holds ``step-00012000.pt``, written under another name, flushed to the disk and
-renamed: a file of that name is whole. Only when a new one is there are old ones removed. A file is read
-back as tensors and plain values, so that it can run no code.
+A folder ``checkpoints`` holds ``step-00012000.pt``, written under a temporary name, flushed to the disk and
+renamed: a file of that name is complete. Old files are removed only after a new one exists. Files are read
+as tensors and plain values only, so that they cannot run code.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def present(folder: Path) -> list[tuple[int, Path]]:
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write a run's checkpoint; the others stay as they are.
+    """Write a run's checkpoint; the others are not changed.
 
     Raises:
-        CheckpointError: the disk is full or refuses; says which checkpoint is the last.
+        CheckpointError: the disk is full or fails; the message gives the last good checkpoint.
     """
     path = path_of(folder, step)
     try:
@@ -51,9 +51,11 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
             with temporary.open("wb") as file:
                 torch.save({"format": FORMAT, "step": step, **state}, file)
                 file.flush()
-                os.fsync(file.fileno())  # a name must never stand for bytes that a crash can still lose
+                os.fsync(
+                    file.fileno()
+                )  # before the renaming, so that a crash cannot lose the bytes of a final name
             _flush_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch's writer turns some errors of the disk into its own
+    except (OSError, RuntimeError) as error:  # torch's writer converts some disk errors to RuntimeError
         last = present(folder)
         kept = f"{last[-1][1].name} is whole" if last else "there is none before it"
         raise CheckpointError(
@@ -64,14 +66,14 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def prune(folder: Path, *, keep_last: int, keep_every: int, keep: int | None = None) -> None:
-    """Remove all but the last ones, every so manieth (0: none) and one more, such as the best."""
+    """Remove all but the last ``keep_last``, multiples of ``keep_every`` (0: none) and step ``keep``."""
     for step, path in present(folder)[:-keep_last]:
         if step != keep and not (keep_every and step % keep_every == 0):
             path.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, on the CPU.
+    """The content of a checkpoint, on the CPU.
 
     Raises:
         CheckpointError: it cannot be read, or is of another format.
@@ -80,21 +82,21 @@ def load(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise CheckpointError(
-            f"cannot read the checkpoint {path}: {_reason(error)}; remove it to go on from the one before"
+            f"cannot read the checkpoint {path}: {_reason(error)}; remove it to resume from the one before"
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}, which this version reads")
+        raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}, the one this version reads")
     return state
 
 
 def newest(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint of a run; None where there is none."""
+    """The newest checkpoint of a run, or None."""
     steps = present(folder)
     return load(steps[-1][1]) if steps else None
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Files that a killed run was writing."""
+    """Remove incomplete files of a killed run."""
     for path in _leftovers(folder):
         with suppress(OSError):
             path.unlink()
@@ -105,7 +107,7 @@ def _leftovers(folder: Path) -> Iterator[Path]:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the names of a folder outlast a crash, where the system lets a folder be opened."""
+    """Flush a folder's entries to the disk, if the system can open folders."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -115,7 +117,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The system's word for what happened, beneath whatever torch made of it."""
+    """The system's error message, from below torch's own error."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:

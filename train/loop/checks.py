@@ -1,4 +1,4 @@
-"""What must hold for a run to begin, to go on, and to take its next step."""
+"""Conditions for starting a run, resuming it, and taking its next step."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pannsx.atomic import replacing
 from train.loop.distributed import Ranks
 from train.recipe import Recipe, differences, parse_recipe
 
-# Keys that may change when a run goes on: they do not touch what is computed. Clips may have moved: their
-# digest says whether they are the same.
+# Keys that may change on a resume, as they do not affect the result. Clips may have moved: their digest is
+# compared instead.
 _FREE = ("data.train", "data.workers", "data.evaluation", "keep.", "run.steps")
 
 
@@ -21,7 +21,7 @@ class TrainingError(RuntimeError):
 
 
 def check_division(recipe: Recipe, ranks: Ranks) -> None:
-    """TrainingError where the batch cannot be cut into equal parts that batch norms can work with."""
+    """TrainingError if the batch cannot be split into equal parts of at least two clips, for batch norm."""
     pieces = ranks.world_size * recipe.run.accumulate
     if recipe.run.batch_size % pieces:
         raise TrainingError(
@@ -29,38 +29,38 @@ def check_division(recipe: Recipe, ranks: Ranks) -> None:
             f"{recipe.run.accumulate} parts; make it a multiple of {pieces}"
         )
     if recipe.run.batch_size // pieces < 2 and not recipe.run.sync_batch_norm:
-        raise TrainingError("a batch norm needs two clips or more; make run.batch_size larger")
+        raise TrainingError("batch norm needs at least two clips; increase run.batch_size")
 
 
 def check_same_run(recipe: Recipe, begun_with: Mapping[str, Any], folder: Path, *, may_differ: bool) -> None:
-    """TrainingError where a run was begun with a recipe that computes something else."""
+    """TrainingError if a run was started with a recipe that differs in its result."""
     begun = parse_recipe(begun_with, f"the recipe of the run in {folder}")
     changed = [line for line in differences(begun, recipe) if not line.startswith(_FREE)]
     if recipe.schedule.kind != "constant" and begun.run.steps != recipe.run.steps:
         changed.append(f"run.steps: {begun.run.steps}, {recipe.run.steps} (the learning rate depends on it)")
     if changed and not may_differ:
         raise TrainingError(
-            f"the run in {folder} was begun with another recipe ({'; '.join(changed)}); give another "
-            "--folder, or the same values, or --may-differ to go on regardless"
+            f"the run in {folder} was started with another recipe ({'; '.join(changed)}); give another "
+            "--folder, or the same values, or --may-differ to resume regardless"
         )
 
 
 def check_same_data(begun: Mapping[str, Any], now: Mapping[str, Any], recipe: Recipe, folder: Path) -> None:
-    """TrainingError where clips or teacher are not those a run was begun with."""
+    """TrainingError if clips or teacher are not those the run was started with."""
     for what, path in (("train", recipe.data.train), ("teacher", recipe.distil.teacher)):
         if begun[what] != now[what]:
             raise TrainingError(
-                f"{path} is not what the run in {folder} was begun with (digest {now[what]}, then "
-                f"{begun[what]}); restore it, or begin a run in another --folder"
+                f"{path} has changed since the start of the run in {folder} (digest {now[what]}, then "
+                f"{begun[what]}); restore it, or start a run in another --folder"
             )
 
 
 def not_finite(
     folder: Path, step: int, ranks: Ranks, ids: Sequence[str], *, loss: float, norm: float
 ) -> TrainingError:
-    """Write down the ids of a batch whose loss or gradient is not finite -> the error to raise.
+    """Record the ids of a batch with a loss or gradient that is not finite -> the error to raise.
 
-    No checkpoint is written: the batch has gone through the batch norms, whose statistics may be spoilt.
+    No checkpoint is written, as the batch may have spoilt the statistics of the batch norms.
     """
     path = folder / "not_finite" / f"step-{step}-rank-{ranks.rank}.json"
     content = {"step": step, "loss": str(loss), "gradient_norm": str(norm), "ids": list(ids)}
@@ -68,6 +68,6 @@ def not_finite(
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return TrainingError(
         f"step {step}: the loss or its gradient is not finite (loss {loss}, gradient's norm {norm}); the ids "
-        f"of the batch are in {path}. The checkpoints are from before it. Look at these clips; to go on "
+        f"of the batch are in {path}. The checkpoints are older. Look at these clips; to resume "
         "with a lower optimiser.learning_rate or with optimiser.clip_norm, give --may-differ"
     )

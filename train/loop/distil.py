@@ -1,15 +1,15 @@
 """Knowledge distillation from a teacher: its stored logits, or the network itself.
 
-The student is to predict the teacher's probabilities beside the labels (Hinton et al. 2015,
+The student learns to predict the teacher's probabilities as well as the labels (Hinton et al. 2015,
 arXiv:1503.02531; for AudioSet, Schmid et al. 2023, arXiv:2211.04772, with weights 0.9 and 0.1).
-Since the sigmoid cross-entropy is linear in its target, both make one target between the two.
+Since the sigmoid cross-entropy is linear in its target, one target, the weighted mean, is enough.
 
 A teacher is one of
 
-    logits.npz     ``ids`` (M,) and ``logits`` (M, K): of each clip by its id
+    logits.npz     ``ids`` (M,) and ``logits`` (M, K), by clip id
     logits.npy     (N, K), in the order of the training clips
-    folder/        ``<id>.npy`` (K,), a file a clip
-    weights.pt     a teacher's network (:mod:`train.teacher`), which listens to every batch as it comes
+    folder/        ``<id>.npy`` (K,), one file per clip
+    weights.pt     a teacher's network (:mod:`train.teacher`), run on every batch
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ Teacher = Callable[[NDArray[np.int64]], FloatArray]
 
 
 SHORTEST_HEARD_S = 5.0
-"""The teacher learnt from clips of ten seconds: for it alone, shorter clips than this are zero-padded."""
+"""Length of the teacher's training clips: shorter clips are zero-padded to it, for the teacher only."""
 
 
 class LiveTeacher:
-    """A teacher's network that listens to clips as they are read, before they are augmented.
+    """A teacher's network, run on clips before their augmentation.
 
     Args:
-        path: of its weights.
-        device: where it computes.
+        path: file of its weights.
+        device: device it runs on.
 
     Raises:
-        OSError, RuntimeError, ValueError: the weights cannot be read, or are not its.
+        OSError, RuntimeError, ValueError: the weights cannot be read, or are not those of a teacher.
     """
 
     def __init__(self, path: str | Path, device: torch.device) -> None:
@@ -60,10 +60,10 @@ class LiveTeacher:
 def open_teacher(
     path: str | Path, ids: Sequence[str], n_classes: int, device: torch.device | None = None
 ) -> Teacher | LiveTeacher:
-    """The stored logits of the clips with these ids, or the network that makes them.
+    """The stored logits of the clips with these ids, or the teacher's network.
 
     Raises:
-        ValueError: not such a file, of other classes, or clips are missing from it.
+        ValueError: not such a file, other classes, or missing clips.
     """
     path = Path(path)
     if path.suffix == ".pt":
@@ -78,8 +78,8 @@ def open_teacher(
             missing = [clip_id for clip_id in ids if clip_id not in place]
             if missing:
                 raise ValueError(
-                    f"{path} lacks {len(missing)} of {len(ids)} training clips, as {missing[0]!r}; "
-                    "train on an index of those it has"
+                    f"{path} lacks {len(missing)} of {len(ids)} training clips, such as {missing[0]!r}; "
+                    "train on an index of the others"
                 )
             rows_of = np.array([place[clip_id] for clip_id in ids], np.int64)
         else:

@@ -1,4 +1,4 @@
-"""One process or many: ranks, as ``torchrun`` starts them, and what they say to each other."""
+"""Single-process and distributed training: ranks, as started by ``torchrun``, and their communication."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pannsx.types import FloatArray
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where this process stands.
+    """This process among all ranks.
 
     Attributes:
         rank: its number.
-        world_size: how many there are.
-        device: what it computes on.
+        world_size: number of ranks.
+        device: its device.
     """
 
     rank: int
@@ -31,31 +31,31 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the rank that writes files and talks."""
+        """Whether this is the rank that writes files and messages."""
         return self.rank == 0
 
     def share(self, n: int) -> tuple[int, int]:
-        """Begin and end of this rank's part of ``n`` things, the parts as equal as may be."""
+        """Begin and end of this rank's part of ``n`` items; parts are as equal as possible."""
         return n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size
 
 
 @contextmanager
 def joined(device: str | None = None) -> Iterator[Ranks]:
-    """This process among its ranks: alone, or as the environment of ``torchrun`` says.
+    """This process among its ranks: alone, or as set by the environment of ``torchrun``.
 
     Args:
-        device: ``cpu``, ``cuda`` or ``cuda:1``; None takes a GPU where there is one. Of several ranks on
-            GPUs, each takes that of its number on its node.
+        device: ``cpu``, ``cuda`` or ``cuda:1``; None: a GPU if there is one. Of several ranks on GPUs, each
+            uses that of its local rank.
 
     Raises:
-        ValueError: the device is not there.
+        ValueError: the device does not exist.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local_rank = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind.startswith("cuda"):
         if not torch.cuda.is_available():
-            raise ValueError(f"device {kind!r} is wanted, and torch finds no GPU; leave it out, or say cpu")
+            raise ValueError(f"device is {kind!r}, but torch finds no GPU; leave it out, or give cpu")
         chosen = torch.device("cuda", local_rank) if kind == "cuda" else torch.device(kind)
         torch.cuda.set_device(chosen)
     else:
@@ -77,7 +77,7 @@ def joined(device: str | None = None) -> Iterator[Ranks]:
 
 
 def sums(values: list[float], ranks: Ranks) -> list[float]:
-    """Each of some numbers, summed over ranks."""
+    """Numbers, each summed over ranks."""
     if ranks.world_size == 1:
         return values
     tensor = torch.tensor(values, dtype=torch.float64, device=ranks.device)
@@ -103,13 +103,13 @@ def gathered(rows: FloatArray, n_rows: int, ranks: Ranks) -> FloatArray:
 
 
 def share_buffers(model: nn.Module, ranks: Ranks) -> None:
-    """Give every rank the first one's buffers: batch statistics differ where they are not synchronised."""
+    """Copy the first rank's buffers to all: unsynchronised batch statistics differ between ranks."""
     if ranks.world_size > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
 
 
 def wait_for_all(ranks: Ranks) -> None:
-    """Go on when every rank has come here."""
+    """Barrier: wait for every rank."""
     if ranks.world_size > 1:
         dist.barrier()

@@ -1,4 +1,4 @@
-"""What a run says: JSON lines in its folder, a progress bar, TensorBoard where that is installed."""
+"""The log of a run: JSON lines in its folder, a progress bar, and TensorBoard if installed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Entry = dict[str, Any]
 
 
 class Writer(Protocol):
-    """What is needed of TensorBoard's."""
+    """The part of TensorBoard's writer in use."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
         """Plot a point."""
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close."""
 
 
 class Log:
-    """The log of a run that goes on after `step` steps; later entries, which a killed run left, go.
+    """The log of a run that continues after `step` steps; later entries of a killed run are removed.
 
     With ``write=False``, as on all ranks but the first, nothing is written.
     """
@@ -54,7 +54,7 @@ class Log:
                 self._board.add_scalar(f"{kind}/{name}", float(value), step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close."""
         if self._file is not None:
             self._file.close()
         if self._board is not None:
@@ -63,7 +63,7 @@ class Log:
 
 @contextmanager
 def opened(folder: Path, step: int, *, write: bool = True) -> Iterator[Log]:
-    """A log, closed in the end."""
+    """A log, closed at the end."""
     log = Log(folder, step, write=write)
     try:
         yield log
@@ -72,7 +72,7 @@ def opened(folder: Path, step: int, *, write: bool = True) -> Iterator[Log]:
 
 
 def read(folder: Path) -> list[Entry]:
-    """All entries of a run, a line that a kill cut short left out."""
+    """All entries of a run; a line left incomplete by a kill is skipped."""
     path = folder / NAME
     if not path.is_file():
         return []
@@ -95,7 +95,7 @@ def _line(entry: Entry) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity: null."""
+    """A value for JSON, with null for NaN and infinity."""
     if isinstance(value, list):
         return [_plain(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

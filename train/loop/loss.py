@@ -1,4 +1,4 @@
-"""The loss: binary cross-entropy of every class by itself (paper, section IV-A)."""
+"""The loss: binary cross-entropy, separately for every class (paper, section IV-A)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch.nn import functional
 def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """``(B, K)`` logits and targets in [0, 1] -> mean binary cross-entropy, a scalar.
 
-    The published loss is taken of probabilities; that of their logits is the same function without its
-    loss of digits near 0 and 1. Never below float32.
+    The published loss uses probabilities; computing it from logits is the same function without the
+    rounding near 0 and 1. Never below float32.
     """
     if logits.dtype.itemsize < 4:
         logits = logits.float()

@@ -1,8 +1,8 @@
-"""Memory that is freed stays with the process: for training on a CPU.
+"""Keep freed memory in the process, for faster training on a CPU.
 
-A step frees every activation and asks for all of them again. glibc's allocator hands large blocks back to the
-system, which clears and maps each page anew at its next use: a third of a step's time on a CPU. Other
-allocators (macOS, Windows, musl) are left as they are.
+A step frees every activation, and the next step allocates them again. glibc's allocator returns large blocks
+to the system, which clears and maps every page again: a third of a step's time on a CPU. Other allocators
+(macOS, Windows, musl) are not changed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(_GROW_BY),
     "MALLOC_MMAP_THRESHOLD_": str(_NEVER),
 }
-"""The same for processes to be started, as environment variables."""
+"""The same settings for child processes, as environment variables."""
 
 
 def keep_freed_memory() -> bool:
-    """Have this process keep what it frees -> whether its allocator can be told so."""
+    """Make this process keep freed memory -> whether its allocator supports that."""
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -10,11 +10,11 @@ from pannsx.weights.record import Checkpoint, Scores
 
 
 def model_card(record: Checkpoint, *, recipe: Mapping[str, Any] | None = None) -> str:
-    """The card's text: what the Hub reads of it, how to use the checkpoint, where it comes from.
+    """The card's text: metadata for the Hub, use and origin of the checkpoint.
 
     Args:
         record: as `pannsx.weights.save_checkpoint` returned it.
-        recipe: the recipe it was trained by, where that is known.
+        recipe: its training recipe, if known.
     """
     sections = [
         _front_matter(record),
@@ -29,7 +29,7 @@ def model_card(record: Checkpoint, *, recipe: Mapping[str, Any] | None = None) -
 
 
 def _front_matter(record: Checkpoint) -> str:
-    """What the Hub reads, as YAML; strings as JSON writes them, which YAML takes."""
+    """Metadata for the Hub, as YAML; strings are written as JSON, a subset of YAML."""
     lines = [
         "---",
         *([f"license: {json.dumps(record.licence.lower())}"] if record.licence else []),

@@ -1,4 +1,4 @@
-"""What moves the weights."""
+"""The recipe's optimiser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from train.recipe import Optimiser
 
 
 def make_optimiser(settings: Optimiser, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser of all weights; as published, Adam (Kingma and Ba 2015) with AMSGrad."""
+    """The optimiser of all weights; as published, Adam (Kingma and Ba 2015) with AMSGrad."""
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.kind == "sgd":
@@ -21,6 +21,6 @@ def make_optimiser(settings: Optimiser, model: nn.Module) -> torch.optim.Optimiz
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """For the step to come."""
+    """Set the learning rate of the next step."""
     for group in optimiser.param_groups:
         group["lr"] = rate

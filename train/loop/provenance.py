@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: digests of data, versions of code."""
+"""Origin of a checkpoint: digests of data, versions of code."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ROWS = 65536
 
 
 def clips_digest(clips: Clips) -> str:
-    """SHA-256 of the ids and labels of clips, in order: the same data set wherever and however it is packed.
+    """SHA-256 of the ids and labels of clips, in order, independent of place and packing.
 
-    What has a digest of its own says it by an attribute ``digest``.
+    Clips with an attribute ``digest`` define their own.
     """
     own = getattr(clips, "digest", None)
     if isinstance(own, str):
@@ -39,7 +39,7 @@ def teacher_digest(path: str) -> str | None:
 
 
 def versions() -> dict[str, str | None]:
-    """Of what computes, and the commit of this checkout; ``+`` says that files were changed since."""
+    """Versions of the libraries, and the commit of this checkout; ``+`` marks uncommitted changes."""
     return {
         "pannsx": __version__,
         "torch": str(torch.__version__),
@@ -53,7 +53,7 @@ def _commit(folder: Path) -> str | None:
         head = _git(folder, "rev-parse", "HEAD")
         return head + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
-        return None  # no git, or no checkout
+        return None  # no git, or not a checkout
 
 
 def _git(folder: Path, *arguments: str) -> str:

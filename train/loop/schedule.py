@@ -1,4 +1,4 @@
-"""The learning rate: a function of the step, so that there is no state to lose."""
+"""The learning rate as a function of the step, without state."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from train.recipe import Recipe
 def learning_rate(recipe: Recipe, step: int) -> float:
     """The learning rate of a step, 0 being the first.
 
-    Up in a straight line over the warm-up (Goyal et al. 2017, arXiv:1706.02677), then constant as published,
-    or down to ``final_lr_ratio`` of the highest at the last step, in a straight line or along a half cosine
-    (Loshchilov and Hutter 2017, arXiv:1608.03983). With ``decay_steps`` it stays constant until the last of
-    these begin (Hägele et al. 2024, arXiv:2405.18392): a run can then be made longer until they do.
+    A linear warm-up (Goyal et al. 2017, arXiv:1706.02677), then constant as published, or a linear or
+    half-cosine decay (Loshchilov and Hutter 2017, arXiv:1608.03983) to ``final_lr_ratio`` of the maximum at
+    the last step. With ``decay_steps`` only that many last steps decay (Hägele et al. 2024,
+    arXiv:2405.18392): until they begin, a run can be made longer.
     """
     schedule, highest = recipe.schedule, recipe.optimiser.learning_rate
     if step < schedule.warmup_steps:

@@ -24,15 +24,15 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torc
 
 
 class Part(NamedTuple):
-    """Clips of a step that are computed together.
+    """Clips of a step computed together.
 
     Attributes:
         waveform: ``(B, S)`` in [-1, 1).
         targets: ``(B, K)`` in [0, 1].
-        choices: what augmentation does to them.
-        frame_targets: ``(B, T', K)`` in [0, 1], which need a :class:`ClipAndFrameLogits`; None: the loss
-            is the clip's alone.
-        frame_weight: of the loss of frames.
+        choices: their augmentation.
+        frame_targets: ``(B, T', K)`` in [0, 1], for a :class:`ClipAndFrameLogits`; None: the loss of clips
+            only.
+        frame_weight: weight of the loss of frames.
     """
 
     waveform: Tensor
@@ -43,14 +43,14 @@ class Part(NamedTuple):
 
 
 class ClipLogits(nn.Module):
-    """``(B, S)`` waveform -> ``(B', K)`` logits of the clip: a PANN as it is trained.
+    """``(B, S)`` waveform -> ``(B', K)`` logits of the clip: a PANN in training.
 
-    The frame logits of clip heads, which no loss sees, are left out. The log-mel is computed in float32
-    whatever the network's precision: bfloat16 has three digits, and its logarithm none to spare.
+    Frame logits of clip heads are not computed, as no loss uses them. The log-mel is computed in float32
+    whatever the network's precision: three digits of bfloat16 are too few for a logarithm.
 
     Args:
-        model: what is trained; its weights are this module's.
-        dtype: what the network computes in; weights stay float32 for bfloat16.
+        model: the model to train; shares its weights with this module.
+        dtype: dtype of the computation; weights stay float32 for bfloat16.
     """
 
     def __init__(self, model: Pann, dtype: torch.dtype) -> None:
@@ -58,7 +58,7 @@ class ClipLogits(nn.Module):
         self.model, self.dtype = model, dtype
 
     def forward(self, waveform: Tensor, augment: Augment | None = None) -> Tensor:
-        """Waveform ``(B, S)`` in float32; ``augment`` as in :meth:`pannsx.models.Pann.forward`."""
+        """``(B, S)`` float32 -> ``(B', K)``; ``augment`` as in :meth:`pannsx.models.Pann.forward`."""
         return self._computed(waveform, augment, lambda features: self.model.head.clip(features)[:1])[0]
 
     def _computed(
@@ -80,7 +80,7 @@ class ClipAndFrameLogits(ClipLogits):
     def forward(  # type: ignore[override]
         self, waveform: Tensor, augment: Augment | None = None
     ) -> tuple[Tensor, ...]:
-        """Arguments as in :meth:`ClipLogits.forward`."""
+        """``(B, S)`` -> ``(B', K)`` and ``(B', T', K)``; arguments as in :meth:`ClipLogits.forward`."""
 
         def both(features: Tensor) -> tuple[Tensor, ...]:
             output: Output = self.model.head(features)
@@ -91,7 +91,7 @@ class ClipAndFrameLogits(ClipLogits):
 
 @torch.no_grad()
 def log_mel_of(model: Pann, waveform: Tensor) -> Tensor | None:
-    """``(B, S)`` padded waveform -> ``(B, T, F)`` float32 log-mel; None where the model has none."""
+    """``(B, S)`` padded waveform -> ``(B, T, F)`` float32 log-mel; None for models without one."""
     frontends = [module for module in model.stem.modules() if isinstance(module, LogMel)]
     if not frontends:
         return None
@@ -100,9 +100,9 @@ def log_mel_of(model: Pann, waveform: Tensor) -> Tensor | None:
 
 
 def prepare(model: Pann, recipe: Recipe, ranks: Ranks) -> nn.Module:
-    """A model, on its device and in its precision, -> the network whose backward pass averages over ranks.
+    """Move a model to its device and precision -> a network with gradients averaged over ranks.
 
-    Changes the model in place, so that it can be saved and evaluated beside the network.
+    The model is changed in place, so that it can be saved and evaluated alongside the network.
     """
     quiet: dict[str, list[nn.Module]] = {"all": [], "head": [model.stem, model.trunk], "none": [model]}
     for module in (module for part in quiet[recipe.model.dropout] for module in part.modules()):
@@ -119,14 +119,14 @@ def prepare(model: Pann, recipe: Recipe, ranks: Ranks) -> nn.Module:
     return DistributedDataParallel(
         network,
         device_ids=[ranks.device] if ranks.device.type == "cuda" else None,
-        # Batch statistics of the first rank are what is saved; in the end they are every rank's.
+        # The first rank's batch statistics are saved; at the end they are copied to every rank.
         broadcast_buffers=not recipe.run.sync_batch_norm,
         gradient_as_bucket_view=True,
     )
 
 
 def place(model: Pann, recipe: Recipe, device: torch.device) -> None:
-    """Move a model to its device and give its weights their type and layout; the log-mel stays float32."""
+    """Move a model to its device, and set the dtype and layout of weights; the log-mel stays float32."""
     model.to(device)
     if recipe.run.precision == "float64":
         model.double()
@@ -138,14 +138,14 @@ def place(model: Pann, recipe: Recipe, device: torch.device) -> None:
 
 
 def log_mel_shape(model: Pann, n_samples: int) -> tuple[int, int] | None:
-    """Frames and bands of the log-mel of clips of ``n_samples`` samples; None where there is none."""
+    """Frames and bands of the log-mel of clips of ``n_samples`` samples; None for models without one."""
     if model.frontend is None:
         return None
     return model.frontend.n_frames(max(n_samples, model.min_samples)), model.frontend.n_mels
 
 
 def backward(network: nn.Module, parts: list[Part]) -> Tensor:
-    """Leave the gradients of the mean loss of some parts in the network's weights -> that loss, a scalar.
+    """Accumulate the gradients of the mean loss of all parts in the network's weights -> that loss, a scalar.
 
     The loss is float64 in a float64 run, else float32. Ranks exchange gradients once, with the last part.
     """
@@ -168,14 +168,14 @@ def backward(network: nn.Module, parts: list[Part]) -> Tensor:
 
 
 def gradient_norm(model: nn.Module) -> Tensor:
-    """Euclidean norm of all gradients together, a scalar."""
+    """Euclidean norm over all gradients, a scalar."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     return norm
 
 
 def clip_gradients(model: nn.Module, norm: Tensor, max_norm: float) -> None:
-    """Scale all gradients, whose norm is known, down to a norm of at most ``max_norm``; 0: leave them."""
+    """Scale all gradients, of the given norm, to a norm of at most ``max_norm``; 0: no clipping."""
     if max_norm > 0:
         factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
         for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""Stopping a run from outside: at the end of a step, with a checkpoint."""
+"""Stopping a run by a signal: at the end of a step, with a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 class Stop:
-    """Whether the run is to stop.
+    """A request to stop the run.
 
     Attributes:
-        is_set: set from a signal's handler.
+        is_set: set by the signal handler.
     """
 
     is_set = False
@@ -19,7 +19,7 @@ class Stop:
 
 @contextmanager
 def stop_signal() -> Iterator[Stop]:
-    """Set by SIGTERM, as schedulers and ``torchrun`` send it, and by Ctrl+C; a second Ctrl+C interrupts."""
+    """Set by SIGTERM, from schedulers and ``torchrun``, and by Ctrl+C; a second Ctrl+C interrupts."""
     stop = Stop()
 
     def note(number: int, _: object) -> None:

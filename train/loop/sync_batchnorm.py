@@ -1,7 +1,7 @@
-"""Batch norms whose statistics are taken over all ranks, on CPU as well, in any floating type.
+"""Batch norm with statistics over all ranks, also on CPUs, in any floating-point type.
 
-torch's own (``torch.nn.SyncBatchNorm``) runs on GPUs alone. Means and squared deviations of the ranks are
-joined by Chan's formula (Chan, Golub and LeVeque 1983), which loses no digits to large means.
+torch's own (``torch.nn.SyncBatchNorm``) runs on GPUs only. Means and squared deviations of the ranks are
+combined by Chan's formula (Chan, Golub and LeVeque 1983), which is accurate for large means.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def synchronise(model: nn.Module, device: torch.device) -> nn.Module:
-    """A model whose batch norms share their statistics over ranks, its weights and their names the same."""
+    """Convert a model's batch norms to shared statistics over ranks; weights and their names are kept."""
     if device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
@@ -28,14 +28,14 @@ def synchronise(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 class SharedBatchNorm(_BatchNorm):
-    """``(B, C, ...)`` -> the same: normalised by the statistics of all ranks' batches together."""
+    """``(B, C, ...)`` -> same shape: normalised by the statistics over all ranks' batches."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
             raise ValueError(f"batch norm needs (B, C, ...), got {tuple(input.shape)}")
 
     def forward(self, x: Tensor) -> Tensor:
-        """As torch's batch norm where it is not training, or where there is one rank alone."""
+        """``(B, C, ...)`` -> same shape; as torch's batch norm in evaluation or with a single rank."""
         if not self.training or not dist.is_initialized() or self.momentum is None:
             return super().forward(x)
         self._check_input_dim(x)
@@ -56,14 +56,14 @@ def _shared(norm: _BatchNorm) -> SharedBatchNorm:
     shared = SharedBatchNorm(
         norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
     )
-    # The very tensors: an optimiser made before would keep its hold on them.
+    # The same tensor objects, as an optimiser may already refer to them.
     shared._parameters, shared._buffers = norm._parameters, norm._buffers
     shared.train(norm.training)
     return shared
 
 
 class _Normalise(torch.autograd.Function):
-    """Forward one gathering of (count, mean, squared deviations), backward one sum over ranks."""
+    """Forward: one all-gather of (count, mean, squared deviations); backward: one sum over ranks."""
 
     @staticmethod
     def forward(
@@ -106,7 +106,7 @@ class _Normalise(torch.autograd.Function):
         mean_bias, mean_weight = (both / count).to(wide.dtype)
         back = wide - _by_channel(mean_bias, wide) - standard * _by_channel(mean_weight, wide)
         back = back * _by_channel(weight.to(wide.dtype) * scale, wide)
-        # Gradients of the weights stay this rank's own: DistributedDataParallel averages them.
+        # Gradients of the weights are this rank's: DistributedDataParallel averages them.
         return back.to(gradient.dtype), own_weight.to(weight.dtype), own_bias.to(weight.dtype), None
 
 

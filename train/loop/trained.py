@@ -1,4 +1,4 @@
-"""The model that a recipe describes, fresh or with the weights of a run's checkpoint."""
+"""A recipe's model, initialised or with the weights of a run's checkpoint."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from train.recipe import Recipe, parse_recipe
 
 
 def fresh_model(recipe: Recipe, n_classes: int) -> Pann:
-    """A model to train, on the CPU; its first weights are a function of the recipe's seed.
+    """A model to train, on the CPU; its initial weights are a function of the recipe's seed.
 
-    Where ``model.start`` names a checkpoint, a file or a name of the manifest, its weights are taken, all but
-    those of a classifier for another number of classes.
+    If ``model.start`` gives a checkpoint, a file or a name of the manifest, its weights are used, except
+    those of a classifier for a different number of classes.
 
     Raises:
-        ValueError, WeightsError: unknown architecture, or a checkpoint that cannot be begun with.
+        ValueError, WeightsError: unknown architecture, or an unsuitable starting checkpoint.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.run.seed)
@@ -34,7 +34,7 @@ def fresh_model(recipe: Recipe, n_classes: int) -> Pann:
 
 
 def trained_model(state: Mapping[str, Any]) -> Pann:
-    """The model of a run's checkpoint in evaluation mode: the average of its weights where it has one."""
+    """The model of a run's checkpoint in evaluation mode, with averaged weights if there are any."""
     recipe = parse_recipe(state["recipe"], "the checkpoint's recipe")
     model = build_empty(
         recipe.model.architecture, recipe.model.sample_rate, recipe.frontend, len(state["labels"])

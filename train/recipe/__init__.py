@@ -1,7 +1,7 @@
-"""A training recipe: TOML in, frozen dataclasses out.
+"""Training recipes: from TOML to frozen dataclasses.
 
-No key has a default here: what a run did is what its recipe says, and recipes share what they have in
-common by ``extends``.  An unknown, missing or mistyped key is an error that names it.
+No key has a default here: a recipe describes its run completely, and recipes share values by ``extends``.
+An unknown, missing or mistyped key is an error with its name.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What is trained.
+    """The model to train.
 
     Attributes:
         architecture: a row of ``pannsx.models.ARCHITECTURES``.
         sample_rate: in Hz.
         labels: ``audioset``, or ``data`` for the labels of the training clips.
-        dropout: which of its dropout layers drop: all, those of the head alone, or none.
-        start: a checkpoint to begin with: a name of the manifest, or a file or folder in the forms that
-            ``pannsx.weights.load`` takes; empty: none.
+        dropout: its active dropout layers: all, only those of the head, or none.
+        start: starting checkpoint: a name of the manifest, or a file or folder accepted by
+            ``pannsx.weights.load``; empty: none.
     """
 
     architecture: str
@@ -51,9 +51,9 @@ class Data:
     """Clips: index files, packed stores, a folder of mixtures or of banks (:mod:`train.data.open_clips`).
 
     Attributes:
-        train: to train on.
-        evaluation: to evaluate on; empty: no evaluation.
-        workers: processes of each rank that read clips; 0 reads in the training process.
+        train: training clips.
+        evaluation: evaluation clips; empty: no evaluation.
+        workers: reading processes per rank; 0: read in the training process.
     """
 
     train: str
@@ -63,18 +63,18 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """What is done to clips and their representations (:mod:`train.loop.augment`); sources there.
+    """Augmentation of clips and their representations (:mod:`train.loop.augment`); sources there.
 
     Attributes:
-        mixup: of representations (log-mel after ``bn0``, wavegram) or waveforms.
+        mixup: input of mixup: representations (log-mel after ``bn0``, wavegram) or waveforms.
         mixup_alpha: both parameters of the beta distribution of the weights.
-        time_stripes: number of stripes of frames that SpecAugment blanks; 0: none.
-        time_width: they are narrower than so many frames.
-        band_stripes: the same for mel bands.
-        band_width: they are narrower than so many bands.
-        gain_db: each clip is made louder or softer by up to so many dB.
-        roll_s: each clip is rolled in time by up to so many seconds, either way.
-        soften_db: half of the clips are made softer by up to so many dB, beside the gain.
+        time_stripes: number of stripes of frames blanked by SpecAugment; 0: none.
+        time_width: upper limit of their width in frames, exclusive.
+        band_stripes: number of stripes of mel bands; 0: none.
+        band_width: upper limit of their width in bands, exclusive.
+        gain_db: maximum random gain of a clip, up or down, in dB.
+        roll_s: maximum random roll of a clip in time, in either direction, in seconds.
+        soften_db: maximum random attenuation of half of the clips, in addition to the gain, in dB.
     """
 
     mixup: Literal["none", "representation", "waveform"]
@@ -90,16 +90,16 @@ class Augment:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimiser:
-    """How weights follow gradients.
+    """The optimiser.
 
     Attributes:
-        kind: which.
-        learning_rate: at its highest.
+        kind: its algorithm.
+        learning_rate: maximum learning rate.
         betas: decay of the moments of Adam.
         eps: added to the root of the second moment.
         amsgrad: whether the second moment's maximum is used.
         weight_decay: L2 penalty for ``adam`` and ``sgd``, decoupled for ``adamw``.
-        clip_norm: gradients are shortened to this norm; 0: never.
+        clip_norm: maximum norm of gradients; 0: no clipping.
     """
 
     kind: Literal["adam", "adamw", "sgd"]
@@ -116,10 +116,10 @@ class Schedule:
     """The learning rate as a function of the step (:mod:`train.loop.schedule`).
 
     Attributes:
-        kind: its course after the warm-up.
-        warmup_steps: it rises in a straight line over these.
-        decay_steps: it goes down over these, the last; 0: over all after the warm-up. Unused when constant.
-        final_lr_ratio: its last value as a share of the highest; unused when constant.
+        kind: its shape after the warm-up.
+        warmup_steps: number of steps of the linear warm-up.
+        decay_steps: number of last steps with decay; 0: all after the warm-up. Unused when constant.
+        final_lr_ratio: final value as a share of the maximum; unused when constant.
     """
 
     kind: Literal["constant", "linear", "cosine"]
@@ -134,9 +134,9 @@ class Average:
 
     Attributes:
         kind: exponential, plain mean, or none.
-        decay: of the exponential one.
-        start_step: first step that counts.
-        every: steps between those that count.
+        decay: decay of the exponential average.
+        start_step: first step included.
+        every: interval of the steps included.
     """
 
     kind: Literal["none", "exponential", "mean"]
@@ -150,11 +150,11 @@ class Distil:
     """Learning from a teacher (:mod:`train.loop.distil`).
 
     Attributes:
-        teacher: file or folder of logits, or a teacher's weights (``.pt``), which then listens to every clip
-            before it is augmented; empty: no teacher.
-        weight: share of the teacher in the loss, 0 to 1; the labels have the rest.
-        temperature: the teacher's logits are divided by it.
-        frame_weight: weight of the loss of frames, of scenes alone; 0: the loss of clips only.
+        teacher: file or folder of logits, or a teacher's weights (``.pt``), run on every clip before
+            augmentation; empty: no teacher.
+        weight: share of the teacher in the loss, 0 to 1; the rest is that of the labels.
+        temperature: divisor of the teacher's logits.
+        frame_weight: weight of the loss of frames, for scenes only; 0: the loss of clips only.
     """
 
     teacher: str
@@ -165,23 +165,23 @@ class Distil:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenes:
-    """How scenes are composed of the clips of banks (:mod:`train.data.scenes`). Shares need not sum to one.
+    """Composition of scenes from clips of banks (:mod:`train.data.scenes`). Shares need not sum to one.
 
     Attributes:
-        n_scenes: how many different ones.
-        durations_s: lengths of scenes, of which each batch has one.
-        duration_shares: how often each.
-        part_shares: how often one, two and three parts.
-        draw_shares: how often a clip is drawn by class, by kind, and from all.
-        pairing_share: chance that the second of several parts is a background (music, surroundings).
-        below_db: further parts are softer than the first by up to so many dB.
-        at_start_share: chance that a short clip begins with the scene.
-        repeat_share: chance that a short clip is heard again until the scene ends.
-        room_share: chance of a room, of each part.
-        tilt_share: chance of another microphone.
-        band_share: chance of a narrower band.
-        codec_share: chance of a lossy codec.
-        noise_share: chance of noise, 20 to 60 dB below the sound.
+        n_scenes: number of different scenes.
+        durations_s: possible lengths of scenes in seconds; each batch has one.
+        duration_shares: relative frequency of each length.
+        part_shares: relative frequency of one, two and three parts.
+        draw_shares: relative frequency of drawing a clip by class, by kind, and from all.
+        pairing_share: probability that the second of several parts is a background (music, surroundings).
+        below_db: maximum level of further parts below the first, in dB.
+        at_start_share: probability that a short clip begins with the scene.
+        repeat_share: probability that a short clip is repeated until the scene ends.
+        room_share: probability of a room, for each part.
+        tilt_share: probability of another microphone.
+        band_share: probability of a narrower band.
+        codec_share: probability of a lossy codec.
+        noise_share: probability of noise, 20 to 60 dB below the sound.
     """
 
     n_scenes: int
@@ -205,13 +205,13 @@ class Run:
     """The run as a whole.
 
     Attributes:
-        seed: of every random number.
-        steps: optimiser steps.
-        batch_size: clips that enter the trunk at a step, on all ranks together; mixup draws twice as many.
-        accumulate: parts a rank's batch is computed in, to save memory; each has its own batch statistics.
-        precision: of the network; the log-mel and the loss are never below float32.
-        channels_last: memory layout that suits tensor cores.
-        sync_batch_norm: take batch statistics over all ranks.
+        seed: seed of all random numbers.
+        steps: number of optimiser steps.
+        batch_size: clips at the trunk's input per step, over all ranks; mixup draws twice as many.
+        accumulate: number of parts of a rank's batch, to save memory; each has its own batch statistics.
+        precision: precision of the network; the log-mel and the loss are never below float32.
+        channels_last: memory layout for tensor cores.
+        sync_batch_norm: compute batch statistics over all ranks.
     """
 
     seed: int
@@ -225,14 +225,14 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """What is written down, and when.
+    """Intervals of log entries, evaluations and checkpoints.
 
     Attributes:
         log_every: steps between log entries.
         evaluate_every: steps between evaluations.
         save_every: steps between checkpoints.
-        keep_last: of them, so many last ones are kept,
-        keep_every: and for ever those whose step is a multiple of this; 0: none.
+        keep_last: number of latest checkpoints kept.
+        keep_every: also keep every multiple of this step forever; 0: none.
     """
 
     log_every: int
@@ -244,13 +244,13 @@ class Keep:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that determines a training run.
+    """The complete settings of a training run.
 
     Attributes:
-        name: of the checkpoint it makes.
+        name: name of the resulting checkpoint.
         sampler: order of the clips (:mod:`train.data.samplers`).
         frontend: log-mel settings; None for models of the waveform alone.
-        scenes: how scenes are composed where the training clips are banks; None elsewhere.
+        scenes: composition of scenes, for training on banks; None otherwise.
     """
 
     name: str
@@ -282,13 +282,13 @@ def read_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(tables: Mapping[str, Any], where: str) -> Recipe:
-    """The recipe that nested tables describe; `where` is named in errors."""
+    """The recipe of nested tables; errors name `where` as the source."""
     tables = dict(tables)
     frontend = tables.get("frontend")
     if isinstance(frontend, Mapping):
         model = tables.get("model")
         rate = model.get("sample_rate") if isinstance(model, Mapping) else None
-        # Said once, in [model]: a log-mel cannot have another rate than its model.
+        # Given once, in [model]: the rates of log-mel and model are equal.
         tables["frontend"] = {"sample_rate": rate, **frontend}
     else:
         tables.setdefault("frontend", None)
@@ -299,12 +299,12 @@ def parse_recipe(tables: Mapping[str, Any], where: str) -> Recipe:
 
 
 def to_tables(recipe: Recipe) -> dict[str, Any]:
-    """Nested plain values that :func:`parse_recipe` reads back."""
+    """Nested plain values, the inverse of :func:`parse_recipe`."""
     return asdict(recipe)
 
 
 def differences(a: Recipe, b: Recipe) -> list[str]:
-    """``table.key: one value, other value`` of every key that differs."""
+    """``table.key: value of a, value of b`` for every key that differs."""
     flat_a, flat_b = flattened(to_tables(a)), flattened(to_tables(b))
     return [
         f"{key}: {flat_a.get(key)!r}, {flat_b.get(key)!r}"
@@ -324,7 +324,7 @@ def _find(recipe: str | Path) -> Path:
 
 
 def _with_bases(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    """The tables of a file upon those of the file it extends."""
+    """The tables of a file, merged with those of the file it extends."""
     if path in seen:
         raise ValueError(f"{path.name} extends itself: {' -> '.join(file.name for file in (*seen, path))}")
     try:
@@ -345,10 +345,12 @@ def _override(tables: dict[str, Any], override: str) -> None:
         hints = get_type_hints(kind) if is_dataclass(kind) else {}
         if part not in hints:
             hint = did_you_mean(key, _known_keys())
-            raise ValueError(f"{override!r} overrides no key of a recipe{hint}")
+            raise ValueError(f"{override!r} does not match a key of a recipe{hint}")
         kind = {"frontend": FrontEnd, "scenes": Scenes}.get(part, hints[part])
     if not equals or is_dataclass(kind):
-        raise ValueError(f"got {override!r}; an override is written table.key=value, as run.steps=1000")
+        raise ValueError(
+            f"got {override!r}; an override has the form table.key=value, such as run.steps=1000"
+        )
     for part in table_names:
         tables = tables.setdefault(part, {})
     tables[name] = from_text(kind, text, key)

@@ -1,4 +1,4 @@
-"""What a recipe's types cannot say: the ranges of its values, and which of them go together."""
+"""Checks beyond a recipe's types: ranges of values, and combinations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def check_limits(recipe: Recipe, where: str) -> None:
-    """ValueError names the first key out of its range; `where` is named with it."""
+    """ValueError for the first key out of range; the message begins with `where`."""
     run, augment, keep = recipe.run, recipe.augment, recipe.keep
     positive = {
         "model.sample_rate": recipe.model.sample_rate,
@@ -52,9 +52,9 @@ def check_limits(recipe: Recipe, where: str) -> None:
             raise ValueError(f"{where}: {key} is {value}; it must not be negative")
     for key, value in shares.items():
         if not 0 <= value <= 1:
-            raise ValueError(f"{where}: {key} is {value}; it must lie between 0 and 1")
+            raise ValueError(f"{where}: {key} is {value}; it must be between 0 and 1")
     if bool(recipe.distil.teacher) != (recipe.distil.weight > 0):
-        raise ValueError(f"{where}: distil.teacher and distil.weight go together; set both or neither")
+        raise ValueError(f"{where}: distil.teacher and distil.weight need each other; set both or neither")
     _check_scenes(recipe, where)
     if recipe.frontend is not None and recipe.frontend.sample_rate != recipe.model.sample_rate:
         raise ValueError(f"{where}: frontend.sample_rate differs from model.sample_rate")
@@ -71,9 +71,7 @@ def _check_scenes(recipe: Recipe, where: str) -> None:
     scenes = recipe.scenes
     if scenes is None:
         if recipe.distil.frame_weight > 0:
-            raise ValueError(
-                f"{where}: distil.frame_weight needs scenes, whose onsets are known; add [scenes]"
-            )
+            raise ValueError(f"{where}: distil.frame_weight needs the known onsets of scenes; add [scenes]")
         return
     if scenes.n_scenes < 1 or scenes.below_db < 0:
         raise ValueError(f"{where}: scenes.n_scenes must be positive and scenes.below_db not negative")

@@ -1,4 +1,4 @@
-"""Nested tables of plain values, as TOML has them: laid upon one another, flattened, and from text."""
+"""Nested tables of plain values, as in TOML: merging, flattening, and parsing from text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pannsx.strict import words
 
 
 def merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with ``own`` upon it, key by key."""
+    """``base`` updated by ``own``, key by key."""
     both = dict(base)
     for key, value in own.items():
         nested = isinstance(value, dict) and isinstance(base.get(key), dict)
@@ -18,7 +18,7 @@ def merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def flattened(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"table.key": value}`` of nested tables."""
+    """Nested tables as ``{"table.key": value}``."""
     flat: dict[str, Any] = {}
     for key, value in tables.items():
         flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
@@ -26,7 +26,7 @@ def flattened(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def from_text(kind: Any, text: str, key: str) -> Any:
-    """What a command line's text means for a key of some type."""
+    """The value of a command line's text, for a key of some type."""
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
@@ -37,5 +37,5 @@ def from_text(kind: Any, text: str, key: str) -> Any:
         if get_origin(kind) is tuple:
             return [float(part) for part in text.strip("[]()").split(",")]
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{key}={text} is no {words(kind)}") from error
+        raise ValueError(f"{key}={text}: {words(kind)} is needed") from error
     return text

@@ -1,1 +1,1 @@
-"""A checkpoint put to another task: what :mod:`train.finetune` is made of."""
+"""Transfer to other tasks: the parts of :mod:`train.finetune`."""

@@ -1,4 +1,4 @@
-"""What a data set to transfer to is: clips with labels, in folds."""
+"""Data sets for transfer: clips with labels, in folds."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Recording(NamedTuple):
     Attributes:
         path: the file.
         labels: positions of its labels.
-        fold: the fold it belongs to.
-        start_s: where the clip begins in the file, in seconds.
-        duration_s: how long it is; None is to the file's end.
+        fold: its fold.
+        start_s: start of the clip in the file, in seconds.
+        duration_s: length in seconds; None: to the end of the file.
     """
 
     path: Path
@@ -43,14 +43,14 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class DataSet:
-    """Clips with labels, and how they are divided.
+    """Clips with labels, and their division.
 
     Attributes:
-        name: what tables call it.
+        name: its name in tables.
         labels: ``K`` names.
         recordings: ``N`` clips.
-        splits: official divisions; a score is the mean over them.
-        clip_s: the usual length in seconds; in training longer clips are cut to it.
+        splits: official splits; a score is the mean over them.
+        clip_s: usual length in seconds; in training, longer clips are cut to it.
         multi_label: whether a clip may have several labels, or none.
 
     Raises:
@@ -89,10 +89,10 @@ TRAIN_TEST = Split("test", frozenset({"train"}), frozenset({"test"}))
 
 
 def table_rows(path: Path, needed: set[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
-    """The rows of a CSV that must have some columns.
+    """The rows of a CSV with required columns.
 
     Raises:
-        OSError, ValueError: it cannot be read, or lacks a column.
+        OSError, ValueError: the file cannot be read, or a column is missing.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter=delimiter)
@@ -102,12 +102,12 @@ def table_rows(path: Path, needed: set[str], delimiter: str = ",") -> Iterator[d
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Everything beneath a folder that looks like audio, in order."""
+    """All audio files below a folder, by extension, in order."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
 
 
 def label_set(names: Iterable[str]) -> LabelSet:
-    """The names that occur, in the order of the alphabet."""
+    """The set of names, in alphabetical order."""
     return LabelSet(tuple(sorted(set(names))))
 
 
@@ -119,7 +119,7 @@ def each_fold(recordings: Iterable[Recording]) -> tuple[Split, ...]:
 
 
 def make_folds(recordings: list[Recording]) -> list[Recording]:
-    """Folds as equal as can be within every class, by a hash of the file names."""
+    """Folds of sizes as equal as possible within every class, by a hash of the file names."""
 
     def drawn(recording: Recording) -> bytes:
         return hashlib.blake2b(f"{recording.path.name}@{recording.start_s}".encode(), digest_size=8).digest()

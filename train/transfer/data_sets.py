@@ -1,6 +1,6 @@
-"""Data sets to transfer to, as small declarations: which file, which labels, which fold.
+"""Data sets for transfer, as short declarations of files, labels and folds.
 
-A declaration reads the files as their authors ship them and keeps their official folds.  Any other
+A declaration reads the authors' original files and keeps the official folds.  Any other
 data set is a folder of folders or a CSV (:func:`folder_of_classes`, :func:`table`).
 """
 
@@ -26,8 +26,8 @@ from train.transfer.data_set import (
 def esc50(folder: Path, *, only_ten: bool = False) -> DataSet:
     """ESC-50 (Piczak 2015): 2,000 clips of 5 s, 50 classes, five folds; ``meta/esc50.csv`` and ``audio/``.
 
-    Also understood: an ``index.csv`` with the columns file, category and fold, and, where a file holds
-    many clips of 5 s one after another, chunk.
+    Also accepted: an ``index.csv`` with the columns file, category and fold, and chunk for files with many
+    clips of 5 s in sequence.
     """
     official = folder / "meta" / "esc50.csv"
     rows = list(table_rows(official if official.is_file() else folder / "index.csv", {"category", "fold"}))
@@ -56,8 +56,8 @@ def esc10(folder: Path) -> DataSet:
 def gtzan(folder: Path) -> DataSet:
     """GTZAN (Tzanetakis 2002): 1,000 clips of 30 s, ten genres, ``<genre>/<genre>.00042.wav``.
 
-    It has no official folds; these ten are the paper's: the last digit of the number says which.
-    Known repetitions and wrong labels (Sturm 2013) are left as they are, as in the paper.
+    It has no official folds; these ten are the paper's, by the last digit of the number.
+    Known repetitions and wrong labels (Sturm 2013) are kept, as in the paper.
     """
     files = [path for path in audio_files(folder) if path.stem.rpartition(".")[2].isdigit()]
     labels = label_set(path.stem.partition(".")[0] for path in files)
@@ -79,7 +79,7 @@ _SPEECH, _N_ACTORS, _ACTORS_PER_FOLD = "01", 24, 6
 def ravdess(folder: Path) -> DataSet:
     """RAVDESS speech (Livingstone 2018): 1,440 clips, eight emotions, ``03-01-<emotion>-...-<actor>.wav``.
 
-    Four folds of six actors each, so that no voice stands on both sides; songs are left out.
+    Four folds of six actors each, so that no voice is on both sides; songs are excluded.
     """
     recordings = []
     for path in audio_files(folder):
@@ -148,8 +148,8 @@ def dcase2019_task1(folder: Path) -> DataSet:
 def folder_of_classes(folder: Path) -> DataSet:
     """Any folder: ``<class>/<file>``, or ``<fold>/<class>/<file>``, the folds being ``train`` and ``test``.
 
-    Without folds, five are made, each with as many clips of every class; a clip's place depends on the
-    file names alone.
+    Without folds, five are made, each with an equal number of clips of every class; a clip's fold depends
+    only on the file names.
     """
     has_folds = all((folder / fold).is_dir() for fold in ("train", "test"))
     found = []
@@ -169,7 +169,7 @@ def table(path: Path) -> DataSet:
     """Any CSV with the columns file (relative to it) and label, and optionally fold, start_s, duration_s.
 
     Several labels of a clip are separated by ``;``; one such clip makes the data set multi-label.  The
-    folds ``train`` and ``test`` are one split, any others are held out in turn; without, five are made.
+    folds ``train`` and ``test`` are one split, any others are held out in turn; without folds, five are made.
     """
     rows = list(table_rows(path, {"file", "label"}))
     names = [[name.strip() for name in row["label"].split(";") if name.strip()] for row in rows]
@@ -186,7 +186,7 @@ def table(path: Path) -> DataSet:
     ]
     folds = {recording.fold for recording in recordings}
     if "" in folds and len(folds) > 1:
-        raise ValueError(f"{path}: some clips have a fold and some have none; give all of them one")
+        raise ValueError(f"{path}: some clips have a fold and some have none; give every clip one")
     if folds == {""}:
         recordings = make_folds(recordings)
     splits = (TRAIN_TEST,) if {"train", "test"} <= folds else each_fold(recordings)
@@ -208,14 +208,15 @@ DATA_SETS: Mapping[str, Callable[[Path], DataSet]] = {
 
 
 def read_data_set(name: str, place: str | Path) -> DataSet:
-    """A data set by its name in ``DATA_SETS`` from the folder or file it lies in.
+    """A data set by its name in ``DATA_SETS``, from its folder or file.
 
     Raises:
-        ValueError: unknown name, or not that data set.
+        ValueError: unknown name, or files of another data set.
         OSError: a file of it cannot be read.
     """
     if name not in DATA_SETS:
         raise ValueError(
-            f"unknown data set {name!r}{did_you_mean(name, DATA_SETS)}; there are {', '.join(DATA_SETS)}"
+            f"unknown data set {name!r}{did_you_mean(name, DATA_SETS)}; "
+            f"the known ones are {', '.join(DATA_SETS)}"
         )
     return DATA_SETS[name](Path(place))

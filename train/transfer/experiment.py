@@ -1,4 +1,4 @@
-"""Scores of a way of learning on a data set: every split, and with few clips a class."""
+"""Scores of a training method on a data set: every split, and with few clips per class."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from train.transfer.waveforms import Waveforms
 
 
 class Fitted(NamedTuple):
-    """What was learnt: the network, which may be the one it began with, and a head.
+    """Result of training: the network, possibly unchanged, and a head.
 
     Attributes:
-        base: the network; None where there is none (the MFCC baseline).
+        base: the network; None for the MFCC baseline.
         head: from embeddings, or features, to the classes.
         predict: positions of clips -> ``(n, K)`` logits.
     """
@@ -33,17 +33,17 @@ class Fitted(NamedTuple):
 
 
 Learn = Callable[[Sequence[int], int], Fitted]
-"""A way of learning: from the positions of the clips to train on, and a seed."""
+"""A training method: a function of the positions of the training clips, and a seed."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Scores of one way of learning.
+    """Scores of one training method.
 
     Attributes:
-        measure: ``accuracy``, or ``mAP`` for several labels a clip.
+        measure: ``accuracy``, or ``mAP`` for several labels per clip.
         scores: by split.
-        shots: clips a class that were trained on; None is all.
+        shots: training clips per class; None: all.
     """
 
     measure: str
@@ -52,7 +52,7 @@ class Result:
 
     @property
     def mean(self) -> float:
-        """Over the splits."""
+        """Mean over the splits."""
         return float(np.mean(list(self.scores.values())))
 
     @property
@@ -62,7 +62,7 @@ class Result:
 
 
 def targets_of(data: DataSet) -> NDArray[np.bool_]:
-    """``(N, K)``, whether a clip has a label."""
+    """``(N, K)``: whether a clip has a label."""
     targets = np.zeros((len(data.recordings), len(data.labels)), np.bool_)
     for row, recording in enumerate(data.recordings):
         targets[row, list(recording.labels)] = True
@@ -75,7 +75,7 @@ def head_on(
     settings: HeadSettings,
     base: LoadedCheckpoint | None = None,
 ) -> Learn:
-    """Train a head alone, on ``(N, D)`` features or the embeddings of a frozen network ``base``."""
+    """Train only a head, on ``(N, D)`` features or the embeddings of a frozen network ``base``."""
 
     def learn(rows: Sequence[int], seed: int) -> Fitted:
         head = train_head(features[rows], targets[rows], settings, seed=seed)
@@ -93,8 +93,8 @@ def network_and_head(
     *,
     from_scratch: bool = False,
 ) -> Learn:
-    """Train network and head together: from the network as it is and a head trained on its embeddings,
-    or both from first weights.
+    """Train network and head together: from the given network and a head trained on its embeddings, or both
+    from random weights.
     """
     embeddings = None if from_scratch else embed(base, waveforms, device=settings.device)
 
@@ -129,11 +129,11 @@ def run(
     Args:
         data: the data set.
         targets: ``(N, K)`` of all its clips.
-        learn: how.
-        seed: of learning, and of the choice of shots.
-        splits: some of its splits; None takes all.
-        shots: clips a class to train on; None takes all.
-        on_score: called with each split's name and score when it is there.
+        learn: training method.
+        seed: seed of training and of the choice of shots.
+        splits: some of its splits; None: all.
+        shots: training clips per class; None: all.
+        on_score: called with the name and score of each finished split.
     """
     scores = {}
     for split in data.splits if splits is None else splits:
@@ -150,15 +150,15 @@ def run(
 
 
 def few(targets: NDArray[np.bool_], rows: Sequence[int], shots: int, seed: int) -> list[int]:
-    """For every class so many of the given clips that have it, drawn by the seed, or all if there are fewer.
+    """``shots`` of the given clips of every class, drawn by the seed, or all of a class with fewer.
 
-    More shots of the same seed contain the fewer ones.
+    With the same seed, more shots include those of fewer.
 
     Raises:
-        ValueError: no shot at all.
+        ValueError: ``shots`` is less than 1.
     """
     if shots < 1:
-        raise ValueError(f"shots is {shots}; at least one clip a class is needed")
+        raise ValueError(f"shots is {shots}; at least one clip per class is needed")
     order = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))]
     chosen: set[int] = set()
     for k in range(targets.shape[1]):

@@ -1,6 +1,6 @@
 """New heads: one to three fully connected layers from an embedding to the classes of another task.
 
-The paper's L1 and L3: alone on the embeddings of a frozen network, or trained together with it.
+The paper's L1 and L3: trained on the embeddings of a frozen network, or together with the network.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pannsx.types import FloatArray
 
 MAX_LAYERS = 3
 LEAST_STEPS = 400
-"""Fewer steps leave a head unfinished: with one clip a class an epoch is a single step."""
+"""Minimum number of steps: with one clip per class, an epoch is a single step."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class HeadSettings:
         layers: fully connected layers, 1 to 3.
         hidden: width of all but the last.
         dropout: before every layer.
-        epochs: passes over the clips, where the head is trained alone; more if those were too few steps.
-        learning_rate: of Adam at its highest.
+        epochs: passes over the clips when only the head is trained; more if these are too few steps.
+        learning_rate: maximum learning rate of Adam.
         weight_decay: L2 penalty (decoupled).
-        batch_size: clips in a step.
-        least_spread: inputs are divided by their deviation, but by no less than this share of all
-            inputs' (root mean square). Units of an embedding that fire for one clip in a hundred would
-            otherwise outweigh all others: ESC-10 with one clip a class is then at 0.45 instead of 0.74.
+        batch_size: clips per step.
+        least_spread: lower limit of the standard deviation by which each input is divided, as a share of the
+            root mean square over all inputs. Without it, units of an embedding that fire for one clip in a
+            hundred outweigh all others: ESC-10 with one clip per class is then at 0.45 instead of 0.74.
     """
 
     layers: int = 1
@@ -69,11 +69,11 @@ class Head(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def layers(self) -> list[nn.Linear]:
-        """The fully connected layers, from the embedding on."""
+        """The fully connected layers, in order."""
         return [linear for linear in self.linears if isinstance(linear, nn.Linear)]
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """ReLU between the layers, dropout before each."""
+        """``(B, D)`` -> ``(B, K)``: ReLU between the layers, dropout before each."""
         x = embedding
         for number, linear in enumerate(self.linears):
             x = linear(self.dropout(functional.relu(x) if number else x))
@@ -81,7 +81,7 @@ class Head(nn.Module):
 
 
 def new_head(embedding: int, n_classes: int, settings: HeadSettings, *, seed: int) -> Head:
-    """A head with first weights of a seed."""
+    """A head with random weights, by a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Head(embedding, n_classes, settings)
@@ -90,14 +90,14 @@ def new_head(embedding: int, n_classes: int, settings: HeadSettings, *, seed: in
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
     """``(B, K)`` logits and targets in [0, 1] -> binary cross-entropy, summed over classes.
 
-    For one label a clip as well: softmax ranks the classes no better, and knows only differences of
-    logits, whereas the sigmoid of each is what :class:`pannsx.AudioTagger` answers.
+    For one label per clip as well: softmax ranks the classes no better and depends only on differences of
+    logits, whereas :class:`pannsx.AudioTagger` returns the sigmoid of each.
     """
     return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1).mean()
 
 
 def learning_rate_at(step: int, n_steps: int, highest: float, *, warmup: float = 0.05) -> float:
-    """Up in a straight line over the first steps, then down to zero along a cosine."""
+    """Learning rate of a step: a linear warm-up, then a cosine decay to zero."""
     n_warmup = max(1, round(warmup * n_steps))
     if step < n_warmup:
         return highest * (step + 1) / n_warmup
@@ -106,7 +106,7 @@ def learning_rate_at(step: int, n_steps: int, highest: float, *, warmup: float =
 
 
 def batches(rows: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[list[int]]:
-    """Rows in a new order, in batches; one row left over joins the batch before (batch norm needs two)."""
+    """Rows in random order, in batches; a single last row joins the batch before (batch norm needs two)."""
     order = [rows[i] for i in rng.permutation(len(rows))]
     parts = [order[begin : begin + batch_size] for begin in range(0, len(order), batch_size)]
     if len(parts) > 1 and len(parts[-1]) == 1:
@@ -120,7 +120,7 @@ def train_head(
 ) -> Head:
     """``(N, D)`` embeddings and ``(N, K)`` targets -> a head trained on them, in evaluation mode.
 
-    It is trained on standardised embeddings; mean and deviation are then worked into its first layer.
+    Embeddings are standardised for training; mean and deviation are then folded into the first layer.
     """
     rng = np.random.default_rng(seed)
     mean = embeddings.mean(axis=0, dtype=np.float64)

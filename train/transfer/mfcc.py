@@ -1,4 +1,4 @@
-"""What one had before networks: statistics of mel-frequency cepstral coefficients, for comparison."""
+"""The baseline before neural networks: statistics of mel-frequency cepstral coefficients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PANN put to another task: embeddings, training with a new head, and the result as a checkpoint."""
+"""Fine-tuning of a PANN: embeddings, training with a new head, and the result as a checkpoint."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ AUGMENT = replace(NO_AUGMENT, mixup="representation", time_stripes=2, band_strip
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """Settings of the training of network and head together.
+    """Settings of the joint training of network and head.
 
     Attributes:
         epochs: passes over the clips.
-        learning_rate: of Adam at its highest.
-        batch_size: clips in a step.
-        clip_s: longest part of a clip that is trained on, in seconds.
-        device: where, such as ``cpu`` or ``cuda``.
-        augment: what is done to clips (:mod:`train.loop.augment`).
+        learning_rate: maximum learning rate of Adam.
+        batch_size: clips per step.
+        clip_s: longest part of a clip used in training, in seconds.
+        device: such as ``cpu`` or ``cuda``.
+        augment: augmentation of clips (:mod:`train.loop.augment`).
     """
 
     epochs: int = 10
@@ -63,18 +63,18 @@ class TuneSettings:
 
 
 class Tuned(nn.Module):
-    """A network up to its embedding, and a head of another task."""
+    """``(B, S)`` -> ``(B, K)``: a network up to its embedding, and the head of another task."""
 
     def __init__(self, model: Pann, head: Head) -> None:
         super().__init__()
         self.model, self.head = model, head
 
     def forward(self, waveform: Tensor, choices: Choices) -> Tensor:
-        """``(B, S)`` waveform -> ``(B, K)`` logits; ``(B / 2, K)`` where clips are mixed."""
+        """``(B, S)`` waveform -> ``(B, K)`` logits; ``(B / 2, K)`` with mixup."""
         waveform = choices.waveform(waveform)
         features = self.model.forward_features(waveform, augment=choices.representations)
         head = self.model.head
-        # The new head has a dropout of its own.
+        # The new head has its own dropout.
         embedding = head.embed(features) if isinstance(head, ClipHead) else head.clip(features)[1]
         logits: Tensor = self.head(embedding)
         return logits
@@ -87,7 +87,7 @@ def embed(base: LoadedCheckpoint, waveforms: Waveforms, *, device: str = "cpu") 
 
 
 def fresh(base: LoadedCheckpoint, *, seed: int) -> LoadedCheckpoint:
-    """The same architecture with first weights, as if it had never been trained."""
+    """The same architecture with random initial weights."""
     record = base.record
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -107,17 +107,17 @@ def tune(
 ) -> tuple[LoadedCheckpoint, Head]:
     """Train a copy of a network together with a copy of a head on some clips.
 
-    A head that was trained on the network's embeddings before keeps its first gradients from pulling
-    the network apart (Kumar et al. 2022, arXiv:2202.10054).
+    With a head already trained on the network's embeddings, the first gradients do not distort the network
+    (Kumar et al. 2022, arXiv:2202.10054).
 
     Args:
-        base: where to begin; left as it is.
+        base: the initial network; not changed.
         waveforms: ``N`` clips at the model's rate.
         targets: ``(N, K)``.
-        rows: which of them to train on.
-        settings: of the training.
-        head: where the head begins; left as it is.
-        seed: of order, parts, augmentation and dropout.
+        rows: positions of the training clips.
+        settings: settings of the training.
+        head: the initial head; not changed.
+        seed: seed of order, parts, augmentation and dropout.
 
     Raises:
         ValueError: the loss is not finite.
@@ -153,7 +153,7 @@ def tune(
 
 
 def _choices(augment: Augment, seed: int, step: int, model: Pann, shape: tuple[int, ...]) -> Choices:
-    """What is done to a ``(B, S)`` batch; stripes cover at most a quarter of what there is each."""
+    """Augmentation of a ``(B, S)`` batch; each stripe covers at most a quarter of the axis."""
     log_mel = None
     if model.frontend is not None:
         log_mel = (model.frontend.n_frames(max(shape[1], model.min_samples)), model.frontend.n_mels)
@@ -181,10 +181,10 @@ def save(
         path: ends in ``.safetensors``; its stem becomes the checkpoint's name.
         base: the network.
         head: its head.
-        labels: of the ``K`` classes.
+        labels: labels of the ``K`` classes.
         description: one sentence.
-        trained_on: data and how.
-        scores: further measures by name.
+        trained_on: data and method.
+        scores: further scores by name.
 
     Raises:
         ValueError: the network decides frame by frame.

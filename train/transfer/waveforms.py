@@ -1,8 +1,8 @@
 """The clips of a data set in memory, at one rate.
 
-As floats, although that takes twice the memory of 16 bits: a clip recorded at a lower rate has bands
-with nothing in them, where rounding to 16 bits would be all there is.  The log-mel shows it: a head
-would be trained on other embeddings than it meets in :class:`pannsx.AudioTagger`.
+As floats, although that takes twice the memory of 16 bits: a clip recorded at a lower rate has empty bands,
+which rounding to 16 bits would fill with noise.  The log-mel shows it: a head would be trained on other
+embeddings than those of :class:`pannsx.AudioTagger`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def read_waveforms(data: DataSet, sample_rate: int) -> list[FloatArray]:
     """Every clip of a data set, ``N`` times ``(S_i,)``, at ``sample_rate`` Hz.
 
     Raises:
-        AudioError: a clip cannot be used; a data set is small enough to be mended.
+        AudioError: a clip cannot be used; repair it or remove it from the data set.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding and resampling let go of the interpreter
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding and resampling release the interpreter's lock
         return list(pool.map(partial(_read, sample_rate=sample_rate), data.recordings))
 
 
@@ -39,7 +39,7 @@ def _read(recording: Recording, sample_rate: int) -> FloatArray:
 def batch_of(waveforms: Waveforms, rows: Sequence[int], longest: int, rng: np.random.Generator) -> FloatArray:
     """Clips of some rows -> ``(B, S)``, zero-padded to the longest of them.
 
-    Of clips longer than ``longest`` samples a part is taken, another each time.
+    Clips longer than ``longest`` samples are cut to a random part, new each time.
     """
     parts = [_part(waveforms[row], longest, rng) for row in rows]
     batch = np.zeros((len(parts), max(map(len, parts))), np.float32)

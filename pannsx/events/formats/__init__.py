@@ -1,7 +1,7 @@
-"""Sound events in the formats of other programs: written, and where they hold truth, read.
+"""Writing and reading sound events in the formats of other programs.
 
-:func:`write_events` and :func:`read_events` go by the ending of a file or by a name of
-:data:`FORMATS`; scores by frame, which are no events, have :mod:`pannsx.events.formats.scores`.
+:func:`write_events` and :func:`read_events` choose the format by the file's extension or by a name of
+:data:`FORMATS`; framewise scores are in :mod:`pannsx.events.formats.scores`.
 """
 
 from __future__ import annotations

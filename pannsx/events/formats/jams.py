@@ -14,8 +14,8 @@ _NAMESPACES = ("tag_open", "segment_open", "sound_event", "scaper")
 
 
 def jams_lines(recording: Recording) -> Iterator[str]:
-    """The whole file."""
-    # The format has no place for a length that is not known; the end of the last event is the least it is.
+    """The lines of the whole file."""
+    # The format requires a duration; if it is unknown, the end of the last event is a lower bound.
     known = [each.offset_s for each in recording.events]
     duration_s = max(known, default=0.0) if recording.duration_s is None else recording.duration_s
     observations = [
@@ -61,7 +61,7 @@ def jams_lines(recording: Recording) -> Iterator[str]:
 
 
 def read_jams(text: str, source: str) -> list[Recording]:
-    """The annotations of events of all annotators, together; other namespaces are passed over."""
+    """The event annotations of all annotators together; other namespaces are skipped."""
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -77,7 +77,7 @@ def read_jams(text: str, source: str) -> list[Recording]:
         ]
         durations = {} if about.get("duration") is None else {name: float(about["duration"])}
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{source} is JSON, but not as JAMS has it: {error!r}") from error
+        raise ValueError(f"{source} is JSON, but not a JAMS file: {error!r}") from error
     return gathered([(name, None), *((name, each) for each in events)], durations)
 
 

@@ -1,4 +1,4 @@
-"""Formats of a line an event, or a recording, without a header: Audacity's label track, RTTM, JSON lines."""
+"""Formats with one line per event or recording and no header: Audacity label tracks, RTTM, JSON lines."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _NOTHING = "<NA>"
 
 
 def audacity_lines(recording: Recording) -> Iterator[str]:
-    """``onset offset label`` between tabs, for File, Import, Labels."""
+    """``onset offset label``, separated by tabs, for File, Import, Labels."""
     for each in recording.events:
         label = in_one_cell(each.label, "label")
         yield f"{seconds(each.onset_s)}\t{seconds(each.offset_s)}\t{label}\n"
 
 
 def read_audacity(text: str, source: str) -> list[Recording]:
-    """One label track; the lines of spectral selections, which begin with a backslash, are passed over."""
+    """One label track; lines of spectral selections, marked by a backslash, are skipped."""
     events = []
     for number, line in numbered(text):
         if line.startswith("\\"):
@@ -37,15 +37,17 @@ def read_audacity(text: str, source: str) -> list[Recording]:
         cells = line.split("\t")
         where = f"{source}, line {number}"
         if len(cells) != 3:
-            raise ValueError(f"{where}: {len(cells)} cells; onset, offset and label, by tabs, are needed")
+            raise ValueError(
+                f"{where}: {len(cells)} cells; onset, offset and label, separated by tabs, are needed"
+            )
         events.append(event(cells[2].strip(), cells[0], cells[1], where))
     return gathered([(source, each) for each in events]) or [Recording(source, [])]
 
 
 def rttm_lines(recording: Recording) -> Iterator[str]:
-    """A ``SPEAKER`` line an event, whose speaker is the label: tools read no other kind.
+    """One ``SPEAKER`` line per event, with the label as speaker: tools read no other type.
 
-    White space ends a cell there, so that in names and labels ``_`` stands for it.
+    White space separates cells, so that it is replaced by ``_`` in names and labels.
     """
     name = _joined(recording.name)
     for each in recording.events:
@@ -55,7 +57,7 @@ def rttm_lines(recording: Recording) -> Iterator[str]:
 
 
 def read_rttm(text: str, source: str) -> list[Recording]:
-    """The lines of type SPEAKER; those of other types, and comments, are passed over."""
+    """The lines of type SPEAKER; other types and comments are skipped."""
 
     def each() -> Iterator[tuple[str, Event]]:
         for number, line in numbered(text):
@@ -65,14 +67,14 @@ def read_rttm(text: str, source: str) -> list[Recording]:
             where = f"{source}, line {number}"
             if len(cells) < 8:
                 raise ValueError(
-                    f"{where}: {len(cells)} cells; a line of RTTM has 10, the label in the eighth"
+                    f"{where}: {len(cells)} cells; an RTTM line has 10, with the label in the eighth"
                 )
             likely = cells[8] if len(cells) > 8 and cells[8] != _NOTHING else CERTAIN
             try:
                 offset = float(cells[3]) + float(cells[4])
             except ValueError:
                 raise ValueError(
-                    f"{where}: onset {cells[3]!r} and duration {cells[4]!r} are no numbers"
+                    f"{where}: onset {cells[3]!r} and duration {cells[4]!r} are not numbers"
                 ) from None
             yield cells[1], event(cells[7], cells[3], offset, where, likely)
 
@@ -80,7 +82,7 @@ def read_rttm(text: str, source: str) -> list[Recording]:
 
 
 def json_lines(recording: Recording) -> Iterator[str]:
-    """An object a recording: ``file``, ``duration_s``, ``events``."""
+    """One object per recording: ``file``, ``duration_s``, ``events``."""
     events = [
         {
             "onset_s": round(each.onset_s, 6),
@@ -95,7 +97,7 @@ def json_lines(recording: Recording) -> Iterator[str]:
 
 
 def read_json_lines(text: str, source: str) -> list[Recording]:
-    """Objects as :func:`json_lines` writes them; ``duration_s`` and ``probability`` may be left out."""
+    """Objects in the form of :func:`json_lines`; ``duration_s`` and ``probability`` are optional."""
     rows: list[tuple[str, Event | None]] = []
     durations: dict[str, float] = {}
     for number, line in numbered(text):

@@ -13,7 +13,7 @@ _COLUMNS = ("file", "onset_s", "offset_s", "label", "probability", "duration_s")
 
 
 def write_parquet(recordings: Sequence[Recording], path: Path) -> None:
-    """A row an event; a recording without one has a row with its name and length alone."""
+    """One row per event; a recording without events has one row with only its name and length."""
     pa, pq = _pyarrow()
     kinds = (pa.string(), pa.float64(), pa.float64(), pa.string(), pa.float32(), pa.float64())
     schema = pa.schema(list(zip(_COLUMNS, kinds, strict=True)))
@@ -33,15 +33,15 @@ def write_parquet(recordings: Sequence[Recording], path: Path) -> None:
 
 
 def read_parquet(path: Path) -> list[Recording]:
-    """Such a table; ``probability`` and ``duration_s`` may be left out."""
+    """Such a table; ``probability`` and ``duration_s`` are optional."""
     pa, pq = _pyarrow()
     try:
         table = pq.read_table(path)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is no Parquet file: {error}") from error
+        raise ValueError(f"{path} is not a Parquet file: {error}") from error
     missing = [name for name in _COLUMNS[:4] if name not in table.column_names]
     if missing:
-        raise ValueError(f"{path}: the columns are {table.column_names}; it lacks {', '.join(missing)}")
+        raise ValueError(f"{path}: the columns are {table.column_names}; {', '.join(missing)} missing")
     rows = table.to_pylist()
 
     def each() -> Iterator[tuple[str, Event | None]]:

@@ -1,4 +1,4 @@
-"""What every format holds: recordings and their events; and what their readers have in common."""
+"""Recordings and their events, and helpers shared by the readers of all formats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import PurePath
 from pannsx.events.detector import Event
 
 CERTAIN = 1.0
-"""Probability of an event of a format that has none: what a person wrote down."""
+"""Probability of an event in a format without probabilities: an annotation."""
 
 _DIGITS = 6  # of a second: a microsecond, well below a sample
 
@@ -20,9 +20,9 @@ class Recording:
     """The events of one recording.
 
     Attributes:
-        name: of its file.
-        events: by onset; their probability is 1 where a format knows none.
-        duration_s: its length in seconds; None where a format does not say.
+        name: name of its file.
+        events: by onset; their probability is 1 in a format without probabilities.
+        duration_s: its length in seconds; None if unknown.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Recording:
 
     @property
     def stem(self) -> str:
-        """The name without folder and ending."""
+        """The name without folder and extension."""
         return PurePath(self.name).stem
 
 
 def seconds(time_s: float) -> str:
-    """A time as text: to the microsecond, without superfluous zeros, but one digit after the point."""
+    """A time as text: to the microsecond, without trailing zeros, but at least one digit after the point."""
     text = f"{time_s:.{_DIGITS}f}".rstrip("0")
     return text + "0" if text.endswith(".") else text
 
@@ -47,10 +47,10 @@ def probability(value: float) -> str:
 
 
 def in_one_cell(text: str, what: str) -> str:
-    """The text, if it fits into a cell of a table that has no quoting; ValueError else."""
+    """The text, if it fits into a cell of a table without quoting; otherwise ValueError."""
     if any(character in text for character in "\t\r\n"):
         raise ValueError(
-            f"the {what} {text!r} has a tab or a line break in it, which this format cannot hold"
+            f"the {what} {text!r} contains a tab or line break, which this format cannot represent"
         )
     return text
 
@@ -61,13 +61,13 @@ def event(
     """An event from the cells of a file.
 
     Raises:
-        ValueError: times that are no times, or an end before the begin; ``where`` says where.
+        ValueError: an invalid time, or an end before the begin; the message starts with ``where``.
     """
     try:
         onset_s, offset_s, value = float(onset), float(offset), float(likely)
     except ValueError:
         raise ValueError(
-            f"{where}: onset {onset!r}, offset {offset!r} and probability {likely!r} are no numbers"
+            f"{where}: onset {onset!r}, offset {offset!r} and probability {likely!r} are not numbers"
         ) from None
     if not (math.isfinite(offset_s) and 0 <= onset_s <= offset_s):
         raise ValueError(
@@ -81,7 +81,7 @@ def event(
 def gathered(
     rows: Iterable[tuple[str, Event | None]], durations: dict[str, float] | None = None
 ) -> list[Recording]:
-    """Name and event, or None for a recording without any -> recordings, by when they are first named."""
+    """Pairs of name and event, None for a recording without events -> recordings, in order of appearance."""
     found: dict[str, list[Event]] = {}
     for name, each in rows:
         events = found.setdefault(name, [])
@@ -95,7 +95,7 @@ def gathered(
 
 
 def numbered(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text that are not blank, with their numbers from 1 on."""
+    """The non-blank lines of a text, with their numbers from 1."""
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield number, line

@@ -1,4 +1,4 @@
-"""The formats by name and by the ending of a file, and the two functions that use them."""
+"""The formats by name and file extension, and the functions to write and read them."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from pannsx.types import PathLike
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format of text: a header, and lines for each recording.
+    """A text format: a header, and lines for each recording.
 
     Attributes:
-        name: what it is called.
-        suffix: how its files end.
-        one_each: whether a file holds one recording.
+        name: its name.
+        suffix: extension of its files.
+        one_each: whether a file holds only one recording.
         header: first lines of a file.
-        lines: a recording as text.
+        lines: recording -> lines of text.
         read: text and its source -> recordings.
     """
 
@@ -69,16 +69,16 @@ FORMATS: dict[str, Format] = {
         Format("jams", ".jams", True, "", jams_lines, read_jams),
     )
 }
-"""Formats of text by name. Parquet, which is none, stands beside them."""
+"""Text formats by name; Parquet is binary and handled separately."""
 
 NAMES = (*FORMATS, PARQUET)
 
 
 def format_of(path: PathLike) -> str:
-    """The name of the format that a file's ending says.
+    """The name of the format with a file's extension.
 
     Raises:
-        ValueError: an ending that says none.
+        ValueError: an unknown extension.
     """
     name = Path(path).name.lower()
     endings = {each.suffix: each.name for each in FORMATS.values()} | {".parquet": PARQUET}
@@ -86,26 +86,26 @@ def format_of(path: PathLike) -> str:
         if name.endswith(suffix):
             return endings[suffix]
     raise ValueError(
-        f"{str(path)!r} ends in none of {', '.join(endings)}; name the format: {', '.join(NAMES)}"
+        f"{str(path)!r} has none of the extensions {', '.join(endings)}; give the format: {', '.join(NAMES)}"
     )
 
 
 def write_events(recordings: Iterable[Recording], path: PathLike, format: str | None = None) -> list[Path]:
-    """Write recordings with their events, whole or not at all.
+    """Write recordings with their events, atomically.
 
     Args:
-        recordings: what to write.
-        path: a file; for several recordings in a format that holds one a file, a folder, in which each
-            recording has a file by its name.
+        recordings: recordings to write.
+        path: a file. In a format with one recording per file, several recordings need a folder instead, in
+            which every file is named after its recording.
         format: one of ``tsv`` (DESED, DCASE), ``csv``, ``jsonl``, ``rttm``, ``audacity``, ``raven``,
-            ``jams`` and ``parquet``; None goes by the ending of ``path``.
+            ``jams`` and ``parquet``; None: by the extension of ``path``.
 
     Returns:
-        the files that were written.
+        the files written.
 
     Raises:
         ValueError: an unknown format, several recordings for a file that holds one, or names or labels that
-            the format cannot hold.
+            the format cannot represent.
         OSError: a file cannot be written.
     """
     path, recordings = Path(path), list(recordings)
@@ -120,12 +120,14 @@ def write_events(recordings: Iterable[Recording], path: PathLike, format: str | 
         return [path]
     if path.suffix and not path.is_dir():
         raise ValueError(
-            f"{len(recordings)} recordings are to be written to {str(path)!r}, and a file of {kind.name} "
-            "holds one; name a folder"
+            f"{len(recordings)} recordings cannot be written to {str(path)!r}, as a file of {kind.name} "
+            "holds one; give a folder"
         )
     places = {path / (recording.stem + kind.suffix): recording for recording in recordings}
     if len(places) < len(recordings):
-        raise ValueError("two recordings have the same name, and would be written to the same file")
+        raise ValueError(
+            "two recordings have the same name and would be written to the same file; rename one"
+        )
     for place, recording in places.items():
         _write(kind, [recording], place)
     return list(places)
@@ -137,14 +139,14 @@ def read_events(
     """Read recordings with their events.
 
     Args:
-        path: a file; what a file without names of recordings holds is named by the file itself.
-        format: as in :func:`write_events`; None goes by the ending.
-        labels: names that the events' labels are to be spelled as, where they differ in case, or have
-            ``_`` for a space.
+        path: a file; in a format without names, its recording is named after the file.
+        format: as in :func:`write_events`; None: by the extension.
+        labels: correct spelling of the labels; those of the file may differ in case, or have ``_`` for a
+            space.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not of this format, says the impossible, or has a label that is none of ``labels``.
+        ValueError: not this format, invalid values, or a label that is not in ``labels``.
     """
     path = Path(path)
     name = _known(format) if format is not None else format_of(path)
@@ -154,7 +156,7 @@ def read_events(
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+            raise ValueError(f"{path} is not UTF-8 text: {error}") from error
         found = FORMATS[name].read(text, path.name)
     if labels is None:
         return found
@@ -181,7 +183,9 @@ def _write(kind: Format, recordings: Sequence[Recording], path: Path) -> None:
 
 def _known(name: str) -> str:
     if name not in NAMES:
-        raise ValueError(f"unknown format {name!r}{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}")
+        raise ValueError(
+            f"unknown format {name!r}{did_you_mean(name, NAMES)}; the known ones are {', '.join(NAMES)}"
+        )
     return name
 
 

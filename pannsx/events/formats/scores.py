@@ -1,4 +1,4 @@
-"""Scores by frame as sed_scores_eval reads them: a TSV a recording, a row a frame, a column a class."""
+"""Framewise scores for sed_scores_eval: one TSV per recording, a row per frame, a column per class."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def write_scores(
     """``(T', K)`` probabilities and ``(T' + 1,)`` edges -> a file ``onset offset label label ...``.
 
     Args:
-        path: ``<name of the recording>.tsv``: by the name the tool finds its truth.
+        path: ``<name of the recording>.tsv``: the tool matches scores and ground truth by this name.
         framewise: probabilities.
-        edges_s: where frames begin and end (:func:`pannsx.events.frame_edges`).
+        edges_s: begin and end of frames in seconds (:func:`pannsx.events.frame_edges`).
         labels: ``K`` names.
 
     Raises:
-        ValueError: shapes that do not go together, or a label with a tab in it.
+        ValueError: shapes that do not match, or a label with a tab.
         OSError: the file cannot be written.
     """
     scores, edges = np.asarray(framewise), np.asarray(edges_s, np.float64)
@@ -55,7 +55,7 @@ def read_scores(path: PathLike) -> Scores:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such file, or its frames do not follow one another.
+        ValueError: not such a file, or frames that are not contiguous.
     """
     path = Path(path)
     with path.open(encoding="utf-8-sig") as file:
@@ -68,8 +68,8 @@ def read_scores(path: PathLike) -> Scores:
             rows = np.array([line.split("\t") for line in file if line.strip()], np.float64)
             rows = rows.reshape(-1, len(header))
         except ValueError as error:
-            raise ValueError(f"{path}: a row is not of {len(header)} numbers: {error}") from error
+            raise ValueError(f"{path}: a row does not have {len(header)} numbers: {error}") from error
     if len(rows) == 0 or not np.allclose(rows[1:, 0], rows[:-1, 1], rtol=0, atol=1e-5):
-        raise ValueError(f"{path}: there are no frames, or they do not follow one another")
+        raise ValueError(f"{path}: no frames, or frames that are not contiguous")
     edges = np.append(rows[:, 0], rows[-1, 1])
     return Scores(rows[:, 2:].astype(np.float32), edges, tuple(header[2:]))

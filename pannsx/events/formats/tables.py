@@ -24,12 +24,12 @@ _RAVEN = (
     "Begin File", "Annotation", "Score",
 )  # fmt: skip
 RAVEN_HEADER = "\t".join(_RAVEN) + "\n"
-_RAVEN_HIGHEST_HZ = 16_000.0  # selections have two frequencies; events have none, so they take it all
-_RAVEN_LABELS = ("Annotation", "Species", "Label", "Tags")  # a column of labels has no fixed name
+_RAVEN_HIGHEST_HZ = 16_000.0  # selections have a frequency range, events do not: they get the full range
+_RAVEN_LABELS = ("Annotation", "Species", "Label", "Tags")  # the column of labels has no fixed name
 
 
 def desed_lines(recording: Recording) -> Iterator[str]:
-    """A line an event; a recording without one has a line with its name alone."""
+    """One line per event; a recording without events has one line with only its name."""
     name = in_one_cell(recording.name, "file name")
     for each in recording.events:
         label = in_one_cell(each.label, "label")
@@ -39,7 +39,7 @@ def desed_lines(recording: Recording) -> Iterator[str]:
 
 
 def read_desed(text: str, source: str) -> list[Recording]:
-    """Truth of DCASE and DESED: ``filename onset offset event_label``, with or without a header."""
+    """Ground truth of DCASE and DESED: ``filename onset offset event_label``, with or without a header."""
     first = text.split("\n", 1)[0].rstrip("\r")
     if "filename" not in first.split("\t"):
         text = DESED_HEADER + text
@@ -56,7 +56,7 @@ def read_desed(text: str, source: str) -> list[Recording]:
 
 
 def csv_lines(recording: Recording) -> Iterator[str]:
-    """A line an event; a recording without one has a line with its name alone."""
+    """One line per event; a recording without events has one line with only its name."""
     for each in recording.events:
         times = seconds(each.onset_s), seconds(each.offset_s)
         yield _csv_line(recording.name, *times, each.label, probability(each.probability))
@@ -65,7 +65,7 @@ def csv_lines(recording: Recording) -> Iterator[str]:
 
 
 def read_csv(text: str, source: str) -> list[Recording]:
-    """A table with the columns ``file, onset_s, offset_s, label``, and ``probability`` if it has one."""
+    """A table with the columns ``file, onset_s, offset_s, label``, and optionally ``probability``."""
     rows = _rows(text, source, ("file", "onset_s", "offset_s", "label"), ",")
 
     def each() -> Iterator[tuple[str, Event | None]]:
@@ -80,7 +80,7 @@ def read_csv(text: str, source: str) -> list[Recording]:
 
 
 def raven_lines(recording: Recording) -> Iterator[str]:
-    """A selection an event, over all frequencies, numbered from 1."""
+    """One selection per event, over all frequencies, numbered from 1."""
     name = in_one_cell(recording.name, "file name")
     for number, each in enumerate(recording.events, start=1):
         yield "\t".join(
@@ -92,14 +92,12 @@ def raven_lines(recording: Recording) -> Iterator[str]:
 
 
 def read_raven(text: str, source: str) -> list[Recording]:
-    """A selection table of one sound; of a selection that is listed once for each view, one is taken."""
+    """A selection table of one sound; a selection listed once per view is taken once."""
     rows = list(_rows(text, source, ("Selection", "Begin Time (s)", "End Time (s)"), "\t"))
     header = next(csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE), [])
     column = next((name for name in _RAVEN_LABELS if name in header), None)
     if column is None:
-        raise ValueError(
-            f"{source}: none of the columns {', '.join(_RAVEN_LABELS)}, which hold labels, is there"
-        )
+        raise ValueError(f"{source}: a column of labels is needed: one of {', '.join(_RAVEN_LABELS)}")
     taken: dict[str, tuple[str, Event]] = {}
     for where, row in rows:
         name = row.get("Begin File") or source
@@ -108,7 +106,8 @@ def read_raven(text: str, source: str) -> list[Recording]:
         taken.setdefault(row["Selection"], (name, found))
     if len({name for name, _ in taken.values()}) > 1:
         raise ValueError(
-            f"{source} is of several files in a row, whose times count from the first; export a table a file"
+            f"{source} covers several files in sequence, with times from the start of the first; "
+            "export one table per file"
         )
     return gathered(taken.values()) or [Recording(source, [])]
 
@@ -116,16 +115,16 @@ def read_raven(text: str, source: str) -> list[Recording]:
 def _rows(
     text: str, source: str, needed: Sequence[str], delimiter: str
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where a row stands, and its cells by column, without white space around them."""
+    """File and line of each row, and its cells by column, stripped of white space."""
     file = io.StringIO(text)
     if delimiter == ",":
         reader = csv.DictReader(file)
-    else:  # where a quotation mark is a character as any other
+    else:  # no quoting: a quotation mark is an ordinary character
         reader = csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
     missing = [name for name in needed if name not in (reader.fieldnames or ())]
     if missing:
         raise ValueError(
-            f"{source}: the header is {list(reader.fieldnames or ())}; it lacks {', '.join(missing)}"
+            f"{source}: the header is {list(reader.fieldnames or ())}; {', '.join(missing)} missing"
         )
 
     def rows() -> Iterator[tuple[str, dict[str, str]]]:
@@ -134,7 +133,7 @@ def _rows(
             if None in row:
                 raise ValueError(f"{where}: more cells than the header has columns")
             if row[needed[0]] is None or not row[needed[0]].strip():
-                raise ValueError(f"{where}: nothing stands in the column {needed[0]!r}")
+                raise ValueError(f"{where}: the column {needed[0]!r} is empty")
             yield where, {name: (cell or "").strip() for name, cell in row.items()}
 
     return rows()

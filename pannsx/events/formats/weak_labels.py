@@ -1,4 +1,4 @@
-"""Which classes are heard in a recording, without saying when: the tables of DESED's weak labels."""
+"""Weak labels, the classes of a recording without times, in DESED's tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def are_weak(path: PathLike) -> bool:
     """Whether a file begins with the header of such a table.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with Path(path).open("rb") as file:
         first = file.readline().decode("utf-8-sig", "replace")
@@ -26,11 +26,11 @@ def are_weak(path: PathLike) -> bool:
 def read_weak_labels(path: PathLike, labels: LabelSet) -> dict[str, tuple[str, ...]]:
     """The labels of each recording, from a table ``filename event_labels`` with commas between labels.
 
-    A label that has a comma itself is written as its id.
+    A label with a comma is written as its id.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such table, names an unknown label, or a recording twice.
+        ValueError: not such a table, an unknown label, or a repeated recording.
     """
     path = Path(path)
     rows = csv.DictReader(
@@ -42,7 +42,9 @@ def read_weak_labels(path: PathLike, labels: LabelSet) -> dict[str, tuple[str, .
     for row in rows:
         name, cell = row["filename"], (row["event_labels"] or "").strip()
         if name in found:
-            raise ValueError(f"{path}, line {rows.line_num}: {name!r} stands twice")
+            raise ValueError(
+                f"{path}, line {rows.line_num}: {name!r} is repeated; one line per recording is needed"
+            )
         try:
             found[name] = _labels(cell, labels)
         except ValueError as error:
@@ -54,7 +56,7 @@ def _labels(cell: str, labels: LabelSet) -> tuple[str, ...]:
     if not cell:
         return ()
     try:
-        return (labels[labels.index(cell)],)  # one label, which may have a comma
+        return (labels[labels.index(cell)],)  # one label, possibly with a comma
     except ValueError:
         names = [name.strip() for name in cell.split(",")]
         return tuple(labels[labels.index(name.replace("_", " "))] for name in names)

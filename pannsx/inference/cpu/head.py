@@ -16,7 +16,7 @@ from pannsx.types import FloatArray
 
 
 class Found(NamedTuple):
-    """What a network says of one waveform, as :class:`~pannsx.models.heads.Output` without the batch."""
+    """A network's outputs for one waveform, as :class:`~pannsx.models.heads.Output` without the batch."""
 
     logits: FloatArray  # (K,)
     embedding: FloatArray  # (D,)
@@ -48,7 +48,7 @@ class PreparedHead:
         self._outputs = [Product(layer.weight, _bias(layer)) for layer in layers]
 
     def __call__(self, features: Sequence[FloatArray], *, frames: bool) -> list[Found]:
-        """Answers of each item; a head that decides by frame makes the frames' in any case."""
+        """Outputs of each item; decision-level heads always compute the frames'."""
         if isinstance(self._head, ClipHead):
             return self._clips(features, frames)
         rows = np.concatenate([pool_locally(item) for item in features])
@@ -71,7 +71,7 @@ class PreparedHead:
         return [Found(*found) for found in zip(logits, embeddings, *of_frames, strict=False)]
 
     def _dense(self, rows: FloatArray) -> tuple[FloatArray, list[FloatArray]]:
-        """``(n, C)`` -> embeddings ``(n, D)``, and what the output layers make of them, ``(n, K)`` each."""
+        """``(n, C)`` -> embeddings ``(n, D)``, and the outputs of the output layers, ``(n, K)`` each."""
         embeddings = self._fc1(torch.from_numpy(rows), self._workers).relu_()
         x = embeddings
         for layer in self._hidden:

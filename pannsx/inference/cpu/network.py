@@ -1,4 +1,4 @@
-"""A PANN made ready for inference on the CPU: each part in the form that is quickest for it."""
+"""A PANN prepared for inference on the CPU: each part in its fastest form."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class PreparedNetwork:
     Args:
         model: in float32, on the CPU; its weights are copied in other layouts, not changed.
         workers: the threads to compute on.
-        allow_bfloat16: whether the trunk's products may be rounded to bfloat16, where that is quicker.
+        allow_bfloat16: whether the trunk's products may be rounded to bfloat16, if that is faster.
 
     Attributes:
-        accepts_ragged: whether waveforms of different lengths can go through together, each getting exactly
-            what it would get alone.
+        accepts_ragged: whether waveforms of different lengths can be processed together, with exactly the
+            same results as alone.
     """
 
     def __init__(self, model: Pann, workers: Workers, *, allow_bfloat16: bool = False) -> None:
@@ -62,7 +62,7 @@ class PreparedNetwork:
     ) -> list[Found]:
         """Answers for padded waveforms; ``log_mels`` is empty for models of the waveform alone.
 
-        Without ``frames``, the answers by frame are left out where they cost extra.
+        Without ``frames``, framewise outputs are left out if they cost extra.
         """
         representations = self._stem(waveforms, log_mels)
         with self._workers.lock:  # the layers' memory is shared by all calls

@@ -1,4 +1,4 @@
-"""Where the prepared networks keep their activations: channels last, one item below the other, zeros around.
+"""Activations of the prepared networks: channels last, items stacked in time, with a border of zeros.
 
 An item of ``H`` frames by ``W`` bands stands one cell in from every edge of its ``H'`` rows of ``W'``
 cells, ``H'`` and ``W'`` two more than the next multiples of four; the items of a batch, which may differ

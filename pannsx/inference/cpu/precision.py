@@ -1,4 +1,4 @@
-"""In which type matrix products are computed."""
+"""The dtype of matrix products."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ROUNDS = 5
 
 
 def product_type(*, allow_bfloat16: bool) -> torch.dtype:
-    """float32; or bfloat16, where rounding is allowed and this processor gains by it."""
+    """bfloat16 if rounding is allowed and this processor is faster with it, else float32."""
     return torch.bfloat16 if allow_bfloat16 and bfloat16_is_quicker() else torch.float32
 
 
@@ -21,7 +21,7 @@ def product_type(*, allow_bfloat16: bool) -> torch.dtype:
 def bfloat16_is_quicker() -> bool:
     """Whether a product of typical size takes less time in bfloat16, measured once in a process.
 
-    That the processor has instructions for it does not say so: on some they are slower than float32's.
+    bfloat16 instructions do not guarantee a speed-up: on some processors they are slower than float32.
     """
     inputs, weights = torch.ones(128, 2048), torch.ones(2048, 512)
     took = {torch.float32: float("inf"), torch.bfloat16: float("inf")}

@@ -1,4 +1,4 @@
-"""ResNets for inference on the CPU: residual blocks on planes, the sum done where the last layer writes."""
+"""ResNets for inference on the CPU: residual blocks on planes, with the sum in the last layer's output."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def mean_pool(source: Plane, target: Plane, workers: Workers) -> None:
 
 
 class PointwiseConvolution:
-    """A 1 x 1 convolution with bias, on planes; rectified or not, added to what the target holds or not."""
+    """A 1 x 1 convolution with bias, on planes, with optional ReLU and accumulation into the target."""
 
     def __init__(
         self, weight: Tensor, bias: Tensor, dtype: torch.dtype, *, rectifies: bool, adds: bool = False

@@ -36,12 +36,12 @@ if hasattr(os, "register_at_fork"):
 
 
 class Workers:
-    """As many threads as torch is set to use, which compute the shares of a task side by side.
+    """A pool with torch's number of threads, for the shares of a task in parallel.
 
-    They are made on first use, and anew after a fork or when torch's setting has changed.
+    Threads are created on first use, and again after a fork or a change of torch's setting.
 
     Attributes:
-        lock: held by whoever leads: one network at a time keeps all threads busy.
+        lock: held during :meth:`lead`: one network at a time keeps all threads busy.
     """
 
     lock: AbstractContextManager[bool]
@@ -138,6 +138,6 @@ def _single_threaded_pool(n: int) -> ThreadPoolExecutor:
 
 
 def even_ranges(total: int, n: int) -> Iterator[tuple[int, int]]:
-    """``total`` things in ``n`` runs of equal length, or one less: their beginnings and ends."""
+    """Begin and end of ``n`` ranges of ``total`` items, equal in length up to one."""
     for i in range(n):
         yield total * i // n, total * (i + 1) // n

@@ -1,7 +1,7 @@
-"""Trunks: from a stem's representations to ``(B, C, T')`` features, frequency averaged away.
+"""Trunks: from a stem's representations to ``(B, C, T')`` features, averaged over frequency.
 
-Each has ``out_channels`` (``C``) and ``time_layers``, all that looks along the time axis: of branches
-that are summed, the one that sees most.
+Each has ``out_channels`` (``C``) and ``time_layers``, the layers that act on the time axis; of summed
+branches, those of the branch with the largest receptive field.
 """
 
 from pannsx.models.trunks.cnn import Cnn

@@ -18,12 +18,12 @@ class Cnn(nn.Module):
     Args:
         widths: channels of each block.
         pools: time and frequency pooling of each block.
-        block: what makes a block, from channels in, channels out and pooling.
+        block: builds a block from input channels, output channels and pooling.
         in_channels: channels of the stem's representation.
         first_block: number of the first block; wavegrams enter at the second.
         joined_channels: channels of a second representation, joined after the first block. The dropout of
             that block then acts on both.
-        input_dropout: probability of what the stem gives.
+        input_dropout: dropout probability of the stem's output.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Cnn(nn.Module):
         self.time_layers: tuple[TimeLayer, ...] = tuple(chain.from_iterable(own))
 
     def forward(self, x: Tensor, joined: Tensor | None = None) -> Tensor:
-        """Run the blocks; ``joined`` is concatenated, along channels, to the output of the first."""
+        """``(B, C, T, F)`` -> ``(B, C', T')``; ``joined`` is concatenated to the first block's channels."""
         x = self.input_dropout(x)
         for block in self.blocks():
             x = block(x)

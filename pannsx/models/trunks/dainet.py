@@ -60,7 +60,7 @@ class DaiNet19(nn.Module):
         self.conv_block4 = _DaiBlock(256, 512)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the network; as published, nothing rectifies ``bn0``."""
+        """``(B, 1, S)`` -> ``(B, 512, T')``; as published, there is no ReLU after ``bn0``."""
         x = self.conv_block1(self.bn0(self.conv0(x)))
         for block in (self.conv_block2, self.conv_block3, self.conv_block4):
             x = block(functional.max_pool1d(x, self._pool))

@@ -11,7 +11,7 @@ from pannsx.models.blocks import conv1d
 from pannsx.models.timing import TimeLayer, same, strided
 
 _POOL = 3
-_STRIDE = 3  # of the very first convolution
+_STRIDE = 3  # of the first convolution
 
 
 class _LeeBlock(nn.Module):
@@ -58,7 +58,7 @@ class LeeNet(nn.Module):
         self.time_layers: tuple[TimeLayer, ...] = tuple(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the blocks."""
+        """``(B, 1, S)`` -> ``(B, C, T')``."""
         x = self.get_submodule("conv_block1")(x)
         for number in range(2, self.n_blocks + 1):
             x = self.get_submodule(f"conv_block{number}")(self.dropout(x))

@@ -1,4 +1,4 @@
-"""MobileNets on the log-mel: depthwise separable convolutions, strides as mean pooling."""
+"""MobileNets on the log-mel: depthwise separable convolutions, with mean pooling instead of strides."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _first(activation: nn.Module) -> nn.Sequential:
 
 
 def _time_layers(strides: Iterable[int]) -> tuple[TimeLayer, ...]:
-    """Of depthwise convolutions with these strides, the first full one's (2) among them."""
+    """Time layers of depthwise convolutions with these strides; the first, full convolution has stride 2."""
     return tuple(layer for stride in strides for layer in (same(3), pooling(stride)))
 
 
@@ -57,7 +57,7 @@ class MobileNetV1(nn.Module):
         self.features = nn.Sequential(*stages)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the network and average over frequency."""
+        """``(B, 1, T, F)`` -> ``(B, C, T // 32)``, averaged over frequency."""
         return self.features(x).mean(dim=3)  # type: ignore[no-any-return]
 
 
@@ -77,7 +77,7 @@ class InvertedResidual(nn.Module):
         self.adds_input = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve and add."""
+        """``(B, C, T, F)`` -> ``(B, C', T // stride, F // stride)``: convolve and add."""
         y: Tensor = self.conv(x)
         return x + y if self.adds_input else y
 
@@ -108,5 +108,5 @@ class MobileNetV2(nn.Module):
         self.features = nn.Sequential(*stages)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the network and average over frequency."""
+        """``(B, 1, T, F)`` -> ``(B, C, T // 32)``, averaged over frequency."""
         return self.features(x).mean(dim=3)  # type: ignore[no-any-return]

@@ -21,7 +21,7 @@ class _WaveResidual(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        # The branch pools by the maximum, the shortcut by the mean.
+        # Max pooling in the branch, mean pooling in the shortcut.
         self.pool = nn.MaxPool1d(stride) if stride > 1 else nn.Identity()
         self.conv1 = conv1d(in_channels, out_channels, 3)
         self.bn1 = nn.BatchNorm1d(out_channels)
@@ -72,5 +72,5 @@ class Res1dNet(nn.Module):
         self.time_layers: tuple[TimeLayer, ...] = tuple(time_layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the network; as published, nothing rectifies ``bn0``."""
+        """``(B, 1, S)`` -> ``(B, 2048, T')``; as published, there is no ReLU after ``bn0``."""
         return self.resnet(self.bn0(self.conv0(x)))  # type: ignore[no-any-return]

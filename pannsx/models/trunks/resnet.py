@@ -22,7 +22,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
-        # Strides are mean pooling before the block, not strided convolutions.
+        # Mean pooling before the block takes the place of strided convolutions.
         self.pool = avg_pool2d(stride)
         self.conv1 = conv2d(in_channels, width, 3)
         self.bn1 = nn.BatchNorm2d(width)
@@ -32,7 +32,7 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sum of the convolved and the (projected) input, rectified."""
+        """``(B, C, T, F)`` -> ReLU of the sum of the convolved and the (projected) input."""
         y = functional.relu(self.bn1(self.conv1(self.pool(x))), inplace=True)
         y = self.bn2(self.conv2(self.dropout(y)))
         return functional.relu(y + self.downsample(x), inplace=True)
@@ -59,7 +59,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sum of the convolved and the (projected) input, rectified."""
+        """``(B, C, T, F)`` -> ReLU of the sum of the convolved and the (projected) input."""
         y = functional.relu(self.bn1(self.conv1(self.pool(x))), inplace=True)
         y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.bn3(self.conv3(self.dropout(y)))
@@ -109,7 +109,7 @@ class ResNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the network and average over frequency."""
+        """``(B, 1, T, F)`` -> ``(B, 2048, T // 32)``, averaged over frequency."""
         x = self.resnet(self.conv_block1(x))
         x = self.conv_block_after1(self.dropout(functional.avg_pool2d(x, 2)))
         return x.mean(dim=3)
