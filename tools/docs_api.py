@@ -295,6 +295,11 @@ def _argument(parameter: inspect.Parameter) -> str:
 
 
 def _annotation(annotation: object) -> str:
+    # Stored annotations have single quotes, the project's code has double ones.
+    return _annotation_text(annotation).replace("'", '"')
+
+
+def _annotation_text(annotation: object) -> str:
     if isinstance(annotation, str):
         return annotation
     forward = getattr(annotation, "__forward_arg__", None)  # the fields of a NamedTuple are stored like this
