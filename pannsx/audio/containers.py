@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import BinaryIO, NamedTuple
 
 from pannsx.errors import AudioError
@@ -51,14 +53,30 @@ _LAYOUTS = {
 
 
 class View(io.RawIOBase):
-    """A read-only view of a file with a new beginning: ``prefix``, then the file from byte ``skip``."""
+    """A read-only view of a file: ``prefix``, then the file from byte ``skip``, or stretches of it.
 
-    def __init__(self, file: BinaryIO, prefix: bytes, skip: int) -> None:
+    Args:
+        file: the file.
+        prefix: bytes in front.
+        skip: the first byte of the file.
+        runs: first byte and end of the stretches of the file, in order; None: all from ``skip``.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        prefix: bytes,
+        skip: int,
+        *,
+        runs: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
         self._file = file
         self._prefix = prefix
-        self._skip = skip
+        self._runs = [(skip, file_size(file))] if runs is None else list(runs)
+        ends = accumulate((stop - start for start, stop in self._runs), initial=len(prefix))
+        self._starts = list(ends)  # of the runs in the view; the last one is the end of the view
         self._position = 0
-        self._size = len(prefix) + file_size(file) - skip
+        self._size = self._starts[-1]
 
     def readable(self) -> bool:
         """It is."""
@@ -82,19 +100,29 @@ class View(io.RawIOBase):
         """Fill the buffer as far as possible; number of bytes."""
         wanted = len(buffer)
         data = self._prefix[self._position : self._position + wanted]
-        if len(data) < wanted:
-            self._file.seek(self._skip + self._position + len(data) - len(self._prefix))
-            data += self._file.read(wanted - len(data))
+        while len(data) < wanted:
+            position = self._position + len(data)
+            run = bisect_right(self._starts, position) - 1
+            if run >= len(self._runs):
+                break
+            within = position - self._starts[run]
+            start, stop = self._runs[run]
+            self._file.seek(start + within)
+            piece = self._file.read(min(wanted - len(data), stop - start - within))
+            if not piece:
+                break
+            data += piece
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
 
 
 class Checked(NamedTuple):
-    """A file to decode, its header repaired if necessary, and its defect, if any."""
+    """A file to decode, its header repaired if necessary, its defect, and its length if counted here."""
 
     file: BinaryIO
     defect: str | None = None
+    n_frames: int | None = None
 
 
 def file_size(file: BinaryIO) -> int:
