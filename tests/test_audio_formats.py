@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import sys
 from functools import cache
 from itertools import pairwise
@@ -165,6 +166,58 @@ def test_streamed_wav_of_unknown_size(riff_size: int, data_size: int) -> None:
     data[4:8] = riff_size.to_bytes(4, "little")
     data[at + 4 : at + 8] = data_size.to_bytes(4, "little")
     np.testing.assert_allclose(audio.load(data).waveform, sound(), rtol=0, atol=PCM_16_STEP)
+
+
+def long_wav(path: Path, n_bytes: int, stated: int, before: bytes = b"", after: bytes = b"") -> None:
+    """A sparse WAV, stereo of 16 bits at 48 kHz, whose last sample but one is not zero."""
+    form = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 2, RATE, 4 * RATE, 4, 16)
+    head = b"WAVE" + form + before + b"data" + struct.pack("<I", stated)
+    with path.open("wb") as file:
+        file.write(b"RIFF" + struct.pack("<I", (stated + len(head) + 8) & 0xFFFF_FFFF) + head)
+        file.seek(n_bytes - 8, io.SEEK_CUR)
+        file.write(b"\0\x40\0\x40" + bytes(4) + after)
+
+
+@pytest.mark.parametrize("after", [b"", b"LIST\x04\0\0\0INFO"])
+@pytest.mark.parametrize(
+    ("n_bytes", "stated"),
+    [
+        ((1 << 32) + 4_000, 4_000),
+        ((1 << 33) + 4_000, 4_000),
+        ((1 << 32) + 4_000, 0xFFFF_FFFF),
+        ((1 << 31) + (1 << 20), 0x7FFF_F000),
+        ((1 << 32) + 4_000, 0),
+    ],
+)
+def test_wav_longer_than_its_32_bits_can_say(tmp_path: Path, n_bytes: int, stated: int, after: bytes) -> None:
+    path = tmp_path / "long.wav"
+    long_wav(path, n_bytes, stated, b"LIST\x04\0\0\0INFO", after)
+    duration_s = audio.info(path).duration_s
+    assert duration_s == pytest.approx(n_bytes / 4 / RATE, abs=0.001)
+    if not after or (stated and stated < 1 << 20):
+        assert duration_s == n_bytes / 4 / RATE
+    tail, _ = audio.load(path, start_s=n_bytes / 4 / RATE - 1)
+    assert tail[RATE - 2] == 0.5
+    assert np.count_nonzero(tail[:RATE]) == 1
+
+
+def test_what_may_follow_the_samples_of_a_wav() -> None:
+    data = encoded("wav")
+    whole, _ = audio.load(data)
+    tails = [b"\0", bytes(512), b"TAG" + bytes(125), b"abcd\x02\0\0\0xy", b"LIST\x0a\0\0\0INFO"]
+    for tail in tails:
+        np.testing.assert_array_equal(audio.load(data + tail).waveform, whole)
+
+
+@pytest.mark.parametrize("kind", ["wav", "float", "wavex", "rf64", "wave64", "aiff", "au", "caf"])
+def test_samples_or_a_file_after_the_stated_samples_are_an_error_with_both_lengths(kind: str) -> None:
+    data = encoded(kind)
+    noise = np.random.default_rng(0).integers(128, 256, 20_000, np.uint8).tobytes()
+    for tail in (data, noise):
+        with pytest.raises(AudioError, match=r"longer than .* announces \d+ bytes of samples and \d+ follow"):
+            audio.load(data + tail)
+    part, _ = audio.load(data + noise, start_s=0.2, duration_s=0.3)
+    np.testing.assert_allclose(part, sound()[RATE // 5 : RATE // 2], rtol=0, atol=PCM_16_STEP)
 
 
 def test_streamed_flac_of_unknown_length() -> None:

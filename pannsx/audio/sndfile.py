@@ -59,7 +59,7 @@ class SndfileReader(Reader):
         stated = self._sound.frames if known else None
         self.n_frames = stated if checked.n_frames is None else checked.n_frames
         self._counted = checked.n_frames  # libsndfile may go on to frames that are not in the file
-        self.defect = checked.defect
+        self.defect, self.state = checked.defect, checked.state
         self._lead_in = 0 if found in _EXACT_SEEK else _LEAD_IN_FRAMES
         self._sequential = not known  # libsndfile cannot seek in a FLAC stream of unknown length
 
