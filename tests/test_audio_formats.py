@@ -6,6 +6,8 @@ import io
 import os
 import struct
 import sys
+import tarfile
+import zipfile
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -308,6 +310,38 @@ def test_joined_mp3s_are_read_to_the_end(between: bytes, n_channels: int) -> Non
         assert audio.info(joined).duration_s == len(waveform) / RATE
         loud = np.abs(waveform[4 * RATE + MP3_PADDING : 6 * RATE - MP3_PADDING])
         assert loud.mean() > 0.1  # the second file's noise, where it should be
+
+
+@pytest.mark.parametrize("front", ["zeros", "many zeros", "tag, zeros", "text", "noise", "mid frame"])
+def test_mp3_with_something_in_front_is_known_by_its_content(front: str, tmp_path: Path) -> None:
+    data = bare_mp3(varied_mp3())
+    data = {
+        "zeros": bytes(417) + data,
+        "many zeros": bytes(500_000) + data,
+        "tag, zeros": id3(20) + bytes(4_096) + data,
+        "text": b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n" + data,
+        "noise": np.random.default_rng(0).integers(0, 256, 5_000, np.uint8).tobytes() + data,
+        "mid frame": data[700:],
+    }[front]
+    path = tmp_path / "sound.bin"
+    path.write_bytes(data)
+    for source in (data, path):
+        assert abs(len(audio.load(source).waveform) - 4 * RATE) <= MP3_PADDING
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_with_an_mp3_is_no_mp3(kind: str) -> None:
+    file = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("a.mp3", varied_mp3())
+    else:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            member = tarfile.TarInfo("a.mp3")
+            member.size = len(varied_mp3())
+            tar.addfile(member, io.BytesIO(varied_mp3()))
+    with pytest.raises(AudioError, match="archive; unpack it first"):
+        audio.load(file.getvalue())
 
 
 def test_an_mp3_header_that_states_another_count_is_not_believed() -> None:
