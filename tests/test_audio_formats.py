@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import sys
+import tarfile
+import zipfile
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -167,6 +170,58 @@ def test_streamed_wav_of_unknown_size(riff_size: int, data_size: int) -> None:
     np.testing.assert_allclose(audio.load(data).waveform, sound(), rtol=0, atol=PCM_16_STEP)
 
 
+def long_wav(path: Path, n_bytes: int, stated: int, before: bytes = b"", after: bytes = b"") -> None:
+    """A sparse WAV, stereo of 16 bits at 48 kHz, whose last sample but one is not zero."""
+    form = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 2, RATE, 4 * RATE, 4, 16)
+    head = b"WAVE" + form + before + b"data" + struct.pack("<I", stated)
+    with path.open("wb") as file:
+        file.write(b"RIFF" + struct.pack("<I", (stated + len(head) + 8) & 0xFFFF_FFFF) + head)
+        file.seek(n_bytes - 8, io.SEEK_CUR)
+        file.write(b"\0\x40\0\x40" + bytes(4) + after)
+
+
+@pytest.mark.parametrize("after", [b"", b"LIST\x04\0\0\0INFO"])
+@pytest.mark.parametrize(
+    ("n_bytes", "stated"),
+    [
+        ((1 << 32) + 4_000, 4_000),
+        ((1 << 33) + 4_000, 4_000),
+        ((1 << 32) + 4_000, 0xFFFF_FFFF),
+        ((1 << 31) + (1 << 20), 0x7FFF_F000),
+        ((1 << 32) + 4_000, 0),
+    ],
+)
+def test_wav_longer_than_its_32_bits_can_say(tmp_path: Path, n_bytes: int, stated: int, after: bytes) -> None:
+    path = tmp_path / "long.wav"
+    long_wav(path, n_bytes, stated, b"LIST\x04\0\0\0INFO", after)
+    duration_s = audio.info(path).duration_s
+    assert duration_s == pytest.approx(n_bytes / 4 / RATE, abs=0.001)
+    if not after or (stated and stated < 1 << 20):
+        assert duration_s == n_bytes / 4 / RATE
+    tail, _ = audio.load(path, start_s=n_bytes / 4 / RATE - 1)
+    assert tail[RATE - 2] == 0.5
+    assert np.count_nonzero(tail[:RATE]) == 1
+
+
+def test_what_may_follow_the_samples_of_a_wav() -> None:
+    data = encoded("wav")
+    whole, _ = audio.load(data)
+    tails = [b"\0", bytes(512), b"TAG" + bytes(125), b"abcd\x02\0\0\0xy", b"LIST\x0a\0\0\0INFO"]
+    for tail in tails:
+        np.testing.assert_array_equal(audio.load(data + tail).waveform, whole)
+
+
+@pytest.mark.parametrize("kind", ["wav", "float", "wavex", "rf64", "wave64", "aiff", "au", "caf"])
+def test_samples_or_a_file_after_the_stated_samples_are_an_error_with_both_lengths(kind: str) -> None:
+    data = encoded(kind)
+    noise = np.random.default_rng(0).integers(128, 256, 20_000, np.uint8).tobytes()
+    for tail in (data, noise):
+        with pytest.raises(AudioError, match=r"longer than .* announces \d+ bytes of samples and \d+ follow"):
+            audio.load(data + tail)
+    part, _ = audio.load(data + noise, start_s=0.2, duration_s=0.3)
+    np.testing.assert_allclose(part, sound()[RATE // 5 : RATE // 2], rtol=0, atol=PCM_16_STEP)
+
+
 def test_streamed_flac_of_unknown_length() -> None:
     data = bytearray(encoded("flac"))
     data[21] &= 0xF0  # the 36 bits of the number of samples
@@ -201,6 +256,147 @@ def test_mp3_without_a_length_header_is_read_to_its_end() -> None:
         audio.load(bare[:-30])
 
 
+# An encoder's delay and the padding of its last frame, in frames of 1152 samples.
+MP3_PADDING = 4 * 1_152
+
+
+@cache
+def varied_mp3(n_channels: int = 1, rate: int = RATE) -> bytes:
+    """4 s of noise, then almost silence: variable bit rate, with a length header."""
+    samples = np.random.default_rng(0).uniform(-0.9, 0.9, (4 * rate, n_channels)).astype(np.float32)
+    samples[2 * rate :] *= 1e-3
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=0.9)
+    return file.getvalue()
+
+
+def bare_mp3(data: bytes) -> bytes:
+    """An MP3 without its first frame, which states the length."""
+    return data[frame_length(data[:4]) :]
+
+
+def id3(n_bytes: int, stated: int | None = None) -> bytes:
+    size = n_bytes if stated is None else stated
+    return b"ID3\x04\0\0" + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + bytes(n_bytes)
+
+
+@pytest.mark.parametrize("with_header", [True, False])
+@pytest.mark.parametrize(
+    "front",
+    [
+        id3(20) + bytes(512),
+        id3(20),
+        id3(20) + id3(50),
+        id3(20, stated=3_000),
+        id3(20, stated=1 << 27),
+        id3(0),
+    ],
+    ids=["gap", "tag", "two tags", "tag states too much", "tag beyond the file", "empty tag"],
+)
+def test_mp3_is_whole_whatever_its_tag_states(front: bytes, with_header: bool) -> None:
+    data = varied_mp3() if with_header else bare_mp3(varied_mp3())
+    waveform, _ = audio.load(front + data)
+    assert abs(len(waveform) - 4 * RATE) <= MP3_PADDING
+
+
+@pytest.mark.parametrize("between", [b"", id3(100), b"TAG" + bytes(125), b"APETAGEX" + bytes(24), bytes(700)])
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_joined_mp3s_are_read_to_the_end(between: bytes, n_channels: int) -> None:
+    data = varied_mp3(n_channels)
+    for first in (data, bare_mp3(data)):
+        joined = first + between + data
+        waveform, _ = audio.load(joined)
+        assert abs(len(waveform) - 8 * RATE) <= 2 * MP3_PADDING
+        assert audio.info(joined).duration_s == len(waveform) / RATE
+        loud = np.abs(waveform[4 * RATE + MP3_PADDING : 6 * RATE - MP3_PADDING])
+        assert loud.mean() > 0.1  # the second file's noise, where it should be
+
+
+@pytest.mark.parametrize("front", ["zeros", "many zeros", "tag, zeros", "text", "noise", "mid frame"])
+def test_mp3_with_something_in_front_is_known_by_its_content(front: str, tmp_path: Path) -> None:
+    data = bare_mp3(varied_mp3())
+    data = {
+        "zeros": bytes(417) + data,
+        "many zeros": bytes(500_000) + data,
+        "tag, zeros": id3(20) + bytes(4_096) + data,
+        "text": b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n" + data,
+        "noise": np.random.default_rng(0).integers(0, 256, 5_000, np.uint8).tobytes() + data,
+        "mid frame": data[700:],
+    }[front]
+    path = tmp_path / "sound.bin"
+    path.write_bytes(data)
+    for source in (data, path):
+        assert abs(len(audio.load(source).waveform) - 4 * RATE) <= MP3_PADDING
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_with_an_mp3_is_no_mp3(kind: str) -> None:
+    file = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("a.mp3", varied_mp3())
+    else:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            member = tarfile.TarInfo("a.mp3")
+            member.size = len(varied_mp3())
+            tar.addfile(member, io.BytesIO(varied_mp3()))
+    with pytest.raises(AudioError, match="archive; unpack it first"):
+        audio.load(file.getvalue())
+
+
+def test_an_mp3_header_that_states_another_count_is_not_believed() -> None:
+    data = bytearray(varied_mp3())
+    whole, _ = audio.load(data)
+    at = max(data.find(b"Xing"), data.find(b"Info"))
+    count = int.from_bytes(data[at + 8 : at + 12], "big")
+    data[at + 8 : at + 12] = (count // 2).to_bytes(4, "big")
+    assert abs(len(audio.load(data).waveform) - len(whole)) <= MP3_PADDING
+    data[at + 8 : at + 12] = (count * 2).to_bytes(4, "big")
+    with pytest.raises(AudioError, match=r"announces 8\.\d* s, 4\.\d* s can be read"):
+        audio.load(data)
+
+
+@pytest.mark.parametrize(
+    ("second", "what"), [({"rate": 44_100}, "44100 Hz mono"), ({"n_channels": 2}, "48000 Hz stereo")]
+)
+def test_joined_mp3s_of_different_formats_are_refused(second: dict[str, int], what: str) -> None:
+    with pytest.raises(AudioError, match=f"changes from 48000 Hz mono of layer III to {what}"):
+        audio.load(varied_mp3() + varied_mp3(**second))
+
+
+@cache
+def layer_2(rate: int = 44_100, bit_rate: int = 128_000) -> bytes:
+    av = pytest.importorskip("av", reason="PyAV, the extra pannsx[av], is not installed")
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp2") as out:
+        stream = out.add_stream("mp2", rate=rate)
+        stream.layout, stream.bit_rate = "mono", bit_rate
+        samples = (sound() * 32_767).astype(np.int16)
+        for start in range(0, len(samples) - 1_151, 1_152):
+            frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1_152], "s16", "mono")
+            frame.sample_rate, frame.pts = rate, start
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050, 44_100, 48_000])
+def test_layer_2_has_as_many_samples_as_its_frames(rate: int) -> None:
+    data = layer_2(rate)
+    whole, _ = audio.load(data)
+    assert len(whole) == len(sound()) // 1_152 * 1_152
+    correlations = [np.corrcoef(whole[lag:], sound()[: len(whole) - lag])[0, 1] for lag in range(500)]
+    assert max(correlations) > LEAST_CORRELATION
+    part, _ = audio.load(data, start_s=0.75, duration_s=0.05)
+    first = round(0.75 * rate)
+    np.testing.assert_allclose(part, whole[first : first + round(0.05 * rate)], rtol=0, atol=SAME)
+    joined, _ = audio.load(data + layer_2(rate, 64_000) + data)
+    assert len(joined) == 3 * len(whole)
+    np.testing.assert_allclose(joined[-10_000:], whole[-10_000:], rtol=0, atol=SAME)
+    with pytest.raises(AudioError, match="it ends within a frame"):
+        audio.load(data[:-10])
+
+
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     prefix=st.binary(max_size=20),
@@ -212,7 +408,18 @@ def test_a_view_is_the_file_that_it_pretends_to_be(
     prefix: bytes, rest: bytes, skip: int, reads: list[tuple[int, int]]
 ) -> None:
     skip = min(skip, len(rest))
-    view, plain = View(io.BytesIO(rest), prefix, skip), io.BytesIO(prefix + rest[skip:])
+    runs = [(skip, len(rest)), (0, skip), (0, 0), (skip // 2, skip)]
+    for view, plain in (
+        (View(io.BytesIO(rest), prefix, skip), io.BytesIO(prefix + rest[skip:])),
+        (
+            View(io.BytesIO(rest), prefix, skip, runs=runs),
+            io.BytesIO(prefix + b"".join(rest[start:stop] for start, stop in runs)),
+        ),
+    ):
+        assert_same_file(view, plain, reads)
+
+
+def assert_same_file(view: View, plain: io.BytesIO, reads: list[tuple[int, int]]) -> None:
     assert view.seek(0, io.SEEK_END) == plain.seek(0, io.SEEK_END)
     for position, length in reads:
         view.seek(position)
@@ -333,7 +540,9 @@ def test_frame_lengths_of_mp3() -> None:
     assert frame_length(b"\xff\xfb\x92\x00") == 418  # the same, padded
     assert frame_length(b"\xff\xf3\x80\xc0") == 208  # MPEG-2, 64 kbit/s, 22.05 kHz: 72 * 64000 // 22050
     assert frame_length(b"\xff\xfb\x00\x00") == 0  # free bit rate
-    assert frame_length(b"\xff\xfd\x90\x00") == 0  # layer II
+    assert frame_length(b"\xff\xfd\x90\x00") == 522  # layer II, 160 kbit/s: 144 * 160000 // 44100
+    assert frame_length(b"\xff\xf5\x82\xc0") == 418  # MPEG-2, 64 kbit/s, padded: 144 * 64000 // 22050 + 1
+    assert frame_length(b"\xff\xff\x90\x00") == 312  # layer I, 288 kbit/s: 4 * (12 * 288000 // 44100)
     data = encoded("mp3")
     starts = [0]
     while starts[-1] < len(data):

@@ -83,7 +83,10 @@ _NOT_AUDIO: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a ZIP archive; unpack it first"),
     (b"\x1f\x8b", "gzip data; unpack it first"),
     (b"\x93NUMPY", "a NumPy array file; give the array itself: numpy.load(path)"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
+    (b"Rar!\x1a\x07", "a RAR archive; unpack it first"),
 )
+_TAR_MAGIC_AT = 257
 
 
 def sniff(file: BinaryIO) -> Format | None:
@@ -129,14 +132,26 @@ def is_mpeg_audio(head: bytes) -> bool:
     return version != 1 and layer != 0 and bit_rate != 15 and sample_rate != 3
 
 
+def may_hide_frames(file: BinaryIO) -> bool:
+    """Whether a file without a known beginning may be a stream with something in front, and no archive."""
+    head = _head(file, 0)
+    return bool(head) and not _other_content(head)
+
+
+def _other_content(head: bytes) -> str | None:
+    """Description of content that is known and not audio."""
+    if head.startswith(b"ustar", _TAR_MAGIC_AT):
+        return "a tar archive; unpack it first"
+    return next((text for signature, text in _NOT_AUDIO if head.startswith(signature)), None)
+
+
 def describe_unknown(file: BinaryIO) -> str:
     """Description of a file without known audio, as the end of a sentence."""
     head = _head(file, 0)
     if not head:
         return "an empty file (0 bytes)"
-    for signature, description in _NOT_AUDIO:
-        if head.startswith(signature):
-            return description
+    if known := _other_content(head):
+        return known
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:  # the last character may be incomplete

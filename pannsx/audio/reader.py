@@ -30,6 +30,7 @@ class Reader(ABC):
         n_frames: number of frames stated by the source, or None; exact after the end was read.
         duration_s: length in seconds, possibly approximate, or None.
         defect: reason why the source is incomplete, such as ``"its header announces 9.000 s"``, or None.
+        state: an adjective for a source with this defect.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Reader(ABC):
     n_channels: int
     n_frames: int | None = None
     defect: str | None = None
+    state: str = "truncated"
 
     @property
     def duration_s(self) -> float | None:
@@ -63,8 +65,8 @@ class Reader(ABC):
             defect = f"its header announces {self.n_frames / self.sample_rate:.3f} s"
         if defect is not None:
             raise AudioError(
-                f"{self.name} is truncated: {defect}, {end / self.sample_rate:.3f} s can be read; fetch or "
-                "copy it again, or take what is there with a start_s and duration_s inside of it"
+                f"{self.name} is {self.state}: {defect}, {end / self.sample_rate:.3f} s can be read; fetch "
+                "or copy it again, or take what is there with a start_s and duration_s inside of it"
             )
 
     def close(self) -> None:  # noqa: B027 - most readers hold nothing

@@ -56,8 +56,10 @@ class SndfileReader(Reader):
         self.sample_rate = check_rate(self._sound.samplerate, f"the sample rate of {name}")
         self.n_channels = self._sound.channels
         known = 0 <= self._sound.frames < _UNKNOWN_LENGTH
-        self.n_frames = self._sound.frames if known else None
-        self.defect = checked.defect
+        stated = self._sound.frames if known else None
+        self.n_frames = stated if checked.n_frames is None else checked.n_frames
+        self._counted = checked.n_frames  # libsndfile may go on to frames that are not in the file
+        self.defect, self.state = checked.defect, checked.state
         self._lead_in = 0 if found in _EXACT_SEEK else _LEAD_IN_FRAMES
         self._sequential = not known  # libsndfile cannot seek in a FLAC stream of unknown length
 
@@ -65,6 +67,8 @@ class SndfileReader(Reader):
         """Frames ``[start, stop)``, or to the end, as float32 blocks ``(n, C)``."""
         if self.n_frames is not None and start >= self.n_frames:
             return
+        if self._counted is not None:
+            stop = self._counted if stop is None else min(stop, self._counted)
         position = self._seek(start)
         while stop is None or position < stop:
             wanted = BLOCK_FRAMES if stop is None else min(BLOCK_FRAMES, stop - position)
@@ -119,7 +123,7 @@ def _check(file: BinaryIO, found: Format, name: str) -> Checked:
     if found == OGG:
         return check_ogg(file)
     if found == MP3:
-        return check_mp3(file)
+        return check_mp3(file, name)
     return Checked(file)
 
 

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pannsx.audio.arrays import ArrayReader, is_tensor
-from pannsx.audio.formats import describe_unknown, sniff
+from pannsx.audio.formats import MP3, describe_unknown, may_hide_frames, sniff
+from pannsx.audio.mp3 import has_frames
 from pannsx.audio.pyav import PyavReader
 from pannsx.audio.reader import Reader, check_rate
 from pannsx.audio.sndfile import SndfileReader, UnsupportedCodecError
@@ -57,6 +58,8 @@ def open_reader(
 
 def _open_decoder(file: BinaryIO, name: str) -> Reader:
     found = sniff(file)
+    if found is None and may_hide_frames(file) and has_frames(file):
+        found = MP3
     if found is None:
         raise AudioError(
             f"{name} is not audio: it is {describe_unknown(file)}; give WAV, FLAC, AIFF, Ogg, MP3, or with "
