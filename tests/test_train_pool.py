@@ -152,7 +152,9 @@ def test_the_report_says_what_is_missing(packages: Path, bank: Path) -> None:
 def test_packages_that_are_missing(packages: Path, bank: Path) -> None:
     make_deb(packages, "birds", {f"{SOUNDS}/a.wav": wav(tone(500))})
     rows = [row("cats"), row(), row("synth:noise", "no such step")]
-    with pytest.raises(PoolError, match=r"(?s)--keep-going.*cats 1\.0-1 is unavailable.*no step of synthesis"):
+    with pytest.raises(
+        PoolError, match=r"(?s)--keep-going.*cats 1\.0-1 is unavailable.*no step of synthesis"
+    ):
         make(rows, bank, packages)
     assert not (bank / "index.csv").exists()
     assert make(rows, bank, packages, keep_going=True).n_clips == 1

@@ -73,7 +73,8 @@ def build(
             if failed and not keep_going:
                 raise PoolError(
                     "finished parts are kept; solve these problems and run the same command again, or "
-                    "add --keep-going to build without these packages:\n" + "\n".join(f"  {one.example}" for one in failed)
+                    "add --keep-going to build without these packages:\n"
+                    + "\n".join(f"  {one.example}" for one in failed)
                 )
             parts = [(group, made[package]) for package, group in groups.items() if package in made]
             return write_bank(folder, parts, tier=tier, missing=failed)
