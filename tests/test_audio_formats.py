@@ -149,6 +149,37 @@ def test_without_the_extra_the_error_names_format_and_extra(
         audio.load(data)
 
 
+UNSEEKABLE = [
+    ("WAV", "GSM610"),
+    ("AIFF", "GSM610"),
+    ("W64", "GSM610"),
+    ("AU", "G721_32"),
+    ("AU", "G723_24"),
+    ("AU", "G723_40"),
+    ("WAV", "G721_32"),
+    ("WAV", "NMS_ADPCM_16"),
+    ("WAV", "NMS_ADPCM_24"),
+    ("WAV", "NMS_ADPCM_32"),
+    ("WAV", "IMA_ADPCM"),
+    ("WAV", "MS_ADPCM"),
+    ("AIFF", "IMA_ADPCM"),
+    ("WAV", "ULAW"),
+]
+
+
+@pytest.mark.parametrize(("container", "subtype"), UNSEEKABLE)
+def test_telephone_codecs_are_as_soundfile_reads_them(container: str, subtype: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, sound()[:16_000], 8_000, format=container, subtype=subtype)
+    expected, _ = soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")
+    assert len(expected) >= 16_000
+    np.testing.assert_array_equal(audio.load(file.getvalue()).waveform, expected)
+    part, _ = audio.load(file.getvalue(), start_s=0.7, duration_s=0.5)
+    np.testing.assert_array_equal(part, expected[5_600:9_600])
+    with pytest.raises(AudioError, match="start_s is 9 s, and"):
+        audio.load(file.getvalue(), start_s=9)
+
+
 def test_stereo_files_are_mixed_down() -> None:
     file = io.BytesIO()
     soundfile.write(file, np.stack([sound(), np.zeros(N_SAMPLES)], axis=1), RATE, format="FLAC")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from pannsx.audio.containers import Checked, check_au, check_chunks, check_ogg
 from pannsx.audio.formats import AIFF, AU, CAF, FLAC, MP3, OGG, WAV, WAVE64, Format
@@ -13,9 +13,6 @@ from pannsx.audio.mp3 import check_mp3
 from pannsx.audio.reader import BLOCK_FRAMES, Reader, check_rate
 from pannsx.errors import AudioError
 from pannsx.types import FloatArray
-
-if TYPE_CHECKING:
-    import soundfile
 
 _UNKNOWN_LENGTH = 1 << 60  # libsndfile reports 2**63 - 1 for an unknown length
 _EXACT_SEEK = (WAV, AIFF, FLAC, AU, CAF, WAVE64)
@@ -61,7 +58,8 @@ class SndfileReader(Reader):
         self._counted = checked.n_frames  # libsndfile may go on to frames that are not in the file
         self.defect, self.state = checked.defect, checked.state
         self._lead_in = 0 if found in _EXACT_SEEK else _LEAD_IN_FRAMES
-        self._sequential = not known  # libsndfile cannot seek in a FLAC stream of unknown length
+        # libsndfile cannot seek in a FLAC stream of unknown length, GSM 6.10, G.721 and NMS ADPCM.
+        self._sequential = not (known and self._sound.can_seek)
 
     def read(self, start: int, stop: int | None) -> Iterator[FloatArray]:
         """Frames ``[start, stop)``, or to the end, as float32 blocks ``(n, C)``."""
@@ -127,7 +125,7 @@ def _check(file: BinaryIO, found: Format, name: str) -> Checked:
     return Checked(file)
 
 
-def _open(file: BinaryIO) -> soundfile.SoundFile:
+def _open(file: BinaryIO) -> Any:
     import soundfile
 
     class Sequential(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
@@ -136,6 +134,10 @@ def _open(file: BinaryIO) -> soundfile.SoundFile:
         soundfile calls tell and seek around every read of a seekable file. That costs time, loses the
         first samples of a lossy codec's block, and fails if the length is unknown.
         """
+
+        @property
+        def can_seek(self) -> bool:
+            return bool(super().seekable())
 
         def seekable(self) -> bool:
             return False
