@@ -99,7 +99,8 @@ class Checked(NamedTuple):
 
 def file_size(file: BinaryIO) -> int:
     """Size of a seekable file in bytes."""
-    return file.seek(0, io.SEEK_END)
+    file.seek(0, io.SEEK_END)
+    return file.tell()
 
 
 def is_unknown(n_bytes: int) -> bool:
@@ -119,7 +120,7 @@ def check_chunks(file: BinaryIO, name: str) -> Checked:
     file.seek(0)
     magic = file.read(4)
     wide_length = None
-    for identifier, start, length in _chunks(file, _LAYOUTS[magic]):
+    for identifier, start, length in _chunks(file, _LAYOUTS[magic], size):
         if identifier == b"ds64" and length >= 16:
             file.seek(start + 8)
             wide_length = int.from_bytes(file.read(8), "little")
@@ -171,7 +172,7 @@ def _against_size(file: BinaryIO, length: int, start: int, size: int) -> Checked
     return Checked(file, f"its header announces {length} bytes of samples and {max(0, size - start)} follow")
 
 
-def _chunks(file: BinaryIO, layout: _Layout) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: BinaryIO, layout: _Layout, size: int) -> Iterator[tuple[bytes, int, int]]:
     """Identifier, first byte and stated length of the content of all chunks of a file."""
     header_bytes = layout.identifier_bytes + struct.calcsize(layout.size)
     position = layout.first_chunk
@@ -185,7 +186,7 @@ def _chunks(file: BinaryIO, layout: _Layout) -> Iterator[tuple[bytes, int, int]]
             length = max(0, length - header_bytes)
         yield header[: layout.identifier_bytes], position + header_bytes, length
         position += header_bytes + length
-        if position >= 1 << 62:
+        if position >= size:  # systems refuse a seek far beyond the end
             return
         position += -position % layout.alignment
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pannsx.audio.containers import Checked, check_au, check_chunks, check_ogg
 from pannsx.audio.formats import AIFF, AU, CAF, FLAC, MP3, OGG, WAV, WAVE64, Format
+from pannsx.audio.guard import GuardedFile
 from pannsx.audio.mp3 import check_mp3
 from pannsx.audio.reader import BLOCK_FRAMES, Reader, check_rate
 from pannsx.errors import AudioError
@@ -41,9 +42,11 @@ class SndfileReader(Reader):
         self.name = name
         checked = _check(file, found, name)
         checked.file.seek(0)
+        self._guard = GuardedFile(checked.file)
         try:
-            self._sound = _open(checked.file)
+            self._sound = _open(checked.file, self._guard)
         except soundfile.LibsndfileError as error:
+            self._guard.check()
             reason = error.error_string.rstrip(".")
             if checked.defect or "pyav" not in found.decoders:
                 what = checked.defect or reason
@@ -51,6 +54,7 @@ class SndfileReader(Reader):
                     f"{name} ({found.name}) is truncated or damaged: {what}; fetch or copy it again"
                 ) from error
             raise UnsupportedCodecError(f"{name} ({found.name}): libsndfile says: {reason}") from error
+        self._guard.check()
         kind = {"VORBIS": " Vorbis", "OPUS": " Opus"}.get(self._sound.subtype, "")
         self.format = found.name + kind
         self.sample_rate = check_rate(self._sound.samplerate, f"the sample rate of {name}")
@@ -91,7 +95,9 @@ class SndfileReader(Reader):
         try:
             self._sound.seek(target)
         except soundfile.LibsndfileError as error:
+            self._guard.check()
             raise self._damaged(target, error) from error
+        self._guard.check()
         return target
 
     def _read_block(self, n_frames: int, position: int) -> FloatArray:
@@ -100,7 +106,9 @@ class SndfileReader(Reader):
         try:
             block: FloatArray = self._sound.read(n_frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
+            self._guard.check()
             raise self._damaged(position, error) from error
+        self._guard.check()
         return block
 
     def _damaged(self, position: int, error: Any) -> AudioError:
@@ -123,7 +131,7 @@ def _check(file: BinaryIO, found: Format, name: str) -> Checked:
     return Checked(file)
 
 
-def _open(file: BinaryIO) -> soundfile.SoundFile:
+def _open(file: BinaryIO, guard: GuardedFile) -> soundfile.SoundFile:
     import soundfile
 
     class Sequential(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
@@ -140,7 +148,7 @@ def _open(file: BinaryIO) -> soundfile.SoundFile:
     # each call waits for the interpreter's lock.
     if isinstance(file, io.BufferedReader) and isinstance(file.name, str) and _is_at_its_path(file):
         return Sequential(file.name)
-    return Sequential(file)
+    return Sequential(guard)
 
 
 def _is_at_its_path(file: io.BufferedReader) -> bool:

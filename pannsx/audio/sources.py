@@ -16,6 +16,7 @@ import numpy as np
 
 from pannsx.audio.arrays import ArrayReader, is_tensor
 from pannsx.audio.formats import describe_unknown, sniff
+from pannsx.audio.guard import reading
 from pannsx.audio.pyav import PyavReader
 from pannsx.audio.reader import Reader, check_rate
 from pannsx.audio.sndfile import SndfileReader, UnsupportedCodecError
@@ -45,7 +46,8 @@ def open_reader(
         return
     with ExitStack() as stack:
         file, name = _open_file(source, stack)
-        reader = _open_decoder(file, name)
+        with reading(name):
+            reader = _open_decoder(file, name)
         stack.callback(reader.close)
         if source_rate is not None and source_rate != reader.sample_rate:
             raise AudioError(
@@ -116,7 +118,7 @@ def _seekable(file: Any, stack: ExitStack, name: str) -> BinaryIO:
             return seekable
         spool = stack.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_BYTES))  # noqa: SIM115
         shutil.copyfileobj(file, spool)
-    except (OSError, ValueError, TypeError) as error:  # closed, gone, or text instead of bytes
+    except Exception as error:  # closed, gone, text instead of bytes, or an error of its own
         raise AudioError(f"cannot read {name}: {error}; give a binary file object that is open") from error
     spool.seek(0)
     return spool  # type: ignore[return-value]
