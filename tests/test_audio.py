@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import sys
+import tarfile
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -263,6 +268,39 @@ def test_file_objects_that_cannot_be_read(tmp_path: Path) -> None:
     closed.close()
     with pytest.raises(AudioError, match="closed"):
         audio.load(closed)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
+@pytest.mark.parametrize("mode", ["w:", "w:gz", "w:xz"])
+@pytest.mark.parametrize("way", [":", "|"])
+def test_a_member_of_a_tar_archive(kind: str, mode: Any, way: str, tmp_path: Path) -> None:
+    data = written(kind)
+    with tarfile.open(tmp_path / "shard.tar", mode) as archive:
+        for name in ("a", "b"):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    read_mode: Any = f"r{way}*"
+    with tarfile.open(tmp_path / "shard.tar", read_mode) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            np.testing.assert_array_equal(audio.load(file).waveform, audio.load(data).waveform)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
+def test_files_within_files(kind: str, tmp_path: Path) -> None:
+    data = written(kind)
+    expected = audio.load(data).waveform
+    for module in (gzip, bz2, lzma):
+        with module.open(tmp_path / "packed", "wb") as file:
+            file.write(data)
+        with module.open(tmp_path / "packed", "rb") as file:
+            np.testing.assert_array_equal(audio.load(file).waveform, expected)
+            np.testing.assert_array_equal(audio.load(io.BufferedReader(file)).waveform, expected)
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", data)
+    with zipfile.ZipFile(tmp_path / "archive.zip") as archive, archive.open("a") as member:
+        np.testing.assert_array_equal(audio.load(member).waveform, expected)
 
 
 class Failing(io.BytesIO):

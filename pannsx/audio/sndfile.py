@@ -146,13 +146,17 @@ def _open(file: BinaryIO, guard: GuardedFile) -> soundfile.SoundFile:
 
     # libsndfile reads a file on disk by itself; other file objects it calls for every few kilobytes, and
     # each call waits for the interpreter's lock.
-    if isinstance(file, io.BufferedReader) and isinstance(file.name, str) and _is_at_its_path(file):
-        return Sequential(file.name)
+    # Not one within another file, such as a member of an archive or a decompressed file: its name and
+    # descriptor are those of the outer file.
+    if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO) and _is_at_its_path(file):
+        return Sequential(os.fsencode(file.name) if os.name == "posix" else os.fsdecode(file.name))
     return Sequential(guard)
 
 
 def _is_at_its_path(file: io.BufferedReader) -> bool:
     """Whether an open file is still the one at its path, not removed or replaced since."""
+    if not isinstance(file.name, (str, bytes)):  # a descriptor
+        return False
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))  # noqa: PTH116
     except OSError:

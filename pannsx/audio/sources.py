@@ -109,10 +109,17 @@ def _open_path(path: str) -> BinaryIO:
         raise AudioError(f"cannot open {path!r}: {reason}") from error
 
 
+def _is_seekable(file: Any) -> bool:
+    try:
+        return bool(file.seekable())
+    except AttributeError:  # no such method, or that of a member of a tar archive in a pipe, which fails
+        return False
+
+
 def _seekable(file: Any, stack: ExitStack, name: str) -> BinaryIO:
     """The file, at its beginning; without seek, a copy of the rest of it."""
     try:
-        if getattr(file, "seekable", bool)():
+        if _is_seekable(file):
             file.seek(0)
             seekable: BinaryIO = file
             return seekable
