@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import sys
+import tarfile
 import tracemalloc
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +268,122 @@ def test_file_objects_that_cannot_be_read(tmp_path: Path) -> None:
     closed.close()
     with pytest.raises(AudioError, match="closed"):
         audio.load(closed)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
+@pytest.mark.parametrize("mode", ["w:", "w:gz", "w:xz"])
+@pytest.mark.parametrize("way", [":", "|"])
+def test_a_member_of_a_tar_archive(kind: str, mode: Any, way: str, tmp_path: Path) -> None:
+    data = written(kind)
+    with tarfile.open(tmp_path / "shard.tar", mode) as archive:
+        for name in ("a", "b"):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    read_mode: Any = f"r{way}*"
+    with tarfile.open(tmp_path / "shard.tar", read_mode) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            np.testing.assert_array_equal(audio.load(file).waveform, audio.load(data).waveform)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
+def test_files_within_files(kind: str, tmp_path: Path) -> None:
+    data = written(kind)
+    expected = audio.load(data).waveform
+    for module in (gzip, bz2, lzma):
+        with module.open(tmp_path / "packed", "wb") as file:
+            file.write(data)
+        with module.open(tmp_path / "packed", "rb") as file:
+            np.testing.assert_array_equal(audio.load(file).waveform, expected)
+            np.testing.assert_array_equal(audio.load(io.BufferedReader(file)).waveform, expected)
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", data)
+    with zipfile.ZipFile(tmp_path / "archive.zip") as archive, archive.open("a") as member:
+        np.testing.assert_array_equal(audio.load(member).waveform, expected)
+
+
+class Failing(io.BytesIO):
+    """A file in memory whose calls fail from a position on, as on a bad card or a lost share."""
+
+    def __init__(self, data: bytes, method: str, error: Exception, after: int) -> None:
+        super().__init__(data)
+        self._method, self._failure, self._after = method, error, after
+
+    def _fail(self, method: str) -> None:
+        if method == self._method and super().tell() >= self._after:
+            raise self._failure
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._fail("read")
+        return super().read(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        self._fail("read")
+        return super().readinto(buffer)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self._fail("seek")
+        return super().seek(offset, whence)
+
+    def tell(self) -> int:
+        self._fail("tell")
+        return super().tell()
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "CAF", "AU"])
+@pytest.mark.parametrize("method", ["read", "seek", "tell"])
+@pytest.mark.parametrize("after", [0, 1, 20_000])
+@pytest.mark.parametrize(
+    "error", [OSError(5, "Input/output error"), RuntimeError("lost"), AttributeError("half")]
+)
+def test_an_error_of_a_file_object_is_an_audio_error_with_its_cause(
+    kind: str, method: str, after: int, error: Exception, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = io.BytesIO()
+    soundfile.write(data, sound(200_000), RATE, format=kind)
+    source = Failing(data.getvalue(), method, error, after)
+    if method == "read":
+        with pytest.raises(AudioError, match=str(error.args[-1])) as raised:
+            audio.load(source)
+        assert raised.value.__cause__ is error
+    else:  # a file may be read without the call that fails
+        with suppress(AudioError):
+            np.testing.assert_array_equal(audio.load(source).waveform, audio.load(data.getvalue()).waveform)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that opens and cannot be read")
+def test_a_file_whose_disk_fails() -> None:
+    with pytest.raises(AudioError, match=r"cannot read '/proc/self/mem': .*; check the disk") as raised:
+        audio.load("/proc/self/mem")
+    assert isinstance(raised.value.__cause__, OSError)
+
+
+@settings(max_examples=2_000, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(["WAV", "FLAC", "OGG", "MP3", "AIFF", "CAF", "W64", "RF64", "AU"]),
+    changes=st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), min_size=1, max_size=12),
+    cut=st.integers(0, 40),
+)
+def test_a_mutated_file_is_an_audio_error_or_still_audio(
+    kind: str, changes: list[tuple[int, int]], cut: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data = bytearray(written(kind))
+    for at, value in changes:
+        data[at] = value
+    path = tmp_path_factory.getbasetemp() / "mutated"
+    path.write_bytes(data[: len(data) - cut])
+    with suppress(AudioError):
+        assert len(audio.load(path).waveform)
+
+
+@cache
+def written(kind: str) -> bytes:
+    """A short file of a kind."""
+    file = io.BytesIO()
+    soundfile.write(file, sound(300), RATE, format=kind)
+    return file.getvalue()
 
 
 def test_info() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,39 @@ def test_low_memory_gives_the_same(name: str) -> None:
     (small,) = Engine(model, device="cpu", low_memory=True).run([waveform])
     np.testing.assert_allclose(fast.clipwise, small.clipwise, rtol=0, atol=SAME_ALONE)
     np.testing.assert_allclose(fast.framewise, small.framewise, rtol=0, atol=SAME_ALONE)
+
+
+@pytest.fixture
+def default_type() -> Iterator[Callable[[torch.dtype], None]]:
+    """Sets torch's default type, as scientific programs do; it is the caller's, not that of a network."""
+    yield torch.set_default_dtype
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("low_memory", [False, True])
+@pytest.mark.parametrize("name", ["Cnn10", "MobileNetV1", "ResNet22", "Wavegram_Cnn14", "LeeNet11"])
+def test_torchs_default_type_changes_nothing(
+    name: str, low_memory: bool, default_type: Callable[[torch.dtype], None]
+) -> None:
+    model = seeded_checkpoint(name).model
+    wanted = Wanted(framewise=True, frame_embeddings=True)
+    (single,) = Engine(model, device="cpu", low_memory=low_memory).run([noise(40_000)], wanted)
+    default_type(torch.float64)
+    (found,) = Engine(model, device="cpu", low_memory=low_memory).run([noise(40_000)], wanted)
+    for a, b in zip(found, single, strict=True):
+        assert a.dtype == b.dtype == np.float32
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_tagger_made_with_another_default_type(
+    precision: str, default_type: Callable[[torch.dtype], None]
+) -> None:
+    single = AudioTagger(device="cpu", precision=precision).inference(noise(40_000), hop_s=0.1)
+    default_type(torch.float64)
+    found = AudioTagger(device="cpu", precision=precision).inference(noise(40_000), hop_s=0.1)
+    np.testing.assert_array_equal(found.clipwise, single.clipwise)
+    np.testing.assert_array_equal(found.framewise, single.framewise)
 
 
 def test_frames_that_are_not_wanted_are_left_out() -> None:

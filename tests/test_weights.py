@@ -51,8 +51,31 @@ def same(got: dict[str, Tensor], want: dict[str, Tensor], rtol: float = 0.0) -> 
         lambda state: {"state_dict": state, "epoch": 3},
         lambda state: {f"module.{key}": tensor for key, tensor in state.items()},
         lambda state: {"model": {f"module.{key}": tensor for key, tensor in state.items()}},
+        lambda state: {"model_state_dict": state, "optimizer_state_dict": {}},
+        lambda state: {f"_orig_mod.{key}": tensor for key, tensor in state.items()},
+        lambda state: {f"module._orig_mod.{key}": tensor for key, tensor in state.items()},
+        lambda state: {"state_dict": {f"model.{key}": tensor for key, tensor in state.items()}, "epoch": 3},
+        lambda state: {f"model._orig_mod.net.{key}": tensor for key, tensor in state.items()},
+        lambda state: {key.replace(".", "._orig_mod.", 1): tensor for key, tensor in state.items()},
+        lambda state: {f"_fsdp_wrapped_module.{key}": tensor for key, tensor in state.items()},
+        lambda state: {f"{'stem' if key[0] == 'b' else 'trunk'}.{key}": each for key, each in state.items()},
     ],
-    ids=["bare", "model", "published", "state_dict", "parallel", "model-parallel"],
+    ids=[
+        "bare",
+        "model",
+        "published",
+        "state_dict",
+        "parallel",
+        "model-parallel",
+        "model_state_dict",
+        "compiled",
+        "compiled-parallel",
+        "lightning",
+        "lightning-compiled",
+        "compiled-part",
+        "fsdp",
+        "own",
+    ],
 )
 def test_pth_files(tmp_path: Path, wrap: Callable[[dict[str, Tensor]], Any], zipped: bool) -> None:
     torch.save(wrap(STATE), tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
@@ -214,6 +237,22 @@ def test_what_is_no_state_dict(tmp_path: Path, saved: object, complaint: str | N
             read_state_dict(tmp_path / "w.pth")
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_that_are_not_finite(tmp_path: Path, suffix: str, bad: float) -> None:
+    state = {**STATE, "bn0.running_var": torch.tensor([1.0, bad, 2.0])}
+    path = tmp_path / f"w{suffix}"
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    with pytest.raises(WeightsError, match=r"bn0\.running_var has 1 values of 3 that are NaN or infinite"):
+        read_state_dict(path)
+
+
+def test_a_key_in_two_layouts(tmp_path: Path) -> None:
+    torch.save({**STATE, "trunk.conv.weight": STATE["conv.weight"]}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"holds conv\.weight twice, once as trunk\.conv\.weight"):
+        read_state_dict(tmp_path / "w.pth")
+
+
 @pytest.fixture(scope="module")
 def published() -> dict[str, Tensor]:
     """A state dict of the smallest architecture, as it would be published."""
@@ -253,6 +292,24 @@ def test_name_and_file(tmp_path: Path, published: dict[str, Tensor]) -> None:
     loaded = load("leenet11", checkpoint=tmp_path / "w.pth")
     assert loaded.record is find(SMALLEST)
     assert same(to_published(loaded.model), published)
+
+
+def test_our_own_layout(tmp_path: Path, published: dict[str, Tensor]) -> None:
+    model = load(SMALLEST, checkpoint=_saved(tmp_path / "a.pth", published)).model
+    again = load(SMALLEST, checkpoint=_saved(tmp_path / "b.pth", model.state_dict())).model
+    assert same(again.state_dict(), model.state_dict())
+
+
+def test_the_network_as_a_part_of_a_larger_module(tmp_path: Path, published: dict[str, Tensor]) -> None:
+    state = {f"encoder.{key}": tensor for key, tensor in published.items()}
+    state["loss.scale"] = torch.ones(1)
+    with pytest.raises(WeightsError, match=r"under the prefix 'encoder\.': save only the keys with it"):
+        load(SMALLEST, checkpoint=_saved(tmp_path / "w.pth", state))
+
+
+def _saved(path: Path, state: dict[str, Tensor]) -> Path:
+    torch.save(state, path)
+    return path
 
 
 def test_name_and_file_of_other_classes(tmp_path: Path, three_classes: dict[str, Tensor]) -> None:

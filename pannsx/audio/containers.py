@@ -143,7 +143,8 @@ class Checked(NamedTuple):
 
 def file_size(file: BinaryIO) -> int:
     """Size of a seekable file in bytes."""
-    return file.seek(0, io.SEEK_END)
+    file.seek(0, io.SEEK_END)
+    return file.tell()
 
 
 def is_unknown(n_bytes: int) -> bool:
@@ -165,7 +166,7 @@ def check_chunks(file: BinaryIO, name: str) -> Checked:
     magic = file.read(4)
     layout = _LAYOUTS[magic]
     wide_length = None
-    for identifier, start, length in _chunks(file, layout, layout.first_chunk):
+    for identifier, start, length in _chunks(file, layout, layout.first_chunk, size):
         if identifier == b"ds64" and length >= 16:
             file.seek(start + 8)
             wide_length = int.from_bytes(file.read(8), "little")
@@ -249,7 +250,7 @@ def _is_explained(file: BinaryIO, layout: _Layout, position: int, size: int) -> 
     if _is_padding(file, position, size):
         return True
     for first in (position + -position % layout.alignment, position):  # some writers leave out the padding
-        for n_before, (identifier, start, length) in enumerate(_chunks(file, layout, first)):
+        for n_before, (identifier, start, length) in enumerate(_chunks(file, layout, first, size)):
             name = identifier[:4]
             if name in _LAYOUTS or name in (b"data", b"SSND"):
                 return False
@@ -275,7 +276,7 @@ def _is_padding(file: BinaryIO, position: int, size: int) -> bool:
     return (len(rest) <= _MOST_PADDING and not any(rest)) or rest.startswith((b"TAG", b"ID3", b"APETAGEX"))
 
 
-def _chunks(file: BinaryIO, layout: _Layout, position: int) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: BinaryIO, layout: _Layout, position: int, size: int) -> Iterator[tuple[bytes, int, int]]:
     """Identifier, first byte and stated length of the content of all chunks from a position of a file."""
     header_bytes = layout.identifier_bytes + struct.calcsize(layout.size)
     for _ in range(_MAX_CHUNKS):
@@ -288,7 +289,7 @@ def _chunks(file: BinaryIO, layout: _Layout, position: int) -> Iterator[tuple[by
             length = max(0, length - header_bytes)
         yield header[: layout.identifier_bytes], position + header_bytes, length
         position += header_bytes + length
-        if position >= 1 << 62:
+        if position >= size:  # systems refuse a seek far beyond the end
             return
         position += -position % layout.alignment
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pannsx.audio.guard import reading
 from pannsx.errors import AudioError
 from pannsx.types import FloatArray
 
@@ -73,6 +74,17 @@ class Reader(ABC):
         """Close files."""
 
 
+def blocks_of(reader: Reader, start: int, stop: int | None) -> Iterator[FloatArray]:
+    """:meth:`Reader.read`, where any error in decoding is an AudioError that names the source."""
+    blocks = reader.read(start, stop)
+    while True:
+        with reading(reader.name):
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
+
+
 def mono_blocks(reader: Reader, start: int, stop: int | None) -> Iterator[FloatArray]:
     """Frames ``[start, stop)`` of a reader as the mean over channels, in blocks ``(n,)``.
 
@@ -80,7 +92,7 @@ def mono_blocks(reader: Reader, start: int, stop: int | None) -> Iterator[FloatA
         AudioError: a sample is not finite; whatever :meth:`Reader.read` raises.
     """
     position = start
-    for block in reader.read(start, stop):
+    for block in blocks_of(reader, start, stop):
         waveform = downmix(block)
         finite = np.isfinite(waveform)
         if not finite.all():

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from pannsx.audio.containers import Checked, check_au, check_chunks, check_ogg
 from pannsx.audio.formats import AIFF, AU, CAF, FLAC, MP3, OGG, WAV, WAVE64, Format
+from pannsx.audio.guard import GuardedFile
 from pannsx.audio.mp3 import check_mp3
 from pannsx.audio.reader import BLOCK_FRAMES, Reader, check_rate
 from pannsx.errors import AudioError
@@ -38,9 +39,11 @@ class SndfileReader(Reader):
         self.name = name
         checked = _check(file, found, name)
         checked.file.seek(0)
+        self._guard = GuardedFile(checked.file)
         try:
-            self._sound = _open(checked.file)
+            self._sound = _open(checked.file, self._guard)
         except soundfile.LibsndfileError as error:
+            self._guard.check()
             reason = error.error_string.rstrip(".")
             if checked.defect or "pyav" not in found.decoders:
                 what = checked.defect or reason
@@ -48,6 +51,7 @@ class SndfileReader(Reader):
                     f"{name} ({found.name}) is truncated or damaged: {what}; fetch or copy it again"
                 ) from error
             raise UnsupportedCodecError(f"{name} ({found.name}): libsndfile says: {reason}") from error
+        self._guard.check()
         kind = {"VORBIS": " Vorbis", "OPUS": " Opus"}.get(self._sound.subtype, "")
         self.format = found.name + kind
         self.sample_rate = check_rate(self._sound.samplerate, f"the sample rate of {name}")
@@ -93,7 +97,9 @@ class SndfileReader(Reader):
         try:
             self._sound.seek(target)
         except soundfile.LibsndfileError as error:
+            self._guard.check()
             raise self._damaged(target, error) from error
+        self._guard.check()
         return target
 
     def _read_block(self, n_frames: int, position: int) -> FloatArray:
@@ -102,7 +108,9 @@ class SndfileReader(Reader):
         try:
             block: FloatArray = self._sound.read(n_frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
+            self._guard.check()
             raise self._damaged(position, error) from error
+        self._guard.check()
         return block
 
     def _damaged(self, position: int, error: Any) -> AudioError:
@@ -125,7 +133,7 @@ def _check(file: BinaryIO, found: Format, name: str) -> Checked:
     return Checked(file)
 
 
-def _open(file: BinaryIO) -> Any:
+def _open(file: BinaryIO, guard: GuardedFile) -> Any:
     import soundfile
 
     class Sequential(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
@@ -144,13 +152,17 @@ def _open(file: BinaryIO) -> Any:
 
     # libsndfile reads a file on disk by itself; other file objects it calls for every few kilobytes, and
     # each call waits for the interpreter's lock.
-    if isinstance(file, io.BufferedReader) and isinstance(file.name, str) and _is_at_its_path(file):
-        return Sequential(file.name)
-    return Sequential(file)
+    # Not one within another file, such as a member of an archive or a decompressed file: its name and
+    # descriptor are those of the outer file.
+    if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO) and _is_at_its_path(file):
+        return Sequential(os.fsencode(file.name) if os.name == "posix" else os.fsdecode(file.name))
+    return Sequential(guard)
 
 
 def _is_at_its_path(file: io.BufferedReader) -> bool:
     """Whether an open file is still the one at its path, not removed or replaced since."""
+    if not isinstance(file.name, (str, bytes)):  # a descriptor
+        return False
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))  # noqa: PTH116
     except OSError:

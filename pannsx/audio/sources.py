@@ -16,6 +16,7 @@ import numpy as np
 
 from pannsx.audio.arrays import ArrayReader, is_tensor
 from pannsx.audio.formats import MP3, describe_unknown, may_hide_frames, sniff
+from pannsx.audio.guard import reading
 from pannsx.audio.mp3 import has_frames
 from pannsx.audio.pyav import PyavReader
 from pannsx.audio.reader import Reader, check_rate
@@ -46,7 +47,8 @@ def open_reader(
         return
     with ExitStack() as stack:
         file, name = _open_file(source, stack)
-        reader = _open_decoder(file, name)
+        with reading(name):
+            reader = _open_decoder(file, name)
         stack.callback(reader.close)
         if source_rate is not None and source_rate != reader.sample_rate:
             raise AudioError(
@@ -110,16 +112,23 @@ def _open_path(path: str) -> BinaryIO:
         raise AudioError(f"cannot open {path!r}: {reason}") from error
 
 
+def _is_seekable(file: Any) -> bool:
+    try:
+        return bool(file.seekable())
+    except AttributeError:  # no such method, or that of a member of a tar archive in a pipe, which fails
+        return False
+
+
 def _seekable(file: Any, stack: ExitStack, name: str) -> BinaryIO:
     """The file, at its beginning; without seek, a copy of the rest of it."""
     try:
-        if getattr(file, "seekable", bool)():
+        if _is_seekable(file):
             file.seek(0)
             seekable: BinaryIO = file
             return seekable
         spool = stack.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_BYTES))  # noqa: SIM115
         shutil.copyfileobj(file, spool)
-    except (OSError, ValueError, TypeError) as error:  # closed, gone, or text instead of bytes
+    except Exception as error:  # closed, gone, text instead of bytes, or an error of its own
         raise AudioError(f"cannot read {name}: {error}; give a binary file object that is open") from error
     spool.seek(0)
     return spool  # type: ignore[return-value]

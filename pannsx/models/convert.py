@@ -70,9 +70,14 @@ def from_published(model: Pann, published: Mapping[str, Tensor]) -> dict[str, Te
         *(["wrong shape: " + _some(wrong)] if wrong else []),
     ]
     if problems:
+        prefix = _prefix_of(missing[0], unexplained) if missing else ""
+        remedy = (
+            f"The network is under the prefix {prefix!r}: save only the keys with it, and without it"
+            if prefix
+            else "Check that the model's name, front end and number of classes are the checkpoint's"
+        )
         raise WeightsError(
-            f"the checkpoint does not fit {_described(model)}. {'. '.join(problems)}. "
-            "Check that the model's name, front end and number of classes are the checkpoint's"
+            f"the checkpoint does not fit {_described(model)}. {'. '.join(problems)}. {remedy}"
         )
     _check_mel_filters(model, published)
     return {ours: published[key] for key, ours in our_key.items()}
@@ -93,6 +98,11 @@ def published_key(key: str) -> str:
     while names[0] in _PARTS:
         del names[0]
     return ".".join(names)
+
+
+def _prefix_of(key: str, candidates: Iterable[str]) -> str:
+    """The prefix of a key in a larger module's state dict, such as ``"encoder."``, or an empty string."""
+    return next((each.removesuffix(key) for each in candidates if each.endswith("." + key)), "")
 
 
 def _constant_shapes(frontend: FrontEnd | None) -> dict[str, tuple[int, ...]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,21 @@ import torch
 from torch import Tensor
 
 from pannsx.errors import WeightsError
+from pannsx.models.convert import published_key
 from pannsx.types import PathLike
 
 FRONT_END_PREFIXES = ("spectrogram_extractor.", "logmel_extractor.")
 """Published keys of front-end constants, not weights."""
 
-_DATA_PARALLEL = "module."
+_ENTRIES = ("model", "state_dict", "model_state_dict", "module", "network", "net")
+"""Entries that hold the state dict in the files of training programs."""
+
+_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""Names that torch.compile, FSDP and activation checkpointing put into a key, at any place."""
+
+_OUTER = ("module", "model", "network", "net")
+"""Attributes that hold the network in DataParallel, in Lightning and in other training programs."""
+
 _SAFE_RELEASE = (2, 6)  # the first torch with a safe weights_only=True
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DTYPES = ("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64",
@@ -47,11 +57,15 @@ def _harmless_numpy() -> list[Callable[..., object] | tuple[Callable[..., object
 def read_state_dict(path: PathLike) -> dict[str, Tensor]:
     """Tensors of a ``.pth`` or safetensors file by published key, on the CPU, floating ones as float32.
 
-    The state dict is the whole file or its entry ``model`` or ``state_dict``; the prefix ``module.`` of
-    ``DataParallel`` is removed.  The format is detected by content, not by name.
+    The state dict is the whole file or its entry ``model``, ``state_dict``, ``model_state_dict``, ``module``,
+    ``network`` or ``net``.  Names that wrap the network are removed from its keys: ``module.``, ``model.``,
+    ``network.`` or ``net.`` in front of all of them, and the names of ``torch.compile`` (``_orig_mod``) and
+    FSDP.  The keys of our own ``state_dict()`` become the published ones.  The format is detected by
+    content, not by name.
 
     Raises:
-        WeightsError: unreadable, damaged, neither format, a pickle that would run code, or not a state dict.
+        WeightsError: unreadable, damaged, neither format, a pickle that would run code, not a state dict, or
+            weights that are NaN or infinite.
     """
     path = Path(path)
     try:
@@ -111,16 +125,18 @@ def _first_line(error: Exception) -> str:
 
 
 def _find_state_dict(entries: object, path: Path) -> dict[str, Tensor]:
-    for key in ("model", "state_dict"):
-        if isinstance(entries, dict) and isinstance(entries.get(key), dict):
-            entries = entries[key]
+    while isinstance(entries, dict):
+        inner = next((entries[key] for key in _ENTRIES if isinstance(entries.get(key), dict)), None)
+        if inner is None:
+            break
+        entries = inner
     if not isinstance(entries, dict) or not entries:
         raise WeightsError(f"{path} holds no state dict but {type(entries).__name__}")
     strangers = [key for key, value in entries.items() if not (isinstance(key, str) and _is_tensor(value))]
     if strangers:
         raise WeightsError(
             f"{path} holds no state dict: {strangers[0]!r} is not a tensor ({len(strangers)} such entries); "
-            "the state dict is needed at the top level, under 'model' or under 'state_dict'"
+            "the state dict is needed at the top level or under one of " + ", ".join(map(repr, _ENTRIES))
         )
     return entries
 
@@ -130,15 +146,37 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _normalised(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    if all(key.startswith(_DATA_PARALLEL) for key in state):
-        state = {key.removeprefix(_DATA_PARALLEL): tensor for key, tensor in state.items()}
-    for key, tensor in state.items():
+    """The state dict by published key, floating tensors as float32, all of them finite."""
+    normalised: dict[str, Tensor] = {}
+    for (key, tensor), name in zip(state.items(), _published_keys(state), strict=True):
         if tensor.dtype not in _FLOATS and not _is_counter(tensor):
             raise WeightsError(f"{path}: {key} has type {tensor.dtype}; a floating type is needed")
-    return {
-        key: tensor.detach().to(torch.float32) if tensor.dtype in _FLOATS else tensor.detach()
-        for key, tensor in state.items()
-    }
+        if name in normalised:
+            raise WeightsError(f"{path} holds {name} twice, once as {key}; save one network's state_dict()")
+        tensor = tensor.detach()
+        normalised[name] = tensor.to(torch.float32) if tensor.dtype in _FLOATS else tensor
+        _check_finite(key, normalised[name], path)
+    return normalised
+
+
+def _published_keys(state: Iterable[str]) -> list[str]:
+    keys = [".".join(name for name in key.split(".") if name not in _WRAPPERS) for key in state]
+    while outer := next((name for name in _OUTER if all(key.startswith(f"{name}.") for key in keys)), None):
+        keys = [key.removeprefix(f"{outer}.") for key in keys]
+    return [published_key(key) for key in keys]
+
+
+def _check_finite(key: str, tensor: Tensor, path: Path) -> None:
+    """WeightsError for NaN or infinite values, which would make every probability NaN."""
+    if tensor.dtype != torch.float32 or not tensor.numel():
+        return
+    # The extremes show NaN and infinity without a copy of the tensor.
+    if not all(map(math.isfinite, (float(extreme) for extreme in torch.aminmax(tensor)))):
+        n_bad = int((~torch.isfinite(tensor)).sum())
+        raise WeightsError(
+            f"{path}: {key} has {n_bad} values of {tensor.numel()} that are NaN or infinite; the training "
+            "diverged or the file was altered: use an earlier checkpoint, or fetch the file again"
+        )
 
 
 def _is_counter(tensor: Tensor) -> bool:

@@ -172,7 +172,7 @@ class ProductConvolution:
         def multiply(i: int) -> None:
             for channel, (left, middle, right) in self._parts[i::n]:
                 width = middle.shape[1]
-                products = torch.empty(n_cells, width)
+                products = torch.empty(n_cells, width, dtype=torch.float32)
                 with torch.inference_mode():
                     affine(self._bias[channel : channel + width], inputs, middle, products)
                     if source.width > 1:

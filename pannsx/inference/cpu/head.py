@@ -91,7 +91,7 @@ class PreparedHead:
 
 
 def _bias(layer: torch.nn.Linear | torch.nn.Conv1d) -> Tensor:
-    return torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias
+    return layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
 
 
 def pool_locally(features: FloatArray) -> FloatArray:

@@ -23,7 +23,7 @@ def bfloat16_is_quicker() -> bool:
 
     bfloat16 instructions do not guarantee a speed-up: on some processors they are slower than float32.
     """
-    inputs, weights = torch.ones(128, 2048), torch.ones(2048, 512)
+    inputs, weights = torch.ones(128, 2048).float(), torch.ones(2048, 512).float()
     took = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
 
     def measure(_: int) -> None:

@@ -51,7 +51,7 @@ class Product:
 
     def __call__(self, inputs: Tensor, workers: Workers, out: Tensor | None = None) -> Tensor:
         """``(n, C)`` -> ``(n, C')``, on all threads."""
-        result = torch.empty(len(inputs), self.out_channels) if out is None else out
+        result = inputs.new_empty(len(inputs), self.out_channels) if out is None else out
         few = len(inputs) < FEW_ROWS
         ranges = list(even_ranges(self.out_channels if few else len(inputs), workers.n))
 

@@ -116,8 +116,8 @@ class _ProductConv1d(nn.Module):
         taps = by_tap(layer.weight[..., None])
         self.n_taps, self.dilation = len(taps), layer.dilation[0]
         self.weight = nn.Parameter(taps.view(-1, layer.out_channels))
-        bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
-        self.bias = nn.Parameter(bias)
+        bias = layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias
+        self.bias = nn.Parameter(bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, L) -> (B, C', L)``."""
@@ -136,8 +136,8 @@ class _ProductConv2d(nn.Module):
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
         self.weight = nn.Parameter(by_tap(layer.weight).view(-1, layer.out_channels))
-        bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
-        self.bias = nn.Parameter(bias)
+        bias = layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias
+        self.bias = nn.Parameter(bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W) -> (B, C', H, W)``."""
