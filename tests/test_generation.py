@@ -439,7 +439,7 @@ def test_unpaired_names_are_refused() -> None:
     refused(named(["a", "b"], ["a", "c"]), "1 generated without a partner: 'c'", "1 reference", "'b'")
     refused(named(["a", "a"], ["a", "a"]), "repeated: 'a'")
     refused(named(["a"], ["a", "b"]), "1 and 2 names of 2 reference and 2")
-    refused(lambda: kl_divergence(p, p, reference_names=["a", "b"]), "of both sets")
+    refused(lambda: kl_divergence(p, p, reference_names=["a", "b"]), "for both sets")
     refused(lambda: kl_divergence(p, p[:1]), "2 reference and 1 generated")
     refused(lambda: kl_divergence(p, p, kind="tanh"), "'tanh'")  # type: ignore[arg-type]
     refused(lambda: kl_divergence(p, p[:, :2]), "3 classes")

@@ -113,7 +113,7 @@ def test_unknown_filters_and_presets_are_refused() -> None:
             Preparation("mine", **bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no preparation 'kaldi'; use audioldm_eval"):
         Preparation.named("kaldi")
-    with pytest.raises(ValueError, match="'av_bench:long' is no number of seconds"):
+    with pytest.raises(ValueError, match="the length in 'av_bench:long' is not a number of seconds"):
         Preparation.named("av_bench:long")
 
 

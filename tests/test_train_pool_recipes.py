@@ -129,7 +129,7 @@ def test_chosen_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "tunes,events,pulse,1",
     ):
         path.write_text(header + line + "\n", encoding="utf-8")
-        with pytest.raises(PoolError, match=r"line 2: .* is no group"):
+        with pytest.raises(PoolError, match=r"line 2: .* is not a group"):
             chosen.read_chosen(path)
     path.write_text(header + "tones,events,pulse,1 5\nanimals,events,birds,2\n", encoding="utf-8")
     read = chosen.read_chosen(path)
