@@ -107,7 +107,9 @@ def _from_folder(folder: Path, ids: Sequence[str], n_classes: int) -> Teacher:
     present = {file.stem for file in folder.glob("*.npy")}
     missing = [clip_id for clip_id in ids if clip_id not in present]
     if missing:
-        raise ValueError(f"{folder} lacks {len(missing)} of {len(ids)} training clips, such as {missing[0]!r}.npy")
+        raise ValueError(
+            f"{folder} lacks {len(missing)} of {len(ids)} training clips, such as {missing[0]!r}.npy"
+        )
 
     def read(rows: NDArray[np.int64]) -> FloatArray:
         logits = [np.load(folder / f"{ids[int(row)]}.npy", allow_pickle=False) for row in rows]
