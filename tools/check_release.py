@@ -52,7 +52,7 @@ SDIST_FOLDERS = {
     "examples": ("*.py", "*.md", "scene.flac"),
     "tests": ("*.py", "golden/*.npz", "golden/*.json", "golden/*.md"),
     "tools": ("*.py",),
-    "train": ("*.py", "*.md", "*.toml"),
+    "train": ("*.py", "*.md", "*.toml", "pool/*.csv"),
 }
 SDIST_MUST = {"docs", "examples", "tests", "tools"}  # required folders of a source release
 
