@@ -146,10 +146,12 @@ def test_folder_to_scores_is_arrays_to_scores(cnn14: GenerationScorer, tmp_path:
         for kind in ("2048", "logits")
     )
     assert scores["FD"] == pytest.approx(frechet_distance(x, y), rel=OF_SCORES)
-    assert scores["KAD"] == pytest.approx(kernel_audio_distance(x, y), rel=OF_SCORES)
+    # Two near sets are nearly 0 apart: their distance moves by what the embeddings do.
+    assert scores["KAD"] == pytest.approx(kernel_audio_distance(x, y), rel=OF_SCORES, abs=OF_NETWORK)
     for kind in ("softmax", "sigmoid"):
         expected = kl_divergence(p, q, kind=kind, convention="audioldm_eval")
-        assert scores[f"KL ({kind})"] == pytest.approx(expected, rel=OF_SCORES)
+        # A divergence of nearly equal logits is nearly 0: it moves by what the logits do.
+        assert scores[f"KL ({kind})"] == pytest.approx(expected, rel=OF_SCORES, abs=OF_NETWORK)
     with pytest.raises(ValueError, match="IS: 2 generated clips; at least 10"):
         scores["IS"]
 
