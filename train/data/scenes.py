@@ -24,6 +24,7 @@ from pannsx.types import FloatArray
 from train.data import effects
 from train.data.banks import RATE, Bank, open_banks
 from train.data.encoding import as_float, as_pcm
+from train.data.probabilities import sigmoid
 from train.recipe import Scenes as Settings
 
 Rng = np.random.Generator
@@ -111,7 +112,7 @@ class Scenes:
         self._banks = banks
         self._places = np.array(places)
         logits = np.array(tables, np.float32)
-        self._probabilities = (0.5 * (1.0 + np.tanh(0.5 * logits))).astype(np.float16)
+        self._probabilities = sigmoid(logits).astype(np.float16)
         kind_of = np.array(kinds)
         self._by_kind = [np.flatnonzero(kind_of == kind) for kind in sorted(set(kinds))]
         self._backgrounds = np.flatnonzero(np.isin(kind_of, sorted(_BACKGROUNDS)))

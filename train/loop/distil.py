@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pannsx.types import FloatArray
+from train.data.probabilities import sigmoid
 from train.teacher import load_teacher
 
 Teacher = Callable[[NDArray[np.int64]], FloatArray]
@@ -123,6 +124,6 @@ def _from_folder(folder: Path, ids: Sequence[str], n_classes: int) -> Teacher:
 
 def soft_targets(labels: FloatArray, logits: FloatArray, *, weight: float, temperature: float) -> FloatArray:
     """``(B, K)`` labels and teacher's logits -> ``(B, K)`` targets between labels and probabilities."""
-    probabilities = 0.5 * (1.0 + np.tanh(logits / (2.0 * temperature)))  # the sigmoid, without overflow
+    probabilities = sigmoid(logits / temperature)
     mixed: FloatArray = ((1.0 - weight) * labels + weight * probabilities).astype(np.float32)
     return mixed

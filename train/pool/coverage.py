@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pannsx import labels
 from pannsx.atomic import replacing
+from train.data.probabilities import sigmoid
 from train.pool.errors import PoolError
 
 THRESHOLDS = (0.5, 0.3, 0.1)
@@ -71,7 +72,7 @@ def read_banks(folders: Sequence[Path]) -> Heard:
             )
         tiers += [row["tier"] for row in rows]
         splits += [row["split"] for row in rows]
-    probabilities = 0.5 * (1.0 + np.tanh(np.concatenate(logits) / 2.0))  # the sigmoid, without overflow
+    probabilities = sigmoid(np.concatenate(logits))
     return Heard(
         probabilities.astype(np.float32),
         np.array([tier == "permissive" for tier in tiers], np.bool_),
