@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_files import wav_bytes, write_wav
@@ -267,3 +269,62 @@ def test_no_bar_when_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert main(["tag", write_wav(tmp_path / "a.wav"), "--quiet"]) == 0
     assert terminal.getvalue() == ""
     assert capsys.readouterr().out != ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
+    card, place = tmp_path / "card", tmp_path / "place"
+    for folder in (card / "day", place / "own"):
+        folder.mkdir(parents=True)
+        (folder / "r.wav").touch()
+    (place / "site").symlink_to(card)
+    (place / "again").symlink_to(card / "day")
+    (place / "before_own").symlink_to(place / "own")
+    (place / "own" / "loop").symlink_to(place)
+    (card / "back").symlink_to(place)
+    found = [Path(name).relative_to(place) for name in names([str(place)])]
+    assert found == [Path("own/r.wav"), Path("again/r.wav")]
+    # A link given by name is that folder.
+    assert [Path(name).name for name in names([str(place / "site")])] == ["r.wav", "r.wav"]
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="needs a folder that this user may not read; administrators may read all",
+)
+def test_a_folder_that_may_not_be_read_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir(mode=0)
+    (tmp_path / "a.wav").touch()
+    items, problems = find_inputs([str(tmp_path)])
+    assert len(items) == 1
+    assert "cannot read the folder" in problems[0]
+
+
+def test_a_failing_folder_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "a.wav").touch()
+    scandir = os.scandir
+
+    def failing(path: str) -> Any:
+        if path.endswith("lost"):
+            raise OSError(5, "Input/output error", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    items, problems = find_inputs([str(tmp_path)])
+    assert [Path(item.name).name for item in items] == ["a.wav"]
+    assert problems == [f"cannot read the folder {str(tmp_path / 'lost')!r}: Input/output error"]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are text there")
+def test_a_name_that_is_not_utf_8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in (b"a.wav", b"mod\xe0.wav", b"z.wav"):
+        shutil.copy(write_wav(tmp_path / "sound", 1.0), os.fsencode(tmp_path) + b"/" + name)
+    (tmp_path / "sound").unlink()
+    for command in (["tag", "-n", "1", "--format", "csv"], ["events", "-t", "0.0001", "--format", "csv"]):
+        assert main([*command, "-q", str(tmp_path)]) == 0
+        out = capsys.readouterr().out
+        assert all(name in out for name in ("a.wav", "mod\\udce0.wav", "z.wav"))
+    for suffix in (".csv", ".npz"):
+        assert main(["embed", "-q", str(tmp_path), "-o", str(tmp_path / f"e{suffix}")]) == 0
+        assert (tmp_path / f"e{suffix}").stat().st_size

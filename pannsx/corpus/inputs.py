@@ -32,7 +32,8 @@ class Inputs(NamedTuple):
 def find_inputs(arguments: Iterable[str]) -> Inputs:
     """Files, folders (recursively, sorted), patterns (``**`` for any depth) and ``-`` -> `Inputs`.
 
-    A path given twice, in whatever way, appears once.
+    A path given twice, in whatever way, appears once. Links to folders are followed after the folders
+    themselves, and no folder is searched twice. A folder that cannot be read is a problem.
     """
     items: list[Item] = []
     problems: list[str] = []
@@ -48,25 +49,25 @@ def find_inputs(arguments: Iterable[str]) -> Inputs:
                 audio = sys.stdin.buffer.read()
                 items.append(Item(STANDARD_INPUT, audio, len(audio)))
             continue
-        n_found = 0
-        for path in _paths(argument):
+        n_found, n_problems = 0, len(problems)
+        for path in _paths(argument, problems):
             n_found += 1
             identity = os.path.normcase(Path(path).absolute())
             if identity not in seen:
                 seen.add(identity)
                 items.append(Item(_printable(path), path, _size(path)))
-        if n_found == 0:
+        if n_found == 0 and len(problems) == n_problems:
             problems.append(_nothing_found(argument))
     return Inputs(items, problems)
 
 
-def _paths(argument: str) -> Iterator[str]:
+def _paths(argument: str, problems: list[str]) -> Iterator[str]:
     if not _is_pattern(argument):
-        yield from _files_of(argument)
+        yield from _files_of(argument, problems)
         return
     # glob, not Path.glob: it leaves hidden files out, like a shell and on every system.
     for match in sorted(glob.glob(argument, recursive=True)):  # noqa: PTH207
-        yield from _files_of(match)
+        yield from _files_of(match, problems)
 
 
 def _is_pattern(argument: str) -> bool:
@@ -74,16 +75,33 @@ def _is_pattern(argument: str) -> bool:
     return glob.has_magic(argument) and not Path(argument).exists()
 
 
-def _files_of(path: str) -> Iterator[str]:
+def _files_of(path: str, problems: list[str]) -> Iterator[str]:
     """The path itself, or the audio files in and below a folder, without hidden ones (macOS creates some)."""
-    if not Path(path).is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises the errors of a failing disk
         yield path
         return
-    for folder, subfolders, names in os.walk(path):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
-            if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
-                yield str(Path(folder) / name)
+
+    def unreadable(error: OSError) -> None:
+        problems.append(f"cannot read the folder {_printable(error.filename)!r}: {error.strerror}")
+
+    searched: set[str] = set()
+    places = [path]
+    for place in places:
+        links: list[str] = []
+        for folder, subfolders, names in os.walk(place, onerror=unreadable):
+            identity = os.path.realpath(folder)
+            if identity in searched:
+                subfolders.clear()
+                continue
+            searched.add(identity)
+            shown = sorted(name for name in subfolders if not name.startswith("."))
+            links += [str(Path(folder) / name) for name in shown if (Path(folder) / name).is_symlink()]
+            subfolders[:] = [name for name in shown if not (Path(folder) / name).is_symlink()]
+            for name in sorted(names):
+                if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
+                    yield str(Path(folder) / name)
+        # Afterwards, so that a file has the name of its own place where that is searched, too.
+        places += links
 
 
 def _nothing_found(argument: str) -> str:
