@@ -2,5 +2,5 @@
 
     python -m benchmarks.all
 
-runs every question on the CPU; ``benchmarks/README.md`` says how to install those we compare with.
+runs every question on the CPU; ``benchmarks/README.md`` explains the installation of the peers.
 """

@@ -1,4 +1,4 @@
-"""Every question, one after the other, on the CPU; then the page.
+"""All benchmarks, one after the other, on the CPU; then the page.
 
     python -m benchmarks.all
 
@@ -30,19 +30,19 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "packing": (),
     "train_loader": (),
 }
-"""Each benchmark, with its arguments besides the common ones."""
+"""Each benchmark, with its own arguments in addition to the common ones."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.all", description="Every question, one after the other; then the page."
+        prog="python -m benchmarks.all", description="All benchmarks, one after the other; then the page."
     )
     parser.add_argument("--quick", action="store_true", help="a trial of each; nothing is stored")
     parser.add_argument(
-        "--folder", type=Path, help="where results are stored, a trial's too; the page stays as it is"
+        "--folder", type=Path, help="folder for results, including those of a trial; the page stays unchanged"
     )
     parser.add_argument("--tflite", type=Path, help="YAMNet's file")
-    parser.add_argument("--only", nargs="+", choices=QUESTIONS, metavar="NAME", help="these questions alone")
+    parser.add_argument("--only", nargs="+", choices=QUESTIONS, metavar="NAME", help="only these benchmarks")
     given = parser.parse_args()
     common = ["--quick"] if given.quick else []
     common += ["--folder", str(given.folder.resolve())] if given.folder else []

@@ -1,15 +1,15 @@
-"""What a checkpoint of AudioSet's labels hears on clips that no training of the bundled one has heard.
+"""Scores of a checkpoint with AudioSet's labels on clips held out from the bundled one's training.
 
     python -m benchmarks.bundled --data FOLDER [--bank BANK] [--checkpoint FILE_OR_FOLDER] [--results FOLDER]
 
 FOLDER holds ``esc10`` (clips, ``index.csv``, ``audioset_labels.json``), ``esc50_16k`` and ``distill``
-(``valid.csv`` and its teacher's logits); only fold 5 is looked at. BANK is the pool of ``train.pool`` with
-the teacher's logits of ``train.teach`` (:mod:`train.data.banks`); only its clips of the split ``valid`` are
-looked at: whole packages, voices and instruments that no training has heard. A clip is tagged at its own
-length; the teacher heard it padded with zeros to five seconds.
+(``valid.csv`` and its teacher's logits); only fold 5 is used. BANK is the pool of ``train.pool`` with the
+teacher's logits of ``train.teach`` (:mod:`train.data.banks`); only its clips of the split ``valid`` are
+used: whole packages, voices and instruments, held out from training. A clip is tagged at its own length; the
+teacher's input was padded with zeros to five seconds.
 
-Scores go to ``--results``, and :mod:`benchmarks.bundled_page` makes the documentation's page of those in
-``benchmarks/bundled_scores``. Sound events and transfer have scripts of their own: ``benchmarks.sed``,
+Scores go to ``--results``, and :mod:`benchmarks.bundled_page` makes the documentation's page from those in
+``benchmarks/bundled_scores``. Sound events and transfer have separate scripts: ``benchmarks.sed``,
 ``benchmarks.transfer``.
 """
 
@@ -36,9 +36,9 @@ from train.data.mixtures import read_clip
 
 RESULTS = ROOT / "benchmarks" / "bundled_scores"
 RATE = 32_000  # of the teacher's clips, in Hz
-POSITIVE = 0.3  # the teacher's probability from which a clip is one of a class
-FEWEST_POSITIVES = 5  # of a class that counts for the mean average precision
-FEWEST_CLIPS = 30  # of a kind that may be the worst
+POSITIVE = 0.3  # minimum teacher's probability of a positive clip
+FEWEST_POSITIVES = 5  # of a class included in the mean average precision
+FEWEST_CLIPS = 30  # of a kind considered as the worst
 SOFTER_DB = (10, 30)
 
 Scores = npt.NDArray[np.float32]
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def esc10_zero_shot(tagger: AudioTagger, folder: Path) -> float:
-    """Share of ESC-10's 80 clips of fold 5 named right by the best of each class's AudioSet labels."""
+    """Accuracy on ESC-10's 80 clips of fold 5, by the best of each class's AudioSet labels."""
     clips_of = folder / "esc10"
     named = read_categories(clips_of)
     with (clips_of / "index.csv").open(encoding="utf-8", newline="") as lines:
@@ -80,7 +80,7 @@ def esc10_zero_shot(tagger: AudioTagger, folder: Path) -> float:
 
 
 def teacher_agreement(tagger: AudioTagger, folder: Path) -> tuple[float, float]:
-    """Shares of the 368 clips whose teacher's first tag is the tagger's first, and among its first five."""
+    """Shares of the 368 clips with the teacher's first tag first, and among the tagger's first five."""
     with (folder / "distill" / "valid.csv").open(encoding="utf-8", newline="") as lines:
         waveforms = [read_clip(folder, row["clip"], sample_rate=RATE) for row in csv.DictReader(lines)]
     hits = first_five_hits(clipwise_of(tagger, waveforms), np.load(folder / "distill" / "valid_logits.npy"))
@@ -88,7 +88,7 @@ def teacher_agreement(tagger: AudioTagger, folder: Path) -> tuple[float, float]:
 
 
 def pool_scores(tagger: AudioTagger, bank: Bank) -> dict[str, Any]:
-    """All that is measured on the valid split of a bank: agreement by kind, precision, loudness."""
+    """All scores on the valid split of a bank: agreement by kind, precision, loudness."""
     rows = [row for row, split in enumerate(bank.splits) if split == "valid"]
     if not rows:
         raise ValueError(f"{bank.name} has no clip of the split 'valid'")
@@ -119,7 +119,7 @@ def pool_scores(tagger: AudioTagger, bank: Bank) -> dict[str, Any]:
 
 
 def clipwise_of(tagger: AudioTagger, waveforms: Sequence[Scores]) -> Scores:
-    """``(N, K)`` probabilities of waveforms at 32 kHz."""
+    """``N`` waveforms ``(S,)`` at 32 kHz -> ``(N, K)`` probabilities."""
     return np.stack([result.clipwise for result in tagger.iter_inference(waveforms)])
 
 
@@ -130,7 +130,7 @@ def first_five_hits(clipwise: Scores, logits: Scores) -> npt.NDArray[np.bool_]:
 
 
 def class_precisions(clipwise: Scores, logits: Scores) -> dict[int, float]:
-    """Average precision by class against the teacher's positives, of classes with enough of them."""
+    """Average precision against the teacher's positives, for each class with enough of them."""
     positive = logits >= np.log(POSITIVE / (1 - POSITIVE))
     counted = np.flatnonzero(positive.sum(axis=0) >= FEWEST_POSITIVES)
     precision = tagging_scores(positive[:, counted], clipwise[:, counted]).average_precision
@@ -138,7 +138,7 @@ def class_precisions(clipwise: Scores, logits: Scores) -> dict[int, float]:
 
 
 def worst_kind(kinds: dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """The kind with enough clips whose teacher's first tag is least often among the first five."""
+    """Of the kinds with enough clips, that with the least agreement among the first five tags."""
     enough = {kind: scores for kind, scores in kinds.items() if scores["clips"] >= FEWEST_CLIPS}
     return min(enough.items(), key=lambda each: float(each[1]["among_five"]))
 
@@ -153,12 +153,12 @@ def _agreement(hits: npt.NDArray[np.bool_]) -> dict[str, Any]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.bundled", description="What a checkpoint hears on unheard clips."
+        prog="python -m benchmarks.bundled", description="Scores of a checkpoint on held-out clips."
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--bank", type=Path, help="pool of clips with its teacher's logits")
     parser.add_argument("--checkpoint", type=Path, help="(default: the bundled one)")
-    parser.add_argument("--results", type=Path, help="folder for the scores (default: none are kept)")
+    parser.add_argument("--results", type=Path, help="folder for the scores (default: not stored)")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Under which conditions a result was measured: machine, versions, commit, threads."""
+"""The conditions of a measurement: machine, versions, commit, threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def n_cores() -> int:
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """This process's environment with every library's number of threads set; to start a process with."""
+    """This process's environment with every library's number of threads set, for a new process."""
     return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
 
 
@@ -60,7 +60,7 @@ def current(threads: int, rounds: int, took_s: float) -> dict[str, Any]:
 
 
 def cpu_model() -> str:
-    """The processor's name for people, as the system tells it."""
+    """The processor's readable name, from the system."""
     if (cpuinfo := Path("/proc/cpuinfo")).is_file():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -71,7 +71,7 @@ def cpu_model() -> str:
 
 
 def commit() -> str | None:
-    """The commit of this checkout; ``-dirty`` where the package differs from it; None outside of git."""
+    """The commit of this checkout, with ``-dirty`` if the package differs from it; None outside git."""
     found = _output("git", "rev-parse", "HEAD")
     if found and _output("git", "status", "--porcelain", "--", "pannsx"):
         return f"{found}-dirty"
@@ -79,7 +79,7 @@ def commit() -> str | None:
 
 
 def versions(distributions: tuple[str, ...]) -> dict[str, str | None]:
-    """Installed version of each, None where it is not installed."""
+    """Installed version of each, None if it is not installed."""
     return {name: _version(name) for name in distributions}
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.end_to_end
 
-Both get the same weights.  Each does what its documented call does: ours finds frames as well
-unless told not to, panns_inference does not.
+Both get the same weights, and each runs its documented call: that of pannsx also returns frames unless
+told not to, that of panns_inference does not.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m benchmarks.events
 
-Ten minutes of frames 0.02 s apart, 527 classes, on one thread: a few events of some classes at a time above a
-floor of noise, as networks give them; and, as the worst case, every class rising and falling all the time.
+Ten minutes of frames 0.02 s apart, 527 classes, on one thread: a few simultaneous events above a floor of
+noise, as in the output of networks; and, as the worst case, all classes rising and falling continuously.
 The peer is a plain NumPy loop, class by class; it finds the same events.
 """
 
@@ -81,7 +81,7 @@ def measure(given: argparse.Namespace) -> Findings:
 
 
 def usual_frames(n_frames: int) -> Frames:
-    """``(T', K)``: a floor around 0.01, and a second event each second, of a random class, of 0.1 to 4 s."""
+    """``(T', K)``: a floor around 0.01, and two events a second of random classes, each of 0.1 to 4 s."""
     rng = np.random.default_rng(0)
     floor = rng.normal(-4.5, 1.0, (-(-n_frames // 16), N_CLASSES)).astype(np.float32)
     logits = np.repeat(floor, 16, axis=0)[:n_frames]
@@ -93,7 +93,7 @@ def usual_frames(n_frames: int) -> Frames:
 
 
 def restless_frames(n_frames: int) -> Frames:
-    """``(T', K)`` of which a tenth is above 0.5 at any time, another each second."""
+    """``(T', K)``: a tenth of the classes is above 0.5 at any time, a different tenth each second."""
     rng = np.random.default_rng(0)
     levels = rng.random((-(-n_frames // 50), N_CLASSES)) ** 6
     wobble = 0.9 + 0.1 * rng.random((n_frames, N_CLASSES))

@@ -2,9 +2,9 @@
 
     python -m benchmarks.frontend
 
-One thread by default: the kernel computes on the calling thread, so peers get as many.  Errors are
-the largest difference from the float64 definition, in dB, where the mel power is above -80 dB:
-at the floor of -100 dB a comparison is meaningless.
+One thread by default: the kernel computes on the calling thread, so peers get one as well.  An error is the
+largest difference from the float64 definition, in dB, for mel powers above -80 dB: at the floor of -100 dB
+a comparison is meaningless.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _against_peers(title: str, n_samples: int, rounds: int, found: Findings) -> 
 
 
 def _all_settings(rounds: int) -> list[Comparison]:
-    """Every front end of the manifest, against the quickest plain route in torch."""
+    """Every front end of the manifest, against the fastest plain implementation in torch."""
     comparisons = []
     frontends = {record.frontend for record in load_manifest().values() if record.frontend is not None}
     for frontend in sorted(frontends, key=lambda f: (-f.sample_rate, f.n_fft, f.n_mels)):
@@ -100,7 +100,7 @@ def _all_settings(rounds: int) -> list[Comparison]:
 
 
 def _long(ten_seconds_s: float, duration_s: int) -> list[Fact]:
-    """``duration_s`` in one call, which must neither fail nor be slower for each second."""
+    """``duration_s`` in one call: it must not fail, nor take more time per second of audio."""
     waveform = np.tile(sound(320_000, FRONT_END.sample_rate), duration_s // 10)
     call = MAKERS[OURS](waveform, FRONT_END)
     took_s = alternate({OURS: call}, rounds=3, warm_ups=1, shortest_s=0)[OURS].median
@@ -112,7 +112,7 @@ def _long(ten_seconds_s: float, duration_s: int) -> list[Fact]:
 
 
 def _threads(given_threads: int, rounds: int) -> list[Fact]:
-    """A waveform shared among the threads of our pool, and clips on a thread each, against one thread."""
+    """A waveform divided among the pool's threads, and clips on one thread each, against one thread."""
     n = conditions.n_cores()
     if n == 1:
         return []

@@ -2,10 +2,10 @@
 
     python -m benchmarks.generation
 
-Sets of 1,000 clips with embeddings of 2,048 numbers, as papers on generated audio have them, whose distance
-is known: both covariances have the same eigenvectors, so that it is the squared difference of the means plus
-that of the spreads along each.  The peer takes the square root of the covariances' product, as the
-field's tools do.
+Sets of 1,000 clips with embeddings of 2,048 numbers, as in papers on generated audio, with a known distance:
+both covariances have the same eigenvectors, so it is the squared difference of the means plus that of the
+spreads along each eigenvector.  The peer takes the square root of the covariances' product, like the field's
+tools.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def measure(given: argparse.Namespace) -> Findings:
 
 
 def _kept(answers: dict[str, float], name: str, call: Call) -> None:
-    """Calls that take a minute are not repeated for their error."""
+    """Keep the results of calls, as calls of a minute are not repeated for their error."""
     answers[name] = call()
 
 
 def known_sets(n_clips: int, size: int) -> Sets:
-    """Sets of a known distance, of full rank for their number, spreads over three orders of magnitude."""
+    """Sets with a known distance, of maximum rank, with spreads over three orders of magnitude."""
     rng = np.random.default_rng(0)
     rank = n_clips - 1
     axes = np.linalg.qr(rng.standard_normal((size, rank)))[0]
@@ -85,7 +85,7 @@ def known_sets(n_clips: int, size: int) -> Sets:
     shift = rng.standard_normal(size) / np.sqrt(size)
     sets = []
     for spread in spreads:
-        # Centred columns that are orthogonal and of variance 1: no two directions are correlated.
+        # Centred orthogonal columns of variance 1: directions are uncorrelated.
         centred = np.concatenate([np.ones((n_clips, 1)), rng.standard_normal((n_clips, rank))], axis=1)
         scores = np.linalg.qr(centred)[0][:, 1:] * np.sqrt(n_clips - 1)
         sets.append((scores * spread) @ axes.T)

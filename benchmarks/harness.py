@@ -1,4 +1,4 @@
-"""The frame around a question: arguments, a process with its threads set, and the file of the result."""
+"""The common part of all benchmarks: arguments, a process with its threads set, and the result's file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Question:
     """The question of a benchmark, and its number of repetitions.
 
     Attributes:
-        name: of the benchmark, of its module and in the names of its results.
+        name: name of the benchmark and its module, used in the names of its results.
         text: the question.
-        rounds: timings of each candidate.
+        rounds: number of timings of each candidate.
         quick_rounds: the same in a trial run.
-        one_thread: the question is about one thread, whatever the number of cores.
+        one_thread: measure on one thread, whatever the number of cores.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Question:
         parser.add_argument(
             "--folder",
             type=Path,
-            help="where the result is stored, a trial's too (default: benchmarks/results)",
+            help="folder for the result, also of a trial (default: benchmarks/results)",
         )
         parser.add_argument(PREPARED, action="store_true", help=argparse.SUPPRESS)
         return parser
@@ -67,8 +67,8 @@ def run(
 ) -> None:
     """Measure in a separate process, print the findings and store them.
 
-    Libraries read their number of threads from the environment when they are loaded, so it must be
-    set before the process starts.
+    Libraries read their number of threads from the environment at import, so it must be set before the
+    process starts.
     """
     parser = question.arguments()
     add_arguments(parser)
@@ -84,7 +84,7 @@ def run(
     import torch
 
     torch.set_num_threads(given.threads)
-    warnings.filterwarnings("ignore")  # of the peers, about each other's ages
+    warnings.filterwarnings("ignore")  # of peers, about each other's versions
     begin = time.perf_counter()
     found = measure(given)
     took_s = time.perf_counter() - begin

@@ -30,10 +30,10 @@ def sound(n_samples: int, sample_rate: int, seed: int = 0) -> Samples:
 
 
 def seeded_model(name: str) -> Pann:
-    """A model by its published name with the weights that the golden data were computed with.
+    """A model by its published name with the weights of the golden data.
 
-    They are drawn from the names of the parameters: as large and as slow as published ones, and
-    nothing has to be fetched.
+    They are drawn with seeds from the names of the parameters: as large and as slow as published ones, and
+    without a download.
     """
     record = manifest.find(name)
     model = build_empty(record.architecture, record.sample_rate, record.frontend, record.n_classes)
@@ -54,7 +54,7 @@ def seeded_model(name: str) -> Pann:
 
 
 def forget_seeded_tensors() -> None:
-    """Free the tensors kept for the next model: most are shared between architectures."""
+    """Free the tensors cached for the next model; most are shared between architectures."""
     _seeded_tensor.cache_clear()
 
 
@@ -67,7 +67,7 @@ def _seeded_tensor(key: str, shape: tuple[int, ...], is_batch_norm: bool, has_lo
 
 @cache
 def _seeded_weights() -> ModuleType:
-    """The module of the golden data that makes the weights."""
+    """The module for the weights of the golden data."""
     path = ROOT / "tests" / "golden" / "seeded_weights.py"
     spec = importlib.util.spec_from_file_location("seeded_weights", path)
     if spec is None or spec.loader is None:

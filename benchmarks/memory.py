@@ -3,7 +3,7 @@
     python -m benchmarks.memory
 
 The bundled model tags a file at 44.1 kHz, frames included; before and after it tags clips of 10 s of
-the same recording.  Memory is what the system counts as resident, sampled for its peak.
+the same recording.  Memory is the system's count of resident memory, sampled for its peak.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _measure(long_file: Path, clip_file: Path, duration_s: int, rounds: int) -> 
 
 
 def _tag(tagger: AudioTagger, clips: list[Path]) -> float:
-    """Seconds to tag all clips, frames included as for the long file."""
+    """Seconds to tag all clips, including frames, like the long file."""
     begin = time.perf_counter()
     for _ in tagger.iter_inference(clips, framewise=True):
         pass

@@ -2,8 +2,8 @@
 
     python -m benchmarks.metrics
 
-The AudioSet evaluation set in size: 20,000 clips of 527 classes, as frequent as there, average
-precision and AUC of each class.
+Data of the size of the AudioSet evaluation set: 20,000 clips of 527 classes, with similar frequencies;
+average precision and AUC of each class.
 """
 
 from __future__ import annotations

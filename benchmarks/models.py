@@ -63,7 +63,7 @@ def _against_peers(name: str, threads: int, rounds: int, found: Findings) -> Com
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         exported = partial(_exported, path, partial(networks.export, model, len(waveform), path))
-        # Models of their own: nobody's layout of the weights may be another's.
+        # Separate models: no candidate may affect another's layout of the weights.
         makers: list[tuple[str, Callable[[], Call]]] = [
             (ENGINE, lambda: networks.prepared(seeded_model(name), waveform)),
             (ENGINE_16, lambda: networks.prepared(seeded_model(name), waveform, "bfloat16")),
@@ -80,14 +80,14 @@ def _against_peers(name: str, threads: int, rounds: int, found: Findings) -> Com
 
 
 def _exported(path: Path, write: Callable[[], None]) -> Path:
-    """The ONNX file, written where it is first asked for; a failure is that peer's."""
+    """The ONNX file, written on first use; a failure counts as that peer's."""
     if not path.exists():
         write()
     return path
 
 
 def _goals(comparison: Comparison) -> list[Goal]:
-    """What is asked of Cnn14, as far as those it is compared with are there."""
+    """The goals for Cnn14 against the available peers."""
     errors = {entry.name: entry.errors[ERROR] for entry in comparison.entries}
     times = {entry.name: entry.times.median for entry in comparison.entries}
     goals = [

@@ -1,8 +1,8 @@
-"""One network in several hands: ours prepared, ours plain, ONNX Runtime and OpenVINO.
+"""One network in several runtimes: prepared, plain torch, ONNX Runtime and OpenVINO.
 
-Each takes the waveform and computes the log-mel with our kernel, so that only the network differs;
-each answers with probabilities and embedding, and computes no frames.  Settings are those that the
-documentation of each recommends for the shortest time of one answer.
+Each takes the waveform and computes the log-mel with pannsx's kernel, so that only the network differs; each
+returns probabilities and embedding, without frames.  Settings are those recommended by each documentation
+for the lowest latency.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pannsx.models.heads import ClipHead, Head
 
 
 class ClipNetwork(nn.Module):
-    """``(B, T, F)`` log-mel -> ``(B, K)`` probabilities and ``(B, D)`` embedding: what is exported."""
+    """``(B, T, F)`` log-mel -> ``(B, K)`` probabilities and ``(B, D)`` embedding, for export."""
 
     def __init__(self, model: Pann) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def prepared(model: Pann, waveform: Samples, precision: Precision = "float32") -
 
 
 def plain(model: Pann, waveform: Samples) -> Call:
-    """The torch module as it is, called as one calls a torch module."""
+    """The plain torch module."""
     samples = model.pad(torch.from_numpy(waveform)[None])
     kernel = None if model.frontend is None else LogMelKernel(model.frontend)
 
@@ -75,7 +75,7 @@ def export(model: Pann, n_samples: int, path: Path) -> None:
     if model.frontend is None:
         raise ValueError(f"{model.architecture} has no log-mel; this export begins at it")
     log_mel = torch.zeros(1, model.frontend.n_frames(n_samples), model.frontend.n_mels)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # of operators that are not in use here
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # about operators that are not used here
     with redirect_stdout(io.StringIO()):
         program = torch.onnx.export(ClipNetwork(model).eval(), (log_mel,), dynamo=True, verbose=False)
     if program is None:

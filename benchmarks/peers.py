@@ -1,4 +1,4 @@
-"""Peers that may or may not be installed: either ready to be called, or absent with the reason."""
+"""Optional peers: either ready to be called, or absent with the reason."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ Call = Callable[[], Any]
 def gather(makers: Iterable[tuple[str, Callable[[], Call]]], absent: list[Absent]) -> dict[str, Call]:
     """Prepare all available peers; the others go to ``absent``, once for each reason.
 
-    A peer may fail in any way, not being installed only the likeliest, and must not take the
-    others' results with it.
+    A peer may fail in any way, most likely by not being installed, without affecting the others' results.
     """
     made: dict[str, Call] = {}
     for name, make in makers:
@@ -24,7 +23,7 @@ def gather(makers: Iterable[tuple[str, Callable[[], Call]]], absent: list[Absent
             call()
         except ImportError as error:
             missing = Absent(name, without_folders(f"not installed ({error})"))
-        except Exception as error:  # a stranger's code
+        except Exception as error:  # code of others
             missing = Absent(name, without_folders(f"{type(error).__name__}: {error}"))
         else:
             made[name] = call
@@ -35,5 +34,5 @@ def gather(makers: Iterable[tuple[str, Callable[[], Call]]], absent: list[Absent
 
 
 def without_folders(message: str) -> str:
-    """An error's message for a page that others read: of files their names alone."""
+    """An error's message for a public page: file names without their folders."""
     return re.sub(r"(?:[A-Za-z]:)?(?:[/\\][\w.+~-]+)+[/\\](?=[\w.])", "", message)

@@ -1,4 +1,4 @@
-"""Ratios as a picture: SVG written by hand, a row a candidate, a dot a run."""
+"""Plots of ratios, written directly as SVG: a row for each candidate, a dot for each run."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from xml.sax.saxutils import escape
 from benchmarks.runs import Row, Table
 
 WIDTH, RIGHT, LINE, HEAD = 380, 150, 22, 34
-LETTER = 6.6  # mean width of one, a little on the safe side
+LETTER = 6.6  # mean width of a letter, slightly overestimated
 INK, FAINT, SLOWER, QUICKER = "#1f2430", "#d8dde6", "#0b6e99", "#c2410c"
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 FINE_TICKS = (0.6, 0.8, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5)
-NARROW = 5  # a range that reaches no farther takes the fine ones
+NARROW = 5  # a range up to this uses the fine ticks
 
 
 def plotted(tables: Iterable[Table]) -> list[tuple[str, list[tuple[str, Row]]]]:
-    """Panels of the tables in which we stand against others: a heading, and rows with their labels.
+    """Panels of the tables with other candidates: a heading, and rows with their labels.
 
-    Tables of one group share a panel, in which a row is named by its table.
+    Tables of one group share a panel, with their titles as labels of the rows.
     """
     panels: dict[str, list[tuple[str, Row]]] = {}
     for table in tables:
@@ -37,7 +37,7 @@ def plotted(tables: Iterable[Table]) -> list[tuple[str, list[tuple[str, Row]]]]:
 
 
 def picture(panels: Sequence[tuple[str, list[tuple[str, Row]]]], described: str) -> str:
-    """An SVG of all panels on one logarithmic axis; ``described`` is what a reader who cannot see hears."""
+    """An SVG of all panels on one logarithmic axis; ``described`` is the text for screen readers."""
     values = [value for _, rows in panels for _, row in rows for value in row.ratios if value]
     low, high = min(0.8, *values) / 1.15, max(2.0, *values) * 1.15
 

@@ -1,4 +1,4 @@
-"""Cnn14 as it is published: the file of weights, and a home in which panns_inference finds all it wants."""
+"""Cnn14 as published: the file of weights, and a home folder with all files of panns_inference."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ WEIGHTS = "Cnn14_mAP=0.431.pth"
 def published_home() -> Iterator[Path]:
     """A temporary HOME with ``panns_data``: the labels, and seeded Cnn14 weights in the published layout.
 
-    panns_inference looks there when it is imported and calls ``wget`` for what is missing; the weights
-    are stored with the constants of the front end, because it loads them strictly.  Yields the file of
-    weights.
+    panns_inference looks there at import and calls ``wget`` for missing files. The weights are stored with
+    the constants of the front end, because it loads them strictly.  Yields the file of weights.
     """
     with tempfile.TemporaryDirectory() as home:
         data = Path(home) / "panns_data"
@@ -48,7 +47,7 @@ def published_home() -> Iterator[Path]:
 
 def panns_inference(weights: Path) -> Any:
     """Its ``AudioTagging`` on the CPU, inside a :func:`published_home`."""
-    with redirect_stdout(io.StringIO()):  # it prints where it found what
+    with redirect_stdout(io.StringIO()):  # it prints the paths of its files
         from panns_inference import AudioTagging
 
         return AudioTagging(checkpoint_path=str(weights), device="cpu")

@@ -2,9 +2,9 @@
 
     python -m benchmarks.ragged
 
-The lengths of the ragged clips lie evenly between 1 and 5 s and hardly two are the same; the equal
-ones have their mean, so that both sets last as long in all.  The error is what a ragged clip's
-probabilities change by when the clip comes alone.
+The lengths of the ragged clips are distributed evenly between 1 and 5 s, almost all different; the equal
+clips have their mean length, so both sets have the same total duration.  The error is the change of a ragged
+clip's probabilities when it is tagged alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ QUESTION = harness.Question(
     quick_rounds=2,
 )
 SHORTEST_S, LONGEST_S = 1.0, 5.0
-N_ALONE = 20  # ragged clips that are asked again, alone
+N_ALONE = 20  # ragged clips tagged again, alone
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips", type=int, default=1000, help="for the bundled model (default: %(default)s)"
     )
     parser.add_argument(
-        "--cnn14-clips", type=int, default=120, help="for Cnn14, which takes its time (default: %(default)s)"
+        "--cnn14-clips", type=int, default=120, help="for Cnn14, which is slow (default: %(default)s)"
     )
 
 
@@ -79,7 +79,7 @@ def _compare(name: str, checkpoint: Path | None, n_clips: int, rounds: int) -> C
 
 
 def clips_of(n_clips: int, rate: int) -> tuple[list[Samples], list[Samples]]:
-    """Ragged clips, and equal ones that last as long in all, to a sample a clip."""
+    """Ragged clips, and equal ones of the same total duration, up to a sample for each clip."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(int(SHORTEST_S * rate), int(LONGEST_S * rate), n_clips, endpoint=True)
     source = sound(2 * int(LONGEST_S * rate), rate)

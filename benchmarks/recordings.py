@@ -1,4 +1,4 @@
-"""Write a recording of any length, block by block: a process of its own, for the memory it takes is not ours.
+"""Write a recording of any length in blocks, in a separate process, so that its memory is not measured.
 
 python -m benchmarks.recordings PATH SECONDS
 """
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 RATE = 44_100
 BLOCK_S = 10
-N_BLOCKS = 6  # different ones, which the recording repeats
+N_BLOCKS = 6  # different blocks, repeated in the recording
 
 
 def blocks(duration_s: int) -> Iterator[NDArray[np.float32]]:
-    """``(441000,)`` samples at 44.1 kHz at a time: tones that begin and end, in noise."""
+    """Blocks of ``(441000,)`` samples at 44.1 kHz: tones of limited length in noise."""
     rng = np.random.default_rng(0)
     time_s = np.arange(BLOCK_S * RATE) / RATE
     made = []
@@ -32,7 +32,7 @@ def blocks(duration_s: int) -> Iterator[NDArray[np.float32]]:
 
 
 def write(path: Path, duration_s: int) -> None:
-    """FLAC or Ogg Vorbis by the ending of ``path``, mono."""
+    """Write mono FLAC or Ogg Vorbis, by the extension of ``path``."""
     with soundfile.SoundFile(path, "w", RATE, channels=1) as file:
         for block in blocks(duration_s):
             file.write(block)

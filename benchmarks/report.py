@@ -24,13 +24,14 @@ ORDER = (
 
 _HEAD = """# Benchmarks
 
-How fast, against whom, and how exact. This page is made by `python -m benchmarks.report` from the results in
-`benchmarks/results`; how they are measured, and how to measure on your own machine, says
-[the benchmarks' README](../../benchmarks/README.md).
+Speed and accuracy of pannsx and of other software. `python -m benchmarks.report` generates this page from the
+results in `benchmarks/results`. [The benchmarks' README](../../benchmarks/README.md) explains how they are
+measured, and how to measure on your own machine.
 
-A **ratio** is a candidate's time over that of the first row, so that above 1 is slower than it: the median
-over the rounds of quotients of neighbours in time, one number for each run, the oldest first. Times are
-medians of the latest run. Ratios carry over from machine to machine better than times do, but not exactly.
+A **ratio** is a candidate's time divided by that of the first row; above 1, the candidate is slower. It is
+the median over the rounds of the quotient of two neighbours in time, one number for each run, the oldest
+first. Times are medians of the latest run. Ratios are more similar between machines than times, but not
+equal.
 """
 
 
@@ -50,9 +51,9 @@ def main() -> None:
 
 
 def pages(results: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """The text of the page and of every plot, by its path in ``docs``; results come the oldest first."""
+    """The text of the page and of every plot, by its path in ``docs``; results in order, the oldest first."""
     found = sorted(gather_runs(results), key=lambda runs: _rank(runs.benchmark))
-    parts = [_HEAD, "## What was aimed at\n", *_targets(found)]
+    parts = [_HEAD, "## Targets\n", *_targets(found)]
     written: dict[str, str] = {}
     question = ""
     for runs in found:
@@ -60,7 +61,7 @@ def pages(results: Sequence[dict[str, Any]]) -> dict[str, str]:
             question = runs.question
             parts.append(f"## {question}\n")
         image = f"images/benchmark_{runs.benchmark}.svg"
-        # Of several machines, the one measured last has the picture.
+        # The picture shows the machine of the latest run.
         if image not in written and (panels := plots.plotted(runs.tables())):
             written[image] = plots.picture(panels, f"{question} Times of other candidates, of ours.")
             picture = f"![{question}](../{image})"
@@ -77,10 +78,10 @@ def _rank(benchmark: str) -> int:
 
 
 def _targets(found: Sequence[Runs]) -> list[str]:
-    """A table a machine: what was asked, what each run measured, and whether it held."""
+    """A table for each machine: target, measured numbers of each run, and verdict."""
     lines: list[str] = []
     for machine in dict.fromkeys(runs.machine for runs in found):
-        lines += [f"**{machine}**\n", "| target | threads | asked | measured | |"]
+        lines += [f"**{machine}**\n", "| target | threads | bound | measured | verdict |"]
         lines.append("| --- | ---: | --- | --- | --- |")
         for runs in found:
             if runs.machine != machine:
@@ -93,7 +94,7 @@ def _targets(found: Sequence[Runs]) -> list[str]:
 
 
 def _verdict(held: Sequence[bool]) -> str:
-    """Held in every run, or not; and whether one run is all there is."""
+    """Held in every run or missed, with a note if there is only one run."""
     if all(held):
         return "held" if len(held) > 1 else "held in the one run so far"
     return "**missed**" if not any(held) else f"**missed** in {held.count(False)} of {len(held)} runs"
@@ -137,7 +138,7 @@ def _comparison(table: Table) -> list[str]:
 
 
 def _group(group: str, tables: Sequence[Table]) -> list[str]:
-    """Many comparisons of the same candidates: a line each, the ratios of the others in columns."""
+    """Several comparisons of the same candidates: a line for each, with the others' ratios in columns."""
     first = tables[0].rows[0].name
     others = list(dict.fromkeys(row.name for table in tables for row in table.rows[1:]))
     columns = list(dict.fromkeys(what for table in tables for row in table.rows for what in row.errors))
@@ -155,7 +156,7 @@ def _group(group: str, tables: Sequence[Table]) -> list[str]:
 
 
 def _conditions(runs: Runs) -> str:
-    """When, and of which state of the package."""
+    """Times and commits of the runs."""
     stamps = []
     for result in runs.results:
         conditions = result["conditions"]
@@ -167,7 +168,7 @@ def _conditions(runs: Runs) -> str:
 
 
 def _versions(found: Sequence[Runs]) -> list[str]:
-    """What was installed in the latest runs, each set once."""
+    """Versions in the latest runs, each set once."""
     users: dict[str, list[str]] = {}
     for runs in found:
         latest = runs.latest["conditions"]
@@ -195,7 +196,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _one_line(text: str, longest: int = 160) -> str:
-    """A peer's message, as much of it as a sentence bears."""
+    """A peer's message on one line, shortened."""
     line = " ".join(text.replace("`", "'").split())
     return line if len(line) <= longest else f"{line[:longest]}…"
 

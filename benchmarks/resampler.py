@@ -2,10 +2,9 @@
 
     python -m benchmarks.resampler
 
-On one thread, as all of these compute.  Two errors, in parts of full scale: the largest difference
-from resampy's ``kaiser_best`` in float64, the reference for ours (soxr's
-filter is another, and its difference would be no error); and that of a converted tone of 1 kHz from
-the exact one.
+On one thread, like all of these.  Two errors, as parts of full scale: the largest difference from resampy's
+``kaiser_best`` in float64, the reference for pannsx (not for soxr, which has another filter by design); and
+the largest difference of a converted tone of 1 kHz from the exact one.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ OURS, STREAMED = "pannsx", "pannsx, in blocks of 1 s"
 RESAMPY, SOXR = "resampy kaiser_best", "soxr HQ"
 FROM_RESAMPY, FROM_TONE = "from float64 resampy", "of a 1 kHz tone"
 DURATION_S = 10
-EDGE_S = 0.1  # where a filter reaches past the end of a tone, nobody is right
+EDGE_S = 0.1  # excluded: there, the filter reaches past the end of the tone
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How much memory this process has resident, and its peak over a stretch of work."""
+"""Resident memory of this process, and its peak over a section of work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def resident_bytes() -> int:
     """Resident memory now.
 
     Raises:
-        ImportError: the system has no ``/proc``, and psutil, which knows other ways, is not installed.
+        ImportError: the system has no ``/proc``, and psutil, the alternative, is not installed.
     """
     if _STATUS.exists():
         return _status("VmRSS")
@@ -26,8 +26,7 @@ def resident_bytes() -> int:
 class Peak:
     """Samples resident memory in a thread from entry to exit.
 
-    The system's own count of the peak is no help: it reaches back to the start of the process, to
-    the reading of the weights.
+    The system's own peak is unsuitable: it starts with the process and includes the reading of the weights.
 
     Attributes:
         bytes: the largest sample.

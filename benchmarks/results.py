@@ -1,4 +1,4 @@
-"""What a benchmark found: its shape, and its file, named by the conditions it was found under."""
+"""Results of a benchmark: their structure, and their file, named by the conditions of measurement."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Entry:
     """One candidate of a comparison.
 
     Attributes:
-        name: who.
+        name: name of the candidate.
         times: seconds of one call.
-        errors: how exact, by what it is measured in; beside speed because speed alone is cheap.
+        errors: errors by name; they accompany speed because speed alone is easy to reach.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Candidates that did the same work in alternation.
+    """Candidates timed in alternation on the same work.
 
     Attributes:
         title: the work.
-        entries: the candidates; the first is ours, and the ratios are to it.
-        group: comparisons of the same candidates on other work share it and are shown as one table.
-        audio_s: seconds of audio one call answers for, where that is what counts.
-        note: what one must know to read it.
+        entries: the candidates; the first is pannsx, the reference of the ratios.
+        group: shared by comparisons of the same candidates on other work, for a common table.
+        audio_s: seconds of audio processed in one call, if relevant.
+        note: remark for readers.
     """
 
     title: str
@@ -53,7 +53,7 @@ class Comparison:
         return paired_ratio(times[name], times[self.entries[0].name if to is None else to])
 
     def as_json(self) -> dict[str, Any]:
-        """As it is stored: every time in seconds, with the statistics that the page shows."""
+        """The stored form: every time in seconds, with the statistics of the page."""
         entries = [
             {
                 "name": entry.name,
@@ -78,7 +78,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A single number that is no comparison: bytes, a ratio, seconds of a start."""
+    """A single number without a comparison: bytes, a ratio, seconds of a start."""
 
     what: str
     value: float
@@ -87,14 +87,14 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What was to be reached and what was measured; one of the two bounds is given.
+    """A target and the measured number; one of the two bounds is given.
 
     Attributes:
-        what: the measured number in words.
+        what: description of the number.
         measured: the number.
         at_least: its lower bound.
         at_most: its upper bound.
-        aim: what would be better still.
+        aim: a more ambitious bound.
     """
 
     what: str
@@ -111,14 +111,14 @@ class Goal:
 
     @property
     def bound(self) -> str:
-        """What is asked for, in words."""
+        """The bound in words."""
         bound = f"at most {self.at_most:g}" if self.at_least is None else f"at least {self.at_least:g}"
         return bound if self.aim is None else f"{bound}, aim {self.aim:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A peer that could not take part, and why: never left out in silence."""
+    """A peer that could not take part, with the reason: none is omitted silently."""
 
     name: str
     reason: str
@@ -126,7 +126,7 @@ class Absent:
 
 @dataclass(slots=True)
 class Findings:
-    """All that a benchmark answers its question with."""
+    """All results of a benchmark."""
 
     comparisons: list[Comparison] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
@@ -134,7 +134,7 @@ class Findings:
     absent: list[Absent] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """As it is stored."""
+        """The stored form."""
         return {
             "comparisons": [comparison.as_json() for comparison in self.comparisons],
             "facts": [asdict(fact) for fact in self.facts],
@@ -144,7 +144,7 @@ class Findings:
 
 
 def _rounded(number: float) -> float:
-    """To five digits, far more than a clock on a busy machine knows."""
+    """Rounded to five digits, far more than the accuracy of timings."""
     return float(f"{number:.5g}")
 
 
@@ -167,7 +167,7 @@ def file_name(benchmark: str, conditions: dict[str, Any]) -> str:
 def write(
     benchmark: str, question: str, conditions: dict[str, Any], found: Findings, folder: Path = FOLDER
 ) -> Path:
-    """Store what was found, whole or not at all; returns the file."""
+    """Store the results atomically; returns the file."""
     path = folder / file_name(benchmark, conditions)
     content = {"benchmark": benchmark, "question": question, "conditions": conditions, **found.as_json()}
     with replacing(path) as temporary:
@@ -176,7 +176,7 @@ def write(
 
 
 def as_text(content: dict[str, Any]) -> str:
-    """JSON to be read and compared by people: a line an entry, but a list of numbers in one line."""
+    """Readable JSON: one line for each entry, and one line for a list of numbers."""
     text = json.dumps(content, indent=1)
     return re.sub(r"\[[-+.\de,\s]+\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
 

@@ -9,18 +9,18 @@ from typing import Any
 from benchmarks.results import Goal
 
 RUNS_SHOWN = 2
-"""The latest ones: enough to see whether a ratio comes again, and none of a state long gone."""
+"""Number of latest runs shown: enough to see whether a ratio is repeatable, without outdated ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One candidate of a comparison over all runs; a run that did not have it is None.
+    """One candidate of a comparison over all runs; None for a run without it.
 
     Attributes:
-        name: who.
-        median_s: in the latest run that had it.
-        ratios: time over that of the comparison's first candidate, a run each, the oldest first.
-        errors: in the latest run that had it.
+        name: name of the candidate.
+        median_s: median time in the latest run with the candidate.
+        ratios: time divided by that of the comparison's first candidate, for each run, the oldest first.
+        errors: errors in the latest run with the candidate.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One comparison over all runs; the first row is the one that the others are compared with."""
+    """One comparison over all runs; the first row is the reference of the others."""
 
     title: str
     group: str
@@ -99,7 +99,7 @@ class Runs:
         return targets
 
     def facts(self) -> list[tuple[str, str, list[float | None]]]:
-        """What, unit and the number in each run."""
+        """Description, unit and the number in each run."""
         facts = []
         for what, unit in _keys(self.results, "facts", "what", "unit"):
             found = [_pick(result["facts"], what=what) for result in self.results]
@@ -107,7 +107,7 @@ class Runs:
         return facts
 
     def absent(self) -> list[dict[str, str]]:
-        """Who could not take part in the latest run, and why."""
+        """Peers absent from the latest run, with the reasons."""
         return list(self.latest["absent"])
 
     def _table(self, group: str, title: str) -> Table:
@@ -146,12 +146,12 @@ def gather_runs(results: Sequence[dict[str, Any]], shown: int = RUNS_SHOWN) -> l
 
 
 def _bound(goal: dict[str, Any]) -> str:
-    """What a stored goal asks for, in words."""
+    """The bound of a stored goal, in words."""
     return Goal(goal["what"], goal["measured"], goal["at_least"], goal["at_most"], aim=goal.get("aim")).bound
 
 
 def _keys(results: Sequence[dict[str, Any]], kind: str, *names: str) -> list[tuple[str, ...]]:
-    """What identifies the items of a kind, each once, the latest result's first."""
+    """Identifiers of the items of a kind, each once, those of the latest result first."""
     return list(
         dict.fromkeys(
             tuple(item[name] for name in names) for result in reversed(results) for item in result[kind]

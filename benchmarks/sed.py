@@ -1,13 +1,13 @@
-"""How well are sound events found, and what do thresholds, hysteresis and calibration change?
+"""How well are sound events found, and how do thresholds, hysteresis and calibration change this?
 
     python -m benchmarks.sed --data ESC10              the bundled checkpoint
     python -m benchmarks.sed --data ESC10 --model Cnn14
 
 Soundscapes of three minutes, composed from ESC-10's clips of fold 5 over pink noise
-(:mod:`benchmarks.soundscapes`), which the bundled checkpoint never heard; thresholds are chosen on those
-of the other folds. Scores are those of sed_scores_eval and sed_eval (:mod:`benchmarks.sed_metrics`; the extra
-``pannsx[sed]``). Results go to ``benchmarks/sound_events``, and :mod:`benchmarks.sed_page` makes the
-documentation's page of them. Speed is not measured here: that is ``benchmarks.events``.
+(:mod:`benchmarks.soundscapes`), held out from the bundled checkpoint's training; thresholds are chosen on
+clips of the other folds. Scores are those of sed_scores_eval and sed_eval (:mod:`benchmarks.sed_metrics`; the
+extra ``pannsx[sed]``). Results go to ``benchmarks/sound_events``, and :mod:`benchmarks.sed_page` makes the
+documentation's page from them. Speed is the subject of ``benchmarks.events``.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def frames_of(tagger: AudioTagger, scape: Soundscape, members: Sequence[Sequence[str]]) -> Frames:
-    """``(T', K)`` probabilities that one of the members of each class is heard, and the frames' edges."""
+    """``(T', K)`` probabilities of at least one member of each class, and the frames' edges."""
     result = tagger.inference(scape.waveform, RATE, hop_s=HOP_S)
     if result.framewise is None:
         raise RuntimeError("the result has no frames")
@@ -102,7 +102,7 @@ def frames_of(tagger: AudioTagger, scape: Soundscape, members: Sequence[Sequence
 def rules_from(
     frames: Mapping[str, Frames], scapes: Sequence[Soundscape], classes: Sequence[str], offset_s: float
 ) -> tuple[dict[str, Rule], dict[str, Any]]:
-    """The ways to decide that are compared, thresholds chosen on these soundscapes; and those thresholds."""
+    """The compared decision rules, with thresholds chosen on these soundscapes; and those thresholds."""
     scores = np.concatenate([frames[each.name].scores for each in scapes])
     targets = np.concatenate(
         [frame_targets(each.events, frames[each.name].edges_s, classes) for each in scapes]
@@ -147,7 +147,7 @@ def scored(
     classes: Sequence[str],
     rules: Mapping[str, Rule],
 ) -> dict[str, Any]:
-    """Of one kind of scene: PSDS of the scores, and the F1s of each way to decide."""
+    """Results for one kind of scene: PSDS of the scores, and the F1s of each decision rule."""
     truth = {each.name: each.events for each in scapes}
     durations_s = {each.name: len(each.waveform) / RATE for each in scapes}
     by_rule = {}

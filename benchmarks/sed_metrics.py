@@ -1,6 +1,6 @@
-"""Scores of sound event detection, by the tools that define them: sed_scores_eval and sed_eval.
+"""Scores of sound event detection, by the reference tools sed_scores_eval and sed_eval.
 
-They need old companions, and so the extra ``pannsx[sed]`` in an environment of its own.
+They need old versions of other packages: install the extra ``pannsx[sed]`` in a separate environment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PSDS = {
 _ALPHA_ST, _MAX_EFPR = 1.0, 100.0
 
 COLLAR_S = 0.2
-OFFSET_SHARE = 0.2  # of an event's length, where that is more than the collar
+OFFSET_SHARE = 0.2  # of an event's length, if that exceeds the collar
 SEGMENT_S = 1.0
 
 
@@ -68,7 +68,7 @@ def event_f1(
     *,
     collar_s: float = COLLAR_S,
 ) -> float:
-    """Mean over classes of F1, of events whose onset and offset are right within the collar."""
+    """Mean over classes of F1, for events with onset and offset correct within the collar."""
     tool = _tool("sed_scores_eval.collar_based")
     scores = {name: _score_frame(_on_off(found[name], durations_s[name], classes), classes) for name in truth}
     f1, *_ = tool.fscore(
@@ -89,9 +89,9 @@ def segment_f1(
     durations_s: Mapping[str, float],
     classes: Sequence[str],
 ) -> float:
-    """Mean over classes of F1, of one-second segments in which a class is heard.
+    """Mean over classes of F1, for the presence of a class in one-second segments.
 
-    sed_eval's own mean leaves out a class that is never found; here its F1 is 0.
+    sed_eval's own mean omits a class without detections; here its F1 is 0.
     """
     metrics = _tool("sed_eval.sound_event").SegmentBasedMetrics(
         event_label_list=list(classes), time_resolution=SEGMENT_S
@@ -110,7 +110,7 @@ def segment_f1(
 
 def _tool(module: str) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some warn of their own age when they are imported
+        warnings.simplefilter("ignore")  # some warn about their age at import
         try:
             return importlib.import_module(module)
         except ImportError as error:
@@ -123,7 +123,7 @@ def _score_frame(frames: Frames, classes: Sequence[str]) -> Any:
 
 
 def _on_off(events: Sequence[Event], duration_s: float, classes: Sequence[str]) -> Frames:
-    """Events as scores of 0 and 1, in frames that begin and end where events do."""
+    """Events as scores of 0 and 1, in frames with edges at the events' onsets and offsets."""
     times = {0.0, duration_s} | {time for event in events for time in (event.onset_s, event.offset_s)}
     edges = np.array(sorted(times))
     scores = np.zeros((len(edges) - 1, len(classes)), np.float32)

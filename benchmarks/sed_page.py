@@ -101,7 +101,7 @@ def _section(result: dict[str, Any], plot: str) -> str:
 
 
 def picture(result: dict[str, Any]) -> str:
-    """An SVG: a row a way to decide, a dot a kind of soundscape, segment F1 to the right."""
+    """An SVG: a row for each decision rule, a dot for each kind of soundscape, segment F1 in x."""
     scenes = list(result["scores"])
     rules = list(result["scores"][scenes[0]]["rules"])
     bottom = _HEAD + _LINE * len(rules)

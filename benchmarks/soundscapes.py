@@ -1,8 +1,8 @@
 """Soundscapes of several minutes with known events, composed from ESC-10 clips over noise.
 
-ESC-10's folder is the user's: ``index.csv`` (``file, category, fold``), the clips it names, and
-``audioset_labels.json``, the AudioSet labels that a category goes by. A clip's event is what is audible of
-it: ESC pads short sounds with silence, and a bark among silence is no event of five seconds.
+ESC-10's folder is the user's: ``index.csv`` (``file, category, fold``), its clips, and
+``audioset_labels.json``, the AudioSet labels of each category. The event of a clip is its audible part: ESC
+pads short sounds with silence, and a padded bark is not an event of five seconds.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ RATE = 32_000
 LABELS_FILE = "audioset_labels.json"
 
 _FRAME = RATE // 50
-_AUDIBLE_DB = -40.0  # below the loudest 20 ms of a clip: what is softer is silence
-_LONGEST_SILENCE_S = 0.5  # within an event; clips with longer ones are several events
+_AUDIBLE_DB = -40.0  # relative to the loudest 20 ms of a clip: below it is silence
+_LONGEST_SILENCE_S = 0.5  # within an event; longer silences separate events
 _SHORTEST_S = 0.1
 _NOISE_RMS = 0.005
 _PEAK = 0.99
@@ -37,7 +37,7 @@ class Sound:
     """One audible stretch of a clip.
 
     Attributes:
-        category: what it is.
+        category: class of the sound.
         waveform: ``(S,)`` at 32 kHz.
     """
 
@@ -47,14 +47,14 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """How soundscapes are composed.
+    """Parameters of the composition of soundscapes.
 
     Attributes:
-        duration_s: of one.
+        duration_s: length of a soundscape.
         snr_db: mean power of an event over that of the noise.
-        overlap: events at a time, at most.
-        repetition: chance that a sound is heard again, half a second after it ends; as often as the dice say.
-        pause_s: mean time from an event's end to the next begin, in each of ``overlap`` layers.
+        overlap: maximum number of simultaneous events.
+        repetition: probability of another repetition of a sound, half a second after each end.
+        pause_s: mean time from an event's end to the next onset, in each of ``overlap`` layers.
     """
 
     duration_s: float = 180.0
@@ -66,12 +66,12 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Soundscape:
-    """A soundscape and what is in it.
+    """A soundscape and its events.
 
     Attributes:
-        name: of the recording.
+        name: name of the recording.
         waveform: ``(S,)`` at 32 kHz.
-        events: by onset.
+        events: reference events in order of onset.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Soundscape:
 
 
 def read_sounds(folder: Path, folds: Iterable[int]) -> list[Sound]:
-    """The sounds of the clips of some folds, in the order of the index.
+    """The sounds of all clips of some folds, in the order of the index.
 
     Raises:
         OSError, AudioError: the folder is not ESC-10's, or a clip cannot be read.
@@ -120,8 +120,7 @@ def compose(sounds: list[Sound], scene: Scene, seed: int) -> Soundscape:
     """A soundscape; the same for the same arguments.
 
     Each of ``overlap`` layers plays one sound after another, with pauses of random length between them, over
-    pink noise. Sounds of one category never overlap: where the event of two dogs at once begins and ends were
-    a matter of opinion.
+    pink noise. Sounds of one category never overlap, as the limits of their common event would be ambiguous.
     """
     rng = np.random.default_rng(seed)
     n_samples = round(scene.duration_s * RATE)
@@ -151,7 +150,7 @@ def compose(sounds: list[Sound], scene: Scene, seed: int) -> Soundscape:
 
 
 def pink_noise(n_samples: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """``(S,)`` of noise with power falling as 1/f from 20 Hz on, of unit RMS."""
+    """``(S,)`` noise of unit RMS, with power falling as 1/f from 20 Hz on."""
     spectrum = np.fft.rfft(rng.standard_normal(n_samples))
     frequencies_hz = np.fft.rfftfreq(n_samples, 1 / RATE)
     spectrum[frequencies_hz < 20] = 0

@@ -2,8 +2,8 @@
 
     python -m benchmarks.startup
 
-Processes run in alternation, files and compiled code warm; what lies beyond importing torch is the
-difference between neighbours.
+Processes run in alternation, with warm caches of files and compiled code. The time beyond importing torch is
+the difference between neighbours.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _processes(folder: Path, rounds: int) -> Comparison:
 
 
 def _kernel(cache: Path, rounds: int) -> list[Goal]:
-    """First use of the log-mel kernel, numba being imported: compiled, and from the cache."""
+    """First use of the log-mel kernel after importing numba: compiled, and from the cache."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
     cold = float(_python(KERNEL, environment=environment))
     warm = sorted(float(_python(KERNEL, environment=environment)) for _ in range(rounds))
@@ -133,12 +133,12 @@ def _reading(folder: Path, rounds: int) -> Comparison:
 
 
 def touch(tensors: dict[str, Tensor]) -> float:
-    """Read a number of every page, which memory that is mapped has not done by then."""
+    """Read one number of every page, as mapped memory is not yet loaded."""
     return sum(float(tensor.reshape(-1)[::NUMBERS_IN_A_PAGE].sum()) for tensor in tensors.values())
 
 
 def _python(program: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
-    """What a fresh interpreter prints."""
+    """The output of a fresh interpreter."""
     command = [sys.executable, "-c", program, *arguments]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if run.returncode:

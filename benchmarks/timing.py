@@ -1,4 +1,4 @@
-"""Times that can be compared: candidates run in alternation, and ratios are of neighbours in time."""
+"""Comparable times: candidates run in alternation, with ratios of neighbours in time."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Times:
 
     @property
     def median(self) -> float:
-        """The middle one: what a call costs."""
+        """The median: the usual cost of a call."""
         return statistics.median(self.seconds)
 
     @property
     def least(self) -> float:
-        """The best round: what a call costs on an undisturbed machine."""
+        """The best round: the cost of a call on an undisturbed machine."""
         return min(self.seconds)
 
     @property
@@ -40,16 +40,16 @@ class Times:
 def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
     """Median over the rounds of one candidate's time divided by another's in the same round.
 
-    Whatever slows the whole machine for a while slows both, and falls out.
+    A temporary slowdown of the machine affects both and cancels out.
 
     Raises:
-        ValueError: nothing to compare, or not as many rounds of one as of the other.
+        ValueError: no rounds, or different numbers of rounds.
     """
     return statistics.median(a / b for a, b in _pairs(numerator, denominator))
 
 
 def paired_difference(minuend: Sequence[float], subtrahend: Sequence[float]) -> float:
-    """Median over the rounds of how much longer one candidate took than another in the same round.
+    """Median over the rounds of one candidate's time minus another's in the same round.
 
     Raises:
         ValueError: as :func:`paired_ratio`.
@@ -76,13 +76,13 @@ def alternate(
     """Time every candidate once a round, A B C A B C ...; the first rounds do not count.
 
     Args:
-        candidates: what to call, by name; called without arguments.
-        rounds: how often each is timed.
-        warm_ups: rounds before, in which caches fill and code compiles.
-        pause_s: rest before each timing: thread pools spin for a while after a call, waiting for the
-            next, and would take the cores from the candidate that follows.
-        shortest_s: a candidate quicker than this is called several times for one timing; 0 calls each
-            once, without the call that would find out.
+        candidates: functions without arguments, by name.
+        rounds: number of timings of each.
+        warm_ups: preceding rounds, to fill caches and compile code.
+        pause_s: pause before each timing: thread pools spin for a while after a call and would occupy the
+            cores of the next candidate.
+        shortest_s: a candidate faster than this is called several times for one timing; 0: one call for each
+            timing, without a trial call.
 
     Raises:
         ValueError: no round to measure.

@@ -1,9 +1,9 @@
-"""Does the loader keep up with training: clips a second from packed stores, by worker processes.
+"""Is the loader fast enough for training: clips a second from packed stores, by number of worker processes.
 
     python -m benchmarks.train_loader
 
-Whole batches of 64 clips of 10 s at 32 kHz, as training of Cnn14 draws them at every step, in balanced order,
-from the disk's cache; with no worker the training process reads them itself.
+Whole batches of 64 clips of 10 s at 32 kHz, one step of Cnn14's training, in balanced order, from the disk's
+cache; without workers the training process reads them itself.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def measure(given: argparse.Namespace) -> Findings:
 
 
 def _seconds(store: Store, workers: int, n_batches: int) -> float:
-    """Of some batches, when the workers have started and what they read ahead is used up."""
+    """Seconds of some batches, after the start of the workers and the use of all prefetched batches."""
     n_ahead = 1 + PREFETCH * workers
     sampler = Balanced(store.targets, seed=0)
     batches = training_batches(store, sampler, BATCH, (0, BATCH), n_ahead + n_batches, workers=workers)

@@ -3,8 +3,8 @@
     python -m benchmarks.train_step [RECIPE] [table.key=value ...] [--device cuda] [--steps 50]
 
 A recipe's step on clips in memory: to the device, augmentation, forward, backward, optimiser; no disk (that
-is benchmarks.train_loader). Prints milliseconds, clips a second and what the recipe's steps would take
-at that pace, as JSON.
+is benchmarks.train_loader). Prints milliseconds, clips a second and the time of all the
+recipe's steps at that speed, as JSON.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def step_seconds(recipe: Recipe, device: torch.device, n_steps: int, n_warm_up: int = 5) -> list[float]:
-    """Seconds of each of some steps, after some that do not count."""
+    """Seconds of each step, after warm-up steps."""
     ranks = Ranks(0, 1, device)
     n_clips = recipe.run.batch_size * (1 if recipe.augment.mixup == "none" else 2)
     n_samples = SECONDS * recipe.model.sample_rate
@@ -72,7 +72,7 @@ def step_seconds(recipe: Recipe, device: torch.device, n_steps: int, n_warm_up: 
         set_learning_rate(optimiser, learning_rate(recipe, step))
         optimiser.zero_grad(set_to_none=True)
         loss = backward(network, parts)
-        # As training does: it looks at both before it takes the step.
+        # As in training, which reads both before the step.
         bool((loss + gradient_norm(model)).isfinite())
         optimiser.step()
         if device.type == "cuda":
@@ -82,7 +82,7 @@ def step_seconds(recipe: Recipe, device: torch.device, n_steps: int, n_warm_up: 
 
 
 def found(recipe: Recipe, device: str, seconds: list[float]) -> dict[str, object]:
-    """What was measured, and under which conditions."""
+    """The measurements and their conditions."""
     median = statistics.median(seconds)
     n_drawn = recipe.run.batch_size * (1 if recipe.augment.mixup == "none" else 2)
     on_gpu = device.startswith("cuda")

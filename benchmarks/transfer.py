@@ -1,10 +1,10 @@
-"""What is the bundled checkpoint worth to other tasks: frozen, fine-tuned, and against cepstral coefficients?
+"""How useful is the bundled checkpoint for other tasks: frozen, fine-tuned, against cepstral coefficients?
 
     python -m benchmarks.transfer --esc10 FOLDER --esc50 FOLDER --ravdess FOLDER
 
-Runs :mod:`train.finetune` for every data set that is given and every way, on all its folds, and keeps what it
-writes in ``benchmarks/transfer_scores``; what is there already is not run again. An hour on two cores, nearly
-all of it fine-tuning. :mod:`benchmarks.transfer_page` makes the documentation's page.
+Runs :mod:`train.finetune` for every given data set in every way, on all its folds, and stores its results in
+``benchmarks/transfer_scores``; existing results are not repeated. An hour on two cores, nearly all of it for
+fine-tuning. :mod:`benchmarks.transfer_page` makes the documentation's page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from benchmarks.conditions import ROOT
 
 RESULTS = ROOT / "benchmarks" / "transfer_scores"
-# Of fine-tuning: as many as two cores do in the time above.
+# Epochs of fine-tuning: the number possible on two cores in the time above.
 EPOCHS = {"esc10": 5, "esc50": 3, "ravdess": 4}
 
 
@@ -26,9 +26,9 @@ class Way(NamedTuple):
     """A way to use a checkpoint, by the names of train.finetune.
 
     Attributes:
-        mode: what is trained.
-        layers: of the head.
-        name: for readers.
+        mode: trained part.
+        layers: number of layers of the head.
+        name: name in the page.
     """
 
     mode: str
@@ -48,7 +48,7 @@ WAYS = (
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.transfer",
-        description="What the bundled checkpoint is worth elsewhere.",
+        description="Scores of the bundled checkpoint on other tasks.",
     )
     for data_set in EPOCHS:
         parser.add_argument(f"--{data_set}", type=Path, metavar="FOLDER")
@@ -68,12 +68,12 @@ def main() -> None:
 
 
 def result_path(data_set: str, way: Way) -> Path:
-    """Where its scores are kept."""
+    """The file of its scores."""
     return RESULTS / f"{data_set}_{way.mode}_L{way.layers}.json"
 
 
 def options(way: Way, epochs: int) -> list[str]:
-    """Of train.finetune; ``epochs`` are those of fine-tuning."""
+    """Options of train.finetune; ``epochs`` are those of fine-tuning."""
     own = ["--mode", way.mode, "--layers", str(way.layers)]
     return [*own, "--epochs", str(epochs)] if way.mode == "tuned" else own
 

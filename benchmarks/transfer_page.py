@@ -31,10 +31,10 @@ The checkpoint was distilled on clips of folds 1 to 4 of ESC-10 and ESC-50, with
 the copy at 16 kHz and 8 bits, with lower scores than those published for 44.1 kHz. RAVDESS (speech, eight
 emotions) is split by actors.
 
-For sounds similar to the training data, one layer on the embeddings is far better than cepstral coefficients,
-and the few epochs of fine-tuning possible on two cores add little or nothing. For the emotions of a voice,
-almost absent from the training data, the embeddings are worse than cepstral coefficients: use a checkpoint
-trained on AudioSet, and more epochs.
+For sounds similar to the training data, one layer on the embeddings is far better than cepstral coefficients.
+For the emotions of a voice, which nothing in its training told apart, the embeddings are worse than cepstral
+coefficients: use a checkpoint trained on AudioSet, or fine-tune. Fine-tuning has not been measured with this
+checkpoint yet; `python -m benchmarks.transfer` adds its rows.
 """
 
 

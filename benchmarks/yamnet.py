@@ -2,9 +2,9 @@
 
     python -m benchmarks.yamnet --tflite yamnet.tflite
 
-YAMNet's file is the user's to supply.  It takes a waveform at 16 kHz, in the usual file of a fixed
-length of 0.975 s; longer audio is cut into pieces of that length, without overlap, which is the
-least work it can be given.  Its 521 classes are not our 527, so no error stands beside the speed.
+The user supplies YAMNet's file.  It takes a waveform at 16 kHz, usually of a fixed length of 0.975 s; longer
+audio is cut into pieces of that length, without overlap, for the least possible work.  Its 521 classes differ
+from AudioSet's 527, so there is no error to compare.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tflite", type=Path, help="YAMNet's file; without it ours runs alone")
+    parser.add_argument("--tflite", type=Path, help="YAMNet's file; without it only the bundled model runs")
 
 
 def measure(given: argparse.Namespace) -> Findings:
@@ -82,7 +82,7 @@ def yamnet(interpreter: Any) -> Call:
         interpreter.allocate_tensors()
         shape = (*shape[:-1], length)
     pieces = [
-        np.resize(waveform[begin : begin + length], shape)  # the last one is filled up, as it must be
+        np.resize(waveform[begin : begin + length], shape)  # the last piece must be filled up
         for begin in range(0, len(waveform), length)
     ]
 

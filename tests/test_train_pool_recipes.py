@@ -263,5 +263,5 @@ def test_compositions_that_cannot_be_made(tmp_path: Path, capsys: pytest.Capture
     table = write_compositions(tmp_path / "table.csv", *rows)
     assert compose.main([str(table), str(tmp_path / "composed"), str(bank), "--keep-going"]) == 0
     said = capsys.readouterr()
-    assert "left out: loop 1, of which no bank has cats|/0.wav|0.0" in said.err
+    assert "left out: loop 1, missing from all banks: cats|/0.wav|0.0" in said.err
     assert "1 clips, 1 left out" in said.out

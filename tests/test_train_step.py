@@ -195,9 +195,9 @@ def test_teachers_of_all_forms(tmp_path: Path) -> None:
         assert teacher(np.array([2, 0])).tolist() == [[4, 5], [0, 1]]
     with pytest.raises(ValueError, match=r"\(3, 7\) is needed"):
         open_teacher(tmp_path / "in_order.npy", ids, 7)
-    with pytest.raises(ValueError, match="lacks 1 of 2 training clips, as 'e'"):
+    with pytest.raises(ValueError, match="lacks 1 of 2 training clips, such as 'e'"):
         open_teacher(tmp_path / "by_id.npz", ["a", "e"], 2)
-    with pytest.raises(ValueError, match="lacks 1 of 2 training clips, as 'e'"):
+    with pytest.raises(ValueError, match="lacks 1 of 2 training clips, such as 'e'"):
         open_teacher(tmp_path / "each", ["a", "e"], 2)
     with pytest.raises(ValueError, match="cannot read the teacher's logits"):
         open_teacher(tmp_path / "absent.npy", ids, 2)

@@ -5,7 +5,7 @@ recipes from their headers, the API from signatures and docstrings, the command 
 
     python tools/build_docs.py
 
-``tests/test_docs.py`` fails where a committed page is not what this writes.
+``tests/test_docs.py`` fails if a committed page differs from the output of this script.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Make ``weights_manifest.json`` from what is known of the published checkpoints and from the bundled one.
+"""Make ``weights_manifest.json`` from collected facts about the published checkpoints and the bundled one.
 
     python tools/build_manifest.py published_checkpoints.json
 
-The given file is the collected knowledge of the published checkpoints (names, digests, scores,
-sources); what is written here by hand are the sentences, the order and the bundled checkpoint's entry.
+The given file has the collected facts about the published checkpoints (names, digests, scores, sources).
+Descriptions, order and the bundled checkpoint's entry are written here.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def published_record(facts: dict[str, Any], oracle: dict[str, Any]) -> Checkpoin
         )
         for source in facts["hub"]
     ]
-    # First where the right bytes were seen, then the authors' own record, then the rest.
+    # First the sources with verified bytes, then the authors' own record, then the rest.
     seen = [source for source in hub if source.digest_seen]
     authors = [UrlSource(url=facts["url"])] if facts["url"] else []
     unseen = [source for source in hub if not source.digest_seen]
@@ -186,7 +186,7 @@ def bundled_record(mobilenet: Checkpoint) -> Checkpoint:
 
 
 def _bundled_scores() -> dict[str, float]:
-    """The scores of benchmarks.bundled, which must be of the bundled file."""
+    """The scores of benchmarks.bundled; they must be those of the bundled file."""
     found = json.loads(BUNDLED_SCORES.read_text(encoding="utf-8"))
     if found["sha256"] != file_digest(BUNDLED, "sha256"):
         raise SystemExit(f"{BUNDLED_SCORES.name} is of another file; run benchmarks.bundled again")

@@ -1,9 +1,9 @@
-"""Build the wheel and the sdist and check that they hold what they must and nothing else.
+"""Build the wheel and the sdist and check that their contents are complete, with nothing added.
 
 python tools/check_release.py [--to FOLDER]
 
-Needs the package ``build``.  What is expected comes from the tree (every module) and from the lists below
-(everything that is not a module), so that a file added by accident fails as surely as one forgotten.
+Needs the package ``build``.  The expected contents are the tree's modules and the lists below (all other
+files), so a file added by accident fails as surely as a missing one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ WHEEL_METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/L
 
 METADATA = {"Name": "pannsx", "License-Expression": "MIT", "Requires-Python": ">=3.10"}
 
-# The sdist: files at its top, and per folder the kinds of file that may be in it.
+# The sdist: files at its top, and for each folder the permitted kinds of files.
 SDIST_TOP = {
     "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "NOTICE", "PKG-INFO", "README.md",
     "pyproject.toml", "weights_manifest.json", ".gitignore", ".ci/run", ".github/workflows/ci.yml",
@@ -54,7 +54,7 @@ SDIST_FOLDERS = {
     "tools": ("*.py",),
     "train": ("*.py", "*.md", "*.toml"),
 }
-SDIST_MUST = {"docs", "examples", "tests", "tools"}  # folders without which it is no source release
+SDIST_MUST = {"docs", "examples", "tests", "tools"}  # required folders of a source release
 
 
 def build(folder: Path) -> tuple[Path, Path]:
@@ -76,7 +76,7 @@ def difference(kind: str, found: set[str], expected: set[str]) -> list[str]:
 
 
 def package_files() -> set[str]:
-    """Every module of the package in the tree, and the data files that go with it."""
+    """Every module of the package in the tree, and the package's data files."""
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pannsx").rglob("*.py")}
     return modules | WHEEL_DATA
 
@@ -144,7 +144,7 @@ def check_installed(wheel: Path, version: str, folder: Path) -> list[str]:
         str(wheel),
     ]
     subprocess.run(install, check=True)
-    # Isolated (-I): neither the tree nor PYTHONPATH; only the folder goes in front.
+    # Isolated (-I): neither the tree nor PYTHONPATH; only the folder is put in front.
     program = (
         f"import sys; sys.path.insert(0, {str(target)!r})\n"
         "import pannsx, importlib.resources\n"
@@ -164,7 +164,7 @@ def check_installed(wheel: Path, version: str, folder: Path) -> list[str]:
 
 
 def report(complaints: Iterable[str]) -> int:
-    """Print what is wrong; the exit status."""
+    """Print the complaints; returns the exit status."""
     lines = list(complaints)
     for line in lines:
         print(line, file=sys.stderr)
@@ -172,8 +172,8 @@ def report(complaints: Iterable[str]) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Build the release archives and check what they hold.")
-    parser.add_argument("--to", type=Path, help="keep the archives in this folder (must hold none yet)")
+    parser = argparse.ArgumentParser(description="Build the release archives and check their contents.")
+    parser.add_argument("--to", type=Path, help="keep the archives in this folder (without archives in it)")
     arguments = parser.parse_args()
     found = re.search(r'^__version__ = "(.+)"$', (ROOT / "pannsx" / "version.py").read_text("utf-8"), re.M)
     if found is None:

@@ -1,10 +1,10 @@
-"""Check that every dependency has a wheel for each supported Python and system: no one shall need a compiler.
+"""Check that every dependency has a wheel for each supported Python and system: users need no compiler.
 
 python tools/check_wheels.py        (Python 3.11 or later)
 
-Asks the package index through pip (a dry run: metadata, no installation), one call a combination; it needs
-the network and some minutes, so it is run before a release and not with every change.  What a
-dependency needs in turn is not asked for: it is pure Python or torch's own.
+Asks the package index through pip (a dry run: metadata, no installation), one call a combination. It needs
+the network and some minutes, so run it before a release, not with every change.  Dependencies of
+dependencies are not checked: they are pure Python or torch's own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tomllib
 ROOT = Path(__file__).resolve().parent.parent
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-# pip takes older manylinux tags along only for manylinux2014, so the newer ones are spelled out.
+# pip includes older manylinux tags only for manylinux2014, so the newer ones are listed.
 PLATFORMS = {
     "Linux": ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64"),
     "macOS": ("macosx_14_0_arm64",),
@@ -30,14 +30,14 @@ EXTRAS = ("av", "parquet")
 
 
 def requirements() -> list[str]:
-    """What pyproject.toml asks for: the dependencies, and those of the extras meant for users."""
+    """The requirements of pyproject.toml: the dependencies, and those of the extras for users."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     return [*project["dependencies"], *(one for extra in EXTRAS for one in extras[extra])]
 
 
 def resolve(wanted: list[str], python: str, platforms: tuple[str, ...]) -> tuple[dict[str, str], str]:
-    """The version pip would take of each requirement, and its complaint where there is no wheel."""
+    """The version of each requirement chosen by pip, and pip's complaint if there is no wheel."""
     with tempfile.TemporaryDirectory() as target:
         command = [
             sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "--quiet",

@@ -1,7 +1,7 @@
-"""Copy the golden data that the tests are held against: ``python tools/copy_golden.py FOLDER``.
+"""Copy the golden data, the tests' reference values: ``python tools/copy_golden.py FOLDER``.
 
-Golden data are what the published PANNs code computed, recorded as numbers. They change only when they
-are recorded anew, so they are copied whole, and a missing file is an error.
+Golden data are results of the published PANNs code, recorded as numbers. They change only with a new
+recording, so they are copied whole, and a missing file is an error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TARGET = Path(__file__).resolve().parent.parent / "tests" / "golden"
 def main() -> int:
     """Copy every file, or none if one is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="folder that holds the golden data")
+    parser.add_argument("folder", type=Path, help="folder with the golden data")
     folder: Path = parser.parse_args().folder
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:

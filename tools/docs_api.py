@@ -1,4 +1,4 @@
-"""The page of the API, from the signatures and docstrings of what is public."""
+"""The page of the API, from public signatures and docstrings."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from pannsx.audio import open_blocks
 ```
 """
 
-# Section, what it says first, module, names. A dotted name is a member; members of classes without a name
-# of their own here are left out.
+# Section, its introduction, module, names. A dotted name is a member; members that are not listed here have
+# no entry.
 SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     (
         "Tagging",
@@ -119,8 +119,8 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ),
     (
         "Errors",
-        "The two things that go wrong and that a caller can act on. A wrong argument is a `ValueError` that "
-        "says what was meant; an `AudioError` is one too.",
+        "The two error classes a caller can handle. A wrong argument raises a `ValueError` that suggests a "
+        "remedy; an `AudioError` is also a `ValueError`.",
         "pannsx",
         ("AudioError", "WeightsError"),
     ),
@@ -207,7 +207,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ),
 )  # fmt: skip
 
-_MADE_BY_FUNCTIONS = {"Blocks", "Pann"}  # whose constructors are nobody else's business
+_MADE_BY_FUNCTIONS = {"Blocks", "Pann"}  # with private constructors
 _WIDTH = 100
 
 
@@ -231,7 +231,7 @@ def _sections() -> Iterator[str]:
 
 
 def find(module: str, name: str) -> object:
-    """A public name; for a member, as its class has it (a property stays one)."""
+    """A public name; for a member, the class's own attribute (a property stays a property)."""
     first, *rest = name.split(".")
     found: object = getattr(import_module(module), first)
     for part in rest:
@@ -246,7 +246,7 @@ def _property(member: property) -> str:
 
 
 def _signature(name: str, member: object) -> str:
-    """What stands in a stub file: ``def name(...) -> ...: ...``, a class with its fields or constructor."""
+    """The text of a stub file: ``def name(...) -> ...: ...``, a class with its fields or constructor."""
     short = name.rpartition(".")[2]
     if isinstance(member, classmethod):
         return "@classmethod\n" + _function(short, inspect.signature(member.__func__))
@@ -269,7 +269,7 @@ def _fields(head: str, member: type) -> str:
 
 
 def _function(name: str, signature: inspect.Signature) -> str:
-    """A stub, an argument a line where they do not fit."""
+    """A stub; one argument a line if they do not fit on one line."""
     listed = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
     arguments = ["self"] if name == "__init__" else []
     for i, parameter in enumerate(listed):
@@ -295,7 +295,12 @@ def _argument(parameter: inspect.Parameter) -> str:
 
 
 def _annotation(annotation: object) -> str:
+    # Stored annotations have single quotes, the project's code has double ones.
+    return _annotation_text(annotation).replace("'", '"')
+
+
+def _annotation_text(annotation: object) -> str:
     if isinstance(annotation, str):
         return annotation
-    forward = getattr(annotation, "__forward_arg__", None)  # how the fields of a NamedTuple are kept
+    forward = getattr(annotation, "__forward_arg__", None)  # the fields of a NamedTuple are stored like this
     return str(forward or getattr(annotation, "__name__", annotation))

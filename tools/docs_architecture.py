@@ -1,4 +1,4 @@
-"""The map of the code, from the docstrings of its modules and from the floors that a test holds them to."""
+"""The map of the code, from the docstrings of its modules and from the floors checked by a test."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ import scripts.
 
 _TABLE = ["| step | purpose | result |", "| --- | --- | --- |"]
 
-# A way: title, what it is, steps. A step: module, name in it, what it gives to the next.
+# A way: title, introduction, steps. A step: module, name in it, result passed to the next step.
 _Way = tuple[str, str, tuple[tuple[str, str, str], ...]]
 WAYS: tuple[_Way, ...] = (
     (
@@ -104,7 +104,7 @@ def page() -> str:
 
 
 def floors(name: str) -> list[set[str]]:
-    """The floors of the test, from the ground up: the rooms of each that there are."""
+    """The floors of the test, from the ground up, with the existing rooms of each."""
     for statement in ast.parse(_FLOORS_FILE.read_text("utf-8")).body:
         if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
             return list(ast.literal_eval(statement.value))
@@ -112,7 +112,7 @@ def floors(name: str) -> list[set[str]]:
 
 
 def _rooms(package: Path, rooms: list[set[str]]) -> Iterator[str]:
-    """A table of the rooms that there are, the top floor first."""
+    """A table of the existing rooms, the top floor first."""
     yield "| floor | room | purpose |"
     yield "| ---: | --- | --- |"
     for floor in reversed(range(len(rooms))):
@@ -136,7 +136,7 @@ def _line(path: Path) -> str:
 
 
 def _file_of(room: Path) -> Path | None:
-    """The module of a room or its folder's; None where the room is planned only."""
+    """The module of a room or of its folder; None if the room is only planned."""
     for path in (room / "__init__.py", room.with_name(f"{room.name}.py")):
         if path.is_file():
             return path
@@ -154,7 +154,7 @@ def _tree(path: Path) -> ast.Module:
 
 
 def _docstring(path: Path) -> str:
-    """The docstring of a module; without one it has no place on the map."""
+    """The docstring of a module; LookupError without one."""
     if text := ast.get_docstring(_tree(path)):
         return text
     raise LookupError(f"{path.relative_to(ROOT)} has no docstring")
@@ -171,6 +171,6 @@ def _docstring_of(path: Path, name: str) -> str:
 
 
 def _sentence(docstring: str) -> str:
-    """The first paragraph, on one line, fit for the cell of a table."""
+    """The first paragraph on one line, suitable for a table cell."""
     first = docstring.split("\n\n")[0].replace("\n", " ")
     return markdown(first).replace("|", "\\|")

@@ -67,7 +67,7 @@ def _cell(text: str) -> str:
 
 
 def _description(text: str) -> str:
-    """Paragraphs as they are; an indented table of extensions becomes a list."""
+    """Paragraphs unchanged; an indented table of extensions becomes a list."""
     blocks: list[str] = []
     for line in text.splitlines():
         in_list = bool(blocks) and blocks[-1].startswith("*")

@@ -1,4 +1,4 @@
-"""Docstrings of the house as Markdown."""
+"""Docstrings of the project as Markdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SECTION_NAMES = {
 
 
 def markdown(docstring: str) -> str:
-    """A docstring of the house -> Markdown: sections as lists, ``code`` as `code`, examples as blocks."""
+    """A docstring of the project -> Markdown: sections as lists, ``code`` as `code`, examples as blocks."""
     lines: list[str] = []
     in_section = in_example = False
     for line in docstring.splitlines():
@@ -21,7 +21,7 @@ def markdown(docstring: str) -> str:
             lines.append(line[4:])
             continue
         if in_example and line.strip():
-            lines.append(f"# {line}")  # what the example shows
+            lines.append(f"# {line}")  # the example's purpose
             continue
         if in_example:
             in_example = False
@@ -40,7 +40,7 @@ def markdown(docstring: str) -> str:
 
 
 def _section_line(line: str) -> str:
-    if line.startswith("    "):  # the entry above goes on
+    if line.startswith("    "):  # continues the entry above
         return f"  {line.strip()}"
     if match := re.match(r"(\w+(?:, \w+)*): (.*)", line):
         names = ", ".join(f"`{name}`" for name in match[1].split(", "))
@@ -49,7 +49,7 @@ def _section_line(line: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Roles and double backquotes as plain code; a single-quoted name stays the code it is."""
+    """Roles and double backquotes as plain code; a single-quoted name stays code."""
     text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", text)
     text = re.sub(r"(?<=[.:;])  (?=\S)", " ", text)
     return re.sub(r"(?<!`)``(?!`)", "`", text)

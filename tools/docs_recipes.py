@@ -65,7 +65,7 @@ def _row(path: Path) -> str:
     steps = re.search(r"([\d,]+) steps", cost)
     operations = re.search(r"([\d.]+e\d+) operations", cost)
     if steps is None or operations is None:
-        raise ValueError(f"{path.name}: its Cost says no steps or no operations: {cost!r}")
+        raise ValueError(f"{path.name}: its Cost lacks steps or operations: {cost!r}")
     hours = float(operations[1]) / 100e12 / 3600
     score = re.sub(r" on AudioSet's evaluation set", "", lines["Score"]).rstrip(".")
     shown = f"{hours:.1f}" if hours >= 0.1 else "under 0.1"

@@ -3,7 +3,7 @@
     python tools/draw_figures.py [CHROMIUM]
 
 writes ``docs/images/plot.png`` and ``docs/images/report.png`` from ``examples/scene.flac``. Needs the extras
-``plot`` and ``browser``; ``CHROMIUM`` is the browser's program, without it the first one on the path.
+``plot`` and ``browser``; ``CHROMIUM`` is the browser's program (default: the first one on the path).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _photograph(result: TaggingResult, target: Path, browser: str) -> None:
-    """The report page as the browser first shows it."""
+    """The report page in the browser's first view."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         report = result.report(Path(folder) / "scene.html", SCENE)
         window = playwright.chromium.launch(executable_path=browser)
@@ -54,7 +54,7 @@ def _photograph(result: TaggingResult, target: Path, browser: str) -> None:
 
 
 def _few_colours(path: Path) -> None:
-    """256 colours: a third of the bytes, and no difference to the eye."""
+    """256 colours: a third of the bytes, without a visible difference."""
     Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
 
 

@@ -1,4 +1,4 @@
-"""Draw README's picture: the example scene's waveform and what the bundled checkpoint hears in it, over time.
+"""Draw README's picture: the example scene's waveform and the bundled checkpoint's probabilities over time.
 
     python tools/draw_scene.py
 
@@ -17,7 +17,7 @@ from pannsx.audio import load
 
 ROOT = Path(__file__).resolve().parents[1]
 N_CLASSES = 7
-WINDOW_S, OVERLAP_S = 1.28, 0.96  # short windows that overlap: finer than the 0.32 s of one frame's meaning
+WINDOW_S, OVERLAP_S = 1.28, 0.96  # short overlapping windows: finer than the 0.32 s of one frame
 
 LEFT, WIDTH, ROW, WAVE = 230, 560, 24, 80
 INK, ACCENT, FAINT = "#1f2430", "#0b6e99", "#d8dde6"

@@ -55,7 +55,7 @@ _ENTRY = re.compile(
 
 
 class Recording(NamedTuple):
-    """An entry of an attribution text: the clip's name, the class it stands under, where it came from."""
+    """An entry of an attribution text: the clip's name, its class, and its origin."""
 
     clip: str
     category: str
@@ -90,10 +90,10 @@ def read_attributions(path: Path) -> dict[str, Recording]:
 
 
 def recordings_behind(data: Path, clips: set[str], licences: dict[str, str]) -> list[Recording]:
-    """Every recording that a clip is, or may be, a cut of.
+    """Every recording that is, or may be, the origin of a clip.
 
-    ESC-50's index leaves some clips without a name.  Each of these is one of its class's and fold's
-    clips that no other row names, under the licence that the row gives; all of these are credited.
+    ESC-50's index leaves some clips without a name.  The candidates for such a clip are the clips of its
+    class, fold and licence without a row of their own; all of them are credited.
     """
     esc10 = read_attributions(data / "esc10" / "ATTRIBUTION.txt")
     esc50 = read_attributions(data / "esc50_16k" / "ATTRIBUTION.txt")
@@ -124,7 +124,7 @@ def recordings_behind(data: Path, clips: set[str], licences: dict[str, str]) -> 
 
 
 def packages_behind(banks: list[Path], table: Path) -> tuple[int, list[str]]:
-    """Number of training clips of the banks, and a line a package: version, clips, licences."""
+    """Number of training clips of the banks, and a line for each package: version, clips, licences."""
     with table.open(encoding="utf-8", newline="") as file:
         versions = {row["package"]: row["version"] for row in csv.DictReader(file)}
     clips: Counter[str] = Counter()
@@ -139,7 +139,7 @@ def packages_behind(banks: list[Path], table: Path) -> tuple[int, list[str]]:
     for package, n_clips in sorted(clips.items()):
         version = versions.get(package, "")
         if not version and ":" not in package:
-            raise SystemExit(f"{package} is in a bank and not in {table}; give it its row")
+            raise SystemExit(f"{package} is in a bank but not in {table}; add its row")
         named = " ".join(filter(None, (package, version)))
         lines.append(f"{named}: {n_clips} clips [{'; '.join(sorted(licences[package]))}]")
     return clips.total(), lines
@@ -147,8 +147,8 @@ def packages_behind(banks: list[Path], table: Path) -> tuple[int, list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder that holds distill, esc10 and esc50_16k")
-    parser.add_argument("banks", type=Path, nargs="+", metavar="BANK", help="folder of train.pool")
+    parser.add_argument("data", type=Path, help="folder with distill, esc10 and esc50_16k")
+    parser.add_argument("banks", type=Path, nargs="+", metavar="BANK", help="folder made by train.pool")
     given = parser.parse_args()
     data: Path = given.data
 

@@ -6,10 +6,9 @@ LOGITS is ``.npz`` (``ids`` and ``logits``) or ``.npy`` (``(N, K)`` in the order
 index, a store, a bank of the pool, a folder of mixtures or of audio files (:mod:`train.data.sounds`). The
 teacher is ``mn04_as`` or its file (:mod:`train.teacher`), or whatever :mod:`train.evaluate` takes.
 
-Clips are computed in parts of fixed size, each a file beside LOGITS that is written whole or not at all:
-a killed run goes on where it was and gives the same numbers. With ``--shard i/n`` only every ``n``-th
-part is computed, from the ``i``-th on; the same command without it computes what is missing and joins
-the parts.
+Clips are computed in parts of fixed size. Each part is a file beside LOGITS, written atomically: a killed run
+resumes and gives the same numbers. With ``--shard i/n`` only every ``n``-th part is computed, from the
+``i``-th on; the same command without it computes the missing parts and joins all of them.
 """
 
 from __future__ import annotations
@@ -49,12 +48,12 @@ class TeachError(RuntimeError):
 
 
 class Network(NamedTuple):
-    """What computes logits.
+    """A network for computing logits.
 
     Attributes:
-        name: as it was given.
+        name: name as given.
         digest: SHA-256 of its weights.
-        sample_rate: of the waveforms it takes, in Hz.
+        sample_rate: rate of its input, in Hz.
         logits: ``(B, S)`` waveform -> ``(B, K)`` logits, on the device.
     """
 
@@ -68,7 +67,7 @@ def open_network(teacher: str, device: str = "cpu") -> Network:
     """A teacher by its name, its file, or a checkpoint of this project.
 
     Raises:
-        WeightsError, CheckpointError, ValueError: there is none, or it cannot be read or trusted.
+        WeightsError, CheckpointError, ValueError: it does not exist, is unreadable or fails verification.
     """
     if teacher == MN04_AS.name or Path(teacher).name == MN04_AS.filename:
         published = load_teacher(None if teacher == MN04_AS.name else teacher).to(device)
@@ -88,24 +87,23 @@ def teach(
     clips_per_part: int = CLIPS_PER_PART,
     progress: bool = False,
 ) -> bool:
-    """Compute the logits of clips and write them.
+    """Compute the logits ``(N, K)`` of clips and write them.
 
     Args:
         path: the file to write, ``.npz`` or ``.npy``.
         sounds: ``N`` clips at the network's rate.
         network: the teacher.
-        shard: ``(i, n)``: compute the parts ``i``, ``i + n``, ... alone and join nothing; None: all that is
-            missing, then join.
-        device: where the network is.
-        clips_per_part: clips in a part.
-        progress: draw a bar.
+        shard: ``(i, n)``: compute only the parts ``i``, ``i + n``, ..., without joining; None: compute all
+            missing parts, then join.
+        device: device of the network.
+        clips_per_part: number of clips in a part.
+        progress: show a progress bar.
 
     Returns:
-        Whether the file is written.
+        Whether the file is complete and written.
 
     Raises:
-        TeachError: the file or its parts were made of other clips or by another teacher; logits are not
-            finite.
+        TeachError: the file or its parts belong to other clips or another teacher; logits are not finite.
         OSError, StoreError, AudioError: a clip cannot be read, or a part cannot be written.
     """
     path = Path(path)
@@ -147,14 +145,14 @@ def teach(
                     np.save(file, logits)
     if shard is not None:
         return False
-    _write_plan(about, plan)  # first: logits without it could not be told from others
+    _write_plan(about, plan)  # first: it identifies the logits
     _join(path, [part for part, _ in parts], sounds)
     shutil.rmtree(folder)
     return True
 
 
 def _logits_of(sounds: Sounds, rows: range, network: Network, device: str, bar: tqdm[None]) -> FloatArray:
-    """``(n, K)`` of some clips. Batches begin with the part, so that the numbers depend on it alone."""
+    """Logits ``(n, K)`` of a part. Batches begin with the part, so the numbers depend on it alone."""
     computed: list[FloatArray] = []
     for waveform in prefetch(_batches(sounds, rows), 2):
         with torch.inference_mode():
@@ -199,7 +197,7 @@ def _check_plan(what: Path, path: Path, plan: Mapping[str, object]) -> None:
         before = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise TeachError(
-            f"{what} exists, but {path.name}, which says how it was made, cannot be read: {error}; "
+            f"{what} exists, but its record {path.name} cannot be read: {error}; "
             "delete it or write to another file"
         ) from error
     changed = [key for key, value in plan.items() if before.get(key) != value]
@@ -234,9 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--shard", type=_shard, help="i/n: compute only every n-th part, from the i-th on")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="of PyTorch on the CPU (default: PyTorch's own)")
+    parser.add_argument("--threads", type=int, help="PyTorch's CPU threads (default: PyTorch's own)")
     parser.add_argument(
-        "--duration", type=float, default=10.0, help="of clips of a folder, in s (default: %(default)s)"
+        "--duration", type=float, default=10.0, help="length of a folder's clips in s (default: %(default)s)"
     )
     parser.add_argument("--clips-per-part", type=int, default=CLIPS_PER_PART, help="(default: %(default)s)")
     given = parser.parse_args(arguments)

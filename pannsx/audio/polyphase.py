@@ -71,7 +71,7 @@ class Filter(Protocol):
 
     @property
     def reach(self) -> int:
-        """Source samples that count on either side of an output sample."""
+        """Source samples with weight on either side of an output sample."""
 
     def phase_weights(self, up: int, down: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """As :meth:`Interpolation.phase_weights`."""

@@ -1,8 +1,8 @@
-"""How a file becomes the waveform that a network hears, as a named and frozen description.
+"""The steps from a file to a network's input waveform, as a named and frozen description.
 
-The same file heard through another resampler, channel or length gives another embedding, and moves the scores
-of generated audio by more than systems differ.  A :class:`Preparation` writes all of it down, so that scores
-say what they are of, and those of different preparations are not compared.
+Another resampler, channel or length changes a file's embedding, and can change scores of generated audio by
+more than the differences between systems.  A :class:`Preparation` records all steps, so that scores state
+their preparation, and scores of different preparations are not compared.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _FULL_SCALE = 32768.0
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """The steps from a source to a waveform, in the order in which they are done.
+    """The steps from a source to a waveform ``(S,)``, in order.
 
     Attributes:
-        name: of the description, for reports.
+        name: name of the description, for reports.
         channels: ``"mean"`` over channels, or ``"first"``.
         remove_mean: subtract the waveform's mean, at the source's rate.
         resampler: filter of the rate conversion: ``"kaiser_best"`` (resampy's, of all of pannsx), ``"hann6"``
             (the default of ``torchaudio.functional.resample``) or ``"kaiser64"`` (torchaudio's Kaiser window
-            with 64 crossings, as kadtk calls it).
-        longest_s: seconds after which the waveform is cut; None keeps all.
-        shortest_samples: samples, at the wanted rate, up to which zeros are appended.
-        sixteen_bit: round to 16 bits, as a file in between does; values beyond full scale are clipped.
+            with 64 crossings, with kadtk's parameters).
+        longest_s: maximum length in seconds, longer waveforms are cut; None: no maximum.
+        shortest_samples: minimum length in samples at the target rate; shorter waveforms are zero-padded.
+        sixteen_bit: round to 16 bits, like an intermediate file; values beyond full scale are clipped.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Preparation:
         """A preset: ``audioldm_eval``, ``av_bench`` (``av_bench:10`` of 10 s), ``kadtk`` or ``pannsx``.
 
         Raises:
-            ValueError: no such preset, or a length that is no number of seconds.
+            ValueError: no such preset, or a length other than a number of seconds.
         """
         base, colon, length = name.partition(":")
         if base == "av_bench":
@@ -73,7 +73,7 @@ class Preparation:
                 return av_bench(float(length)) if colon else av_bench()
             except ValueError:
                 raise ValueError(
-                    f"the length in {name!r} is no number of seconds above 0; av_bench:8 is one"
+                    f"the length in {name!r} is not a number of seconds above 0; av_bench:8 is an example"
                 ) from None
         if name not in PRESETS:
             raise ValueError(
@@ -94,7 +94,7 @@ class Preparation:
         return self.apply(waveform, rate, sample_rate)
 
     def apply(self, waveform: FloatArray, from_rate: int, sample_rate: int) -> FloatArray:
-        """Mono ``(S,)`` at ``from_rate`` -> ``(S',)`` at ``sample_rate``: all steps after the channels'."""
+        """Mono ``(S,)`` at ``from_rate`` -> ``(S',)`` at ``sample_rate``: all steps except channels."""
         if self.remove_mean:
             waveform = waveform - np.float32(waveform.mean(dtype=np.float64))
         waveform = resample(waveform, from_rate, sample_rate, filter=self.resampler)
@@ -114,10 +114,10 @@ class Preparation:
 
     @classmethod
     def of_json(cls, values: Any) -> Preparation:
-        """The description that :meth:`as_json` wrote.
+        """The description written by :meth:`as_json`.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not one.
         """
         known = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or set(values) != known or not isinstance(values["name"], str):
@@ -125,7 +125,7 @@ class Preparation:
         return cls(**values)
 
     def differences(self, other: Preparation) -> list[str]:
-        """What differs in words, names aside; empty if both make the same waveforms."""
+        """The differences in words, except names; empty if both give the same waveforms."""
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return [
             f"{name} {mine!r} and {theirs!r}"
@@ -148,7 +148,7 @@ class Preparation:
 
 
 def av_bench(longest_s: float = 8.0) -> Preparation:
-    """What av-benchmark makes of a file: its ``audio_length`` is 8 s if nothing is said."""
+    """The preparation of av-benchmark; its default ``audio_length`` is 8 s."""
     return Preparation("av_bench", remove_mean=True, resampler="hann6", longest_s=longest_s)
 
 
@@ -179,7 +179,7 @@ class _FirstChannel(Reader):
     def read(self, start: int, stop: int | None) -> Iterator[FloatArray]:
         for block in self._reader.read(start, stop):
             yield block[:, :1]
-        self.n_frames, self.defect = self._reader.n_frames, self._reader.defect  # known by now, if not before
+        self.n_frames, self.defect = self._reader.n_frames, self._reader.defect  # known after reading
 
     def check_whole(self, end: int) -> None:
         self._reader.check_whole(end)

@@ -2,10 +2,10 @@
 
 An output at time ``t`` (in source samples) is the sum over source samples ``n`` of
 ``c sinc(c (n - t)) w(c (n - t) / L)``: ``c`` is the cutoff as a share of the Nyquist frequency of the source,
-``L`` the number of zero crossings on either side, ``w`` the window on [-1, 1].  In torchaudio it is the
-lower of the two Nyquist frequencies times a rolloff, and gives ``ceil(S to / from)`` samples.  It rounds
-the times of the outputs of a period to float32, which moves weights by up to 4e-6: so does this module, to
-give what torchaudio gives.
+``L`` the number of zero crossings on either side, ``w`` the window on [-1, 1].  In torchaudio the cutoff is
+the lower of the two Nyquist frequencies times a rolloff, and the result has ``ceil(S to / from)`` samples.
+torchaudio rounds the output times of a period to float32, which changes weights by up to 4e-6. This module
+does the same, to give torchaudio's results.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _WEIGHTS_AT_ONCE = 1 << 20
 
 
 class Design(NamedTuple):
-    """What a filter is for any pair of rates.
+    """Parameters of a filter, independent of the rates.
 
     Attributes:
         n_crossings: zero crossings of the sinc on either side.
         rolloff: cutoff as a share of the lower Nyquist frequency.
-        beta: of a Kaiser window; None is the Hann window.
+        beta: parameter of a Kaiser window; None: the Hann window.
     """
 
     n_crossings: int
@@ -39,8 +39,8 @@ class WindowedSinc(NamedTuple):
     """A design for one pair of rates.
 
     Attributes:
-        design: see there.
-        cutoff: as a share of the source's Nyquist frequency.
+        design: see :class:`Design`.
+        cutoff: cutoff as a share of the source's Nyquist frequency.
     """
 
     design: Design
@@ -48,11 +48,11 @@ class WindowedSinc(NamedTuple):
 
     @property
     def reach(self) -> int:
-        """Source samples that count on either side of an output sample."""
+        """Source samples with weight on either side of an output sample."""
         return math.ceil(self.design.n_crossings / self.cutoff)
 
     def at(self, distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Weights of source samples at these distances from an output, in source samples; of any shape."""
+        """Distances of source samples from an output, of any shape, in source samples -> their weights."""
         crossings = distance * self.cutoff
         position = np.clip(crossings / self.design.n_crossings, -1, 1)
         if self.design.beta is None:
@@ -75,7 +75,7 @@ class WindowedSinc(NamedTuple):
     def convert(
         self, samples: FloatArray, samples_start: int, up: int, down: int, first_out: int, stop_out: int
     ) -> FloatArray:
-        """As :func:`pannsx.audio.polyphase.convert`, without a bank: for rates with little in common."""
+        """``(n,)`` -> ``(m,)``: :func:`pannsx.audio.polyphase.convert` without a bank, for unusual ratios."""
         taps = np.arange(1 - self.reach, self.reach + 1)
         out = np.empty(stop_out - first_out, np.float32)
         n_rows = max(1, _WEIGHTS_AT_ONCE // len(taps))
@@ -93,7 +93,7 @@ class WindowedSinc(NamedTuple):
 def _times(
     outputs: npt.NDArray[np.int64], up: int, down: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Outputs -> the source sample at or before each, and the time from there, in source samples."""
+    """``(m,)`` outputs -> source sample at or before each, and the time since it, in source samples."""
     period, phase = np.divmod(outputs, up)
     base = phase * down // up
     time = down * (phase.astype(np.float32) / np.float32(up)).astype(np.float64)
@@ -105,7 +105,7 @@ DESIGNS = {
     "kaiser64": Design(64, 0.9475937167399596, 14.769656459379492),
 }
 """``hann6`` is the default of ``torchaudio.functional.resample``.  ``kaiser64`` has the parameters of
-resampy's ``kaiser_best``; kadtk uses it, by torchaudio."""
+resampy's ``kaiser_best``; kadtk uses it, through torchaudio."""
 
 
 def windowed_sinc(name: str, from_rate: int, to_rate: int) -> WindowedSinc:

@@ -31,7 +31,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # at least two letters: "C:/" 
 def open_reader(
     source: Source, *, source_rate: int | None = None, wanted_rate: int | None = None
 ) -> Iterator[Reader]:
-    """The reader of a source, closed at the end; so is the file if it was opened here.
+    """The reader of a source, closed at the end, together with the file if it was opened here.
 
     Raises:
         AudioError: the source cannot be opened or is not audio, or its rate is missing or contradicted.

@@ -1,4 +1,4 @@
-"""Metrics on arrays: scores of audio tagging, and of the distance of generated from real audio."""
+"""Metrics on arrays: scores of audio tagging, and distances between generated and real audio."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""How far scores of generated audio would spread if the clips were drawn again: bootstrap intervals.
+"""Bootstrap intervals of scores of generated audio: their spread if the clips were drawn again.
 
-Clips are drawn with repetition, each set by itself, and the score is computed again.  A set with repeated
-clips has fewer different ones, so that distances between sets come out larger on average; that bias
-is not the score's spread, and is taken out: the interval is the resampled scores' around their mean, laid
-around the score of the clips as they are.
+Clips are drawn with replacement, each set by itself, and the score is recomputed.  Repeated clips leave fewer
+different ones in a set, so distances between resampled sets are larger on average. This bias is not part of
+the spread and is removed: the interval of the resampled scores around their mean is moved to the score of the
+original clips.
 
-A draw is kept as how often each clip was drawn.  The Frechet distance of all draws is then computed
-from one product of the two sets, the kernel distance in one pass over the pairs.
+A draw is stored as the count of each clip.  The Frechet distances of all draws are then computed from one
+product of the two sets, the kernel distances in one pass over the pairs.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from pannsx.metrics.generation import (
 )
 
 _PRODUCT_ROWS = 2
-"""With more rows than this many times ``D`` the product of two sets is larger than what it would save."""
+"""Above this ratio of rows to ``D``, the product of two sets costs more than it saves."""
 
 
 class Interval(NamedTuple):
-    """Where a score would lie if clips were drawn again, in ``level`` of all cases.
+    """Range of a score in a share ``level`` of all cases, if clips were drawn again.
 
     Attributes:
         low, high: its ends.
         level: share of cases.
-        n_resamples: draws it was made from.
-        seed: of the draws.
+        n_resamples: number of draws.
+        seed: seed of the draws.
     """
 
     low: float
@@ -57,20 +57,20 @@ def bootstrap_interval(
     n_resamples: int = 200,
     seed: int = 0,
 ) -> Interval:
-    """Interval of ``score(*sets)``, each set an array whose first axis is clips.
+    """Interval of ``score(*sets)``, each set an array ``(N_i, ...)`` of clips.
 
     Args:
-        score: takes as many arrays as there are sets. That of :func:`frechet_distance` and
-            :func:`kernel_audio_distance` costs one product of the sets, any other ``n_resamples`` times the
-            score.
+        score: function of all sets. The interval of :func:`frechet_distance` or
+            :func:`kernel_audio_distance` costs one product of the sets, that of any other score
+            ``n_resamples`` times the score.
         sets: arrays ``(N_i, ...)``.
-        paired: draw the same rows of every set, where row ``i`` of one belongs to row ``i`` of the other.
-        level: of the interval, between 0 and 1.
-        n_resamples: draws.
-        seed: of the draws.
+        paired: draw the same rows of every set: row ``i`` of one belongs to row ``i`` of the others.
+        level: level of the interval, between 0 and 1.
+        n_resamples: number of draws.
+        seed: seed of the draws.
 
     Raises:
-        ValueError: an impossible level or number, or paired sets of unequal length; what ``score`` raises.
+        ValueError: an invalid level or number, or paired sets of unequal length; also errors of ``score``.
     """
     if not 0 < level < 1 or n_resamples < 2 or not sets:
         raise ValueError(
@@ -104,14 +104,14 @@ def kernel_interval(
     n_resamples: int = 200,
     seed: int = 0,
 ) -> Interval:
-    """Interval of :func:`kernel_audio_distance`; the bandwidth stays that of the reference as it is.
+    """Interval of :func:`kernel_audio_distance`; the bandwidth is that of the original reference.
 
     Raises:
         ValueError: as :func:`kernel_audio_distance` and :func:`bootstrap_interval`.
     """
     x, y = checked_rows(reference, "reference"), checked_rows(generated, "generated")
     rng = np.random.default_rng(seed)
-    # The first column is the sets as they are.
+    # The first column is the original sets.
     counts = [
         np.concatenate([np.ones((len(rows), 1)), _counts(rng, len(rows), n_resamples).T], axis=1)
         for rows in (x, y)
@@ -155,7 +155,7 @@ def _around(value: float, found: DoubleArray, level: float, seed: int) -> Interv
 
 
 def _counts(rng: np.random.Generator, n: int, n_resamples: int) -> DoubleArray:
-    """``(R, n)``: how often each of ``n`` rows is among ``n`` draws; never all draws of one row."""
+    """``(R, n)``: counts of ``n`` rows in ``n`` draws; never all draws of one row."""
     counts = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(np.float64)
     for i in np.flatnonzero(np.count_nonzero(counts, axis=1) < 2):  # only of very small sets
         while np.count_nonzero(counts[i]) < 2:
@@ -192,7 +192,7 @@ def _frechet_distances(x: npt.NDArray[Any], y: npt.NDArray[Any], n_resamples: in
 def _of_counts(x: DoubleArray, y: DoubleArray, product: DoubleArray, v: DoubleArray, w: DoubleArray) -> float:
     """Frechet distance of rows drawn ``v`` and ``w`` times, from ``product = x y^T``.
 
-    A row drawn ``v`` times adds ``v (x - m)(x - m)^T`` to the scatter, as one row times ``sqrt(v)`` would.
+    A row drawn ``v`` times adds ``v (x - m)(x - m)^T`` to the scatter, like one row times ``sqrt(v)``.
     """
     n, m = v.sum(), w.sum()
     x_mean, y_mean = v @ x / n, w @ y / m

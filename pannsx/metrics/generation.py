@@ -1,12 +1,12 @@
 """Scores of generated audio from embeddings and logits: Frechet and kernel distances, KL, inception score.
 
-Everything is computed in float64 from arrays; whoever has files takes :mod:`pannsx.scoring`.  The field's
-tools use other conventions and lower precision; where a convention changes a score, it is an argument here.
+Everything is computed in float64 from arrays; for files, use :mod:`pannsx.scoring`.  The field's tools use
+other conventions and lower precision; a convention with an effect on a score is an argument here.
 
 The Frechet distance needs the trace of ``(S1 S2)^(1/2)``.  With ``S1 = A^T A`` and ``S2 = B^T B`` that trace
 is the sum of the singular values of ``A B^T``: the eigenvalues of ``S1 S2`` are those of ``(A B^T)(A
-B^T)^T``. ``A`` and ``B`` are the centred rows, or with more rows than columns the triangle of their QR
-decomposition, so that no covariance is formed and no square root of a matrix is taken.
+B^T)^T``. ``A`` and ``B`` are the centred rows or, with more rows than columns, the triangle of their QR
+decomposition, so no covariance and no matrix square root is needed.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ KAD_SCALE = 100.0
 """Kernel audio distances are published times 100."""
 
 AUDIOLDM_EVAL_EPSILON = 1e-6
-"""What audioldm_eval adds to the generated probability inside of the logarithm."""
+"""audioldm_eval's addition to the generated probability inside the logarithm."""
 
 _SHOWN_NAMES = 5
-_ROUNDING = 1e-8  # of a covariance's largest eigenvalue: what float64 and files of float32 leave below zero
+_ROUNDING = 1e-8  # of a covariance's largest eigenvalue: rounding of float64 and of float32 files
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingStatistics:
-    """Mean and spread of ``N`` embeddings, all that the Frechet distance needs of them.
+    """Mean and spread of ``(N, D)`` embeddings, sufficient for the Frechet distance.
 
     Attributes:
         mean: ``(D,)`` float64.
         n_rows: number ``N`` of embeddings.
-        centred: ``(N, D)`` embeddings minus their mean, where ``N < D``: smaller than the covariance, and
+        centred: ``(N, D)`` embeddings minus their mean, if ``N < D``: smaller than the covariance, and
             exact.
-        covariance: ``(D, D)``, divided by ``N - 1``, where there are no centred rows.
+        covariance: ``(D, D)``, divided by ``N - 1``, if there are no centred rows.
 
     Raises:
-        ValueError: shapes that do not go together, values that are not finite, or no covariance.
+        ValueError: mismatched shapes, non-finite values, or no covariance.
     """
 
     mean: DoubleArray
@@ -79,7 +79,7 @@ class EmbeddingStatistics:
         """``(N, D)`` embeddings -> their statistics.
 
         Raises:
-            ValueError: fewer than 2 rows, values that are not finite, or another shape.
+            ValueError: fewer than 2 rows, non-finite values, or another shape.
         """
         rows = checked_rows(embeddings, "embeddings")
         n_rows, size = rows.shape
@@ -99,7 +99,7 @@ class EmbeddingStatistics:
 
     @property
     def embeddings(self) -> DoubleArray | None:
-        """``(N, D)`` the embeddings themselves, where the centred rows are kept; else None."""
+        """``(N, D)``: the embeddings themselves, restored from the centred rows; None without those."""
         return None if self.centred is None else self.centred + self.mean
 
 
@@ -123,12 +123,12 @@ class FrechetInfinity:
 
     Attributes:
         score: intercept of the line through the distances over ``1 / n``.
-        slope: of the line: the bias of ``n`` clips is about ``slope / n``.
-        r_squared: share of the distances' variance that the line explains; a low one says that the
-            extrapolation cannot be relied on.
+        slope: slope of the line: the bias of ``n`` clips is about ``slope / n``.
+        r_squared: share of the distances' variance explained by the line; with a low one the extrapolation
+            is unreliable.
         n_rows: sizes of the random subsets.
-        distances: Frechet distance of each of them.
-        seed: of the random choice.
+        distances: Frechet distance of each subset.
+        seed: seed of the random choice.
     """
 
     score: float
@@ -144,7 +144,7 @@ def frechet_distance(
 ) -> float:
     """``(N, D)``, ``(M, D)`` or their statistics -> ``|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))``.
 
-    Also called FD, FID or FAD. With few rows the distance is biased upwards: compare systems at the same
+    Also called FD, FID or FAD. With few rows the distance is biased upwards: compare systems with the same
     number of clips, or see :func:`frechet_infinity`.
 
     Memory: both sets in float64 and, with ``r = min(rows, D)`` of each set, a matrix ``(r1, r2)`` twice.
@@ -168,18 +168,18 @@ def frechet_infinity(
     """The Frechet distance of infinitely many generated clips, by extrapolation over ``1 / n``.
 
     ``n_steps`` random subsets without repetition, of ``min_rows`` to all ``N`` generated rows, are compared
-    with the whole reference; a line through the distances over ``1 / n`` is followed to ``1 / n = 0``. The
-    bias that the reference's own size brings stays.
+    with the whole reference; a line fitted to the distances over ``1 / n`` is extrapolated to ``1 / n = 0``.
+    The bias due to the reference's own size remains.
 
     Args:
         reference: as in :func:`frechet_distance`.
         generated: ``(N, D)`` embeddings.
-        n_steps: subsets.
-        min_rows: size of the smallest; None is a third of the rows.
-        seed: of the random choice.
+        n_steps: number of subsets.
+        min_rows: size of the smallest subset; None: a third of the rows.
+        seed: seed of the random choice.
 
     Raises:
-        ValueError: as :func:`frechet_distance`, or fewer rows than 3 different sizes need.
+        ValueError: as :func:`frechet_distance`, or too few rows for 3 different sizes.
     """
     rows = checked_rows(generated, "generated")
     fixed = _gaussian(reference, "reference")
@@ -219,18 +219,18 @@ def kernel_audio_distance(
     """``(N, D)`` and ``(M, D)`` embeddings -> KAD: 100 times the unbiased squared MMD; may be below 0.
 
     Args:
-        reference: of the real audio; its rows set the bandwidth.
-        generated: of the generated audio.
-        bandwidth: of the kernel; ``"median"`` is the median distance of two reference rows (with an even
-            number of pairs the lower middle one, as kadtk takes it).
+        reference: embeddings of real audio; they determine the bandwidth.
+        generated: embeddings of generated audio.
+        bandwidth: bandwidth of the kernel; ``"median"`` is the median distance of two reference rows (with an
+            even number of pairs the lower middle one, as in kadtk).
         kernel: ``exp(-g d^2)``, ``1 / (1 + g d^2)`` or ``1 / sqrt(1 + g d^2)`` with
             ``g = 1 / (2 bandwidth^2)``.
 
-    Distances are made block by block: memory does not grow with ``N``, time grows with ``(N + M)^2 D``.
+    Distances are computed in blocks: memory does not grow with ``N``, time grows with ``(N + M)^2 D``.
 
     Raises:
-        ValueError: fewer than 2 rows, another ``D``, values that are not finite, or a bandwidth that is not
-            above 0 (of a reference of which most rows are equal).
+        ValueError: fewer than 2 rows, another ``D``, non-finite values, or a bandwidth of 0 or below (the
+            median is 0 if most reference rows are equal).
     """
     x, y = checked_rows(reference, "reference"), checked_rows(generated, "generated")
     _check_sizes(x.shape[1], y.shape[1])
@@ -246,7 +246,7 @@ def weighted_kernel_distances(
     x_counts: DoubleArray,
     y_counts: DoubleArray,
 ) -> DoubleArray:
-    """KAD of ``R`` resamplings at once: how often each row was drawn ``(N, R)``, ``(M, R)`` -> ``(R,)``."""
+    """KAD of ``R`` resamplings at once: counts of each row, ``(N, R)`` and ``(M, R)`` -> ``(R,)``."""
     if kernel not in get_args(KernelName):
         raise ValueError(f"kernel is {kernel!r}; use one of {', '.join(get_args(KernelName))}")
     width = median_distance(x) if bandwidth == "median" else float(bandwidth)
@@ -264,7 +264,7 @@ def weighted_kernel_distances(
 def weighted_polynomial_mmd(
     x: npt.NDArray[Any], y: npt.NDArray[Any], degree: int, x_counts: DoubleArray, y_counts: DoubleArray
 ) -> DoubleArray:
-    """As :func:`weighted_kernel_distances`, with the kernel of :func:`kernel_inception_distance`."""
+    """``(N, R)``, ``(M, R)`` counts -> ``(R,)`` squared MMD, kernel of :func:`kernel_inception_distance`."""
     size = x.shape[1]
 
     def polynomial(left: DoubleArray, right: DoubleArray) -> DoubleArray:
@@ -287,7 +287,7 @@ def _weighted_mmd(
     y_counts: DoubleArray,
     own: tuple[DoubleArray, DoubleArray],
 ) -> DoubleArray:
-    """Unbiased squared MMD ``(R,)``: ``own`` is the sum of each draw's kernel with itself, taken out."""
+    """Unbiased squared MMD ``(R,)``: ``own`` is the sum of each draw's kernel with itself, subtracted."""
     xx = weighted_kernel_sums(x, None, kernel, centre, x_counts, x_counts) - own[0]
     yy = weighted_kernel_sums(y, None, kernel, centre, y_counts, y_counts) - own[1]
     xy = weighted_kernel_sums(x, y, kernel, centre, x_counts, y_counts)
@@ -307,8 +307,8 @@ def kernel_inception_distance(
 ) -> KernelInceptionDistance:
     """``(N, D)`` and ``(M, D)`` embeddings -> KID: unbiased squared MMD of random subsets, polynomial kernel.
 
-    The kernel is ``(x y / D + 1)^degree``. Subsets are drawn as audioldm_eval and torch-fidelity draw them
-    (generated first, NumPy's legacy generator), so that the same seed gives the same subsets.
+    The kernel is ``(x y / D + 1)^degree``. Subsets are drawn as in audioldm_eval and torch-fidelity
+    (generated first, NumPy's legacy generator), so the same seed gives the same subsets.
 
     Raises:
         ValueError: as :func:`kernel_audio_distance`, or a set with fewer rows than ``subset_size``.
@@ -323,7 +323,7 @@ def kernel_inception_distance(
             )
     if n_subsets < 1 or degree < 1:
         raise ValueError(f"n_subsets is {n_subsets} and degree {degree}; both must be at least 1")
-    rng = np.random.RandomState(seed)  # legacy: the published numbers are of its subsets
+    rng = np.random.RandomState(seed)  # legacy: published numbers use its subsets
     found, once = np.empty(n_subsets), np.ones((subset_size, 1))
     for i in range(n_subsets):
         of_generated = y[rng.choice(len(y), subset_size, replace=False)]
@@ -344,19 +344,19 @@ def kl_divergence(
     """``(N, K)``, ``(M, K)`` logits -> mean over pairs of ``sum_k p_k log(p_k / q_k)``, ``p`` the reference.
 
     Args:
-        reference_logits: of the real clips; they give ``p``.
-        generated_logits: of the generated ones; they give ``q``.
-        kind: ``"softmax"``, or ``"sigmoid"``, where probabilities do not sum to one and the sum over classes
-            (as the tools compute it) may be below 0.
-        convention: ``"exact"``, from log-probabilities, as av-benchmark; ``"audioldm_eval"`` adds 1e-6 to
-            ``q`` inside of the logarithm, which bounds the cost of a confident mistake.
-        reference_names: a name of each reference row, every one once.
-        generated_names: of each generated row, the name of its reference; several rows may have the same
-            one. Without names row ``i`` belongs to row ``i``.
+        reference_logits: logits of real clips, for ``p``.
+        generated_logits: logits of generated clips, for ``q``.
+        kind: ``"softmax"`` or ``"sigmoid"``. Sigmoid probabilities do not sum to one, so their sum over
+            classes (as the tools compute it) may be below 0.
+        convention: ``"exact"``, from log-probabilities, like av-benchmark; ``"audioldm_eval"`` adds 1e-6 to
+            ``q`` inside the logarithm, which bounds the cost of a confident mistake.
+        reference_names: a unique name for each reference row.
+        generated_names: for each generated row, the name of its reference; several rows may share a
+            reference. Without names, row ``i`` belongs to row ``i``.
 
     Raises:
-        ValueError: names that have no partner, names for one side only, rows that cannot be paired, another
-            ``K``, or values that are not finite.
+        ValueError: names without a partner, names for one side only, rows that cannot be paired, another
+            ``K``, or non-finite values.
     """
     return float(
         kl_divergences(
@@ -379,7 +379,7 @@ def kl_divergences(
     reference_names: Sequence[str] | None = None,
     generated_names: Sequence[str] | None = None,
 ) -> DoubleArray:
-    """As :func:`kl_divergence`, of each generated row: ``(M,)``."""
+    """``(N, K)``, ``(M, K)`` logits -> ``(M,)``: :func:`kl_divergence` of each generated row."""
     if kind not in get_args(KLKind) or convention not in get_args(KLConvention):
         raise ValueError(
             f"kind is {kind!r} and convention {convention!r}; kinds are {', '.join(get_args(KLKind))}, "
@@ -405,13 +405,13 @@ def paired_rows(
     reference_names: Sequence[str] | None,
     generated_names: Sequence[str] | None,
 ) -> npt.NDArray[np.intp]:
-    """For each generated row the reference row that it belongs to, ``(M,)``.
+    """The reference row of each generated row, ``(M,)``.
 
     Raises:
         ValueError: see :func:`kl_divergence`.
     """
     if (reference_names is None) != (generated_names is None):
-        raise ValueError("give names of both sets, or of none to pair row by row")
+        raise ValueError("give names for both sets, or for neither to pair row by row")
     if reference_names is None or generated_names is None:
         if n_reference != n_generated:
             raise ValueError(
@@ -444,16 +444,16 @@ def paired_rows(
 def inception_score(logits: npt.ArrayLike, *, splits: int = 10, seed: int = 2020) -> InceptionScore:
     """``(N, K)`` logits of generated clips -> ``exp`` of the mean KL from each clip to the split's mean.
 
-    Rows are shuffled with NumPy's legacy generator and cut into ``splits`` parts, as the field's tools do.
+    Rows are shuffled with NumPy's legacy generator and cut into ``splits`` parts, as in the field's tools.
 
     Raises:
-        ValueError: fewer rows than splits, or values that are not finite.
+        ValueError: fewer rows than splits, or non-finite values.
     """
     rows = checked_rows(logits, "logits", least=1).astype(np.float64)
     n = len(rows)
     if not 1 <= splits <= n:
         raise ValueError(f"splits is {splits} and there are {n} rows; 1 to that many are needed")
-    rng = np.random.RandomState(seed)  # legacy: the published numbers are of its shuffle
+    rng = np.random.RandomState(seed)  # legacy: published numbers use its shuffle
     log_p = log_softmax(rows[rng.permutation(n)], axis=1)
     scores = []
     for i in range(splits):
@@ -464,10 +464,10 @@ def inception_score(logits: npt.ArrayLike, *, splits: int = 10, seed: int = 2020
 
 
 def checked_rows(values: npt.ArrayLike, what: str, *, least: int = 2) -> npt.NDArray[Any]:
-    """A finite array ``(N, D)`` of numbers, in the type that it has.
+    """A finite array ``(N, D)`` of numbers, with its dtype unchanged.
 
     Raises:
-        ValueError: it is not, or has fewer than ``least`` rows.
+        ValueError: it is not one, or has fewer than ``least`` rows.
     """
     rows = np.asarray(values)
     if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype.kind not in "fiu":
@@ -486,7 +486,7 @@ def checked_rows(values: npt.ArrayLike, what: str, *, least: int = 2) -> npt.NDA
 
 
 class Gaussian(NamedTuple):
-    """Mean ``(D,)``, trace of the covariance, and its factor ``(r, D)``: ``factor^T factor`` is it."""
+    """Mean ``(D,)``, trace of the covariance, and its factor ``(r, D)``: it equals ``factor^T factor``."""
 
     mean: DoubleArray
     trace: float
@@ -501,7 +501,7 @@ def _gaussian(values: npt.ArrayLike | EmbeddingStatistics, what: str) -> Gaussia
         factor = values.centred * scale
         return Gaussian(values.mean, float(np.vdot(factor, factor)), factor)
     covariance = values.covariance
-    if covariance is None:  # the statistics' own check rules it out
+    if covariance is None:  # impossible after the statistics' own check
         raise ValueError(f"{what}: statistics without spread")
     eigenvalues, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     if eigenvalues[0] < -_ROUNDING * max(eigenvalues[-1], 0.0):
@@ -530,7 +530,7 @@ def _gaussian_of_rows(rows: npt.NDArray[Any]) -> Gaussian:
 def _frechet(one: Gaussian, other: Gaussian) -> float:
     shift = one.mean - other.mean
     singular = np.linalg.svd(one.factor @ other.factor.T, compute_uv=False)
-    # Of equal sets rounding may leave a little below zero, which no distance is.
+    # Rounding may give equal sets a value slightly below zero, impossible for a distance.
     return max(0.0, float(shift @ shift) + one.trace + other.trace - 2 * float(singular.sum()))
 
 

@@ -13,10 +13,10 @@ Kernel = Callable[[DoubleArray, DoubleArray], DoubleArray]
 """Rows ``(n, D)`` and ``(m, D)`` -> ``(n, m)``."""
 
 BLOCK_ROWS = 1024
-"""Rows of a block: its distances are 8 MB of float64."""
+"""Rows of a block; its distances take 8 MB in float64."""
 
 _BINS = 1 << 16
-_MOST_COLLECTED = 1 << 22  # values of one bin that are sorted in memory: 32 MB
+_MOST_COLLECTED = 1 << 22  # maximum values of one bin to sort in memory: 32 MB
 
 
 def squared_distances(left: DoubleArray, right: DoubleArray) -> DoubleArray:
@@ -41,8 +41,8 @@ def weighted_kernel_sums(
 ) -> DoubleArray:
     """Weights ``v (N, R)``, ``w (M, R)`` -> ``sum_ij v_ir k(x_i, y_j) w_jr (R,)``; ``y`` None: of ``x``.
 
-    ``centre (D,)`` is subtracted from all rows first: of a kernel of distances the values stay as they are,
-    and their rounding is relative to the spread of the rows instead of to their distance from zero.
+    ``centre (D,)`` is subtracted from all rows first: this leaves a kernel of distances unchanged,
+    and makes its rounding relative to the spread of the rows instead of their distance from zero.
     """
     total = np.zeros(x_weights.shape[1])
     for rows, columns, values in _blocks(x, y, kernel, centre):
@@ -52,15 +52,15 @@ def weighted_kernel_sums(
 
 
 def median_distance(x: npt.NDArray[Any]) -> float:
-    """``(N, D)`` -> the exact median distance of two different rows; of an even number the lower middle one.
+    """``(N, D)`` -> exact median distance of two different rows; the lower median of an even number.
 
-    Values are counted in bins, and the bin that holds the median is counted again more finely until its
-    values fit in memory, so that memory holds one block and one bin.
+    Values are counted in bins, and the median's bin is divided into finer bins until its values fit in
+    memory. So memory holds one block and one bin.
     """
     centre = x.mean(axis=0, dtype=np.float64)
     rank = (len(x) * (len(x) - 1) // 2 - 1) // 2
     low, high = 0.0, max(float(values.max()) for values in _pairs(x, centre) if values.size)
-    high = np.nextafter(high, np.inf)  # the upper end is not counted
+    high = np.nextafter(high, np.inf)  # the upper end is exclusive
     while True:
         counts = np.zeros(_BINS, np.int64)
         edges = np.linspace(low, high, _BINS + 1)
@@ -74,12 +74,12 @@ def median_distance(x: npt.NDArray[Any]) -> float:
         if counts[bin_] <= _MOST_COLLECTED:
             within = np.concatenate([v[(v >= low) & (v < high)] for v in _pairs(x, centre)])
             return float(np.sqrt(np.partition(within, rank)[rank]))
-        if high <= np.nextafter(low, np.inf):  # so many equal ones
+        if high <= np.nextafter(low, np.inf):  # many equal values
             return float(np.sqrt(low))
 
 
 def _pairs(x: npt.NDArray[Any], centre: DoubleArray) -> Iterator[DoubleArray]:
-    """Squared distances of every two different rows once, in blocks."""
+    """Squared distances of all pairs of different rows, each pair once, in blocks."""
     for rows, columns, squared in _blocks(x, None, squared_distances, centre):
         yield squared[np.triu_indices(len(squared), 1)] if rows == columns else squared.ravel()
 
@@ -87,7 +87,7 @@ def _pairs(x: npt.NDArray[Any], centre: DoubleArray) -> Iterator[DoubleArray]:
 def _blocks(
     x: npt.NDArray[Any], y: npt.NDArray[Any] | None, kernel: Kernel, centre: DoubleArray | float
 ) -> Iterator[tuple[slice, slice, DoubleArray]]:
-    """Blocks of the kernel with their rows and columns; of ``x`` with itself those from the diagonal on."""
+    """Blocks of the kernel with their rows and columns; for ``x`` with itself only from the diagonal on."""
     for rows in _slices(len(x), 0):
         left = x[rows].astype(np.float64) - centre
         for columns in _slices(len(x), rows.start) if y is None else _slices(len(y), 0):

@@ -1,8 +1,8 @@
 """Audio tagging metrics: average precision, area under the ROC curve and d-prime of every class.
 
-The three published measures (paper, section V-C). All of them depend only on how many clips score at
-least as high as each positive clip. So scores are sorted without their indices, which NumPy does in
-vector instructions, and positives are looked up by bisection. Equal scores count as one threshold:
+The three published measures (paper, section V-C). All of them depend only on the number of clips
+with a score at least as high as each positive clip's. So scores are sorted without their indices, in NumPy
+with vector instructions, and positives are looked up by bisection. Equal scores count as one threshold:
 average precision includes all of them, and a tie between a positive and a negative clip is half a
 correctly ordered pair.
 """
@@ -40,12 +40,12 @@ class TaggingScores:
 
     @property
     def mAP(self) -> float:
-        """Mean average precision, over the classes that have one."""
+        """Mean average precision over the classes with a positive clip."""
         return _mean_of_known(self.average_precision)
 
     @property
     def mean_auc(self) -> float:
-        """Mean of the areas under the curve, over the classes that have one."""
+        """Mean area under the curve over the classes with a defined one."""
         return _mean_of_known(self.auc)
 
     @property
@@ -55,7 +55,7 @@ class TaggingScores:
 
     @property
     def left_out(self) -> tuple[int, ...]:
-        """Positions of the classes left out of all means, as they have no positive clip."""
+        """Positions of the classes excluded from all means, for want of a positive clip."""
         return tuple(int(position) for position in np.flatnonzero(self.n_positive == 0))
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Scores of generated audio from files: sets of clips, their statistics on disk, other tools' caches."""
+"""Scores of generated audio from files: sets of clips, their stored statistics, and other tools' caches."""
 
 from __future__ import annotations
 

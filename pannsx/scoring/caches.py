@@ -1,8 +1,8 @@
-"""The embeddings that other tools keep on disk, read and written, so that a lab can move either way.
+"""Read and write the embedding caches of other tools, to exchange results with them in both directions.
 
 kadtk keeps ``embeddings/<model>/<stem>.npy``, float16, one or more rows a clip; av-benchmark keeps one
-``pann_features.pth``, a dictionary of ``{"2048": (2048,), "logits": (527,)}`` by stem.  Neither says which
-weights made them, nor how files became waveforms: such a set is compared with sets of the same tool alone.
+``pann_features.pth``, a dictionary of ``{"2048": (2048,), "logits": (527,)}`` by stem.  Neither records the
+weights or the preparation of the audio: such a set can be compared only with sets of the same tool.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _EMBEDDING, _LOGITS = "2048", "logits"
 def read_kadtk(folder: Path) -> ClipSet:
     """A folder ``embeddings/<model>`` of ``.npy`` files -> the set; its model is the folder's name.
 
-    A file of several rows (one a window) gives as many rows of its name.
+    A file of several rows (one a window) becomes as many rows with its name.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: there are no embeddings, or a file holds something else.
+        ValueError: there are no embeddings, or a file has other contents.
     """
     names: list[str] = []
     rows: list[Any] = []
@@ -56,7 +56,7 @@ def write_kadtk(folder: Path, clips: ClipSet) -> None:
 
     Raises:
         OSError: a file cannot be written.
-        ValueError: two clips of one name, a name that is no file name, or a set without embeddings.
+        ValueError: two clips with one name, a name unusable as a file name, or a set without embeddings.
     """
     names, embeddings = _writable(clips)
     for name, row in zip(names, embeddings, strict=True):
@@ -65,11 +65,11 @@ def write_kadtk(folder: Path, clips: ClipSet) -> None:
 
 
 def read_av_bench(path: Path) -> ClipSet:
-    """``pann_features.pth`` -> the set. Nothing but tensors is unpickled.
+    """``pann_features.pth`` -> the set. Only tensors are unpickled.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds something else.
+        ValueError: it has other contents.
     """
     import torch
 
@@ -93,7 +93,7 @@ def write_av_bench(path: Path, clips: ClipSet) -> None:
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: two clips of one name, or a set without embeddings or logits.
+        ValueError: two clips with one name, or a set without embeddings or logits.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""A set of clips as the scores of generated audio see it: embeddings, logits, names, and their origin."""
+"""A set of clips for the scores of generated audio: embeddings, logits, names, and their origin."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pannsx.types import FloatArray
 
 @dataclass(frozen=True)
 class Origin:
-    """What made the embeddings: sets of different origins have no distance.
+    """Network and preparation behind a set's embeddings: sets of different origins cannot be compared.
 
     Attributes:
         model: name of the checkpoint.
         weights_sha256: digest of the network's weights, see :func:`pannsx.scoring.scorer.weights_digest`;
-            None where a tool's cache does not say.
-        preparation: how a file became a waveform; None where a tool's cache does not say.
-        precision: that the network computed in.
-        version: of pannsx; not compared.
-        cache: the tool whose cache this is of; None for pannsx.
+            None for a tool's cache, as it has no record of them.
+        preparation: steps from file to waveform; None for a tool's cache, as it has no record of them.
+        precision: precision of the network's computation.
+        version: version of pannsx; not compared.
+        cache: the tool that wrote the cache; None for pannsx.
     """
 
     model: str
@@ -35,7 +35,7 @@ class Origin:
     cache: str | None = None
 
     def differences(self, other: Origin) -> list[str]:
-        """What differs, in words; empty where the two can be compared."""
+        """The differences in words; empty if the two can be compared."""
         if self.cache != other.cache:
             known, unknown = (other, self) if self.cache else (self, other)
             return [
@@ -56,13 +56,13 @@ class Origin:
 
 
 class Problem(NamedTuple):
-    """A clip that is not like the others.
+    """An unreadable or silent clip.
 
     Attributes:
         file: its name.
-        kind: ``"unreadable"``: it has no embedding and is in no score; ``"silent"``: no sample of it reaches
-            a step of 16 bits.
-        why: in words.
+        kind: ``"unreadable"``: it has no embedding and is in no score; ``"silent"``: all its samples are
+            below a step of 16 bits.
+        why: the reason in words.
         kept: whether it is in the scores.
     """
 
@@ -74,16 +74,16 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ClipSet:
-    """Clips with what the network says of them.
+    """``N`` clips with the network's outputs.
 
     Attributes:
-        source: what the set was named by, for reports.
-        origin: see there.
-        statistics: of the embeddings.
-        names: of the ``N`` clips, without folder and ending: by these clips are paired.
-        embeddings: ``(N, D)`` float32; None where only their covariance was kept.
-        logits: ``(N, K)`` float32; None where they were not kept.
-        problems: clips that were left out, or are silent.
+        source: path or name of the set, for reports.
+        origin: network and preparation, see :class:`Origin`.
+        statistics: statistics of the embeddings.
+        names: names of the ``N`` clips without folder and extension, by which clips are paired.
+        embeddings: ``(N, D)`` float32; None if only their covariance was stored.
+        logits: ``(N, K)`` float32; None if they were not stored.
+        problems: unreadable and silent clips.
     """
 
     source: str
@@ -96,12 +96,12 @@ class ClipSet:
 
     @property
     def n_clips(self) -> int:
-        """Clips in the scores."""
+        """Number of clips in the scores."""
         return self.statistics.n_rows
 
     @property
     def repeated_names(self) -> list[str]:
-        """Names that more than one clip has."""
+        """Names shared by several clips."""
         return sorted(name for name, n in Counter(self.names).items() if n > 1)
 
 
@@ -113,10 +113,10 @@ def make_clip_set(
     logits: FloatArray | None,
     problems: list[Problem] | None = None,
 ) -> ClipSet:
-    """A set of rows as they came from a network or a cache.
+    """Embeddings ``(N, D)`` and logits ``(N, K)`` of a network or a cache -> a set.
 
     Raises:
-        ValueError: fewer than 2 rows, or values that are not finite.
+        ValueError: fewer than 2 rows, or non-finite values.
     """
     try:
         statistics = EmbeddingStatistics.of(embeddings)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "Cnn14_16k"
 SILENCE = 2.0**-15
-"""A clip none of whose samples reaches this, a step of 16 bits, is silent."""
+"""A clip is silent if all its samples are below this, a step of 16 bits."""
 
 SetOfClips: TypeAlias = "str | PathLike[str] | Sequence[str | PathLike[str]] | ClipSet"
 Silent = Literal["keep", "leave_out"]
@@ -46,22 +46,22 @@ class GenerationScorer:
     >>> scores = scorer.score("reference/", "generated/")
     >>> scores["FD"]
 
-    A clip goes through the network whole, as in the field's tools, however long it is.
+    The network takes every clip whole, whatever its length, as in the field's tools.
 
     Args:
         model: a name from ``pannsx.list_models()``.
-        preparation: how a file becomes a waveform: the name of a preset (``"audioldm_eval"``, ``"av_bench"``,
-            ``"kadtk"``, ``"pannsx"``) or a :class:`pannsx.audio.Preparation`. Scores of different ones
-            cannot be compared.
-        convention: of KL: ``"exact"`` or ``"audioldm_eval"``; None is the preset's.
+        preparation: steps from file to waveform: the name of a preset (``"audioldm_eval"``, ``"av_bench"``,
+            ``"kadtk"``, ``"pannsx"``) or a :class:`pannsx.audio.Preparation`. Scores of different
+            preparations cannot be compared.
+        convention: convention of KL: ``"exact"`` or ``"audioldm_eval"``; None: the preset's.
         silent: ``"keep"`` silent clips in the scores, as the tools do, or ``"leave_out"``; they are reported
-            in either case.
+            in both cases.
         checkpoint, device, precision, cache_dir, allow_unverified, progress, batch_size, low_memory: as in
             :class:`pannsx.AudioTagger`.
 
     Raises:
         ValueError: an unknown model, preparation, device or precision.
-        WeightsError: the weights cannot be had or trusted.
+        WeightsError: the weights are unavailable or fail verification.
     """
 
     def __init__(
@@ -103,23 +103,23 @@ class GenerationScorer:
 
     @property
     def sample_rate(self) -> int:
-        """Samples per second the network hears."""
+        """The network's sample rate, in Hz."""
         return self._engine.model.sample_rate
 
     def clips(self, source: SetOfClips, on_file: Callable[[str], object] | None = None) -> ClipSet:
         """Run a set of clips through the network.
 
         Args:
-            source: a folder (searched through), a pattern such as ``"out/**/*.wav"``, a file, a list of
-                these, or a set that is ready: an ``.npz`` of :meth:`write_statistics`, or a tool's cache (see
+            source: a folder (searched recursively), a pattern such as ``"out/**/*.wav"``, a file, a list of
+                these, or a finished set: an ``.npz`` of :meth:`write_statistics`, or a tool's cache (see
                 :func:`read_set`).
-            on_file: called with the name of each file that is done.
+            on_file: called with the name of each finished file.
 
         Returns:
-            The set. Files that cannot be read are among its problems, and so are silent ones.
+            The set. Its problems list unreadable and silent files.
 
         Raises:
-            ValueError: there is nothing there, or fewer than 2 clips can be used.
+            ValueError: the source is empty, or fewer than 2 clips are usable.
         """
         if isinstance(source, ClipSet):
             return source
@@ -156,18 +156,18 @@ class GenerationScorer:
         infinity: bool = False,
         seed: int = 0,
     ) -> GenerationScores:
-        """All scores of a generated set; see :meth:`clips` for what a set may be.
+        """All scores of a generated set; :meth:`clips` lists the kinds of sets.
 
         Args:
             reference: real audio.
-            generated: the system's. For KL, a clip has the name of its reference; several generations of one
-                reference lie in different folders.
-            n_resamples: of the bootstrap intervals; 0 makes none.
+            generated: audio of the system. For KL, a clip has the name of its reference; several generations
+                of one reference are in different folders.
+            n_resamples: resamples of the bootstrap intervals; 0: no intervals.
             infinity: also extrapolate FD to infinitely many clips.
-            seed: of intervals and extrapolation.
+            seed: seed of intervals and extrapolation.
 
         Raises:
-            ValueError: as :meth:`clips`, or the sets were made in different ways.
+            ValueError: as :meth:`clips`, or the sets have different origins.
         """
         sets = self.clips(reference), self.clips(generated)
         return score_sets(
@@ -175,7 +175,7 @@ class GenerationScorer:
         )
 
     def write_statistics(self, source: SetOfClips, path: str | PathLike[str]) -> ClipSet:
-        """Run a set and keep its statistics in an ``.npz``, to be given as a reference later; the set.
+        """Run a set and store its statistics in an ``.npz``, for later use as a reference; returns the set.
 
         Raises:
             OSError: the file cannot be written.
@@ -188,7 +188,7 @@ class GenerationScorer:
     def _answers(
         self, items: Sequence[Item], problems: list[Problem]
     ) -> Iterator[tuple[Item, Answer | None]]:
-        """Each item with its answer, in order; None for those that are left out, which become problems."""
+        """Each item with its outputs, in order; excluded items have None and become problems."""
         for batch in _batches(self._prepared(items, problems), self._engine.is_full):
             waveforms = [waveform for _, waveform in batch if waveform is not None]
             answers = iter(self._engine.run(waveforms, Wanted(framewise=False)) if waveforms else [])
@@ -219,19 +219,19 @@ class GenerationScorer:
 
 
 def default_convention(preparation: Preparation) -> KLConvention:
-    """The convention of KL that goes with a preparation: its own with audioldm_eval's, else the exact one."""
+    """The default convention of KL for a preparation: audioldm_eval's for its own, else the exact one."""
     return "audioldm_eval" if preparation.name == "audioldm_eval" else "exact"
 
 
 def read_set(source: str | PathLike[str]) -> ClipSet | None:
-    """A set that needs no network; None where ``source`` is audio.
+    """A finished set, read without a network; None if ``source`` is audio.
 
-    These are an ``.npz`` of statistics, av-benchmark's ``.pth``, and a folder of ``.npy`` files and
-    no audio, as kadtk keeps it.
+    Finished sets are an ``.npz`` of statistics, av-benchmark's ``.pth``, and kadtk's folder of ``.npy`` files
+    without audio.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds something else.
+        ValueError: it has other contents.
     """
     path = Path(source)
     if path.suffix == ".npz":
@@ -240,7 +240,7 @@ def read_set(source: str | PathLike[str]) -> ClipSet | None:
         return read_av_bench(path)
     if path.is_dir():
         endings = {each.suffix.lower() for each in path.iterdir()}
-        if ".npy" in endings and not endings & AUDIO_SUFFIXES:  # generators leave arrays beside their audio
+        if ".npy" in endings and not endings & AUDIO_SUFFIXES:  # generators may add arrays to their audio
             return read_kadtk(path)
     return None
 
@@ -261,7 +261,7 @@ def weights_digest(model: Pann) -> str:
 def _batches(
     items: Iterable[tuple[Item, FloatArray | None]], is_full: Callable[[Sequence[int]], bool]
 ) -> Iterator[list[tuple[Item, FloatArray | None]]]:
-    """Items until their waveforms fill a batch; those that are left out ride along."""
+    """Groups of items whose waveforms fill a batch; excluded items stay in their place."""
     batch: list[tuple[Item, FloatArray | None]] = []
     lengths: list[int] = []
     for item, waveform in items:

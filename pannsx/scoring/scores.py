@@ -32,10 +32,10 @@ from pannsx.version import __version__
 FORMAT = "pannsx scores 1"
 
 _NO_ROWS = "a set holds the covariance of its embeddings alone; give its audio"
-_KID_SUBSET = 1000  # as published; smaller sets are compared whole
+_KID_SUBSET = 1000  # as published; smaller sets are compared as a whole
 _SPLITS = 10
-_FEWEST_FOR_INFINITY = 30  # below, three different sizes have too few clips each for a line
-_INFINITY_RESAMPLES = 50  # each is an extrapolation of its own
+_FEWEST_FOR_INFINITY = 30  # below, three different sizes have too few clips each for a regression line
+_INFINITY_RESAMPLES = 50  # each resample needs its own extrapolation
 _INFINITY_STEPS = 5
 
 
@@ -44,11 +44,11 @@ class Score:
     """One score.
 
     Attributes:
-        name: such as ``"FD"``.
-        value: None where it could not be computed.
-        interval: by bootstrap over clips; None where it was not asked for or cannot be had.
-        convention: how it was computed, in words.
-        why_not: why there is no value.
+        name: name such as ``"FD"``.
+        value: the score; None if it could not be computed.
+        interval: bootstrap interval over clips; None if not requested or not available.
+        convention: description of the computation.
+        why_not: the reason for a missing value.
     """
 
     name: str
@@ -60,12 +60,12 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class GenerationScores:
-    """What was found.
+    """The scores of a generated set against a reference.
 
     Attributes:
         reference, generated: the sets.
         scores: see :class:`Score`.
-        warnings: what to know before these numbers are compared with others.
+        warnings: limits of comparisons with other numbers.
     """
 
     reference: ClipSet
@@ -77,8 +77,8 @@ class GenerationScores:
         """The value of a score by its name.
 
         Raises:
-            KeyError: there is none of this name.
-            ValueError: it could not be computed; the message says why.
+            KeyError: there is no score with this name.
+            ValueError: it could not be computed; the message gives the reason.
         """
         for score in self.scores:
             if score.name == name:
@@ -115,10 +115,10 @@ class GenerationScores:
 
 
 def check_origins(one: Origin, other: Origin, name: str, other_name: str) -> None:
-    """Whether two sets may be compared.
+    """Check that two sets can be compared.
 
     Raises:
-        ValueError: they may not; the message names the difference.
+        ValueError: they cannot; the message names the difference.
     """
     if differences := one.differences(other):
         raise ValueError(
@@ -137,16 +137,16 @@ def score_sets(
     infinity: bool = False,
     seed: int = 0,
 ) -> GenerationScores:
-    """All scores that two sets allow.
+    """All scores available for two sets.
 
     Args:
-        reference: of real audio.
-        generated: of the system's.
-        convention: of KL, see :func:`pannsx.metrics.generation.kl_divergence`.
-        n_resamples: of the intervals; 0 leaves them out.
-        level: of the intervals.
-        infinity: also extrapolate the Frechet distance, which takes minutes for thousands of clips.
-        seed: of the intervals and the extrapolation.
+        reference: set of real audio.
+        generated: set of the system's audio.
+        convention: convention of KL, see :func:`pannsx.metrics.generation.kl_divergence`.
+        n_resamples: resamples of the intervals; 0: no intervals.
+        level: level of the intervals.
+        infinity: also extrapolate the Frechet distance: minutes for thousands of clips.
+        seed: seed of the intervals and the extrapolation.
 
     Raises:
         ValueError: the sets are of different networks, weights or preparations, or of different sizes.
@@ -166,7 +166,7 @@ def score_sets(
 
 
 class _Resampling(NamedTuple):
-    """Of the intervals; none are made where ``n_resamples`` is 0."""
+    """Settings of the intervals; there are none if ``n_resamples`` is 0."""
 
     n_resamples: int
     level: float
@@ -211,7 +211,7 @@ def _infinity(reference: ClipSet, generated: ClipSet, resampling: _Resampling) -
     interval = resampling.interval(
         bootstrap_interval, again, x, y, n_resamples=min(resampling.n_resamples, _INFINITY_RESAMPLES)
     )
-    if interval is not None:  # of fewer subsets, hence around another value: its spread is laid around ours
+    if interval is not None:  # of fewer subsets, around another value: moved to this score
         shift = found.score - again(x, y)
         interval = interval._replace(low=interval.low + shift, high=interval.high + shift)
     return Score("FD-infinity", found.score, words, interval)
@@ -268,7 +268,7 @@ def _divergence(
 
 
 def _lost(clips: ClipSet) -> set[str]:
-    """Names of which no clip is left."""
+    """Names without a remaining clip."""
     return {Path(problem.file).stem for problem in clips.problems if not problem.kept} - set(clips.names)
 
 

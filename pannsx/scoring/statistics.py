@@ -1,4 +1,4 @@
-"""Statistics of a set of clips in a file, so that a reference is computed once and cannot be mistaken.
+"""Statistics of a set of clips in a file, so that a reference is computed once and its origin is recorded.
 
 An ``.npz`` with ``about`` (JSON: format, model, weights_sha256, preparation, precision, version, n_rows,
 source, problems), ``names (N,)``, ``mean (D,)``, ``centred (N, D)`` where ``N < D`` and else
@@ -23,11 +23,11 @@ FORMAT = "pannsx statistics 1"
 
 
 def write_statistics(path: Path, clips: ClipSet) -> None:
-    """Write a set's statistics, whole or not at all.
+    """Write a set's statistics atomically.
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: a set from a tool's cache, of which neither weights nor preparation are known.
+        ValueError: a set from a tool's cache, with unknown weights and preparation.
     """
     origin, statistics = clips.origin, clips.statistics
     if origin.preparation is None or origin.weights_sha256 is None:
@@ -58,11 +58,11 @@ def write_statistics(path: Path, clips: ClipSet) -> None:
 
 
 def read_statistics(path: Path) -> ClipSet:
-    """The set that :func:`write_statistics` wrote.
+    """Read a set written by :func:`write_statistics`.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such file.
+        ValueError: it is not such a file.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:

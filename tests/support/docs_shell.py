@@ -111,7 +111,9 @@ def _run_script(words: list[str]) -> None:
 def _check_step(words: list[str]) -> None:
     """These take minutes to hours, and tests of theirs run them; here: they exist, and so do options."""
     step = next(word for word in words if word.startswith(_STEPS))
-    text = (ROOT / f"{step.replace('.', '/')}.py").read_text("utf-8")
+    path = ROOT / step.replace(".", "/")
+    path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+    text = path.read_text("utf-8")
     for option in words[words.index(step) + 1 :]:
         if option.startswith("--"):
             assert f'"{option}"' in text, f"{step} has no option {option}"

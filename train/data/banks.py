@@ -1,10 +1,10 @@
-"""A bank: short clips in one memory-mapped file, with what a teacher hears in each.
+"""A bank: short clips in one memory-mapped file, with a teacher's logits of each.
 
 A folder with
 
     pool.npy      int16 ``(N, S)`` at 32 kHz, zero after a clip's end
     lengths.npy   ``(N,)`` samples of each clip
-    index.csv     a row a clip, with the columns ``package``, ``file``, ``kind``, ``split`` and others
+    index.csv     a row for each clip, with the columns ``package``, ``file``, ``kind``, ``split`` and others
     logits.npy    ``(N, K)`` of a teacher, of each clip padded with zeros (:mod:`train.teach`)
 
 ``python -m train.pool`` makes such folders.
@@ -34,13 +34,13 @@ class Bank:
     """Clips of a folder.
 
     Attributes:
-        name: of the folder.
+        name: name of the folder.
         clips: ``(N, S)`` int16, mapped from the file.
         lengths: ``(N,)`` samples.
-        kinds: of each clip, as ``speech``.
-        splits: ``train`` or ``valid`` of each clip.
-        names: of each clip: package and file.
-        logits: ``(N, K)`` of the teacher.
+        kinds: kind of each clip, such as ``speech``.
+        splits: split of each clip, ``train`` or ``valid``.
+        names: name of each clip: package and file.
+        logits: ``(N, K)``, the teacher's.
         digest: SHA-256 of index and logits together.
     """
 
@@ -66,7 +66,7 @@ def open_bank(folder: str | Path) -> Bank:
     """The bank in a folder.
 
     Raises:
-        ValueError: a file is missing, or they do not belong together.
+        ValueError: a file is missing, or the files do not match.
         OSError: a file cannot be read.
     """
     folder = Path(folder).absolute()
@@ -105,10 +105,10 @@ def open_bank(folder: str | Path) -> Bank:
 
 
 def open_banks(folder: str | Path) -> list[Bank]:
-    """The banks in the folders beneath one, by name; or the folder's own.
+    """The banks in the subfolders of a folder, by name; or the folder itself as a bank.
 
     Raises:
-        ValueError: there is none, or one is incomplete.
+        ValueError: there is no bank, or one is incomplete.
     """
     folder = Path(folder)
     if is_bank(folder):

@@ -1,7 +1,7 @@
-"""What happens to sound between its source and a file: rooms, narrow bands, codecs.
+"""Effects between a sound's source and a file: rooms, narrow bands, codecs.
 
-``(S,)`` float32 at 32 kHz -> the same shape, every choice drawn from a generator that is given. None moves a
-sound in time by more than a few milliseconds, so that onsets stay where they are known to be.
+``(S,)`` float32 at 32 kHz -> the same shape, with random choices from a given generator. No effect moves a
+sound by more than a few milliseconds, so known onsets remain valid.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from pannsx.types import FloatArray
 Rng = np.random.Generator
 
 RATE = 32_000
-"""Hz of all that is given and returned."""
+"""Sample rate of inputs and results, in Hz."""
 
 
 def room(waveform: FloatArray, rng: Rng) -> FloatArray:
-    """In a room: direct sound, early reflections, and a tail of noise that decays exponentially.
+    """``(S,)`` -> ``(S,)`` in a room: direct sound, early reflections, exponentially decaying noise.
 
     Reverberation times of 0.15 to 2 s; higher frequencies decay sooner (Moorer 1979, "About this
-    reverberation business"). The level of the whole stays what it was.
+    reverberation business"). The overall level is unchanged.
     """
     rt60_s = float(np.exp(rng.uniform(np.log(0.15), np.log(2.0))))
     n = int(min(1.5, rt60_s) * RATE)
     at_s = np.arange(n) / RATE
     tail = rng.standard_normal(n) * 10.0 ** (-3.0 * at_s / rt60_s)
-    # Two bands: above some kHz the air and the walls take more.
+    # Two bands: air and walls absorb more above some kHz.
     dull = sosfilt(butter(1, rng.uniform(1500, 6000), fs=RATE, output="sos"), tail)
     tail = dull + (tail - dull) * 10.0 ** (-3.0 * at_s / rt60_s)
     tail[: int(rng.uniform(0.002, 0.02) * RATE)] = 0.0
@@ -46,7 +46,7 @@ def room(waveform: FloatArray, rng: Rng) -> FloatArray:
 
 
 def band(waveform: FloatArray, rng: Rng) -> FloatArray:
-    """Through something that passes a part of the spectrum: a telephone, a radio, a wall, small speakers."""
+    """``(S,)`` -> ``(S,)``, a part of the spectrum: through a telephone, a radio, a wall, small speakers."""
     kind = rng.integers(4)
     if kind == 0:  # telephone
         sections = butter(4, (300.0, 3400.0), "bandpass", fs=RATE, output="sos")
@@ -62,7 +62,7 @@ def band(waveform: FloatArray, rng: Rng) -> FloatArray:
 
 
 def tilt(waveform: FloatArray, rng: Rng) -> FloatArray:
-    """Another microphone: a shelf of up to 8 dB above or below some frequency."""
+    """``(S,)`` -> ``(S,)`` of another microphone: a shelf of up to 8 dB above or below some frequency."""
     low = sosfilt(
         butter(1, np.exp(rng.uniform(np.log(200.0), np.log(6000.0))), fs=RATE, output="sos"), waveform
     )
@@ -71,7 +71,7 @@ def tilt(waveform: FloatArray, rng: Rng) -> FloatArray:
 
 
 def codec(waveform: FloatArray, rng: Rng) -> FloatArray:
-    """Coded and decoded: MP3, Ogg Vorbis, mu-law or GSM, the last two at 8 kHz."""
+    """``(S,)`` -> ``(S,)``, encoded and decoded: MP3, Ogg Vorbis, mu-law or GSM, the last two at 8 kHz."""
     kind = rng.integers(4)
     limited = np.clip(waveform, -1.0, 1.0)
     if kind < 2:
@@ -100,7 +100,7 @@ def _coded(waveform: FloatArray, rate: int, form: dict[str, Any], compression: f
 
 
 def _at_level_of(before: FloatArray, after: NDArray[Any]) -> FloatArray:
-    """``after``, cut or padded to the length of ``before`` and brought to its root mean square."""
+    """``after`` ``(S',)``, cut or padded to ``before``'s ``(S,)`` and scaled to its root mean square."""
     fitted = np.zeros(len(before), np.float64)
     n = min(len(before), len(after))
     fitted[:n] = after[:n]

@@ -1,11 +1,10 @@
 """Scenes: mixtures with known onsets, composed as they are read, never stored.
 
-A scene is one to three clips of some banks (:mod:`train.data.banks`), each placed, levelled, and sometimes
-put in a room or sent through a codec, over faint noise or none. It is a function of the seed and its number
-alone.
-Because it is made here, the place of each part is known: the frame targets of a scene are the teacher's
-probabilities of a part where that part sounds, the greatest over the parts. Its clip targets are what the
-teacher says of the finished scene (:class:`train.loop.distil.LiveTeacher`).
+A scene is one to three clips of some banks (:mod:`train.data.banks`), each with a position and a level,
+sometimes with a room or a codec, over faint noise or none. It depends only on the seed and its number. The
+positions of its parts are known. So the frame targets of a scene are the teacher's probabilities of the parts
+that sound in a frame, as the maximum over the parts. Its clip targets are the teacher's probabilities of the
+finished scene (:class:`train.loop.distil.LiveTeacher`).
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ from train.recipe import Scenes as Settings
 Rng = np.random.Generator
 
 BLOCK = RATE // 50
-"""Samples of the blocks in which a part sounds or does not."""
+"""Samples of a block; a part is audible or silent in each."""
 
-_AUDIBLE_DB = -40.0  # below a part's loudest block: softer is silence
+_AUDIBLE_DB = -40.0  # relative to a part's loudest block: below it is silence
 _LONGEST_GAP = 25  # blocks of silence within a sound: half a second
-_HEARD = 0.3  # probability from which a clip counts for a class
+_HEARD = 0.3  # minimum probability of a clip of a class
 _BACKGROUNDS = frozenset({"music", "surroundings", "noise", "tones and noises", "environment", "crowds"})
-_SHORT_S = 2.5  # a clip this short may be heard more than once
+_SHORT_S = 2.5  # clips up to this length may be repeated
 
 
 class Frames(NamedTuple):
-    """Where a network's frames lie, for targets of each.
+    """Positions of a network's frames, for frame targets.
 
     Attributes:
-        grid: centres.
-        n_of: number of frames of so many samples.
+        grid: centres of the frames.
+        n_of: number of frames of a number of samples.
     """
 
     grid: TimeGrid
@@ -56,8 +55,8 @@ class Scene(NamedTuple):
 
     Attributes:
         waveform: ``(S,)`` in [-1, 1].
-        clips: positions of its parts among the clips of all banks.
-        sounding: ``(n_parts, ceil(S / BLOCK))`` whether a part sounds in a block.
+        clips: indices of its parts among the clips of all banks.
+        sounding: ``(n_parts, ceil(S / BLOCK))``, whether a part is audible in a block.
     """
 
     waveform: FloatArray
@@ -72,13 +71,13 @@ class Scenes:
 
     Attributes:
         sample_rate: 32,000 Hz.
-        n_samples: of the longest scene.
+        n_samples: length of the longest scene.
         labels: AudioSet's.
-        digest: of the banks' lists and logits, and of the settings.
-        frames: where a network's frames lie, to be set where their targets are wanted.
+        digest: digest of the banks' lists and logits, and of the settings.
+        frames: positions of a network's frames, to be set for frame targets.
 
     Raises:
-        ValueError: no bank, or none of the clips may be trained on.
+        ValueError: there is no bank, or no clip in the training split.
     """
 
     def __init__(self, folder: str | Path, settings: Settings, seed: int) -> None:
@@ -122,7 +121,7 @@ class Scenes:
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Samples of the scenes of each length."""
+        """Possible lengths of scenes, in samples."""
         return tuple(round(duration_s * RATE) for duration_s in self.settings.durations_s)
 
     def __len__(self) -> int:
@@ -130,12 +129,12 @@ class Scenes:
 
     @property
     def ids(self) -> Sequence[str]:
-        """The numbers."""
+        """The numbers of the scenes, as text."""
         return Numbers(len(self))
 
     @property
     def targets(self) -> NDArray[np.bool_]:
-        """``(N, K)``, all false: only a teacher knows. A view of one row, whatever ``N``."""
+        """``(N, K)``, all false: labels come from a teacher. A view of one row, whatever ``N``."""
         return np.broadcast_to(np.zeros(len(self.labels), np.bool_), (len(self), len(self.labels)))
 
     def read(self, index: int) -> NDArray[np.int16]:
@@ -152,13 +151,13 @@ class Scenes:
         return pcm, np.stack([self.frame_targets(scene) for scene in scenes])
 
     def length_of(self, index: int) -> int:
-        """Samples of the batch that begins with a scene."""
+        """Length in samples of the batch beginning with a scene."""
         rng = np.random.default_rng((self.seed, 7, index))
         duration_s = rng.choice(self.settings.durations_s, p=_shares(self.settings.duration_shares))
         return round(float(duration_s) * RATE)
 
     def compose(self, index: int, n_samples: int) -> Scene:
-        """The scene of a number, in so many samples."""
+        """The scene of a number, with a given number of samples."""
         rng = np.random.default_rng((self.seed, 6, index))
         n_parts = 1 + int(rng.choice(3, p=_shares(self.settings.part_shares)))
         clips = self._draw(n_parts, rng)
@@ -194,9 +193,9 @@ class Scenes:
         return Scene(mixed, tuple(int(clip) for clip in clips), sounding)
 
     def frame_targets(self, scene: Scene) -> NDArray[np.float16]:
-        """``(T', K)``: the teacher's probability of a part, times how much of a frame it fills."""
+        """``(T', K)``: the teacher's probability of a part, times its share of a frame."""
         if self.frames is None:
-            raise ValueError("these scenes know of no frames")
+            raise ValueError("frame targets need positions of frames; set frames")
         grid, n_frames = self.frames.grid, self.frames.n_of[len(scene.waveform)]
         centres = grid.offset_samples + grid.hop_samples * np.arange(n_frames)
         edges = np.concatenate(([0.0], np.cumsum(np.ones(scene.sounding.shape[1])))) * BLOCK
@@ -240,7 +239,7 @@ class Scenes:
         length = int(self._banks[bank].lengths[row])
         waveform: FloatArray = as_float(np.asarray(self._banks[bank].clips[row, :length]))
         if is_background and length < n_samples and rng.random() < 0.5:
-            waveform = np.tile(waveform, -(-n_samples // length))  # a background goes on
+            waveform = np.tile(waveform, -(-n_samples // length))  # a background continues
             length = len(waveform)
         if length >= n_samples:
             begin = int(rng.integers(length - n_samples + 1))
@@ -258,7 +257,7 @@ class Scenes:
 
 
 class Numbers(Sequence[str]):
-    """``"0", "1", ...`` without a list of them."""
+    """The sequence ``"0", "1", ...`` without a list in memory."""
 
     def __init__(self, n: int) -> None:
         self._n = n
@@ -271,7 +270,7 @@ class Numbers(Sequence[str]):
 
 
 def audible(waveform: FloatArray) -> NDArray[np.bool_]:
-    """``(S,)`` -> ``(ceil(S / BLOCK),)``: a sound goes on in a block; half a second of silence ends it."""
+    """``(S,)`` -> ``(ceil(S / BLOCK),)`` audible blocks; half a second of silence ends a sound."""
     n = -(-len(waveform) // BLOCK)
     blocks = np.pad(waveform, (0, n * BLOCK - len(waveform))).reshape(n, BLOCK)
     power = np.square(blocks, dtype=np.float64).mean(axis=1)
@@ -295,7 +294,7 @@ def coloured_noise(n_samples: int, rng: Rng) -> FloatArray:
 
 
 def _loud_rms(waveform: FloatArray) -> float:
-    """Root mean square of the louder half of the blocks that sound: a level that pauses do not change."""
+    """Root mean square of the louder half of the audible blocks: a level independent of pauses."""
     n = len(waveform) // BLOCK
     power = np.sort(np.square(waveform[: n * BLOCK].reshape(n, BLOCK), dtype=np.float64).mean(axis=1))
     sounding = power[power >= power[-1] * 10 ** (_AUDIBLE_DB / 10)]

@@ -1,4 +1,4 @@
-"""Clips to compute on, from any kind of source: ids and samples of equal length at one rate.
+"""Clips of any kind of source, for computation: ids and samples of equal length at one rate.
 
 An index (``.npz``), a store, a bank of the pool (``pool.npy`` and ``index.csv``), a folder with
 ``mixtures.csv``, or any folder of audio files.
@@ -33,7 +33,7 @@ class Sounds(Protocol):
     """Clips to compute on.
 
     Attributes:
-        n_samples: length of every clip as read; shorter ones are zero-padded.
+        n_samples: length of every clip as read; shorter clips are zero-padded.
         digest: digest of the clips.
     """
 
@@ -93,7 +93,7 @@ class _Packed:
 
 
 def _digest_of(clips: Clips) -> str:
-    """Of what has a digest of its own, that; else SHA-256 of ids, rate and length."""
+    """The clips' own digest if they have one, else SHA-256 of ids, rate and length."""
     own = getattr(clips, "digest", None)
     if isinstance(own, str):
         return own

@@ -72,7 +72,7 @@ def _summary(record: Checkpoint) -> str:
 def _usage(record: Checkpoint) -> str:
     return f"""## Use
 
-With [pannsx](https://pypi.org/project/pannsx/), in a copy of this folder:
+With pannsx, in a copy of this folder:
 
 ```python
 from pannsx import AudioTagger

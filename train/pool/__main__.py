@@ -3,8 +3,8 @@
 python -m train.pool LIST FOLDER [--packages DEBS] [--tier permissive] [--jobs 2]
 
 LIST is a table of packages (:mod:`train.pool.table`); that of the project is ``train/pool/packages.csv``.
-FOLDER becomes a bank (:mod:`train.pool.bank`). A run that was cut off goes on where it was; the same
-packages give the same bank.
+FOLDER becomes a bank (:mod:`train.pool.bank`). An interrupted run resumes; the same packages give the same
+bank.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def build(
         rows: the table.
         folder: the bank, with the parts in ``parts``.
         packages: folder of ``.deb`` files; None: ``packages`` in ``folder``.
-        recordings: folder of folders of one's own recordings; None: there are none.
-        tier: the least free one that is taken, ``permissive`` or ``share-alike``.
-        download: fetch packages that are not there by the package archive's client.
-        allow_other_versions: accept packages of another digest than the table's.
-        keep_going: build without packages that cannot be had or read; they stand in the report.
-        n_workers: processes; 0 does the work here.
-        progress: draw a bar.
+        recordings: folder of folders of own recordings; None: there are none.
+        tier: the least free tier to accept, ``permissive`` or ``share-alike``.
+        download: fetch missing packages with the package archive's client.
+        allow_other_versions: accept packages with digests other than the table's.
+        keep_going: build without unavailable or unreadable packages; they are listed in the report.
+        n_workers: number of processes; 0: work in this one.
+        progress: show a progress bar.
 
     Raises:
-        PoolError: a package cannot be had or read, or another run works in the folder.
+        PoolError: a package is unavailable or unreadable, or another run uses the folder.
         OSError: a file cannot be written.
         RuntimeError: a worker died.
     """
@@ -66,25 +66,26 @@ def build(
     )
     try:
         with FileLock(folder / "pool.lock", timeout=0):
-            for leftover in places.parts.glob("*.tmp"):  # of killed runs: the lock says there is no other
+            for leftover in places.parts.glob("*.tmp"):  # of killed runs: the lock excludes any other
                 leftover.unlink()
             groups = by_package(rows)
             made, failed = _make_parts(places, groups, n_workers, progress=progress)
             if failed and not keep_going:
                 raise PoolError(
-                    "finished parts are kept; run the same command again once this is mended, or with "
-                    "--keep-going to do without:\n" + "\n".join(f"  {one.example}" for one in failed)
+                    "finished parts are kept; solve these problems and run the same command again, or "
+                    "add --keep-going to build without these packages:\n"
+                    + "\n".join(f"  {one.example}" for one in failed)
                 )
             parts = [(group, made[package]) for package, group in groups.items() if package in made]
             return write_bank(folder, parts, tier=tier, missing=failed)
     except Timeout:
-        raise PoolError(f"another run works in {folder}; wait for it, or take another folder") from None
+        raise PoolError(f"another run uses {folder}; wait for it, or use another folder") from None
 
 
 def _make_parts(
     places: Places, groups: dict[str, list[Row]], n_workers: int, *, progress: bool
 ) -> tuple[dict[str, Path], list[Problem]]:
-    """The part of each package that can be had, and the others."""
+    """The part of each available package, and problems of the others."""
     made: dict[str, Path] = {}
     errors: dict[str, Exception] = {}
     with tqdm(total=len(groups), unit="package", disable=not progress) as bar:
@@ -111,23 +112,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="bank to make")
     parser.add_argument("--packages", type=Path, help="folder of .deb files (default: FOLDER/packages)")
     parser.add_argument(
-        "--recordings", type=Path, help="folder of the folders that rows folder:NAME name (default: FOLDER)"
+        "--recordings", type=Path, help="parent folder of the folders of rows folder:NAME (default: FOLDER)"
     )
     parser.add_argument(
         "--tier",
         choices=("permissive", "share-alike"),
         default="share-alike",
-        help="least free licences to take (default: %(default)s)",
+        help="least free licences to accept (default: %(default)s)",
     )
-    parser.add_argument("--only", nargs="+", help="take these packages of the table alone")
-    parser.add_argument("--no-download", action="store_true", help="use only packages that are there")
+    parser.add_argument("--only", nargs="+", help="only these packages of the table")
+    parser.add_argument("--no-download", action="store_true", help="use only packages already in the folder")
     parser.add_argument(
         "--allow-other-versions",
         action="store_true",
-        help="accept packages of another digest than the table's",
+        help="accept packages with digests other than the table's",
     )
     parser.add_argument(
-        "--keep-going", action="store_true", help="build without packages that cannot be had or read"
+        "--keep-going", action="store_true", help="build without unavailable or unreadable packages"
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
     given = parser.parse_args(arguments)

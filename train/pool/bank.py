@@ -1,10 +1,10 @@
-"""From parts to a bank: all clips in one memory-mapped file, and a row of a table for each.
+"""From parts to a bank: all clips in one memory-mapped file, and an index with a row for each.
 
 pool.npy          int16 ``(N, 160000)``, zeros after a clip's end
 lengths.npy       ``(N,)`` samples of each clip
-index.csv         a row a clip: package, file, start_s, seconds, licence, tier, kind, split
-groups.csv        a row a row of the table: clips and seconds got
-report.csv        what did not become clips, and why
+index.csv         a row for each clip: package, file, start_s, seconds, licence, tier, kind, split
+groups.csv        for each row of the table: clips and seconds obtained
+report.csv        excluded files and clips, with the reasons
 attribution.csv   every package with its version, digest and licences
 copyright/        the copyright file of every package
 """
@@ -29,7 +29,7 @@ INDEX_COLUMNS = ("clip", "package", "file", "start_s", "seconds", "licence", "ti
 
 
 class _Chosen(NamedTuple):
-    """A clip that goes into the bank."""
+    """A clip chosen for the bank."""
 
     part: Path
     number: int
@@ -42,7 +42,7 @@ class _Chosen(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What a bank holds."""
+    """Contents of a bank, and the problems."""
 
     n_clips: int
     seconds: float
@@ -59,9 +59,9 @@ def write_bank(
     """Join parts.
 
     Args:
-        folder: to write into.
+        folder: folder to write into.
         parts: rows and file of each package's part, in the order of the table.
-        tier: the least free one that is taken.
+        tier: the least free tier to accept.
         missing: packages without a part, for the report.
 
     Raises:
@@ -105,7 +105,7 @@ def write_bank(
 def _choose(
     rows: Sequence[Row], path: Path, part: Part, allowed: Sequence[str], seen: set[str]
 ) -> list[_Chosen]:
-    """The clips of a part of the tiers allowed, each sound once in the bank."""
+    """The clips of a part with permitted tiers, without sounds already in the bank."""
     chosen = []
     n_samples = np.diff(part.ends, prepend=0)
     for number, digest in enumerate(part.digests):
@@ -129,7 +129,7 @@ def _choose(
 
 
 def _write_samples(folder: Path, chosen: Sequence[_Chosen]) -> None:
-    """The samples, a part in memory at a time."""
+    """Write the samples ``(N, S)``, with one part in memory at a time."""
     with replacing(folder / "pool.npy") as temporary:
         clips = np.lib.format.open_memmap(
             temporary, mode="w+", dtype="<i2", shape=(len(chosen), CLIP_SAMPLES)

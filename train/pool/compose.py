@@ -1,18 +1,19 @@
-"""Compose clips of clips that banks have: repeated, layered, in rooms, over backgrounds.
+"""Compose clips from the clips of banks: repeated, layered, in rooms, over backgrounds.
 
 python -m train.pool.compose COMPOSITIONS FOLDER BANK...
 
 COMPOSITIONS is a table (``.csv``) with the columns
 
     kind      one of ``loop``, ``pace``, ``layer``, ``many``, ``room``, ``over``
-    seed      of all that is drawn
+    seed      seed of all random choices
     sources   clips of the banks, ``package|file|start_s``, separated by `` ; ``
 
-That of the project is ``train/pool/compositions.csv``; its clips were chosen as those of `synthesis.chosen`.
+The project's table is ``train/pool/compositions.csv``; its clips were chosen like those of
+`synthesis.chosen`.
 
-FOLDER becomes a bank (:mod:`train.pool.bank`): its clips depend on the table and their sources alone. The
-licences of all sources hold for a clip, of "a or b" the freer one, so that its tier is the strictest of them.
-All sources of a clip are of one split, and so is the clip.
+FOLDER becomes a bank (:mod:`train.pool.bank`): its clips depend only on the table and their sources. The
+licences of all sources apply to a clip, of "a or b" the freer one, so its tier is the strictest of them. All
+sources of a clip belong to one split, and so does the clip.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from train.pool.synthesis.blocks import level, noise, put, rms, room, shape, wet
 from train.pool.synthesis.waves import RATE, SIZE, Wave
 
 KINDS = ("loop", "pace", "layer", "many", "room", "over")
-_LONG_SAMPLES = 3.5 * RATE  # clips as long as this are not repeated
+_LONG_SAMPLES = 3.5 * RATE  # clips of this length or longer are not repeated
 _FLOOR = 10 ** (-45 / 20)
 
 
@@ -45,8 +46,8 @@ class Composition(NamedTuple):
     """A row of the table.
 
     Attributes:
-        kind: of `KINDS`.
-        seed: of all that is drawn.
+        kind: one of `KINDS`.
+        seed: seed of all random choices.
         sources: names of clips.
     """
 
@@ -63,7 +64,7 @@ class _Clip(NamedTuple):
 
 
 class Sources:
-    """The clips of banks by name: ``package|file|start_s``; of equal names the first bank's.
+    """The clips of banks by name: ``package|file|start_s``; for equal names, that of the first bank.
 
     Raises:
         OSError: a bank cannot be read.
@@ -82,15 +83,15 @@ class Sources:
                     self._clips.setdefault(name, _Clip(number, place, row["licence"], row["split"]))
 
     def missing(self, names: Sequence[str]) -> list[str]:
-        """Those names that no bank has."""
+        """The names missing from all banks."""
         return [name for name in names if name not in self._clips]
 
     def find(self, names: Sequence[str]) -> list[_Clip]:
-        """Clips by their names; PoolError where one is missing."""
+        """Clips by their names; PoolError if one is missing."""
         if missing := self.missing(names):
             raise PoolError(
-                f"no bank has the clip {missing[0]!r}; give the bank that it is in, too, or leave such "
-                "compositions out by --keep-going"
+                f"no bank has the clip {missing[0]!r}; add the bank with it, or omit such "
+                "compositions with --keep-going"
             )
         return [self._clips[name] for name in names]
 
@@ -103,7 +104,7 @@ def read_compositions(path: Path) -> list[Composition]:
     """The rows of the table.
 
     Raises:
-        PoolError: a row says the impossible; names the line.
+        PoolError: a row contains invalid values; the message names its line.
     """
     rows = []
     with path.open(encoding="utf-8", newline="") as file:
@@ -120,7 +121,7 @@ def read_compositions(path: Path) -> list[Composition]:
 
 
 def compose(kind: str, seed: int, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """``(S,)``: five seconds of clips, ``(n,)`` each, in one of the manners of `KINDS`."""
+    """Clips ``(n,)`` each -> ``(S,)``: five seconds, composed in one of the manners of `KINDS`."""
     rng = np.random.default_rng([seed, 17])
     trimmed = [_lively(clip.astype(np.float64)) for clip in clips]
     waves: list[Wave] = [clip / (np.abs(clip).max() + 1e-9) for clip in trimmed]
@@ -157,10 +158,10 @@ def compose(kind: str, seed: int, clips: Sequence[NDArray[np.float32]]) -> NDArr
 
 
 def write_composed(folder: Path, rows: Sequence[Composition], sources: Sources) -> int:
-    """Make the bank of compositions; its number of clips.
+    """Make the bank of compositions; returns its number of clips.
 
     Raises:
-        PoolError: a source is missing, or the sources of a clip are of both splits.
+        PoolError: a source is missing, or the sources of a clip belong to both splits.
         OSError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +170,7 @@ def write_composed(folder: Path, rows: Sequence[Composition], sources: Sources) 
         clips = sources.find(row.sources)
         splits = sorted({clip.split for clip in clips})
         if len(splits) > 1:
-            raise PoolError(f"{row.kind} {row.seed} is of clips of both splits: {' ; '.join(row.sources)}")
+            raise PoolError(f"{row.kind} {row.seed} has sources of both splits: {' ; '.join(row.sources)}")
         licence = " and ".join(dict.fromkeys(freest(clip.licence) for clip in clips))
         name = f"{row.kind} {row.seed} of {' ; '.join(row.sources)}"
         seconds = round(CLIP_SAMPLES / SAMPLE_RATE, 3)
@@ -207,13 +208,13 @@ def write_composed(folder: Path, rows: Sequence[Composition], sources: Sources) 
 
 
 def _lively(clip: Wave) -> Wave:
-    """The part of a clip that sounds, relative to its peak."""
+    """The audible part of a clip, relative to its peak."""
     loud = np.flatnonzero(np.abs(clip) > _FLOOR * np.abs(clip).max())
     return clip[max(int(loud[0]) - RATE // 100, 0) : int(loud[-1]) + RATE // 20] if len(loud) else clip
 
 
 def _paced(wave: Wave, factor: float) -> Wave:
-    """Played faster or slower, and so higher or lower."""
+    """Played faster or slower, and therefore higher or lower."""
     paced: Wave = np.interp(np.arange(0, len(wave) - 1, factor), np.arange(len(wave)), wave)
     return paced
 
@@ -249,13 +250,13 @@ def _recorded(rng: np.random.Generator, out: Wave) -> NDArray[np.float32]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="train.pool.compose", description="Compose clips of clips of banks."
+        prog="train.pool.compose", description="Compose clips from the clips of banks."
     )
     parser.add_argument("compositions", type=Path, help="table of compositions (.csv)")
     parser.add_argument("folder", type=Path, help="bank to make")
-    parser.add_argument("banks", type=Path, nargs="+", help="banks that have the sources")
+    parser.add_argument("banks", type=Path, nargs="+", help="banks with the sources")
     parser.add_argument(
-        "--keep-going", action="store_true", help="leave out compositions of clips that no bank has"
+        "--keep-going", action="store_true", help="omit compositions with sources missing from all banks"
     )
     given = parser.parse_args(arguments)
     try:
@@ -263,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         incomplete = [row for row in rows if sources.missing(row.sources)] if given.keep_going else []
         for row in incomplete:
             missing = " ; ".join(sources.missing(row.sources))
-            print(f"left out: {row.kind} {row.seed}, of which no bank has {missing}", file=sys.stderr)
+            print(f"left out: {row.kind} {row.seed}, missing from all banks: {missing}", file=sys.stderr)
         left_out = set(incomplete)
         count = write_composed(given.folder, [row for row in rows if row not in left_out], sources)
     except (OSError, ValueError) as error:

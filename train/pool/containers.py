@@ -1,7 +1,7 @@
 """Audio files inside other files: zip archives, Qt resources, OpenClonk's groups, blobs of WAVE files.
 
-Contents are read into memory and named ``<path of the container>/<name inside>``; no name is ever a path on
-the disk.
+Contents are read into memory and named ``<path of the container>/<name inside>``; no name is used as a path
+on the disk.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _MAX_DEPTH = 8
 
 
 def is_wanted(path: str) -> bool:
-    """Whether a file is audio, or may hold some."""
+    """Whether a file is audio, or may contain some."""
     return any(pattern.search(path) for pattern in (AUDIO, _ZIP, _BLOB, _QT_RESOURCES)) or path.endswith(
         _CLONK_SOUNDS
     )
 
 
 def audio_in(path: str, data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Path and bytes of the audio files in a file: itself, or what it contains.
+    """Path and bytes of the audio files in a file: itself, or its contents.
 
     Raises:
         PoolError: a container is damaged.
@@ -133,7 +133,7 @@ def _qt_resources(data: bytes) -> Iterator[tuple[str, bytes]]:
         body = data[blobs + place + 4 : blobs + place + 4 + size]
         if flags & 1:
             body = zlib.decompressobj().decompress(body[4:], _MAX_BYTES)
-        if not flags & 4:  # Zstandard: audio does not shrink, so that none of it is stored so
+        if not flags & 4:  # Zstandard: not used for audio, as it does not shrink
             yield path, body
 
     yield from walk(0, "", 0)

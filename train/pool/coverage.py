@@ -1,10 +1,11 @@
-"""Count the classes that banks cover: for each class, the clips in which a teacher hears it.
+"""Count the classes covered by banks: for each class, its clips according to a teacher.
 
 python -m train.pool.coverage BANK... [--write COVERAGE.csv]
 
-Every BANK needs ``logits.npy`` (:mod:`train.teach`). The table has a row a class: how many clips have a
-probability over .5, .3 and .1, and of those over .3 how many are permissive, of the training and of the
-valid split. Printed is how many classes have at least 1, 5 and 20 clips of the training split.
+Every BANK needs ``logits.npy`` (:mod:`train.teach`). The table has a row for each class: the numbers of
+clips with a probability over .5, .3 and .1, and of those over .3 the numbers of permissive clips, of the
+training split and of the valid split. The output is the number of classes with at least 1, 5 and 20 clips of
+the training split.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ COLUMNS = ("class", "over_.5", "over_.3", "over_.1", "permissive_over_.3", "trai
 
 
 class Heard(NamedTuple):
-    """What a teacher hears in clips.
+    """A teacher's probabilities of clips.
 
     Attributes:
         probabilities: ``(N, K)``.
-        permissive: ``(N,)`` whether a clip's licence is permissive.
-        valid: ``(N,)`` whether it is of the valid split.
+        permissive: ``(N,)``, whether a clip's licence is permissive.
+        valid: ``(N,)``, whether it belongs to the valid split.
     """
 
     probabilities: NDArray[np.float32]
@@ -43,17 +44,17 @@ class Heard(NamedTuple):
     valid: NDArray[np.bool_]
 
     def counts(self, threshold: float, clips: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """``(K,)`` clips over a threshold, of some or of all."""
+        """``(K,)`` numbers of clips over a threshold, of some or all clips."""
         chosen = self.probabilities if clips is None else self.probabilities[clips]
         counts: NDArray[np.int64] = np.count_nonzero(chosen > threshold, axis=0)
         return counts
 
 
 def read_banks(folders: Sequence[Path]) -> Heard:
-    """What the teacher hears in the clips of banks.
+    """The teacher's probabilities ``(N, K)`` of the clips of banks.
 
     Raises:
-        PoolError: a bank has no logits, or not of its clips.
+        PoolError: a bank has no logits, or those of other clips.
         OSError: a file cannot be read.
     """
     logits, tiers, splits = [], [], []
@@ -79,7 +80,7 @@ def read_banks(folders: Sequence[Path]) -> Heard:
 
 
 def table_of(heard: Heard) -> list[tuple[object, ...]]:
-    """A row a class, as `COLUMNS`."""
+    """A row for each class, with `COLUMNS`."""
     columns = [
         *(heard.counts(threshold) for threshold in THRESHOLDS),
         heard.counts(MAIN_THRESHOLD, heard.permissive),
@@ -92,7 +93,7 @@ def table_of(heard: Heard) -> list[tuple[object, ...]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="train.pool.coverage", description="Count the classes that banks cover."
+        prog="train.pool.coverage", description="Count the classes covered by banks."
     )
     parser.add_argument("banks", type=Path, nargs="+", help="banks with logits.npy")
     parser.add_argument("--write", type=Path, help="table to write (.csv)")

@@ -23,9 +23,9 @@ SHORTEST_SAMPLES = SAMPLE_RATE // 4
 """A shorter clip is dropped."""
 
 QUIETEST_RMS = 1e-3
-"""A clip of a lower root mean square (-60 dB) is dropped."""
+"""A clip with a lower root mean square (-60 dB) is dropped."""
 
-_TRIMMED_S = 12.0  # of files shorter than this the near-silence at both ends is cut off
+_TRIMMED_S = 12.0  # files shorter than this are trimmed of near-silence at both ends
 _SILENCE = 10 ** (-55 / 20)
 _MARGIN_SAMPLES = SAMPLE_RATE // 20
 _GAP_SAMPLES = SAMPLE_RATE // 4
@@ -37,8 +37,8 @@ class Cut(NamedTuple):
     """A clip of a file.
 
     Attributes:
-        path: of the file.
-        start_s: where in the file it begins.
+        path: path of the file.
+        start_s: start of the clip in the file, in seconds.
         waveform: ``(n,)``.
     """
 
@@ -48,7 +48,7 @@ class Cut(NamedTuple):
 
 
 def cuts_of_file(path: str, data: bytes, n_cuts: int) -> list[Cut]:
-    """Clips of an audio file, spread evenly over it; of a long file only these are decoded.
+    """Clips of an audio file, distributed evenly over it; only these parts of a long file are decoded.
 
     Raises:
         AudioError: it cannot be decoded.
@@ -68,7 +68,7 @@ def cuts_of_file(path: str, data: bytes, n_cuts: int) -> list[Cut]:
 
 
 def cuts_of_damaged_file(path: str, data: bytes, n_cuts: int) -> list[Cut]:
-    """Clips of what can be read of a file that is truncated or ends without its mark.
+    """Clips of the readable part of a truncated file, or of one without an end mark.
 
     Raises:
         AudioError: nothing can be read.
@@ -78,7 +78,7 @@ def cuts_of_damaged_file(path: str, data: bytes, n_cuts: int) -> list[Cut]:
     except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
         raise AudioError(f"{path} cannot be decoded: {error}") from error
     if not len(frames) or not np.isfinite(frames).all():
-        raise AudioError(f"{path} has no samples, or some that are not finite")
+        raise AudioError(f"{path} has no samples, or non-finite ones")
     waveform = at_rate(frames.mean(axis=1), rate)
     if len(waveform) < _TRIMMED_S * SAMPLE_RATE:
         waveform = trimmed(waveform)
@@ -86,7 +86,7 @@ def cuts_of_damaged_file(path: str, data: bytes, n_cuts: int) -> list[Cut]:
 
 
 def cuts_of_waveform(path: str, waveform: NDArray[np.float32], n_cuts: int) -> list[Cut]:
-    """Clips of ``(S,)`` at 32 kHz, spread evenly."""
+    """``(S,)`` at 32 kHz -> clips, distributed evenly."""
     return [
         Cut(path, start_s, waveform[int(start_s * SAMPLE_RATE) :][:CLIP_SAMPLES])
         for start_s in _starts(len(waveform) / SAMPLE_RATE, n_cuts)
@@ -94,7 +94,7 @@ def cuts_of_waveform(path: str, waveform: NDArray[np.float32], n_cuts: int) -> l
 
 
 def trimmed(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``(S,)`` without the near-silence at both ends; nothing of one that is silent."""
+    """``(S,)`` without the near-silence at both ends; empty for a silent one."""
     loud = np.flatnonzero(np.abs(waveform) > _SILENCE)
     if not len(loud):
         return waveform[:0]
@@ -102,7 +102,7 @@ def trimmed(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def joined(cuts: Iterable[Cut], *, across_folders: bool) -> Iterator[Cut]:
-    """Short files put together, up to five seconds a clip, a quarter of a second apart.
+    """Short files joined to clips of up to five seconds, a quarter of a second apart.
 
     A clip has the path of its first file.
     """
@@ -128,24 +128,24 @@ def is_audible(waveform: NDArray[np.float32]) -> bool:
 
 
 def as_samples(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
-    """``(n,)`` as stored: what exceeds full scale is scaled down to it, not clipped."""
+    """``(n,)`` -> its stored samples: a peak beyond full scale is scaled down to it, not clipped."""
     peak = float(np.abs(waveform).max(initial=0.0))
     samples: NDArray[np.int16] = np.round(waveform * np.float32(32767 / max(peak, 1.0))).astype(np.int16)
     return samples
 
 
 def by_hash(path: str) -> bytes:
-    """What files are chosen by: the choice stays the same when other files come or go."""
+    """Order for the choice of files: the choice is independent of other files."""
     return hashlib.sha1(path.encode(), usedforsecurity=False).digest()
 
 
 def at_rate(waveform: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    """``(S,)`` at a rate in Hz, converted to 32 kHz."""
+    """``(S,)`` at a rate in Hz -> ``(S',)`` at 32 kHz."""
     return resample(waveform, rate, SAMPLE_RATE)
 
 
 def _starts(duration_s: float, n_cuts: int) -> list[float]:
-    """Where at most ``n_cuts`` clips begin, evenly over so many seconds."""
+    """Starts of at most ``n_cuts`` clips, evenly over a duration in seconds."""
     count = min(n_cuts, max(1, round(duration_s / CLIP_S)))
     last = max(duration_s - CLIP_S, 0.0)
     if count == 1:

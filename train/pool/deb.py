@@ -1,4 +1,4 @@
-"""Debian packages as streams of files; nothing is unpacked to the disk."""
+"""Debian packages as streams of files, without unpacking to the disk."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from train.pool.errors import PoolError
 _MAGIC = b"!<arch>\n"
 _HEADER_BYTES = 60
 _MAX_BYTES = 1 << 30
-"""Largest file read out of a package; what claims to be larger is refused."""
+"""Largest file to read from a package; a file with a larger stated size is refused."""
 
 
 class File(NamedTuple):
     """A file of a package.
 
     Attributes:
-        path: where it is installed, such as ``/usr/share/sounds/bell.ogg``.
+        path: installed path, such as ``/usr/share/sounds/bell.ogg``.
         data: its bytes.
     """
 
@@ -35,7 +35,7 @@ class File(NamedTuple):
 
 
 class _Section(io.RawIOBase):
-    """Some bytes of a file as a file of their own."""
+    """A section of a file as a separate file."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file, self._left = file, size
@@ -66,7 +66,7 @@ def files_of(deb: Path, wanted: str | None = None) -> Iterator[tuple[str, tarfil
 
 
 def read_entry(deb: Path, entry: tarfile.TarInfo, tar: tarfile.TarFile) -> bytes:
-    """The bytes of an entry of `files_of`, to be read before the next one is asked for."""
+    """The bytes of an entry of `files_of`; read them before requesting the next entry."""
     if entry.size > _MAX_BYTES:
         raise PoolError(f"{deb}: {entry.name} claims {entry.size:,} bytes; {_MAX_BYTES:,} at most are read")
     file = tar.extractfile(entry)
@@ -77,7 +77,7 @@ def read_entry(deb: Path, entry: tarfile.TarInfo, tar: tarfile.TarFile) -> bytes
 
 
 def version_of(deb: Path) -> str:
-    """The version that a package's control file says; empty where it cannot be told."""
+    """The version in a package's control file; empty if unknown."""
     try:
         with (
             _member(deb, "control.tar") as (name, stream),
@@ -108,11 +108,11 @@ def _data_archive(deb: Path) -> Iterator[IO[bytes]]:
             with _decompressed(name, stream) as plain:
                 yield plain
             return
-    # Zstandard is not in the standard library of every Python that is supported.
+    # Zstandard is not in the standard library of every supported Python.
     if shutil.which("dpkg-deb") is None:
         raise PoolError(f"{deb} is compressed with Zstandard, which needs dpkg-deb; install dpkg")
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None  # noqa: S101  # a pipe was asked for
+        assert process.stdout is not None  # noqa: S101  # a pipe was requested
         yield process.stdout
         process.stdout.read()  # padding after the end of the archive
     if process.returncode:

@@ -1,4 +1,4 @@
-"""Licences of audio files: their tier, and what a Debian copyright file says of each file."""
+"""Licences of audio files: their tier, and the statements of Debian copyright files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 TIERS = ("permissive", "share-alike", "other")
-"""From the freest on. ``other`` (sampling licences, unclear ones) is never used."""
+"""From the freest to the strictest. ``other`` (sampling licences, unclear ones) is never used."""
 
 STATED = "stated"
 """In a table: the licence of each file is read from the package's copyright file."""
@@ -27,7 +27,7 @@ class Stanza(NamedTuple):
 
 
 def tier_of(licence: str) -> str:
-    """The tier of a licence: of "a or b" the freer one counts, of "a and b" the stricter one."""
+    """The tier of a licence: the freer one of "a or b", the stricter one of "a and b"."""
 
     def rank(name: str) -> int:
         return 0 if _PERMISSIVE.match(name) else 1 if _SHARE_ALIKE.match(name) else 2
@@ -37,12 +37,12 @@ def tier_of(licence: str) -> str:
 
 
 def freest(licence: str) -> str:
-    """Of "a or b" the freer licence, of equally free ones the first."""
+    """The freer licence of "a or b", the first of equally free ones."""
     return min(re.split(r"\s+or\s+", licence.strip()), key=lambda one: TIERS.index(tier_of(one)))
 
 
 def read_stanzas(text: str) -> list[Stanza]:
-    """The stanzas of a machine-readable copyright file, in its order; none where it is not one."""
+    """The stanzas of a machine-readable copyright file, in its order; none for other files."""
     stanzas = []
     for block in re.split(r"\n[ \t]*\n", text):
         files = re.search(r"^Files:(.*(?:\n[ \t]+.*)*)", block, re.M)
@@ -53,9 +53,9 @@ def read_stanzas(text: str) -> list[Stanza]:
 
 
 def stated_licence(path: str, stanzas: Sequence[Stanza]) -> str | None:
-    """Licence of an installed file: that of the last pattern that fits; None where none does.
+    """Licence of an installed file: that of the last matching pattern; None without a match.
 
-    Patterns name files of the source. Their leading folders are dropped until the rest fits the installed
+    Patterns name files of the source. Their leading folders are dropped until the rest matches the installed
     path, but at least two components without a wildcard must remain.
     """
     licence = None

@@ -1,7 +1,7 @@
-"""The clips of one package, kept in a file, so that a run that was cut off goes on where it was.
+"""The clips of one package, stored in a file, so that an interrupted run can resume.
 
-A part is a function of its rows, of the package's bytes and of the rules here. Its file's name holds a
-hash of rows and rules, its contents the package's digest.
+A part depends on its rows, the package's bytes and the rules here. The file's name has a hash of rows and
+rules, its contents the package's digest.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from train.pool.synthesis import find_step
 from train.pool.table import Row
 
 RULES = 1
-"""To be raised when the same rows and bytes become other clips."""
+"""To be incremented when the same rows and bytes give other clips."""
 
 
 class Problem(NamedTuple):
-    """Something of a group of files that did not become clips, or only in part.
+    """Files or clips of a group, excluded wholly or in part.
 
     Attributes:
-        package: of the group.
-        files: patterns of the group; empty where the whole package is meant.
-        problem: in words.
-        n_items: how many files or clips.
-        example: one of them, with the reason where there is one.
+        package: package of the group.
+        files: patterns of the group; empty for the whole package.
+        problem: the problem in words.
+        n_items: number of files or clips.
+        example: one of them, with the reason if there is one.
     """
 
     package: str
@@ -55,16 +55,16 @@ class Part:
     """The ``N`` clips of a package.
 
     Attributes:
-        version: of the package as it was found.
-        sha256: of its file.
+        version: actual version of the package.
+        sha256: digest of its file.
         copyright: text of its copyright file.
-        problems: what did not become clips.
+        problems: excluded files and clips.
         rows: ``(N,)`` number of each clip's row among the package's rows.
-        paths: of the file of each clip.
-        starts_s: ``(N,)`` where in its file each begins.
-        licences: of each clip.
-        digests: of the samples of each clip.
-        ends: ``(N,)`` of each clip in ``samples``.
+        paths: path of each clip's file.
+        starts_s: ``(N,)`` start of each clip in its file, in seconds.
+        licences: licence of each clip.
+        digests: digest of each clip's samples.
+        ends: ``(N,)`` end of each clip in ``samples``.
         samples: all clips, one after another.
     """
 
@@ -88,14 +88,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are, and what is allowed.
+    """Folders, and permissions.
 
     Attributes:
         parts: folder of the parts.
         packages: folder of ``.deb`` files.
         recordings: folder of folders of a user's own recordings.
         download: whether the package archive's client may fetch packages.
-        allow_other_versions: whether packages of another digest than the table's are accepted.
+        allow_other_versions: whether to accept packages with digests other than the table's.
     """
 
     parts: Path
@@ -106,10 +106,10 @@ class Places:
 
 
 def make_part(places: Places, rows: Sequence[Row]) -> Path:
-    """The file of a package's part; made where it is not there for the same rows and bytes.
+    """The file of a package's part, made unless it exists for the same rows and bytes.
 
     Raises:
-        PoolError: the package cannot be had or read.
+        PoolError: the package is unavailable or unreadable.
         OSError: the part cannot be written.
     """
     path = part_path(places, rows)
@@ -198,7 +198,7 @@ def _synthesised(rows: Sequence[Row]) -> list[_Found]:
 
 
 def _grouped(rows: Sequence[Row], files: Iterator[File]) -> tuple[list[list[File]], list[Problem]]:
-    """The audio files of each row: every file belongs to the first row that matches it."""
+    """The audio files of each row: every file belongs to its first matching row."""
     groups: list[list[File]] = [[] for _ in rows]
     problems = []
     for file in files:
@@ -229,7 +229,7 @@ def _cut(
 
 
 def _is_wanted(rows: Sequence[Row], path: str) -> bool:
-    """Whether a file belongs to a row, or may hold files that do."""
+    """Whether a file belongs to a row, or may contain files of a row."""
     if containers.AUDIO.search(path):
         return _first_match(rows, path) is not None
     return containers.is_wanted(path)
@@ -292,7 +292,7 @@ def _read_all(files: Sequence[Path], root: Path) -> Iterator[File]:
 
 
 def _read_package(package: sources.Package, rows: Sequence[Row], texts: list[str]) -> Iterator[File]:
-    """The files of a package that rows may want; the texts of its copyright files are added to a list."""
+    """The files of a package for its rows; the texts of its copyright files are added to a list."""
 
     def is_wanted(path: str) -> bool:
         return sources.is_copyright(path) or _is_wanted(rows, path)

@@ -1,4 +1,4 @@
-"""Where packages and recordings come from: a folder, or the client of the package archive."""
+"""Sources of packages and recordings: a folder, or the client of the package archive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Package(NamedTuple):
     """A package's file.
 
     Attributes:
-        path: of the ``.deb``.
+        path: path of the ``.deb``.
         sha256: its digest.
     """
 
@@ -31,16 +31,16 @@ class Package(NamedTuple):
 
 
 def find_package(row: Row, folder: Path, *, download: bool, allow_other_versions: bool) -> Package:
-    """The package of a row, from a folder of ``.deb`` files, fetched into it if need be.
+    """The package of a row, from a folder of ``.deb`` files, fetched into it if necessary.
 
     Args:
-        row: names package, version and digest.
-        folder: of the files.
+        row: row with package, version and digest.
+        folder: folder of the files.
         download: whether ``apt-get download`` may fetch it.
-        allow_other_versions: whether a file with another digest is accepted.
+        allow_other_versions: whether to accept a file with another digest.
 
     Raises:
-        PoolError: it cannot be had, or its digest is another.
+        PoolError: it is unavailable, or its digest differs.
     """
     found = [
         Package(path, file_digest(path, "sha256")) for path in sorted(folder.glob(f"{row.package}_*.deb"))
@@ -56,7 +56,7 @@ def find_package(row: Row, folder: Path, *, download: bool, allow_other_versions
     if not found:
         where = f"{folder} and the package archive" if download else str(folder)
         raise PoolError(
-            f"{row.package} {row.version} is not had from {where}; put its .deb into {folder}, or build "
+            f"{row.package} {row.version} is unavailable from {where}; put its .deb into {folder}, or build "
             "without it by --keep-going"
         )
     if allow_other_versions:
@@ -64,7 +64,7 @@ def find_package(row: Row, folder: Path, *, download: bool, allow_other_versions
     others = ", ".join(f"{package.path.name} (sha256 {package.sha256})" for package in found)
     raise PoolError(
         f"{row.package}: got {others}; the table says {row.version}, sha256 {row.sha256}. Get that version, "
-        "or take another by --allow-other-versions: its clips and licences may differ"
+        "or accept another with --allow-other-versions: its clips and licences may differ"
     )
 
 
@@ -85,12 +85,12 @@ def recordings(name: str, folder: Path) -> list[Path]:
     """The files beneath a user's folder ``folder/name``, sorted.
 
     Raises:
-        PoolError: it is no folder, or leads out of ``folder``.
+        PoolError: it is not a folder, or is outside ``folder``.
     """
     root = folder.resolve()
     here = (root / name).resolve()
     if not here.is_relative_to(root) or not here.is_dir():
-        raise PoolError(f"there is no folder {name!r} in {folder}; give its parent by --recordings")
+        raise PoolError(f"there is no folder {name!r} in {folder}; give its parent with --recordings")
     files = sorted(path for path in here.rglob("*") if path.is_file())
     outside = [path for path in files if not path.resolve().is_relative_to(here)]
     if outside:
@@ -107,7 +107,7 @@ def recordings_digest(files: list[Path], folder: Path) -> str:
 
 
 def _download(row: Row, folder: Path, *, allow_other_versions: bool) -> Package | None:
-    """The package from the archive's client, or None where it has none."""
+    """The package from the archive's client, or None if it has none."""
     client = shutil.which("apt-get")
     if client is None:
         raise PoolError(
@@ -117,7 +117,7 @@ def _download(row: Row, folder: Path, *, allow_other_versions: bool) -> Package 
     loose = [row.package] if allow_other_versions or not row.version else []
     folder.mkdir(parents=True, exist_ok=True)
     for wanted in exact + loose:
-        # Into a folder of its own: what is there afterwards is whole, and is this package.
+        # Into a separate folder: its contents afterwards are this package, complete.
         with tempfile.TemporaryDirectory(dir=folder) as inner:
             done = subprocess.run(
                 [client, "download", "-qq", wanted], cwd=inner, capture_output=True, text=True, check=False

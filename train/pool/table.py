@@ -1,19 +1,19 @@
-"""The table of a pool: a row a group of files of one source.
+"""The table of a pool: a row for each group of files of one source.
 
     package   a Debian package, ``synth:<name>`` for synthesis, or ``folder:<name>`` for own recordings
     version   of the package; empty for other sources
     sha256    of the package's file; empty for other sources
     bytes     of the package's file; empty for other sources
-    files     patterns of paths, separated by spaces, matched at their end; of a step of synthesis its name
-    licence   of the audio, or ``stated``: of each file as the package's copyright file says
-    tier      ``permissive`` or ``share-alike``; ``per file`` with ``stated``; ``drop`` leaves the files out
-    kind      in words, such as ``speech``
+    files     patterns of paths, separated by spaces, matched at their end; for synthesis a step's name
+    licence   of the audio, or ``stated``: stated for each file in the package's copyright file
+    tier      ``permissive`` or ``share-alike``; ``per file`` with ``stated``; ``drop`` excludes the files
+    kind      a word or more, such as ``speech``
     split     ``train`` or ``valid``
     most      largest number of files; empty: all
     cuts      largest number of clips of a file
-    join      ``1``: short files of one folder are put together; ``all``: of any folder; empty: not
+    join      ``1``: short files of one folder are joined; ``all``: of any folder; empty: none
 
-A file belongs to the first row of its package that matches it.
+A file belongs to the first matching row of its package.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COLUMNS = (
     "join",
 )  # fmt: skip
 
-# What packages are called goes into file names and onto a command line.
+# Names of packages are used in file names and on a command line.
 _PACKAGE = re.compile(r"(?:(?:synth|folder):)?[A-Za-z0-9][A-Za-z0-9+._-]*")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -41,7 +41,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table; attributes as its columns, ``size_bytes`` for ``bytes``."""
+    """A row of the table; attributes are its columns, with ``size_bytes`` for ``bytes``."""
 
     package: str
     version: str
@@ -58,12 +58,12 @@ class Row:
 
     @property
     def is_synthesis(self) -> bool:
-        """Whether the row is made by a step of synthesis."""
+        """Whether the row is a step of synthesis."""
         return self.package.startswith("synth:")
 
     @property
     def is_folder(self) -> bool:
-        """Whether the row is of recordings in a folder."""
+        """Whether the row is a folder of recordings."""
         return self.package.startswith("folder:")
 
     def matches(self, path: str) -> bool:
@@ -71,15 +71,15 @@ class Row:
         return any(fnmatch.fnmatchcase(path, "*" + pattern) for pattern in self.files.split())
 
     def key(self) -> str:
-        """What of the row determines its clips."""
+        """The values of the row that determine its clips."""
         return repr((self.files, self.licence, self.tier == "drop", self.most, self.cuts, self.join))
 
 
 def read_table(path: str | Path) -> list[Row]:
-    """The rows of a table (``.csv``). Further columns are ignored.
+    """The rows of a table (``.csv``). Other columns are ignored.
 
     Raises:
-        PoolError: a column is missing, or a row says the impossible; names the line.
+        PoolError: a column is missing, or a row contains invalid values; the message names its line.
         OSError: it cannot be read.
     """
     path = Path(path)
@@ -100,7 +100,7 @@ def read_table(path: str | Path) -> list[Row]:
 
 
 def write_table(path: str | Path, rows: Iterable[Row]) -> None:
-    """Write a table that :func:`read_table` reads."""
+    """Write a table in the format of :func:`read_table`."""
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

@@ -2,7 +2,7 @@
 
 Source: Schmid, Koutini, Widmer, "Efficient Large-Scale Audio Tagging via Transformer-to-CNN Knowledge
 Distillation", ICASSP 2023 (arXiv:2211.04772). The code here is the project's own; the weights are
-published under the MIT licence and come by URL or from a file, checked by size and digest.
+published under the MIT licence and are fetched by URL or read from a file, checked by size and digest.
 """
 
 from pathlib import Path
@@ -22,15 +22,15 @@ from train.teacher.record import MN04_AS, TeacherRecord
 __all__ = ["MN04_AS", "SAMPLE_RATE", "Teacher", "TeacherRecord", "fetch_teacher", "load_teacher"]
 
 CPU_CLIPS = 8
-"""Clips computed together on a CPU: more no longer fit its cache (5 s: half as fast with 32)."""
+"""Batch size on a CPU: larger batches exceed its cache (clips of 5 s: half as fast with 32)."""
 
 
 class Teacher(nn.Module):
-    """Waveform to logits, for inference only. Made by `load_teacher`.
+    """Waveform ``(B, S)`` -> logits ``(B, 527)``, for inference only. Made by `load_teacher`.
 
     Attributes:
-        record: which checkpoint.
-        sample_rate: of the waveforms it takes, in Hz.
+        record: record of the checkpoint.
+        sample_rate: rate of its input, in Hz.
     """
 
     sample_rate = SAMPLE_RATE
@@ -44,7 +44,7 @@ class Teacher(nn.Module):
 
     @torch.inference_mode()
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Of waveform (B, S) at 32 kHz, float32, at least 514 samples: logits (B, 527).
+        """Waveform ``(B, S)`` at 32 kHz, float32, at least 514 samples -> logits ``(B, 527)``.
 
         Raises:
             ValueError: another shape or type, or too short.
@@ -67,15 +67,15 @@ class Teacher(nn.Module):
 def fetch_teacher(
     record: TeacherRecord = MN04_AS, folder: PathLike | None = None, *, progress: bool = True
 ) -> Path:
-    """The file of the weights, downloaded unless the folder has it.
+    """The file of the weights, downloaded unless it is in the folder.
 
     Args:
-        record: which checkpoint.
-        folder: where it is kept; None: the cache of pannsx.
-        progress: draw a bar where there is a terminal.
+        record: record of the checkpoint.
+        folder: folder for the file; None: the cache of pannsx.
+        progress: show a progress bar on a terminal.
 
     Raises:
-        WeightsError: the download fails, or has another size or digest.
+        WeightsError: the download fails, or its size or digest differs.
     """
     path = (cache_home() if folder is None else Path(folder)) / record.filename
     download(record.url, path, size_bytes=record.size_bytes, digest=record.digest, progress=progress)
@@ -89,8 +89,8 @@ def load_teacher(path: PathLike | None = None, record: TeacherRecord = MN04_AS) 
     1e-3 (measured: 2e-5).
 
     Args:
-        path: the published file; None: it is fetched by URL, once.
-        record: which checkpoint it is.
+        path: the published file; None: fetched by URL, once.
+        record: record of the checkpoint.
 
     Raises:
         WeightsError: the file is missing, of another size or digest, or not these weights.
@@ -106,7 +106,7 @@ def load_network(path: Path, record: TeacherRecord) -> MobileNetV3:
     """The network alone with the weights of a file, strictly, its batch norms as published."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises what its parser happens to meet
+    except Exception as error:  # torch.load raises errors of many types
         raise WeightsError(f"cannot read the weights {path}: {error}") from error
     network = MobileNetV3(record.width, record.n_classes)
     try:

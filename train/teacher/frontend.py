@@ -1,6 +1,6 @@
 """The log-mel of the teacher: pre-emphasis, Kaldi's mel bands, natural logarithm.
 
-It stands beside `pannsx.frontend`, the PANNs' own log-mel, and shares nothing with it but the hop.
+It is independent of `pannsx.frontend`, the PANNs' own log-mel; only the hop is the same.
 """
 
 import torch
@@ -21,12 +21,12 @@ MIN_SAMPLES = N_FFT // 2 + 2
 
 
 def kaldi_mel(hz: torch.Tensor) -> torch.Tensor:
-    """Kaldi's mel of frequencies in Hz, of any shape."""
+    """Frequencies in Hz, of any shape -> Kaldi's mel."""
     return 1127.0 * torch.log1p(hz / 700.0)
 
 
 def mel_filters() -> torch.Tensor:
-    """Triangles (bins, bands), float64, that are straight in mel and not normalised by area."""
+    """Triangles ``(bins, bands)``, float64, linear in mel and not normalised by area."""
     bins = kaldi_mel(torch.arange(N_FFT // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / N_FFT)
     step = kaldi_mel(torch.tensor(MAX_HZ, dtype=torch.float64)) / (N_BANDS + 1)
     centres = step * torch.arange(1, N_BANDS + 1)
@@ -34,7 +34,7 @@ def mel_filters() -> torch.Tensor:
 
 
 class LogMel(nn.Module):
-    """Waveform to the teacher's input."""
+    """Waveform ``(B, S)`` -> the teacher's input ``(B, 1, 128, T)``."""
 
     window: torch.Tensor
     filters: torch.Tensor
@@ -46,12 +46,12 @@ class LogMel(nn.Module):
         self.register_buffer("filters", mel_filters().float(), persistent=False)
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Of waveform (B, S) at 32 kHz, log_mel (B, 1, 128 bands, frames), frames = 1 + (S - 1) // 320."""
+        """Waveform ``(B, S)`` at 32 kHz -> log_mel ``(B, 1, 128 bands, T)``, ``T = 1 + (S - 1) // 320``."""
         emphasised = waveform[:, 1:] - PRE_EMPHASIS * waveform[:, :-1]
         half = N_FFT // 2
         padded = nn.functional.pad(emphasised[:, None], (half, half), mode="reflect")[:, 0]
-        # The window stands in the middle of its frame. Power does not depend on where a frame begins, so
-        # that the samples under the window alone are transformed, with zeros after them.
+        # The window is centred in its frame. Power is independent of a frame's beginning, so only the
+        # samples under the window are transformed, followed by zeros.
         margin = (N_FFT - WINDOW_SAMPLES) // 2
         frames = padded[:, margin : padded.shape[1] - margin].unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)
         spectrum = torch.fft.rfft(frames * self.window, n=N_FFT)

@@ -2,7 +2,7 @@
 
 Sources: Howard et al., "Searching for MobileNetV3", ICCV 2019, table 1; Schmid, Koutini, Widmer,
 "Efficient Large-Scale Audio Tagging via Transformer-to-CNN Knowledge Distillation", ICASSP 2023.
-The names of the parameters are those of the published state dicts, so that these load strictly.
+The parameters have the names of the published state dicts, so these load strictly.
 """
 
 from collections import OrderedDict
@@ -53,13 +53,13 @@ CLASSIFIER_CHANNELS = 1280
 
 
 def rounded_channels(n_channels: float) -> int:
-    """The multiple of 8 nearest to a number of channels, but never below 90 % of it."""
+    """The multiple of 8 nearest to a number of channels, but at least 90 % of it."""
     rounded = max(WIDTH_DIVISOR, int(n_channels + WIDTH_DIVISOR / 2) // WIDTH_DIVISOR * WIDTH_DIVISOR)
     return rounded if rounded >= 0.9 * n_channels else rounded + WIDTH_DIVISOR
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution without bias, batch norm, activation."""
+    """``(B, C, F, T)`` -> ``(B, C', F', T')``: convolution without bias, batch norm, activation."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class ConvNorm(nn.Sequential):
 
 
 class SqueezeExcitation(nn.Module):
-    """Weighs the channels by what their means over bands and frames say."""
+    """``(B, C, F, T)`` -> the same shape: channels weighted by a function of their means."""
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
@@ -87,26 +87,26 @@ class SqueezeExcitation(nn.Module):
         self.fc2 = nn.Linear(n_squeezed, n_channels)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Of maps (B, C, bands, frames), the same weighed."""
+        """``(B, C, F, T)`` -> ``(B, C, F, T)``, channels weighted."""
         scales: torch.Tensor = self.fc2(self.fc1(maps.mean((2, 3))).relu()).sigmoid()
         return maps * scales[:, :, None, None]
 
 
 class ConcurrentSqueezeExcitation(nn.Module):
-    """The published blocks hold a list of squeeze-excitations, here of one; the list is in their keys."""
+    """``(B, C, F, T)`` -> the same shape: a list of one squeeze-excitation, as in the published keys."""
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
         self.conc_se_layers = nn.ModuleList([SqueezeExcitation(n_channels)])
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Of maps (B, C, bands, frames), the same weighed."""
+        """``(B, C, F, T)`` -> ``(B, C, F, T)``, channels weighted."""
         weighed: torch.Tensor = self.conc_se_layers[0](maps)
         return weighed
 
 
 class InvertedResidual(nn.Module):
-    """Expansion, depthwise convolution, squeeze-excitation, projection; a residual where shapes allow."""
+    """Expansion, depthwise convolution, squeeze-excitation, projection; a residual if shapes allow it."""
 
     def __init__(self, n_in: int, row: Row, width: float) -> None:
         super().__init__()
@@ -124,16 +124,16 @@ class InvertedResidual(nn.Module):
         self.n_out = n_out
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Of maps (B, C in, bands, frames), maps (B, C out, bands / stride, frames / stride)."""
+        """``(B, C, F, T)`` -> ``(B, C', F / stride, T / stride)``."""
         out: torch.Tensor = self.block(maps)
         return maps + out if self.has_residual else out
 
 
 class MobileNetV3(nn.Module):
-    """MobileNetV3-Large over a log-mel spectrogram, with all its widths multiplied by a number.
+    """MobileNetV3-Large: log_mel ``(B, 1, F, T)`` -> logits ``(B, K)``, with a width multiplier.
 
     Args:
-        width: what the paper's numbers of channels are multiplied by (rounded to multiples of 8).
+        width: factor of the paper's numbers of channels (rounded to multiples of 8).
         n_classes: number of classes.
     """
 
@@ -162,14 +162,14 @@ class MobileNetV3(nn.Module):
         )
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """Of log_mel (B, 1, bands, frames), logits (B, classes)."""
+        """Log_mel ``(B, 1, F, T)`` -> logits ``(B, K)``."""
         logits: torch.Tensor = self.classifier(self.features(log_mel).mean((2, 3)))
         return logits
 
     def fold_batch_norms(self) -> None:
-        """Folds every batch norm into its convolution, in place: the same function in evaluation, faster.
+        """Fold every batch norm into its convolution, in place: the same function in evaluation, faster.
 
-        Afterwards the keys are no longer those published and the network is for inference only.
+        Afterwards the keys differ from the published ones, and the network is for inference only.
         """
         for layer in self.modules():
             if isinstance(layer, ConvNorm):

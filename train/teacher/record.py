@@ -1,4 +1,4 @@
-"""Published checkpoints of the teacher: where each lies, its size, digest and licence."""
+"""Published checkpoints of the teacher: URL, size, digest and licence of each."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ class TeacherRecord:
     """Facts of one published file of weights.
 
     Attributes:
-        name: of the checkpoint.
-        url: where the file is published.
+        name: name of the checkpoint.
+        url: URL of the published file.
         filename: its published name.
-        size_bytes: of the file.
-        digest: of the file.
-        licence: of code and weights (SPDX).
-        width: of the network.
-        n_classes: AudioSet's, in AudioSet's order.
+        size_bytes: size of the file.
+        digest: digest of the file.
+        licence: licence of code and weights (SPDX).
+        width: width multiplier of the network.
+        n_classes: number of classes: AudioSet's, in AudioSet's order.
         mean_average_precision: published, on AudioSet's evaluation set.
     """
 

@@ -17,17 +17,17 @@ from pannsx.models.blocks import ConvBlock
 from pannsx.types import FloatArray
 
 WINOGRAD_WEIGHTS = 512 * 1024
-"""Channels in times channels out below which Winograd's form pays for any input."""
+"""Below this product of channels in and channels out, Winograd's form is faster for any input."""
 
 MOST_WINOGRAD_WEIGHTS = 1024 * 1024
-"""The same up to which it pays for inputs of many tiles; its weights are four times as large."""
+"""Up to this product it is faster for inputs of many tiles; its weights are four times as large."""
 
 MANY_TILES = 32
-"""Tiles of 4 x 4 cells from which on reading these weights pays: two clips of 10 s in such layers."""
+"""Minimum tiles of 4 x 4 cells to justify reading these weights: two clips of 10 s in such layers."""
 
 
 class EitherConvolution:
-    """A convolution in two forms, Winograd's for many tiles and products for few."""
+    """``(T, F, C)`` -> ``(T, F, C')``: a convolution in Winograd's form or, for few tiles, as products."""
 
     def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, dtype: torch.dtype) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
@@ -46,7 +46,7 @@ Convolution = FirstConvolution | WinogradConvolution | ProductConvolution | Eith
 
 
 def can_prepare_block(block: object) -> bool:
-    """Whether it is a block whose layers there are forms for."""
+    """Whether prepared forms exist for this block's layers."""
     return (
         isinstance(block, ConvBlock)
         and block.pool in ((1, 1), (2, 2))
@@ -81,7 +81,7 @@ def _convolution(
 
 
 def entry_plane(items: Sequence[FloatArray], planes: Planes) -> Plane:
-    """``(C, T, F)`` representations in a plane."""
+    """``(C, T, F)`` representations -> a plane ``(T, F, C)`` of all items."""
     channels, _, width = items[0].shape
     plane = planes.get("entry", tuple(item.shape[1] for item in items), width, channels)
     for inside, item in zip(plane.items(), items, strict=True):

@@ -20,12 +20,12 @@ from pannsx.types import FloatArray
 
 
 def can_prepare(trunk: object) -> bool:
-    """Whether a trunk is built of what :class:`PreparedCnn` knows."""
+    """Whether :class:`PreparedCnn` supports every part of a trunk."""
     return isinstance(trunk, Cnn) and all(can_prepare_block(block) for block in trunk.blocks())
 
 
 class PreparedCnn:
-    """Representations ``(C, T, F)`` -> features ``(T', C')``, as the :class:`~pannsx.models.trunks.Cnn`.
+    """Representations ``(C, T, F)`` -> features ``(T', C')``, like the :class:`~pannsx.models.trunks.Cnn`.
 
     Args:
         trunk: the trunk, in float32 on the CPU.
@@ -41,7 +41,7 @@ class PreparedCnn:
     def __call__(
         self, items: Sequence[FloatArray], joined: Sequence[FloatArray] | None = None
     ) -> list[FloatArray]:
-        """Features of each item; items may differ in ``T``.
+        """``(C, T, F)`` of each item -> ``(T', C')`` features; items may differ in ``T``.
 
         ``joined`` is a second representation of each, concatenated along channels after the first block.
         """

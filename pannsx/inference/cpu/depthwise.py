@@ -1,10 +1,10 @@
-"""Depthwise convolutions on ragged batches, in compiled code: each channel by itself, vectors of channels.
+"""Depthwise convolutions ``(cells, C)`` -> ``(cells, C)`` on ragged batches, compiled: vectors of channels.
 
 Activations are matrices ``(cells, C)``: the frames of all items one below the other, ``W`` cells each,
-without borders. A zero frame stands before the first one, and a table says for each output which frames
-it reads; for those beyond an item's edge, that is the zero frame. So no item sees another.
+without borders. A zero frame precedes the first one. A table lists the frames read by each output, with the
+zero frame in place of frames beyond an item's edge. So no item reads another.
 
-A convolution that is followed by a mean over 2 x 2 cells is one of 4 x 4 taps with a stride of two.
+A convolution followed by a mean over 2 x 2 cells equals one of 4 x 4 taps with a stride of two.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def frame_table(heights: tuple[int, ...], stride: int) -> IntArray:
 
 
 def taps_of(weight: Tensor, stride: int) -> FloatArray:
-    """``(C, 1, 3, 3)`` filters -> ``(taps, C)``, flat: 9, or 16 that average over 2 x 2 cells as well."""
+    """``(C, 1, 3, 3)`` filters -> ``(taps, C)``, flat: 9 taps, or 16 with the mean over 2 x 2 cells."""
     taps = weight[:, 0].double()
     if stride == 2:
         wide = torch.zeros(len(taps), 4, 4, dtype=torch.float64)
@@ -54,7 +54,7 @@ def taps_of(weight: Tensor, stride: int) -> FloatArray:
 
 @njit(forceinline=True)
 def _entered(source, at, cap):
-    """What the layer before made, with the activation that is still to be done."""
+    """Outputs of the previous layer, with its pending activation applied."""
     return minimum(maximum(load(source, at), _ZERO), cap)
 
 
@@ -65,7 +65,7 @@ def _left(total, cap):
 
 @cache
 def depthwise() -> Callable[..., Any]:
-    """Compiled: 3 x 3 taps on every cell."""
+    """The compiled kernel for 3 x 3 taps on every cell, ``(cells, C)`` -> ``(cells, C)``."""
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
 
     def convolve(source, width, channels, table, first, last, weight, bias, cap, out):
@@ -109,7 +109,7 @@ def depthwise() -> Callable[..., Any]:
 
 @cache
 def depthwise_halving() -> Callable[..., Any]:
-    """Compiled: 4 x 4 taps on every second cell of every second frame."""
+    """The compiled kernel for 4 x 4 taps at a stride of two, ``(cells, C)`` -> ``(cells, C)``."""
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
 
     def convolve(source, width, channels, table, first, last, weight, bias, cap, out):
@@ -142,7 +142,7 @@ def depthwise_halving() -> Callable[..., Any]:
 
 @cache
 def first_halving() -> Callable[..., Any]:
-    """Compiled: the same from one channel to many."""
+    """The compiled kernel for the same taps from one channel to ``C``."""
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
 
     def convolve(source, row, tops, first, last, width, weight, bias, out):

@@ -1,4 +1,4 @@
-"""The convolutions that Winograd's form does not suit: of one channel, and of a great many."""
+"""3 x 3 convolutions in forms other than Winograd's: for one input channel, and for very many channels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pannsx.jit.simd import N_LANES, load, maximum, store
 from pannsx.types import FloatArray
 
 _ZERO, _QUARTER = np.float32(0), np.float32(0.25)
-_CHANNELS_AT_A_TIME = 256  # filters laid out at a time: those of the largest layers take 151 MB
+_CHANNELS_AT_A_TIME = 256  # filters rearranged at a time: those of the largest layers take 151 MB
 
 
 @cache
@@ -54,7 +54,7 @@ def _from_one_channel() -> Callable[..., Any]:
 
 
 class FirstConvolution:
-    """A 3 x 3 convolution of one channel with bias, rectified: bound by writing its output."""
+    """A 3 x 3 convolution of one channel to ``C'``, with bias and ReLU; bound by writing its output."""
 
     pool = False
 
@@ -81,7 +81,7 @@ def _columns() -> Callable[..., Any]:
     sources = digest_of("jit/simd.py", "inference/cpu/direct.py")
 
     def gather(cells, row, channels, inside, first, last, width, out):
-        """Frames ``first`` to ``last`` -> ``out[x, frame]``, ``3 C``: a cell, the one before and the next."""
+        """Frames ``first`` to ``last`` -> ``out[x, frame]``, ``3 C``: a cell with both neighbours in time."""
         _ = sources
         n_frames = len(inside)
         for k in range(first, last):
@@ -123,7 +123,7 @@ def _rectify_and_pool() -> Callable[..., Any]:
 
 
 def _by_column(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """``(C', C, 3, 3)`` filters -> ``(3, 3 C, C')``, the columns of the filters, in a type."""
+    """``(C', C, 3, 3)`` filters -> ``(3, 3 C, C')``: the columns of the filters, converted to a dtype."""
     out_channels, in_channels = weight.shape[:2]
     columns = torch.empty(3, 3 * in_channels, out_channels, dtype=dtype)
     for begin in range(0, out_channels, _CHANNELS_AT_A_TIME):
@@ -136,11 +136,11 @@ def _by_column(weight: Tensor, dtype: torch.dtype) -> Tensor:
 class ProductConvolution:
     """A 3 x 3 convolution with bias, rectified, as matrix products over three frames of a column of cells.
 
-    For the deep layers, whose planes are a few dozen cells and whose weights are many megabytes: the
-    products read them once, in order, each thread those for outputs of its own. Each column of the plane,
-    with the frames before and after, is multiplied by the filters' middle column for its own outputs, and
-    by the outer ones for its neighbours', where there are any: two columns need four such products, while
-    neighbourhoods of nine cells would have six, a third of them zeros.
+    For deep layers: planes of a few dozen cells, weights of many megabytes. The products read the weights
+    once, in order, and each thread reads those of its own outputs. Each column of the plane, with the frames
+    before and after, is multiplied by the filters' middle column for its own outputs, and by the outer
+    columns for the outputs of its neighbours, if it has any. Two columns need four such products;
+    neighbourhoods of nine cells would need six, a third of them with zeros.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, dtype: torch.dtype) -> None:

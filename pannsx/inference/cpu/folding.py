@@ -10,7 +10,7 @@ Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 def scale_and_shift(norm: Norm) -> tuple[Tensor, Tensor]:
-    """``(C,)`` factors and summands that the norm applies in evaluation, computed in float64.
+    """``(C,)`` scales and shifts of the norm in evaluation mode, computed in float64.
 
     Raises:
         ValueError: the norm keeps no running statistics.
@@ -22,7 +22,7 @@ def scale_and_shift(norm: Norm) -> tuple[Tensor, Tensor]:
 
 
 def folded(convolution: Convolution, norm: Norm) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one convolution that does what the two layers do."""
+    """Weight and bias of one convolution equivalent to the two layers."""
     with torch.no_grad():
         scale, shift = scale_and_shift(norm)
         weight = convolution.weight * scale.float().view(-1, *[1] * (convolution.weight.ndim - 1))
@@ -33,7 +33,7 @@ def folded(convolution: Convolution, norm: Norm) -> tuple[Tensor, Tensor]:
 def by_tap(weight: Tensor) -> Tensor:
     """``(C', C, h, w)`` filters -> ``(h w, C, C')``, contiguous."""
     out_channels, in_channels, height, width = weight.shape
-    # Two copies along long runs of memory are many times quicker than one that hops.
+    # Two copies of long contiguous runs are many times faster than one strided copy.
     transposed = weight.detach().float().reshape(out_channels, -1).t().contiguous()
     taps = transposed.view(in_channels, height * width, out_channels)
     return taps.transpose(0, 1).contiguous()

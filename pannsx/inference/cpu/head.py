@@ -1,4 +1,4 @@
-"""Heads for inference on the CPU: rows of all clips and frames go through each dense layer at once."""
+"""Heads for inference on the CPU: each dense layer processes the rows of all clips and frames at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Found(NamedTuple):
 
     logits: FloatArray  # (K,)
     embedding: FloatArray  # (D,)
-    frame_logits: FloatArray  # (T', K); empty where it was not wanted
+    frame_logits: FloatArray  # (T', K); empty unless requested
     frame_embeddings: FloatArray  # (T', D); likewise
 
 
@@ -48,7 +48,7 @@ class PreparedHead:
         self._outputs = [Product(layer.weight, _bias(layer)) for layer in layers]
 
     def __call__(self, features: Sequence[FloatArray], *, frames: bool) -> list[Found]:
-        """Outputs of each item; decision-level heads always compute the frames'."""
+        """``(T', C)`` of each item -> its outputs; decision-level heads always compute those of frames."""
         if isinstance(self._head, ClipHead):
             return self._clips(features, frames)
         rows = np.concatenate([pool_locally(item) for item in features])
@@ -71,7 +71,7 @@ class PreparedHead:
         return [Found(*found) for found in zip(logits, embeddings, *of_frames, strict=False)]
 
     def _dense(self, rows: FloatArray) -> tuple[FloatArray, list[FloatArray]]:
-        """``(n, C)`` -> embeddings ``(n, D)``, and the outputs of the output layers, ``(n, K)`` each."""
+        """``(n, C)`` -> embeddings ``(n, D)``, and the values of the output layers, ``(n, K)`` each."""
         embeddings = self._fc1(torch.from_numpy(rows), self._workers).relu_()
         x = embeddings
         for layer in self._hidden:
@@ -79,7 +79,7 @@ class PreparedHead:
         return embeddings.numpy(), [layer(x, self._workers).numpy() for layer in self._outputs]
 
     def _combine(self, frame_logits: FloatArray, attention: FloatArray | None = None) -> FloatArray:
-        """Answers by frame -> the clip's ``(K,)``, as the head combines them."""
+        """``(T', K)`` values by frame -> the clip's ``(K,)``, combined as in the head."""
         logits = torch.from_numpy(frame_logits)[None]
         if isinstance(self._head, AttentionHead):
             found = self._head.attend(torch.from_numpy(attention)[None], logits)
@@ -95,9 +95,9 @@ def _bias(layer: torch.nn.Linear | torch.nn.Conv1d) -> Tensor:
 
 
 def pool_locally(features: FloatArray) -> FloatArray:
-    """``(T', C)`` -> the same: maximum plus mean over each frame and its neighbours.
+    """``(T', C)`` -> ``(T', C)``: maximum plus mean over each frame and its neighbours.
 
-    As :func:`pannsx.models.heads.pool_locally`, the mean counts what is beyond the ends as zeros.
+    As in :func:`pannsx.models.heads.pool_locally`, the mean counts frames beyond the ends as zeros.
     """
     largest, total = features.copy(), features.copy()
     np.maximum(largest[1:], features[:-1], out=largest[1:])

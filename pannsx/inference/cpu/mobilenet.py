@@ -1,4 +1,4 @@
-"""MobileNets for inference on the CPU: depthwise convolutions of ours, the rest matrix products."""
+"""MobileNets for inference on the CPU: compiled depthwise convolutions, the rest as matrix products."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Matrix:
 
 
 class Memory:
-    """Matrices in memory that is kept from pass to pass, by the number of the layer modulo a few."""
+    """Reused memory for matrices, one slot for the layer's number modulo a small number."""
 
     def __init__(self) -> None:
         self._kept: dict[int, FloatArray] = {}
 
     def matrix(self, slot: int, heights: tuple[int, ...], width: int, channels: int) -> Matrix:
-        """A matrix whose zero frame is zero; the rest is left from an earlier pass."""
+        """A matrix with its zero frame cleared; the other cells hold values of an earlier pass."""
         size = (sum(heights) + 1) * width * channels
         if slot not in self._kept or len(self._kept[slot]) < size:
             self._kept[slot] = np.empty(size, np.float32)
@@ -68,7 +68,7 @@ class Memory:
 
 
 class Separable:
-    """A depthwise convolution, activated before and after, then a pointwise one."""
+    """A depthwise convolution with activations before and after it, then a pointwise one: ``(cells, C')``."""
 
     def __init__(self, weight: Tensor, bias: Tensor, stride: int, cap: float, product: Product) -> None:
         self.stride = stride
@@ -77,7 +77,7 @@ class Separable:
         self._cap = np.float32(cap)
 
     def __call__(self, source: Matrix, memory: Memory, slot: int, workers: Workers) -> Matrix:
-        """The layer's outputs, in the memory of ``slot``."""
+        """``(cells, C)`` -> ``(cells', C')``, in the memory of ``slot``."""
         heights = tuple(height // self.stride for height in source.heights)
         width = source.width // self.stride
         target = memory.matrix(slot, heights, width, self.product.out_channels)
@@ -121,7 +121,7 @@ class Separable:
 
 @dataclass
 class _Stage:
-    """A block of a MobileNet: widened first, or not; its input added at the end, or not."""
+    """A block of a MobileNet, with optional expansion and an optional residual sum."""
 
     widen: Product | None
     separable: Separable
@@ -129,7 +129,7 @@ class _Stage:
 
 
 class PreparedMobileNet:
-    """``(1, T, F)`` normalised log-mels -> ``(T', C')`` features, as the MobileNet it is made from.
+    """``(1, T, F)`` normalised log-mels -> ``(T', C')`` features, like the original MobileNet.
 
     Args:
         trunk: in float32 on the CPU.
@@ -169,7 +169,7 @@ class PreparedMobileNet:
         self._stages.append(_Stage(widen, separable, adds_input))
 
     def __call__(self, items: Sequence[FloatArray]) -> list[FloatArray]:
-        """Features of each item; items may differ in ``T``."""
+        """``(1, T, F)`` of each item -> ``(T', C')`` features; items may differ in ``T``."""
         x = self._enter(items)
         for number, stage in enumerate(self._stages):
             x = self._run_stage(stage, x, 3 * (number % 2))
@@ -200,7 +200,7 @@ class PreparedMobileNet:
         return y
 
     def _widened(self, product: Product, x: Matrix, slot: int) -> Matrix:
-        """A pointwise convolution by itself."""
+        """A pointwise convolution alone: the expansion of a block."""
         target = self._memory.matrix(slot, x.heights, x.width, product.out_channels)
         product(x.cells, self._workers, target.cells)
         return target
@@ -220,7 +220,7 @@ def _folded(convolution: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def can_prepare_mobile(trunk: object) -> bool:
-    """Whether a trunk is one that :class:`PreparedMobileNet` knows, its channels in whole vectors."""
+    """Whether :class:`PreparedMobileNet` supports a trunk; its channels must fill whole vectors."""
     return isinstance(trunk, (MobileNetV1, MobileNetV2)) and all(
         layer.out_channels % N_LANES == 0
         for layer in trunk.modules()

@@ -60,9 +60,9 @@ class PreparedNetwork:
     def __call__(
         self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray], *, frames: bool
     ) -> list[Found]:
-        """Answers for padded waveforms; ``log_mels`` is empty for models of the waveform alone.
+        """Padded waveforms ``(S,)`` -> outputs; ``log_mels`` is empty for models of the waveform alone.
 
-        Without ``frames``, framewise outputs are left out if they cost extra.
+        Without ``frames``, framewise outputs are omitted if they cost extra.
         """
         representations = self._stem(waveforms, log_mels)
         with self._workers.lock:  # the layers' memory is shared by all calls
@@ -73,7 +73,7 @@ class PreparedNetwork:
 
 
 class _Stacked:
-    """A module on batches, for items of one size."""
+    """A module applied to a batch of stacked items, all of one size."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         self._module = module.to(dtype)
@@ -112,7 +112,7 @@ class _Wavegram:
 
 
 class _Both:
-    """Log-mel and wavegram, one beside the other."""
+    """Both representations: log-mel and wavegram."""
 
     def __init__(self, stem: WavegramLogMelStem) -> None:
         self._parts = (_Normalised(stem.log_mel), _Wavegram(stem.wavegram))

@@ -1,10 +1,10 @@
 """Activations of the prepared networks: channels last, items stacked in time, with a border of zeros.
 
-An item of ``H`` frames by ``W`` bands stands one cell in from every edge of its ``H'`` rows of ``W'``
-cells, ``H'`` and ``W'`` two more than the next multiples of four; the items of a batch, which may differ
-in ``H``, stand one below the other. So convolutions read their neighbourhood, and Winograd tiles their
-6 x 6 cells, without asking where the edge is, and no item ever sees another, or padding that its
-convolutions have not asked for: each gets what it would get alone.
+An item of ``H`` frames by ``W`` bands lies one cell inside every edge of its ``H'`` rows of ``W'`` cells;
+``H'`` and ``W'`` are two more than the next multiples of four. The items of a batch may differ in ``H`` and
+lie one below the other. So convolutions read their neighbourhood, and Winograd tiles their 6 x 6 cells,
+without tests for edges. No item reads another, or any padding but that of its convolutions: each result is
+the same as for the item alone.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def _up_to_tile(size: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Where the frames of a batch's items are, one below the other.
+    """Positions of the frames of a batch's items, one below the other.
 
     Attributes:
         heights: ``H`` of each item.
         starts: row of the first frame of each item.
         n_rows: rows in all, borders included.
-        inside: ``(sum of H,)`` rows that are frames, in order.
-        tiles: first row that each row of tiles reads, one above the first that it is for.
+        inside: ``(sum of H,)`` rows with frames, in order.
+        tiles: first row read by each row of tiles, one above its first output row.
     """
 
     heights: tuple[int, ...]
@@ -48,7 +48,7 @@ class Rows:
     tiles: IntArray
 
     def border(self) -> list[tuple[int, int]]:
-        """Stretches of rows that are zero."""
+        """Ranges of rows with zeros."""
         ends = [*(self.starts[1:] - 1), self.n_rows]
         stretches = [
             [(start - 1, start), (start + height, end)]
@@ -59,7 +59,7 @@ class Rows:
 
 @lru_cache(maxsize=64)
 def rows_of(heights: tuple[int, ...]) -> Rows:
-    """The rows of a batch whose items have these heights."""
+    """The rows of a batch of items with these heights."""
     taken = [_up_to_tile(height) + 2 for height in heights]
     starts = np.cumsum([1, *taken[:-1]])
     inside = np.concatenate(
@@ -73,9 +73,9 @@ def rows_of(heights: tuple[int, ...]) -> Rows:
 
 @lru_cache(maxsize=64)
 def tile_targets(source: tuple[int, ...], target: tuple[int, ...], step: int) -> IntArray:
-    """For each row of tiles of ``source``: the row of ``target`` it fills from, and how many it may fill.
+    """For each row of tiles of ``source``: its first row of ``target``, and the number of rows it may fill.
 
-    ``step`` is how many rows of the target a tile makes: four, or two where it pools.
+    ``step`` is the number of target rows of a tile: four, or two with pooling.
     """
     rows = rows_of(target)
     parts = []
@@ -87,7 +87,7 @@ def tile_targets(source: tuple[int, ...], target: tuple[int, ...], step: int) ->
 
 @lru_cache(maxsize=64)
 def row_sources(source: tuple[int, ...], target: tuple[int, ...], step: int) -> IntArray:
-    """For each frame of ``target``: the first frame of ``source`` (borders not counted) it is made from."""
+    """For each frame of ``target``: its first input frame in ``source`` (borders not counted)."""
     starts = np.cumsum([0, *source[:-1]])
     return np.concatenate(
         [start + step * np.arange(height) for start, height in zip(starts, target, strict=True)]
@@ -96,7 +96,7 @@ def row_sources(source: tuple[int, ...], target: tuple[int, ...], step: int) -> 
 
 @lru_cache(maxsize=64)
 def pooled_rows(heights: tuple[int, ...]) -> IntArray:
-    """For each frame of these items, pooled by two: the row of the first of the two it is made from."""
+    """For each frame of these items after pooling by two: the row of the first of its two inputs."""
     return np.concatenate(
         [
             start + 2 * np.arange(height // 2)
@@ -111,7 +111,7 @@ class Plane:
 
     Attributes:
         cells: ``(rows.n_rows, W', C)``, contiguous.
-        rows: where the items are.
+        rows: positions of the items.
         width: ``W``, in bands.
     """
 
@@ -126,12 +126,12 @@ class Plane:
 
     @property
     def row(self) -> int:
-        """Floats from one frame to the next."""
+        """Stride from one frame to the next, in floats."""
         return int(self.cells.shape[1] * self.cells.shape[2])
 
     @property
     def across(self) -> int:
-        """Tiles across."""
+        """Number of tiles across the width."""
         return -(-self.width // TILE)
 
     @property
@@ -141,11 +141,11 @@ class Plane:
 
     @property
     def matrix(self) -> Tensor:
-        """All cells as rows ``(n, C)``, the border's too."""
+        """All cells as rows ``(n, C)``, including the border."""
         return torch.from_numpy(self.cells).view(-1, self.channels)
 
     def clear_border(self) -> None:
-        """Make zero what is around the items."""
+        """Set the cells around the items to zero."""
         for begin, end in self.rows.border():
             self.cells[begin:end] = 0
         self.cells[:, 0] = 0
@@ -160,9 +160,9 @@ class Plane:
 
 
 class Planes:
-    """The planes of a network's layers, in memory that is kept from one pass to the next.
+    """The planes of a network's layers, in memory reused from pass to pass.
 
-    Fresh memory is slow, and the zeros around a plane are written only where its shape changes.
+    Newly allocated memory is slow, and the zeros around a plane are written only when its shape changes.
     """
 
     def __init__(self) -> None:
@@ -170,7 +170,7 @@ class Planes:
         self._shapes: dict[Hashable, tuple[Rows, int, int]] = {}
 
     def get(self, layer: Hashable, heights: tuple[int, ...], width: int, channels: int) -> Plane:
-        """The plane of ``layer``, zero around the items; what is inside is left from an earlier pass."""
+        """The plane of ``layer``, zero around the items; the items hold values of an earlier pass."""
         rows = rows_of(heights)
         shape = (rows.n_rows, _up_to_tile(width) + 2, channels)
         size = shape[0] * shape[1] * shape[2]

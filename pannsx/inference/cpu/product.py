@@ -1,4 +1,4 @@
-"""A linear map with bias on the rows of a matrix, by threads of ours: 1 x 1 convolutions and dense layers."""
+"""A linear map with bias on the rows of a matrix, in parallel: 1 x 1 convolutions and dense layers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from pannsx.inference.cpu.workers import Workers, even_ranges
 
 FEW_ROWS = 512
-"""With fewer, the weights are what must be read, and threads share a product by its columns."""
+"""With fewer rows, reading the weights takes the time, and threads divide a product by its columns."""
 
 
 def affine(bias: Tensor, inputs: Tensor, weights: Tensor, out: Tensor) -> None:
-    """``bias + inputs @ weights`` -> ``out``, the product in the type of the weights, all else in float32."""
+    """``(n, C)`` -> ``out (n, C')``: ``bias + inputs @ weights``, product in the weights' dtype."""
     if weights.dtype == torch.float32:
         torch.addmm(bias, inputs, weights, out=out)
     else:
@@ -20,7 +20,7 @@ def affine(bias: Tensor, inputs: Tensor, weights: Tensor, out: Tensor) -> None:
 
 
 def accumulate(inputs: Tensor, weights: Tensor, out: Tensor) -> None:
-    """Add ``inputs @ weights`` to ``out``, in the same types."""
+    """Add ``inputs @ weights`` to ``out (n, C')``, in the same dtypes."""
     if weights.dtype == torch.float32:
         out.addmm_(inputs, weights)
     else:
@@ -31,9 +31,9 @@ class Product:
     """``(n, C)`` rows -> ``(n, C')``.
 
     Args:
-        weight: ``(C', C)``, with axes of size one after these or not.
+        weight: ``(C', C)``, optionally with trailing axes of size one.
         bias: ``(C',)``.
-        dtype: float32, or bfloat16 to round inputs, weights and products to.
+        dtype: float32, or bfloat16 to round inputs, weights and products.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype = torch.float32) -> None:

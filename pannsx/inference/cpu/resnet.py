@@ -91,7 +91,7 @@ class PointwiseConvolution:
 
 @dataclass
 class _Block:
-    """A residual block: pooled first or not, its layers, and how its input comes to the sum."""
+    """A residual block: optional pooling, its layers, and its shortcut."""
 
     pools: bool
     layers: list[WinogradConvolution | PointwiseConvolution]
@@ -99,7 +99,7 @@ class _Block:
 
 
 class PreparedResNet:
-    """``(1, T, F)`` normalised log-mels -> ``(T', C')`` features, as the ResNet it is made from.
+    """``(1, T, F)`` normalised log-mels -> ``(T', C')`` features, like the original ResNet.
 
     Args:
         trunk: in float32 on the CPU.
@@ -116,14 +116,14 @@ class PreparedResNet:
         self._planes = Planes()
 
     def __call__(self, items: Sequence[FloatArray]) -> list[FloatArray]:
-        """Features of each item; items may differ in ``T``."""
+        """``(1, T, F)`` of each item -> ``(T', C')`` features; items may differ in ``T``."""
         x = self._through(self._first, entry_plane(items, self._planes), "first")
         for number, block in enumerate(self._blocks):
             x = self._run(block, x, number % 2)
         return features_of(self._through(self._last, self._pooled(x), "last"))
 
     def _plane(self, name: Hashable, like: Plane, channels: int, step: int = 1) -> Plane:
-        """A plane of the same items, smaller by ``step``. Few names: memory is used again."""
+        """A plane of the same items, smaller by ``step``. A few names suffice, as memory is reused."""
         heights = tuple(height // step for height in like.rows.heights)
         return self._planes.get(name, heights, like.width // step, channels)
 

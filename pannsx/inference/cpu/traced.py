@@ -1,7 +1,7 @@
 """Any part of a PANN for inference on the CPU: norms folded, channels last, deep convolutions as products.
 
-The part is traced into its operations (torch.fx) and stays a torch module; what it computes is the
-same, but for rounding.
+The part is traced into its operations (torch.fx) and stays a torch module; its results change only by
+rounding.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _MEAN_POOLS = (nn.AvgPool2d, nn.AvgPool1d)
 
 PRODUCT_WEIGHTS = 1024 * 1024
-"""Channels in times channels out from which a 3 x 3 convolution is one matrix product."""
+"""Minimum product of channels in and channels out for a 3 x 3 convolution as one matrix product."""
 
 PRODUCT_WEIGHTS_1D = 512 * 512
-"""The same for a convolution over time."""
+"""The same minimum for a convolution over time."""
 
 
 def prepare_module(part: nn.Module) -> nn.Module:
-    """A copy of ``part`` for inference; the original is left as it is."""
+    """A copy of ``part`` for inference; the original stays unchanged."""
     traced = fx.symbolic_trace(copy.deepcopy(part).eval(), concrete_args=_unused_arguments(part))
     _fold_norms(traced)
     _drop_dropout(traced)
@@ -43,7 +43,7 @@ def prepare_module(part: nn.Module) -> nn.Module:
 
 
 def _unused_arguments(part: nn.Module) -> dict[str, None]:
-    """Arguments that inference does not give, such as a log-mel to a stem that makes a wavegram."""
+    """Arguments without a value in inference, such as the log-mel of a stem that computes a wavegram."""
     parameters = inspect.signature(part.forward).parameters.values()
     return {each.name: None for each in parameters if each.default is None}
 
@@ -109,7 +109,7 @@ def _use_products(traced: fx.GraphModule) -> None:
 
 
 class _ProductConv1d(nn.Module):
-    """The same for a convolution over time, dilated or not, that keeps the length."""
+    """``(B, C, L)`` -> ``(B, C', L)``: a convolution over time as a matrix product, with any dilation."""
 
     def __init__(self, layer: nn.Conv1d) -> None:
         super().__init__()

@@ -1,11 +1,11 @@
 """3 x 3 convolutions by Winograd's minimal filtering F(4 x 4, 3 x 3) (Lavin and Gray, arXiv 1509.09308).
 
 A tile of 4 x 4 outputs needs 6 x 6 inputs ``d``.  With the matrices of the paper, ``V = Bt d B`` and
-``U = G g Gt`` are 6 x 6 as well, and the outputs are ``At (U * V) A``: 36 products a tile, where the
-convolution itself takes 144.  Summed over channels, the products are 36 matrix products
+``U = G g Gt`` are 6 x 6 as well, and the outputs are ``At (U * V) A``: 36 products a tile, instead of the
+144 of the direct sum.  Summed over channels, the products are 36 matrix products
 ``(tiles, C) @ (C, C')``; the transforms before and after them add and scale, on vectors of channels.
 
-In float32 a layer's outputs differ from the direct sum by about 5e-6 of their largest.
+In float32 a layer's outputs differ from the direct sum by about 5e-6 of the largest output.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pannsx.types import FloatArray
 CELLS = 36
 _SIDE = 6
 _BLOCK_FLOATS = 2**17  # tiles times channels of a block: its V and M are 19 MB each
-_SHARED_WEIGHTS = 2**16  # channels in times channels out from which threads share the products of a block
+_SHARED_WEIGHTS = 2**16  # minimum channels in times channels out for threads to share a block's products
 _SKEW = N_LANES  # floats between the 36 matrices of a block, so that they do not share cache sets
 _ZERO, _QUARTER = np.float32(0), np.float32(0.25)
 _TWO, _FOUR, _FIVE, _EIGHT = np.float32(2), np.float32(4), np.float32(5), np.float32(8)
@@ -153,7 +153,7 @@ def _output_transform() -> Callable[..., Any]:
     ):
         """``m[cell, tile, channel]`` -> rectified outputs plus bias, or their means over 2 x 2, in a plane.
 
-        Where it ``adds``, what the plane holds is added before rectifying.
+        With ``adds``, the plane's previous values are added before rectifying.
 
         ``cells``, ``row`` and ``width`` are of the target plane; ``cell`` is its floats from one cell to
         the next.
@@ -208,14 +208,14 @@ def _output_transform() -> Callable[..., Any]:
 
 
 class WinogradConvolution:
-    """A 3 x 3 convolution with bias, rectified and, where ``pool`` is set, averaged over 2 x 2 cells.
+    """A 3 x 3 convolution with bias and ReLU, and with ``pool`` a mean over 2 x 2 cells.
 
-    Where ``adds`` is set, what the target holds is added to the outputs before they are rectified.
+    With ``adds``, the target's previous values are added to the outputs before they are rectified.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool = False, adds: bool = False) -> None:
         if pool and adds:
-            raise ValueError("a convolution that pools cannot add to what is there before")
+            raise ValueError("pooling cannot add to the target; set only one of pool and adds")
         self.adds = adds
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
@@ -225,9 +225,9 @@ class WinogradConvolution:
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``.
 
-        Tiles are taken in blocks that bound the memory. With few channels each thread takes blocks of
-        its own, from input to output; with many, the weights are what must be read, so the threads
-        share the 36 products of one block.
+        Tiles are processed in blocks, to bound the memory. With few channels, each thread processes blocks
+        of its own from input to output. With many, reading the weights takes the time, so the threads share
+        the 36 products of one block.
         """
         n = workers.n
         total = len(source.rows.tiles) * source.across
@@ -255,7 +255,7 @@ class WinogradConvolution:
     def _shared_block(
         self, source: Plane, target: Plane, v: FloatArray, m: FloatArray, first: int, n: int, workers: Workers
     ) -> None:
-        """``n`` tiles from ``first`` on, by all threads together."""
+        """Process ``n`` tiles from ``first`` on, on all threads together."""
         tiles, cells = list(even_ranges(n, workers.n)), list(even_ranges(CELLS, workers.n))
         workers.run(lambda i: self._enter(source, v, n, first, *tiles[i]))
         workers.run(lambda i: self._multiply(v, m, n, *cells[i]))
@@ -292,5 +292,5 @@ class WinogradConvolution:
 
 
 def _cells_of(block: FloatArray, n: int, channels: int) -> Tensor:
-    """Flat block -> its ``(36, n, channels)``."""
+    """Flat block -> its cells ``(36, n, channels)``."""
     return torch.from_numpy(block).as_strided((CELLS, n, channels), (n * channels + _SKEW, channels, 1))

@@ -1,8 +1,8 @@
-"""A pool of threads for the prepared networks, on which torch computes with one thread each.
+"""A pool of threads for the prepared networks, with a single torch thread in each.
 
-Kernels of ours and matrix products of torch alternate within a layer.  If torch kept its own pool,
-its threads would spin, waiting for more, on the very cores that our kernels need; so each thread
-here runs its share of both, and torch's pool is left out of it.
+Kernels of this package and matrix products of torch alternate within a layer.  The threads of torch's own
+pool would spin between products and occupy the cores needed by the kernels. So each thread here runs its
+share of both, and torch's pool is not used.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if hasattr(os, "register_at_fork"):
 
 
 class Workers:
-    """A pool with torch's number of threads, for the shares of a task in parallel.
+    """A pool with torch's number of threads, to run the shares of a task in parallel.
 
     Threads are created on first use, and again after a fork or a change of torch's setting.
 
     Attributes:
-        lock: held during :meth:`lead`: one network at a time keeps all threads busy.
+        lock: held during :meth:`lead`, since one network keeps all threads busy.
     """
 
     lock: AbstractContextManager[bool]
@@ -52,7 +52,7 @@ class Workers:
         _everyone.add(self)
 
     def forget_threads(self) -> None:
-        """Start without threads, and without locks that one of them may hold: as a forked process must."""
+        """Drop all threads and their locks, as a forked process must."""
         self.lock = RLock()
         self._making = Lock()
         self._pool: ThreadPoolExecutor | None = None
@@ -69,7 +69,7 @@ class Workers:
         return getattr(self._leading, "is_so", False)
 
     def scratch(self, share: int, *sizes: int) -> list[FloatArray]:
-        """Arrays of at least ``sizes`` floats, the same ones for a share every time: fresh pages are slow."""
+        """Arrays of at least ``sizes`` floats, reused for each share, because fresh pages are slow."""
         kept = self._scratch.setdefault(share, [])
         kept += [np.empty(0, np.float32)] * (len(sizes) - len(kept))
         for i, size in enumerate(sizes):
@@ -78,9 +78,9 @@ class Workers:
         return kept[: len(sizes)]
 
     def lead(self, task: Callable[[], Out]) -> Out:
-        """Run ``task`` on a thread of the pool, where what it runs takes the first share itself.
+        """Run ``task`` on a thread of the pool; its calls of :meth:`run` give that thread the first share.
 
-        Whoever calls this holds ``lock``: two that lead would wait for each other's threads.
+        The caller holds ``lock``: two leading tasks would wait for each other's threads.
         """
 
         def leading() -> Out:
@@ -94,7 +94,7 @@ class Workers:
         return self._ready_pool(self.n).submit(leading).result()
 
     def run(self, share: Callable[[int], None]) -> None:
-        """``share(0)`` to ``share(n - 1)`` at once; returns when all are done; raises what one raised."""
+        """Run ``share(0)`` to ``share(n - 1)`` in parallel, to the end; an error of a share is raised."""
         n = self.n
         first = 1 if self._is_leading else 0
         pool = self._ready_pool(n)
@@ -124,7 +124,7 @@ def _single_threaded_pool(n: int) -> ThreadPoolExecutor:
     everyone = Barrier(n + 1)
 
     def begin() -> None:
-        torch.get_num_threads()  # a thread takes over torch's default when it first asks, and only then
+        torch.get_num_threads()  # a thread adopts torch's default at its first query, and only then
         torch.set_num_threads(1)
         everyone.wait()
 
@@ -132,12 +132,12 @@ def _single_threaded_pool(n: int) -> ThreadPoolExecutor:
     for _ in range(n):
         pool.submit(lambda: None)
     everyone.wait()
-    # What a thread sets is its own, but torch also takes it as the default of threads yet to come.
+    # A thread's setting is its own, but torch also makes it the default of later threads.
     torch.set_num_threads(n)
     return pool
 
 
 def even_ranges(total: int, n: int) -> Iterator[tuple[int, int]]:
-    """Begin and end of ``n`` ranges of ``total`` items, equal in length up to one."""
+    """Begin and end of ``n`` ranges of ``total`` items, with lengths that differ by one at most."""
     for i in range(n):
         yield total * i // n, total * (i + 1) // n

@@ -27,9 +27,9 @@ class Step:
     """A step of synthesis.
 
     Attributes:
-        programs: commands it runs.
-        fonts: names of the soundfonts it needs.
-        sounds: what it yields.
+        programs: required commands.
+        fonts: names of the required soundfonts.
+        sounds: function that yields its sounds.
     """
 
     programs: tuple[str, ...]
@@ -99,7 +99,7 @@ def find_step(name: str) -> Step:
     """A step by its name.
 
     Raises:
-        PoolError: there is none of that name.
+        PoolError: there is no step with that name.
     """
     if name not in STEPS:
         raise PoolError(f"there is no step of synthesis {name!r}{did_you_mean(name, STEPS)}")

@@ -86,13 +86,13 @@ DOO = [[0, 5, 3, 4]]
 
 
 class Genre(NamedTuple):
-    """How a genre's songs are made.
+    """Parameters of a genre's songs.
 
     Attributes:
-        classes: of AudioSet, that it is meant for.
+        classes: intended classes of AudioSet.
         groove: of `GROOVES`.
         kits: drum kits to choose from.
-        tempi: beats a minute, from and below.
+        tempi: range of beats a minute, the upper end exclusive.
         scale: of `SCALES`.
         progressions: to choose from.
         bass: program and pattern.
@@ -770,7 +770,7 @@ GENRES: dict[str, Genre] = {
 
 
 class Vocals(NamedTuple):
-    """What singers need to know of a band's song.
+    """Facts about a band's song for its singers.
 
     Attributes:
         singer: who; ``rap``, a name of `SINGERS` or one that begins with ``choir``; None: nobody.
@@ -789,7 +789,7 @@ class Vocals(NamedTuple):
 
 @dataclass(frozen=True)
 class _Bars:
-    """Where in a song things are.
+    """Positions and pitches in a song.
 
     Attributes:
         rng: of the song.
@@ -812,7 +812,7 @@ class _Bars:
     first_root: int
 
     def time(self, step: int) -> float:
-        """When a sixteenth is played, in seconds: not quite exactly."""
+        """Time of a sixteenth in seconds, with a small random deviation."""
         return step * self.step_s + (self.swing_s if step % 2 else 0) + float(self.rng.normal(0, 0.004))
 
     def pitch(self, degree: int) -> int:
@@ -825,7 +825,7 @@ class _Bars:
 
 
 def track(rng: Draws, name: str, seconds: float) -> tuple[Score, Score, Vocals]:
-    """A band's scores: everything but the distorted guitars, the guitars, and what the singers need."""
+    """A band's scores: everything but the distorted guitars, the guitars, and the facts for singers."""
     genre = GENRES[name]
     tempo = int(rng.integers(*genre.tempi))
     step_s = 15 / tempo
@@ -964,7 +964,7 @@ def amplifier(audio: Wave, drive: float, rng: Draws) -> Wave:
 
 
 def _vocals(rng: Draws, singer: str, song: Vocals, seconds: float) -> Wave:
-    """What the singer or the choir of a song sings."""
+    """The singing of a song's singer or choir."""
     if singer == "rap":
         return rap(rng, song.beat_s, seconds)
     if singer.startswith("choir"):
@@ -979,7 +979,7 @@ def _vocals(rng: Draws, singer: str, song: Vocals, seconds: float) -> Wave:
 
 
 def band_mix(rng: Draws, clean: Wave, dirty: Wave, song: Vocals, seconds: float) -> Wave:
-    """The two renderings and the voices put together, as a record or as a room hears it."""
+    """The two renderings and the voices mixed, as a record or as heard in a room."""
     size = len(clean)
     out = clean / rms(clean)
     if np.abs(dirty).max() > 1e-4:

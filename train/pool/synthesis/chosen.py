@@ -1,7 +1,7 @@
-"""Sounds chosen out of many: EfficientAT's mn04_as takes each for a class that it is meant for.
+"""Sounds chosen from many: EfficientAT's mn04_as assigns each to one of its intended classes.
 
-``chosen.csv`` has a row a sound: its group, the generator, the recipe and the seeds, which were found by
-trying seeds and mutating the best. A row alone determines its sound.
+``chosen.csv`` has a row for each sound: its group, the generator, the recipe and the seeds, found by trying
+seeds and mutating the best. The row alone determines the sound.
 
     events         recipe of `recipes.EVENTS`, seeds of a `Lineage`
     songs          ``band <genre>``, ``duet <kind>`` or ``alone <kind>``, seeds of a `Lineage`; no soundfont
@@ -71,7 +71,7 @@ def read_chosen(path: Path = TABLE) -> list[Chosen]:
     """The rows of the table.
 
     Raises:
-        PoolError: a row names what there is not; says which line.
+        PoolError: a row has an unknown name or invalid seeds; the message names its line.
     """
     known = {"events": set(EVENTS), "singing": set(singing.KINDS)}
     known["songs"] = {
@@ -96,7 +96,7 @@ def read_chosen(path: Path = TABLE) -> list[Chosen]:
             ):
                 raise PoolError(
                     f"{path}, line {reader.line_num}: {group!r}, {generator!r}, {recipe!r}, {seeds!r} "
-                    "is no group with a generator, a recipe of it and seeds"
+                    "is not a group with a generator, one of its recipes and seeds"
                 )
             rows.append(Chosen(group, generator, recipe, tuple(map(int, numbers))))
     return rows

@@ -1,4 +1,4 @@
-"""Random numbers with ancestors: so that a sound can have relatives."""
+"""Random numbers with ancestors, for related sounds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MOST_GENES = 64  # a longer draw is noise, not a gene
 
 
 class Lineage:
-    """Random numbers, single ones of which are genes: from a seed, then changed by further seeds.
+    """Random numbers from a seed, then changed by further seeds; short draws are genes.
 
-    Each further seed is a mutation: a share of the genes is drawn again, or moved a little. So a list of
-    seeds names a sound, and a longer list a relative of it. Long draws come from an ordinary generator of the
-    first seed, so that relatives share their noise. Methods are those of `numpy.random.Generator`.
+    Each further seed is a mutation: a share of the genes is redrawn or slightly changed. So a list of seeds
+    names a sound, and a longer list a relative of it. Long draws come from an ordinary generator with the
+    first seed, so relatives share their noise. Methods are those of `numpy.random.Generator`.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:

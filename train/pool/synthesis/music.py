@@ -45,12 +45,12 @@ _BEATS = {  # sixteen steps of kick, snare and hat
 
 
 class Style(NamedTuple):
-    """How songs of a style are made.
+    """Parameters of a style's songs.
 
     Attributes:
         beat: name of the beat.
         kit: drum kit.
-        tempi: beats a minute, from and below.
+        tempi: range of beats a minute, the upper end exclusive.
         bass, chords, lead: programs to choose from.
     """
 

@@ -11,11 +11,11 @@ Draw: TypeAlias = Callable[[Draws], Wave]
 
 
 class Recipe(NamedTuple):
-    """How a sound is made.
+    """The recipe of a sound.
 
     Attributes:
         draw: random numbers -> ``(S,)`` waveform.
-        classes: of AudioSet, that it is meant for.
+        classes: intended classes of AudioSet.
     """
 
     draw: Draw

@@ -26,9 +26,9 @@ class Canvas:
     """Five seconds to draw on.
 
     Attributes:
-        rng: what is drawn from.
+        rng: generator of all random choices.
         times: ``(S,)`` in seconds.
-        frequency: in Hz, of what has one; drawn first.
+        frequency: in Hz, for signals with a pitch; drawn first.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -277,7 +277,7 @@ KINDS: dict[str, Callable[[Canvas], Wave]] = {
     "laser": _laser,
     "quiet": Canvas.white,
 }
-"""What draws each kind."""
+"""Function for each kind."""
 
 
 def signals(first: int, count: int) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -207,7 +207,7 @@ class Singer(NamedTuple):
 
     Attributes:
         voice: of Flite.
-        formants: what its formants are multiplied by.
+        formants: factor of its formants.
         keys: lowest and highest MIDI key that melodies begin from.
         vibrato: depth, as a share of the pitch.
         more: further arguments of `sung`.

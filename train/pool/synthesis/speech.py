@@ -105,7 +105,7 @@ def _espeak(voice: str, text: str, rng: np.random.Generator) -> NDArray[np.float
 
 
 def _spoken_into_file(command: Sequence[str], text: str = "") -> NDArray[np.float32]:
-    """What a program says that takes the name of its output as its last argument."""
+    """The audio of a program with its output file as the last argument."""
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         _run([*command, file.name], text)
         return _read(file.name, command[0])

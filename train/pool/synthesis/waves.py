@@ -1,4 +1,4 @@
-"""Types and sizes of what recipes of sounds compute with: five seconds at 32 kHz."""
+"""Types and sizes for recipes of sounds: five seconds at 32 kHz."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIME: Wave = np.arange(SIZE) / RATE
 """``(S,)`` in seconds."""
 
 Draws: TypeAlias = np.random.Generator | Lineage
-"""What random numbers are drawn from."""
+"""Source of random numbers."""
 
 Wave: TypeAlias = NDArray[Any]
 """``(S,)`` samples, in floating point."""
