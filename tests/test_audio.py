@@ -158,6 +158,45 @@ def test_opposite_infinities_do_not_cancel() -> None:
         audio.load(np.array([[0, 0], [0, 0], [np.inf, -np.inf]]), RATE)
 
 
+@pytest.mark.parametrize("dtype", ["i4", "u4", "i8", "u8"])
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_narrow_samples_in_wide_integers_are_said(dtype: str, as_tensor: bool) -> None:
+    narrow = np.round(sound() * 32_767) + (32_768 if dtype[0] == "u" else 0)
+    samples: Any = narrow.astype(dtype)
+    if as_tensor:
+        if dtype[0] == "u":
+            pytest.skip("torch has few unsigned types")
+        samples = torch.from_numpy(samples)
+    message = r"16-bit samples in (32|64) bits; .*(astype\(numpy|to\(torch)\.u?int16\), or .*32768"
+    if dtype[1] == "8":
+        with pytest.raises(AudioError, match=message):
+            audio.load(samples, RATE)
+    else:
+        with pytest.warns(UserWarning, match=message):
+            audio.load(samples, RATE)
+
+
+def test_integers_that_use_their_range_or_are_silent_are_not_suspected() -> None:
+    for scale in (2.0**31 - 1, 2.0**25):
+        audio.load((sound().astype(np.float64) * scale).astype(np.int32), RATE)
+    audio.load((sound().astype(np.float64) * 2.0**62).astype(np.int64), RATE)
+    for dtype in ("i2", "i4", "i8"):
+        assert not audio.load(np.zeros(99, dtype), RATE).waveform.any()
+    with pytest.warns(UserWarning, match="24-bit samples in 32 bits; .* divide by 8388608"):
+        audio.load((sound() * 2.0**23).astype(np.int32), RATE)
+
+
+def test_floats_far_beyond_full_scale_are_said_once() -> None:
+    loud = sound(200_000) * 10_000
+    loud[70_000] = 32_000
+    for source in (loud, wav(loud), torch.from_numpy(loud)):
+        with pytest.warns(UserWarning, match=r"full scale of floating-point .* divide them by 32768") as seen:
+            waveform, _ = audio.load(source, RATE)
+        assert len(seen) == 1
+        np.testing.assert_array_equal(waveform, loud)
+    audio.load(sound() * 20, RATE)
+
+
 # --- sample rates ---------------------------------------------------------------------------------------
 
 

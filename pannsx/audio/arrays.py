@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
@@ -14,6 +15,9 @@ from pannsx.types import FloatArray
 
 MAX_CHANNELS = 64
 _BLOCK_FRAMES = 1 << 20
+# 32-bit samples that stay within so many bits are quieter than -48 dB of full scale throughout.
+_WIDEST_SUSPECT_BITS = 24
+_CAST = {"the array": ".astype(numpy.", "the tensor": ".to(torch."}
 
 
 class ArrayReader(Reader):
@@ -31,6 +35,7 @@ class ArrayReader(Reader):
             raise AudioError("the array has masked samples; fill them first, e.g. array.filled(0)")
         self.format = f"{'tensor' if tensor else 'array'} of {samples.dtype}"
         self._frames = _as_frames(samples, self.name)
+        _check_scale(self._frames, self.name)
         self.sample_rate = sample_rate
         self.n_frames, self.n_channels = self._frames.shape
 
@@ -59,6 +64,39 @@ def scale_to_unit(samples: npt.NDArray[Any]) -> FloatArray:
         wide -= half
     wide /= half
     return wide.astype(np.float32, copy=False)
+
+
+def _check_scale(frames: npt.NDArray[Any], name: str) -> None:
+    """Warn of integers that use a sliver of their type's range, as 16-bit samples in 32 bits do.
+
+    Raises:
+        AudioError: integers of 64 bits that stay within 32: no format has such samples.
+    """
+    kind, n_bits = frames.dtype.kind, frames.dtype.itemsize * 8
+    if kind not in "iu" or n_bits < 32:
+        return
+    low, high = int(frames.min()), int(frames.max())
+    if low == high == 0:
+        return
+    n_used = max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + (kind == "i")
+    if n_used > (32 if n_bits == 64 else _WIDEST_SUSPECT_BITS):
+        return
+    # The narrowest usual type that holds them.
+    fits = next((bits for bits in (16, 24, 32) if n_used <= bits), 32)
+    fix = f"divide by {2.0 ** (fits - 1):.0f} as float32"
+    if kind == "u":
+        fix = f"subtract {2.0 ** (fits - 1):.0f}, then " + fix
+    if fits != 24:
+        fix = (
+            f"convert it with {_CAST[name]}{kind.replace('i', 'int').replace('u', 'uint')}{fits}), or " + fix
+        )
+    message = (
+        f"{name} of {frames.dtype} has values from {low} to {high}, which are {fits}-bit samples in "
+        f"{n_bits} bits; full scale is 2**{n_bits - 1}, so that nothing would be heard: {fix}"
+    )
+    if n_bits == 64:
+        raise AudioError(message)
+    warnings.warn(message, stacklevel=2)
 
 
 def is_tensor(source: object) -> TypeGuard[Any]:

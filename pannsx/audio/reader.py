@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from pannsx.types import FloatArray
 MIN_SAMPLE_RATE = 100  # Hz; slow seismic and infrasound recorders
 MAX_SAMPLE_RATE = 10_000_000  # Hz; far above the fastest hydrophone
 BLOCK_FRAMES = 1 << 16  # frames decoded at a time
+MAX_PLAUSIBLE = 32.0  # 30 dB beyond full scale; mixes that were never limited stay far below
 
 
 class Reader(ABC):
@@ -88,10 +90,13 @@ def blocks_of(reader: Reader, start: int, stop: int | None) -> Iterator[FloatArr
 def mono_blocks(reader: Reader, start: int, stop: int | None) -> Iterator[FloatArray]:
     """Frames ``[start, stop)`` of a reader as the mean over channels, in blocks ``(n,)``.
 
+    Warns of samples that are far beyond full scale.
+
     Raises:
         AudioError: a sample is not finite; whatever :meth:`Reader.read` raises.
     """
     position = start
+    warned = False
     for block in blocks_of(reader, start, stop):
         waveform = downmix(block)
         finite = np.isfinite(waveform)
@@ -103,6 +108,15 @@ def mono_blocks(reader: Reader, start: int, stop: int | None) -> Iterator[FloatA
                 f"{reader.name} has {kind} at sample {position + first} "
                 f"({(position + first) / reader.sample_rate:.3f} s), {n_bad} such samples in this block; "
                 "replace them (numpy.nan_to_num) or cut them out"
+            )
+        if not warned and np.abs(waveform).max(initial=0) > MAX_PLAUSIBLE:
+            warned = True
+            place = position + int(np.argmax(np.abs(waveform)))
+            warnings.warn(
+                f"{reader.name} has the value {waveform[place - position]:.5g} at sample {place} "
+                f"({place / reader.sample_rate:.3f} s); full scale of floating-point samples is 1: were they "
+                "16-bit integers? divide them by 32768",
+                stacklevel=2,
             )
         position += len(waveform)
         yield waveform
