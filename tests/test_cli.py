@@ -22,7 +22,7 @@ from pannsx.cli import main, progress
 from pannsx.cli.progress import Progress
 from pannsx.corpus import batches
 from pannsx.corpus.batches import each_answer
-from pannsx.corpus.inputs import Item, find_inputs
+from pannsx.corpus.inputs import GIVEN_TWICE, HIDDEN, LINKED_TWICE, NOT_AUDIO, UNREADABLE, Item, find_inputs
 from pannsx.errors import AudioError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -157,6 +157,16 @@ def test_nothing_found_is_named(tmp_path: Path) -> None:
     assert f"the folder {str(tmp_path)!r} has no audio files in it" in found.problems[0]
 
 
+def test_everything_passed_over_is_counted(tmp_path: Path) -> None:
+    for name in ("a.wav", "notes.txt", "cover.jpg", ".DS_Store", "._a.wav", ".git/b.wav", "more/c.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_inputs([str(tmp_path), str(tmp_path / "a.wav"), str(tmp_path / "*.wav")])
+    assert [Path(item.name).name for item in found.items] == ["a.wav", "c.wav"]
+    assert found.skipped == {HIDDEN: 3, NOT_AUDIO: 2, GIVEN_TWICE: 2}
+    assert {item.root for item in found.items} == {str(tmp_path)}
+
+
 def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"sound")))
     assert find_inputs(["-", "-"]).items == [Item("-", b"sound", 5)]
@@ -282,8 +292,13 @@ def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
     (place / "before_own").symlink_to(place / "own")
     (place / "own" / "loop").symlink_to(place)
     (card / "back").symlink_to(place)
-    found = [Path(name).relative_to(place) for name in names([str(place)])]
-    assert found == [Path("own/r.wav"), Path("again/r.wav")]
+    inputs = find_inputs([str(place)])
+    assert [Path(item.name).relative_to(place) for item in inputs.items] == [
+        Path("own/r.wav"),
+        Path("again/r.wav"),
+    ]
+    # The links before_own, loop and back, and the folder day within site.
+    assert inputs.skipped == {LINKED_TWICE: 4}
     # A link given by name is that folder.
     assert [Path(name).name for name in names([str(place / "site")])] == ["r.wav", "r.wav"]
 
@@ -295,9 +310,10 @@ def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_read_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir(mode=0)
     (tmp_path / "a.wav").touch()
-    items, problems = find_inputs([str(tmp_path)])
+    items, problems, skipped = find_inputs([str(tmp_path)])
     assert len(items) == 1
     assert "cannot read the folder" in problems[0]
+    assert skipped == {UNREADABLE: 1}
 
 
 def test_a_failing_folder_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,9 +327,10 @@ def test_a_failing_folder_is_a_problem(tmp_path: Path, monkeypatch: pytest.Monke
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", failing)
-    items, problems = find_inputs([str(tmp_path)])
+    items, problems, skipped = find_inputs([str(tmp_path)])
     assert [Path(item.name).name for item in items] == ["a.wav"]
     assert problems == [f"cannot read the folder {str(tmp_path / 'lost')!r}: Input/output error"]
+    assert skipped == {UNREADABLE: 1}
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are text there")

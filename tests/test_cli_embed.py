@@ -13,6 +13,7 @@ from small_models import SAME_ALONE
 
 from pannsx import FeatureExtractor
 from pannsx.cli import main
+from pannsx.cli.console import file_size
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT
 
 Captured = pytest.CaptureFixture[str]
@@ -36,7 +37,9 @@ def close(got: np.ndarray, expected: np.ndarray) -> None:
 def test_npz(clips: list[str], tmp_path: Path, extractor: FeatureExtractor, capsys: Captured) -> None:
     out = tmp_path / "out.npz"
     assert main(["embed", *clips, "-o", str(out)]) == 0
-    assert capsys.readouterr().err == f"pannsx: wrote {out}: 3 of 3 files\n"
+    assert capsys.readouterr().err == (
+        f"pannsx: wrote {out} ({file_size(out.stat().st_size)}): 3 of 3 embedded\n"
+    )
     with np.load(out, allow_pickle=False) as found:
         assert set(found) == {"files", "embeddings", "model", "sample_rate"}
         assert found["files"].tolist() == clips
@@ -129,7 +132,8 @@ def test_bad_files_are_left_out(clips: list[str], tmp_path: Path, frames: bool, 
     assert main(["embed", *arguments]) == 1
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith(f"pannsx: {bad}: is not audio")
-    assert said[1] == f"pannsx: wrote {out}: 3 of 4 files"
+    assert said[1].startswith(f"pannsx: wrote {out} (")
+    assert said[1].endswith("): 3 of 4 embedded, 1 failed")
     with np.load(out) as found:
         assert found["files"].tolist() == clips
 

@@ -18,9 +18,10 @@ import soundfile
 from cli_files import wav_bytes, write_wav
 
 from pannsx import AudioTagger
-from pannsx.cli import events as command
 from pannsx.cli import main
-from pannsx.corpus.journal import Journal
+from pannsx.corpus import recordings as corpus_recordings
+from pannsx.corpus.identity import Identity, identify
+from pannsx.corpus.journal import Journal, JournalError
 from pannsx.events import Event, EventSettings, detect, read_operating_points
 from pannsx.events.formats import Recording, read_events, write_events
 from pannsx.inference.fine_frames import FrameReader
@@ -67,7 +68,7 @@ def assert_same(found: list[Event], expected: list[Event]) -> None:
 def test_a_table_for_people(long: str, tagger: AudioTagger, capsys: Captured) -> None:
     assert main(["events", long, str(SCENE), "--class", "Speech"]) == 0
     shown = capsys.readouterr()
-    assert shown.err == ""
+    assert shown.err == "pannsx: 2 of 2 analysed\n"
     first, second = shown.out.split("\n\n")
     head, *lines = first.splitlines()
     assert head == f"{long}  (40.0 s)"
@@ -179,7 +180,7 @@ def test_what_was_interrupted_goes_on(
     hop: list[str], long: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     """Interrupted in the second file after each of its blocks in turn; the answer is that of one run."""
-    monkeypatch.setattr(command, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(corpus_recordings, "SAVE_EVERY_S", 0.0)
     options = [*hop, "--median", "0.9", "--gap", "1", "--off", "0.1", "--window", "4"]
     whole, output = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
     files = [str(SCENE), long]
@@ -209,7 +210,8 @@ def test_what_was_interrupted_goes_on(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_what_was_killed_goes_on(long: str, tmp_path: Path) -> None:
     program = (
-        "import sys; from pannsx.cli import events, main; events.SAVE_EVERY_S = 0; "
+        "import sys; from pannsx.cli import main; from pannsx.corpus import recordings; "
+        "recordings.SAVE_EVERY_S = 0; "
         "sys.exit(main(sys.argv[1:]))"
     )
     output = tmp_path / "e.jsonl"
@@ -238,7 +240,7 @@ def test_a_journal_of_other_options_is_not_used(tmp_path: Path, capsys: Captured
     output = tmp_path / "e.jsonl"
     place = tmp_path / "e.jsonl.journal"
     with Journal(place, {"hop": 1}) as journal:
-        journal.add(path, 1, [], duration_s=0.5)
+        journal.add(identify(path), [], duration_s=0.5)
     before = place.read_bytes()
     assert main(["events", path, "-o", str(output)]) == 1
     assert "left from a run with another" in capsys.readouterr().err
@@ -248,20 +250,127 @@ def test_a_journal_of_other_options_is_not_used(tmp_path: Path, capsys: Captured
     assert "is not a journal of this command" in capsys.readouterr().err
 
 
-def test_a_file_that_has_changed_is_restarted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("size_bytes", 8, "size 7 and 8 bytes"),
+        ("mtime_ns", 2, "modification time"),
+        ("sha256", "ff", "content"),
+    ],
+)
+def test_a_journal_forgets_a_file_that_has_changed(
+    field: str, value: object, said: str, tmp_path: Path
+) -> None:
+    before = Identity("/a", 7, 1, "00")
+    after = before._replace(**{field: value})
     with Journal(tmp_path / "j", {}) as journal:
-        journal.add("a", 7, [["Dog", 0.0, 1.0, 0.5]], state={"levels": np.eye(3)})
+        journal.add(before, [["Dog", 0.0, 1.0, 0.5]], state={"levels": np.eye(3)})
     with Journal(tmp_path / "j", {}) as journal:
         assert journal.is_begun
-        assert journal.files["a"].state is not None
-        assert (journal.files["a"].state["levels"] == np.eye(3)).all()
-        journal.restart("a")
-        journal.add("a", 8, [], duration_s=2.0)
+        progressed, differences = journal.progress_of(before)
+        assert progressed is not None
+        assert progressed.state is not None
+        assert (progressed.state["levels"] == np.eye(3)).all()
+        assert differences == []
+        assert journal.progress_of(after) == (None, [said])
+        journal.add(after, [], duration_s=2.0)
     with Journal(tmp_path / "j", {}) as journal:
-        assert journal.files["a"].events == []
-        assert journal.files["a"].duration_s == 2.0
+        assert journal.files["/a"].events == []
+        assert journal.files["/a"].duration_s == 2.0
+        assert journal.files["/a"].identity == after
         journal.remove()
     assert list(tmp_path.glob("j*")) == []
+
+
+def test_a_journal_of_another_version_is_named(tmp_path: Path) -> None:
+    (tmp_path / "j").write_text('{"format": "pannsx journal 1", "settings": {}}\n', "utf-8")
+    with pytest.raises(JournalError, match=r"is from another version of pannsx .*journal 1"):
+        Journal(tmp_path / "j", {})
+
+
+def test_a_journal_whose_output_is_written_gives_way_to_other_settings(tmp_path: Path) -> None:
+    one = Identity("/a", 7, 1, "00")
+    with Journal(tmp_path / "j", {"hop": 1}) as journal:
+        journal.add(one, [], duration_s=2.0)
+        journal.output_written()
+    with Journal(tmp_path / "j", {"hop": 1}) as journal:
+        assert journal.progress_of(one)[0] is not None
+        journal.add(one._replace(path="/b"), [], duration_s=2.0)
+    with pytest.raises(JournalError, match="another hop"):  # begun again
+        Journal(tmp_path / "j", {"hop": 2})
+    with Journal(tmp_path / "j", {"hop": 1}) as journal:
+        journal.output_written()
+    with Journal(tmp_path / "j", {"hop": 2}) as journal:
+        assert not journal.is_begun
+    assert list(tmp_path.glob("j*")) == []
+
+
+def test_identity_is_of_head_middle_and_tail_or_of_everything(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    content = bytearray(1_000_000)
+    path.write_bytes(content)
+    seen = {digest: {identify(str(path), digest).sha256} for digest in ("parts", "full")}
+    for changed in (0, 500_000, 999_999, 250_000):
+        content[changed] = 1
+        path.write_bytes(content)
+        for digest in seen:
+            seen[digest].add(identify(str(path), digest).sha256)
+    assert len(seen["full"]) == 5
+    assert len(seen["parts"]) == 4
+    with pytest.raises(OSError, match="not a regular file"):
+        identify(str(tmp_path))
+
+
+def test_a_resumed_run_knows_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """Files that are the same go on; those of other folders, times or contents are done again."""
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    kept, changed = Path("here/kept.wav"), Path("here/changed.wav")
+    monkeypatch.chdir(tmp_path)
+    for path in (kept, changed):
+        write_wav(path, 0.4)
+    bad = Path("bad.wav")
+    bad.write_text("no sound", "utf-8")
+    output = tmp_path / "e.jsonl"
+    given = FrameReader.blocks
+    read: list[str] = []
+
+    def watched(self: FrameReader, source: Any, *arguments: Any, **keywords: Any) -> Any:
+        read.append(Path(source).name)
+        return given(self, source, *arguments, **keywords)
+
+    monkeypatch.setattr(FrameReader, "blocks", watched)
+    command = ["events", str(kept), str(changed), str(bad), "-o", str(output), "-t", "0.001"]
+    assert main(command) == 1
+    assert read == ["kept.wav", "changed.wav", "bad.wav"]
+    said = capsys.readouterr().err
+    assert "e.jsonl.journal keeps what is done" in said
+    assert said.splitlines()[-1].endswith("events): 2 of 3 analysed, 1 failed")
+    first = read_events(output)
+
+    # The same length to the byte, and the same time: only the content tells.
+    times = changed.stat()
+    write_wav(changed, 0.4, seed=1)
+    os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
+    read.clear()
+    assert main(command) == 1
+    assert read == ["changed.wav", "bad.wav"]
+    assert f"{changed} has changed (content) and is done again" in capsys.readouterr().err
+    second = read_events(output)
+    assert second[0] == first[0]
+    assert second[1] != first[1]
+
+    # The same name in another folder is another file.
+    write_wav(bad, 0.4)
+    write_wav(Path("there") / "here" / "kept.wav", 0.4, seed=2)
+    monkeypatch.chdir(tmp_path / "there")
+    read.clear()
+    assert main(["events", str(kept), "-o", str(output), "-t", "0.001"]) == 0
+    assert read == ["kept.wav"]
+    assert read_events(output)[0] != first[0]
+    assert not output.with_name("e.jsonl.journal").exists()
 
 
 # calibrate

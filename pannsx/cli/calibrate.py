@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Calibrate; returns the exit status."""
     if arguments.model is not None:
         named(arguments.model)
-    items, problems = find_inputs(arguments.files)
+    items, problems, _ = find_inputs(arguments.files)
     for problem in problems:
         complain(problem)
     if problems:

@@ -50,6 +50,9 @@ def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
     return lines
 
 
-def megabytes(n_bytes: int) -> str:
+def file_size(n_bytes: int) -> str:
     """A readable file size, such as ``"9.7 MB"``; 1 MB is a million bytes."""
-    return f"{n_bytes / 1e6:,.1f} MB"
+    for unit, n_unit in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if n_bytes >= n_unit:
+            return f"{n_bytes / n_unit:,.1f} {unit}"
+    return f"{n_bytes} bytes"

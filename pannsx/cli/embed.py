@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pannsx.atomic import replacing
-from pannsx.cli.console import FAILED, CommandError, complain, complain_of, remark
+from pannsx.cli.console import FAILED, CommandError
 from pannsx.cli.options import (
     Commands,
     add_files,
@@ -19,6 +19,7 @@ from pannsx.cli.options import (
     named,
     new_command,
 )
+from pannsx.cli.outcome import Outcome
 from pannsx.cli.progress import Progress
 from pannsx.corpus.batches import each_answer
 from pannsx.corpus.inputs import Item, find_inputs
@@ -85,48 +86,44 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     if output.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
         raise CommandError('writing .parquet needs pyarrow: pip install "pannsx[parquet]"', FAILED)
-    items, problems = find_inputs(arguments.files)
-    for problem in problems:
-        complain(problem)
-    if not items:
-        return FAILED
+    inputs = find_inputs(arguments.files)
+    outcome = Outcome(inputs, "embedded", quiet=arguments.quiet)
+    if not inputs.items:
+        return outcome.close()
 
     try:
         with replacing(output) as temporary:
             temporary.touch()  # an unwritable place fails before the work, not after it
-            n_written = _write(items, temporary, output, arguments)
+            _write(inputs.items, temporary, outcome, arguments)
+            if outcome.n_done == 0:
+                raise CommandError(f"no file could be read; {output} is not written", FAILED)
     except OSError as error:
         raise CommandError(f"cannot write {output}: {error}", FAILED) from error
-    n_asked = len(items) + len(problems)
-    if not arguments.quiet:
-        remark(f"wrote {output}: {n_written} of {n_asked} files")
-    return FAILED if n_written < n_asked else 0
+    return outcome.close(output)
 
 
-def _write(items: list[Item], temporary: Path, output: Path, arguments: argparse.Namespace) -> int:
-    """Embed the items into a file; returns the number of readable ones."""
+def _write(items: list[Item], temporary: Path, outcome: Outcome, arguments: argparse.Namespace) -> None:
+    """Embed the items into a file."""
     from pannsx.features import FeatureExtractor
 
     extractor = build(FeatureExtractor, arguments)
     analyse = _frames(extractor) if arguments.frames else extractor.extract
-    n_written = 0
     with (
-        _open_writer(temporary, output.suffix.lower(), extractor, frames=arguments.frames) as writer,
+        _open_writer(
+            temporary, arguments.output.suffix.lower(), extractor, frames=arguments.frames
+        ) as writer,
         Progress(items, quiet=arguments.quiet) as progress,
     ):
         for item, answer in each_answer(items, analyse, progress):
             if isinstance(answer, AudioError):
                 with progress.writing():
-                    complain_of(item.name, answer)
+                    outcome.failed(item.name, answer)
                 continue
             if arguments.frames:
                 writer.write(item.name, answer.embeddings, answer.times_s)
             else:
                 writer.write(item.name, answer[None], None)
-            n_written += 1
-    if n_written == 0:
-        raise CommandError(f"no file could be read; {output} is not written", FAILED)
-    return n_written
+            outcome.n_done += 1
 
 
 def _output(text: str) -> Path:

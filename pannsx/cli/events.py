@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pannsx.cli.console import FAILED, CommandError, complain, complain_of, remark
+from pannsx.cli.console import FAILED, CommandError, remark
+from pannsx.cli.event_journal import journal_path, open_journal
 from pannsx.cli.event_options import add_event_options, settings_of
 from pannsx.cli.options import Commands, add_files, add_model_options, add_quiet, build, named, new_command
+from pannsx.cli.outcome import Outcome
 from pannsx.cli.progress import Progress
-from pannsx.corpus.inputs import STANDARD_INPUT, Item, find_inputs
+from pannsx.corpus.inputs import Item, find_inputs
+from pannsx.corpus.outputs import OutputError, check_output, check_outputs, output_files
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
-    from pannsx.corpus.journal import Journal
-    from pannsx.events import Event, EventDetector
+    from pannsx.corpus.recordings import RecordingReader
+    from pannsx.events import EventDetector
     from pannsx.events.formats import Recording
     from pannsx.inference.fine_frames import FrameReader
     from pannsx.tagger import AudioTagger
 
 FORMAT_NAMES = ("table", "tsv", "csv", "jsonl", "rttm", "audacity", "raven", "jams", "parquet")
 _BINARY = "parquet"
-_JOURNAL = ".journal"
-
-SAVE_EVERY_S = 5.0
-"""Seconds of work lost at most when the command is killed."""
 
 _DESCRIPTION = """\
 Finds the sound events of each file, with onset and offset.
@@ -43,18 +40,22 @@ Without --output, a table goes to standard output. With it, the extension select
   .selections.txt  a Raven selection table
   .jams            JAMS
 The last three hold one recording per file; for several recordings, give a folder as --output, and
---format.
+--format. With --keep-folders, each recording has a file of its own in any format, in folders like
+those of the recordings.
 
 Memory does not grow with the length of a recording. With --output, finished work is saved in
-OUT.journal; after an interruption, the same command resumes there. OUT itself is written when
-everything is done, always complete. A file that cannot be read is reported on standard error and
-left out; the exit status is then 1."""
+OUT.journal; after an interruption, the same command resumes there. The journal knows a file by path,
+size, modification time and a digest of its content: a file that has changed is done again. OUT
+itself is written when everything is done, always complete. A file that cannot be read is reported on
+standard error and left out; the exit status is then 1, and the journal stays, so that the same
+command tries only such files again."""
 
 _EXAMPLES = """\
   pannsx events street.mp3
   pannsx events night.flac --class Crow --class Dog --threshold 0.3 -o night.txt
   pannsx events recordings/ --hop 0.04 --off 0.2 --gap 0.3 --shortest 0.1 -o events.tsv
-  pannsx events clips/*.wav --format audacity -o labels/"""
+  pannsx events clips/*.wav --format audacity -o labels/
+  pannsx events site1/ site2/ --format raven -o tables/ --keep-folders"""
 
 
 def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -80,6 +81,18 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         choices=FORMAT_NAMES,
         help="output format (default: by the extension of OUT; table without OUT)",
     )
+    parser.add_argument(
+        "--keep-folders",
+        action="store_true",
+        help="a file for each recording, in folders like those of the recordings; OUT is then a folder",
+    )
+    parser.add_argument(
+        "--digest",
+        choices=("parts", "full"),
+        default="parts",
+        help="how a resumed run recognises a file, besides path, size and modification time: by a digest of "
+        "its head, middle and tail, or of all of it (default: parts)",
+    )
     add_quiet(parser)
     add_event_options(parser)
     add_model_options(parser)
@@ -89,13 +102,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Find the events in the files; returns the exit status."""
     if arguments.model is not None:
         named(arguments.model)  # a mistyped name fails before torch is loaded
-    items, problems = find_inputs(arguments.files)
-    for problem in problems:
-        complain(problem)
-    if not items:
-        return FAILED
-    form = _format(arguments, len(items))
+    inputs = find_inputs(arguments.files)
+    outcome = Outcome(inputs, "analysed", quiet=arguments.quiet)
+    if not inputs.items:
+        return outcome.close()
+    form = _format(arguments)
+    files = _output_files(arguments, form, inputs.items)
 
+    from pannsx.corpus.recordings import RecordingReader
     from pannsx.events import EventDetector
     from pannsx.inference.fine_frames import FrameReader
     from pannsx.tagger import AudioTagger
@@ -107,17 +121,16 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from error
     detector = EventDetector(tagger.labels, reader.hop_s, settings, offset_s=reader.offset_s)
-    output: Path | None = arguments.output
-    if output is None:
-        n_failed = _print(items, reader, detector, form, quiet=arguments.quiet)
-    else:
-        n_failed = _write(items, reader, detector, form, tagger, arguments)
-    return FAILED if n_failed or problems else 0
+    items = _representable(inputs.items, form, detector.labels, outcome)
+    if arguments.output is None:
+        _print(items, RecordingReader(reader, detector), form, outcome, quiet=arguments.quiet)
+        return outcome.close()
+    return _write(items, reader, detector, form, files, tagger, outcome, arguments)
 
 
-def _format(arguments: argparse.Namespace, n_items: int) -> str:
-    """The name of the format; CommandError for one that cannot hold the results."""
-    from pannsx.events.formats import FORMATS, format_of
+def _format(arguments: argparse.Namespace) -> str:
+    """The name of the format; CommandError for one that does not suit the output."""
+    from pannsx.events.formats import format_of
 
     form: str | None = arguments.format
     output: Path | None = arguments.output
@@ -131,42 +144,72 @@ def _format(arguments: argparse.Namespace, n_items: int) -> str:
         )
     if output is None and form == _BINARY:
         raise CommandError("parquet is a binary format; name a file with --output")
-    if form in FORMATS and FORMATS[form].one_each and n_items > 1:
-        if output is None:
-            raise CommandError(
-                f"a {form} file holds one recording; name a folder with --output for {n_items}"
-            )
-        if output.suffix and not output.is_dir():
-            raise CommandError(
-                f"a {form} file holds one recording; name a folder with --output for {n_items}"
-            )
+    if output is None and arguments.keep_folders:
+        raise CommandError("--keep-folders is for files in a folder; name the folder with --output")
     return form
 
 
-def _print(items: list[Item], reader: FrameReader, detector: EventDetector, form: str, *, quiet: bool) -> int:
-    """Print the events of each file as soon as it is done; returns the number of failed files."""
+def _output_files(arguments: argparse.Namespace, form: str, items: list[Item]) -> dict[Item, Path] | None:
+    """The file of each item, or None if all are written to one; CommandError if one cannot be written."""
+    from pannsx.events.formats import FORMATS, suffix_of
+
+    output: Path | None = arguments.output
+    one_each = form in FORMATS and FORMATS[form].one_each
+    several = one_each and len(items) > 1
+    if several and (output is None or (output.suffix and not output.is_dir())):
+        raise CommandError(f"a {form} file holds one recording; name a folder with --output for {len(items)}")
+    if output is None:
+        return None
+    try:
+        check_output(journal_path(output), [])
+        if not (several or arguments.keep_folders or (one_each and output.is_dir())):
+            check_output(output, items)
+            return None
+        files = output_files(items, output, suffix_of(form), keep_folders=arguments.keep_folders)
+        check_outputs(files, output)
+    except OutputError as error:
+        raise CommandError(str(error), FAILED) from error
+    return files
+
+
+def _representable(items: list[Item], form: str, labels: Sequence[str], outcome: Outcome) -> list[Item]:
+    """The items whose names the format can hold; others have failed. CommandError for an impossible label."""
+    from pannsx.events import Event
+    from pannsx.events.formats import Recording, check_representable
+
+    try:
+        check_representable(Recording("", [Event(label, 0.0, 0.0, 1.0) for label in labels]), form)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    fitting = []
+    for item in items:
+        try:
+            check_representable(Recording(item.name, []), form)
+        except ValueError as error:
+            outcome.failed(item.name, error)
+        else:
+            fitting.append(item)
+    return fitting
+
+
+def _print(
+    items: list[Item], recordings: RecordingReader, form: str, outcome: Outcome, *, quiet: bool
+) -> None:
+    """Print the events of each file as soon as it is done."""
     from pannsx.events.formats import FORMATS
 
-    n_failed = 0
     kind = FORMATS.get(form)
     sys.stdout.write(kind.header if kind else "")
     with Progress(items, quiet=quiet) as progress:
-        for number, item in enumerate(items):
-            try:
-                recording = _found(item, reader, detector, progress, None)
-            except AudioError as error:
-                n_failed += 1
-                with progress.writing():
-                    complain_of(item.name, error)
+        for item in items:
+            recording = _read(item, recordings, progress, outcome)
+            if recording is None:
                 continue
-            finally:
-                progress.finished(item)
             with progress.writing():
                 if kind is None:
-                    sys.stdout.write(("\n" if number else "") + _table(recording))
+                    sys.stdout.write(("\n" if outcome.n_done > 1 else "") + _table(recording))
                 else:
                     sys.stdout.writelines(kind.lines(recording))
-    return n_failed
 
 
 def _write(
@@ -174,134 +217,71 @@ def _write(
     reader: FrameReader,
     detector: EventDetector,
     form: str,
+    files: dict[Item, Path] | None,
     tagger: AudioTagger,
+    outcome: Outcome,
     arguments: argparse.Namespace,
 ) -> int:
-    """Write the events of all files; returns the number of failed files."""
+    """Write the events of all files; returns the exit status."""
+    from pannsx.corpus.recordings import RecordingReader
     from pannsx.events.formats import write_events
 
     output: Path = arguments.output
-    recordings = []
-    n_failed = 0
-    place = output.with_name(output.name + _JOURNAL)
-    with _journal(place, _settings(arguments, tagger, detector)) as journal:
+    place = journal_path(output)
+    found: dict[Item, Recording] = {}
+    with open_journal(arguments, tagger, detector) as journal:
         if journal.is_begun and not arguments.quiet:
             n_done = sum(each.duration_s is not None for each in journal.files.values())
             remark(f"resuming from {place}: {n_done} of {len(items)} files are done")
         with Progress(items, quiet=arguments.quiet) as progress:
+
+            def changed(item: Item, differences: list[str]) -> None:
+                with progress.writing():
+                    if not arguments.quiet:
+                        remark(f"{item.name} has changed ({', '.join(differences)}) and is done again")
+
+            recordings = RecordingReader(
+                reader, detector, journal, digest=arguments.digest, on_change=changed
+            )
             for item in items:
-                try:
-                    recordings.append(_found(item, reader, detector, progress, journal))
-                except AudioError as error:
-                    n_failed += 1
-                    with progress.writing():
-                        complain_of(item.name, error)
-                finally:
-                    progress.finished(item)
-        if not recordings:
+                recording = _read(item, recordings, progress, outcome)
+                if recording is not None:
+                    found[item] = recording
+        if not found:
             raise CommandError(f"no file could be read; {output} is not written", FAILED)
         try:
-            write_events(recordings, output, form)
+            if files is None:
+                write_events(found.values(), output, form)
+            else:
+                for item, recording in found.items():
+                    write_events([recording], files[item], form)
         except ValueError as error:
             raise CommandError(str(error), FAILED) from error
         except OSError as error:
             raise CommandError(f"cannot write {output}: {error}", FAILED) from error
-        journal.remove()
-    if not arguments.quiet:
-        n_events = sum(len(recording.events) for recording in recordings)
-        remark(f"wrote {output}: {n_events} events in {len(recordings)} of {len(items)} files")
-    return n_failed
+        if outcome.n_failed:
+            journal.output_written()
+        else:
+            journal.remove()
+    if outcome.n_failed and place.exists() and not arguments.quiet:
+        remark(f"{place} keeps what is done; the same command tries only the failed files again")
+    n_events = sum(len(recording.events) for recording in found.values())
+    written = [] if files is None else [files[item] for item in found]
+    return outcome.close(output, written, f"{n_events} events")
 
 
-def _journal(place: Path, settings: dict[str, Any]) -> Journal:
-    """The journal beside the output, resumed if its settings are the same."""
-    from pannsx.corpus.journal import Journal, JournalError
-
+def _read(item: Item, recordings: RecordingReader, progress: Progress, outcome: Outcome) -> Recording | None:
+    """The events of a file, or None, after a message, if it cannot be read."""
     try:
-        return Journal(place, settings)
-    except JournalError as error:
-        raise CommandError(str(error), FAILED) from error
-
-
-def _found(
-    item: Item, reader: FrameReader, detector: EventDetector, progress: Progress, journal: Journal | None
-) -> Recording:
-    """The events of one file, resumed from the journal."""
-    from pannsx.events import Event
-    from pannsx.events.formats import Recording
-    from pannsx.inference.fine_frames import Position
-
-    if item.name == STANDARD_INPUT:
-        journal = None  # standard input differs from run to run
-    detector.reset()
-    position = None
-    found: list[Event] = []
-    begun = None if journal is None else journal.files.get(item.name)
-    if journal is not None and begun is not None and begun.size_bytes != item.size_bytes:
-        journal.restart(item.name)
-        begun = None
-    if begun is not None:
-        found = [Event(*each) for each in begun.events]
-        if begun.duration_s is not None:
-            return Recording(item.name, detector.in_order(found), begun.duration_s)
-        state = dict(begun.state or {})
-        position = Position(**{name: state.pop(f"position_{name}") for name in Position.__slots__})
-        detector.restore(state)
-    save = _saver(item, detector, journal) if journal is not None else lambda *_: None
-    duration_s = None
-    for block in reader.blocks(progress.source(item), position=position):
-        new = detector.push(block.framewise)
-        if block.duration_s is not None:
-            duration_s = block.duration_s
-            new += detector.close(duration_s)
-        found += new
-        save(new, block)
-    return Recording(item.name, detector.in_order(found), duration_s)
-
-
-def _saver(item: Item, detector: EventDetector, journal: Journal) -> Callable[[list[Event], Any], None]:
-    """A function that saves new events and the state to resume from, every few seconds and at the end."""
-    waiting: list[list[Any]] = []
-    saved_at = time.monotonic()
-
-    def save(new: list[Event], block: Any) -> None:
-        nonlocal saved_at
-        waiting.extend(list(event) for event in new)
-        is_done = block.duration_s is not None
-        if not is_done and time.monotonic() - saved_at < SAVE_EVERY_S:
-            return
-        position = {f"position_{name}": getattr(block.position, name) for name in block.position.__slots__}
-        state = None if is_done else {**position, **detector.state()}
-        journal.add(item.name, item.size_bytes, waiting.copy(), state=state, duration_s=block.duration_s)
-        waiting.clear()
-        saved_at = time.monotonic()
-
-    return save
-
-
-def _settings(arguments: argparse.Namespace, tagger: AudioTagger, detector: EventDetector) -> dict[str, Any]:
-    """Everything the events depend on, apart from the files."""
-    from pannsx.version import __version__
-
-    thresholds = hashlib.sha256(b"".join(each.tobytes() for each in detector.thresholds)).hexdigest()
-    record = tagger.record
-    return {
-        "version": __version__,
-        "model": record.name,
-        "weights": record.sha256 or record.md5,
-        "checkpoint": arguments.checkpoint,
-        "precision": arguments.precision,
-        "window": arguments.window,
-        "overlap": arguments.overlap,
-        "hop": detector.hop_s,
-        "classes": list(detector.labels),
-        "super-classes": arguments.super_classes,
-        "thresholds": thresholds,
-        "top-k": arguments.top_k,
-        "median": arguments.median,
-        "gap": arguments.gap,
-        "shortest": arguments.shortest,
-    }
+        recording = recordings.read(item, progress.source(item))
+    except AudioError as error:
+        with progress.writing():
+            outcome.failed(item.name, error)
+        return None
+    finally:
+        progress.finished(item)
+    outcome.n_done += 1
+    return recording
 
 
 def _table(recording: Recording) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pannsx.cli.availability import MEANINGS, availability
-from pannsx.cli.console import FAILED, CommandError, complain_of, megabytes
+from pannsx.cli.console import FAILED, CommandError, complain_of, file_size
 from pannsx.cli.options import Commands, add_cache_dir, add_format, named, new_command
 from pannsx.weights import local
 from pannsx.weights.manifest import load_manifest, read_record
@@ -162,7 +162,7 @@ def _weights(record: Checkpoint, cache_dir: str | None) -> Iterator[tuple[str, s
         size = (
             ""
             if record.size_bytes is None
-            else f", {megabytes(record.size_bytes)} ({record.size_bytes:,} bytes)"
+            else f", {file_size(record.size_bytes)} ({record.size_bytes:,} bytes)"
         )
         yield "file", record.filename + size
     if record.sha256:

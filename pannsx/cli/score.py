@@ -18,6 +18,8 @@ from pannsx.cli.options import (
     named,
     new_command,
 )
+from pannsx.cli.outcome import counts
+from pannsx.corpus.outputs import OutputError, check_output
 from pannsx.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -133,11 +135,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the scores; the exit status."""
     _check_names(arguments)
     from pannsx.scoring import score_sets
-    from pannsx.scoring.scorer import default_convention, read_set
+    from pannsx.scoring.scorer import default_convention, find_clips, read_set
     from pannsx.scoring.scores import check_origins
 
     with _said():
         reference, generated = read_set(arguments.reference), read_set(arguments.generated)
+        for source, ready in ((arguments.reference, reference), (arguments.generated, generated)):
+            if ready is None:
+                find_clips(source)  # an empty set fails before the work on the other
         if reference is None or generated is None:
             ready = reference or generated
             scorer = _scorer(arguments, ready)
@@ -158,6 +163,10 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
         )
     print(found.as_json() if arguments.json else _report(found))
+    if not arguments.quiet:
+        for clips in (reference, generated):
+            if clips.skipped.total() or any(not problem.kept for problem in clips.problems):
+                remark(f"{clips.source}: {_counts(clips)}")
     return _status(reference, generated)
 
 
@@ -165,14 +174,23 @@ def run_statistics(arguments: argparse.Namespace) -> int:
     """Write the statistics; the exit status."""
     _check_names(arguments)
     from pannsx.scoring import write_av_bench, write_kadtk, write_statistics
+    from pannsx.scoring.caches import check_names
+    from pannsx.scoring.scorer import find_clips
 
     output: Path = arguments.output
     is_file = output.suffix in (".npz", ".pth")
     if is_file == output.is_dir() and output.exists():
         kind = "a folder" if is_file else "a file"
         raise CommandError(f"{output} is {kind}; .npz and .pth are files, anything else is a folder")
+    try:
+        check_output(output, [], is_folder=not is_file)
+    except OutputError as error:
+        raise CommandError(str(error), FAILED) from error
     write = {".npz": write_statistics, ".pth": write_av_bench}.get(output.suffix, write_kadtk)
     with _said():
+        _, inputs = find_clips(arguments.source)
+        if write is not write_statistics:
+            check_names(arguments.source, [Path(item.name).stem for item in inputs.items])
         clips = _heard(_scorer(arguments, None), arguments.source, arguments)
         try:
             write(output, clips)
@@ -181,8 +199,16 @@ def run_statistics(arguments: argparse.Namespace) -> int:
     for problem in clips.problems:
         complain(f"{problem.file}: {problem.kind}{'' if problem.kept else ', left out'}: {problem.why}")
     if not arguments.quiet:
-        remark(f"wrote {output}: {clips.n_clips} clips, {clips.origin.preparation}")
+        remark(f"wrote {output}: {clips.n_clips} clips, {clips.origin.preparation}; {_counts(clips)}")
     return _status(clips)
+
+
+def _counts(clips: ClipSet) -> str:
+    """How many files of a set are in the scores, and what became of the others."""
+    n_failed = sum(problem.kind == "unreadable" for problem in clips.problems)
+    n_silent = sum(problem.kind == "silent" and not problem.kept for problem in clips.problems)
+    said = counts("heard", clips.n_clips, clips.n_clips + n_failed + n_silent, n_failed, clips.skipped)
+    return said + (f", {n_silent} silent left out" if n_silent else "")
 
 
 def _check_names(arguments: argparse.Namespace) -> None:

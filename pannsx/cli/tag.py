@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pannsx.cli.console import FAILED, complain, complain_of
 from pannsx.cli.options import (
     Commands,
     add_files,
@@ -18,6 +17,7 @@ from pannsx.cli.options import (
     new_command,
     probability,
 )
+from pannsx.cli.outcome import Outcome
 from pannsx.cli.progress import Progress
 from pannsx.cli.tag_formats import WRITERS
 from pannsx.corpus.batches import each_answer
@@ -30,7 +30,9 @@ _DESCRIPTION = """\
 Tags each file: prints the network's most probable classes, most probable first.
 
 Results go to standard output, in the order of the files. A file that cannot be read is reported on
-standard error and does not stop the others; the exit status is then 1."""
+standard error and does not stop the others; the exit status is then 1. With several files, the last
+line on standard error counts them: tagged, failed, and skipped (hidden, not named as audio, given or
+linked twice)."""
 
 _EXAMPLES = """\
   pannsx tag street.mp3
@@ -69,27 +71,25 @@ def run(arguments: argparse.Namespace) -> int:
     """Tag the files; returns the exit status."""
     if arguments.model is not None:
         named(arguments.model)  # a mistyped name fails before torch is loaded
-    items, problems = find_inputs(arguments.files)
-    for problem in problems:
-        complain(problem)
-    if not items:
-        return FAILED
+    inputs = find_inputs(arguments.files)
+    outcome = Outcome(inputs, "tagged", quiet=arguments.quiet)
+    if not inputs.items:
+        return outcome.close()
 
     from pannsx.tagger import AudioTagger
 
     tagger = build(AudioTagger, arguments)
     threshold = arguments.threshold or 0.0
     n_tags = arguments.top or (_TOP if arguments.threshold is None else len(tagger.labels))
-    n_failed = len(problems)
     writer = WRITERS[arguments.format](sys.stdout, tagger.record.name, threshold)
-    with Progress(items, quiet=arguments.quiet) as progress:
-        for item, answer in each_answer(items, tagger.iter_inference, progress):
+    with Progress(inputs.items, quiet=arguments.quiet) as progress:
+        for item, answer in each_answer(inputs.items, tagger.iter_inference, progress):
             with progress.writing():
                 if isinstance(answer, AudioError):
-                    complain_of(item.name, answer)
-                    n_failed += 1
+                    outcome.failed(item.name, answer)
                 else:
+                    outcome.n_done += 1
                     tags = [tag for tag in answer.top(n_tags) if tag.probability >= threshold]
                     writer.write(item.name, answer.duration_s, tags)
     writer.close()
-    return FAILED if n_failed else 0
+    return outcome.close()

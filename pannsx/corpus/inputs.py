@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,20 +14,42 @@ from pannsx.audio.formats import AUDIO_SUFFIXES
 
 STANDARD_INPUT = "-"
 
+HIDDEN = "hidden"
+NOT_AUDIO = "not named as audio"
+GIVEN_TWICE = "given twice"
+LINKED_TWICE = "linked twice"
+UNREADABLE = "not readable"
+EMPTY = "without audio files"
+
 
 class Item(NamedTuple):
-    """One source: its name in results, the source for :mod:`pannsx.audio`, and its size."""
+    """One source.
+
+    Attributes:
+        name: its name in results: the path as given, with invalid UTF-8 escaped.
+        source: the source for :mod:`pannsx.audio`.
+        size_bytes: its size, 0 if unknown.
+        root: absolute folder of the argument that it was found by, empty for standard input.
+    """
 
     name: str
     source: str | bytes
     size_bytes: int
+    root: str = ""
 
 
 class Inputs(NamedTuple):
-    """Sources in the order of the arguments, and a message for each argument without files."""
+    """Sources in the order of the arguments, and everything that was passed over.
+
+    Attributes:
+        items: the sources.
+        problems: a message for each argument without files and each folder that cannot be read.
+        skipped: number of files or folders passed over, by reason.
+    """
 
     items: list[Item]
     problems: list[str]
+    skipped: Counter[str]
 
 
 def find_inputs(arguments: Iterable[str]) -> Inputs:
@@ -35,39 +58,52 @@ def find_inputs(arguments: Iterable[str]) -> Inputs:
     A path given twice, in whatever way, appears once. Links to folders are followed after the folders
     themselves, and no folder is searched twice. A folder that cannot be read is a problem.
     """
-    items: list[Item] = []
-    problems: list[str] = []
+    found = Inputs([], [], Counter())
     seen: set[str] = set()
     for argument in arguments:
         if argument == STANDARD_INPUT:
-            if sys.stdin.isatty():
-                problems.append(
-                    "standard input is a terminal; pipe audio into it, or name a file instead of -"
-                )
-            elif STANDARD_INPUT not in seen:
-                seen.add(STANDARD_INPUT)
-                audio = sys.stdin.buffer.read()
-                items.append(Item(STANDARD_INPUT, audio, len(audio)))
+            _add_standard_input(found, seen)
             continue
-        n_found, n_problems = 0, len(problems)
-        for path in _paths(argument, problems):
+        n_found, n_problems = 0, len(found.problems)
+        root = _root(argument)
+        for path in _paths(argument, found):
             n_found += 1
             identity = os.path.normcase(Path(path).absolute())
-            if identity not in seen:
-                seen.add(identity)
-                items.append(Item(_printable(path), path, _size(path)))
-        if n_found == 0 and len(problems) == n_problems:
-            problems.append(_nothing_found(argument))
-    return Inputs(items, problems)
+            if identity in seen:
+                found.skipped[GIVEN_TWICE] += 1
+                continue
+            seen.add(identity)
+            found.items.append(Item(printable(path), path, _size(path), root))
+        if n_found == 0 and len(found.problems) == n_problems:
+            found.problems.append(_nothing_found(argument))
+            found.skipped[EMPTY] += 1
+    return found
 
 
-def _paths(argument: str, problems: list[str]) -> Iterator[str]:
+def printable(path: str) -> str:
+    """The path with invalid UTF-8 escaped: Linux allows file names that are not text."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _add_standard_input(found: Inputs, seen: set[str]) -> None:
+    if sys.stdin.isatty():
+        found.problems.append("standard input is a terminal; pipe audio into it, or name a file instead of -")
+        found.skipped[EMPTY] += 1
+    elif STANDARD_INPUT in seen:
+        found.skipped[GIVEN_TWICE] += 1
+    else:
+        seen.add(STANDARD_INPUT)
+        audio = sys.stdin.buffer.read()
+        found.items.append(Item(STANDARD_INPUT, audio, len(audio)))
+
+
+def _paths(argument: str, found: Inputs) -> Iterator[str]:
     if not _is_pattern(argument):
-        yield from _files_of(argument, problems)
+        yield from _files_of(argument, found)
         return
     # glob, not Path.glob: it leaves hidden files out, like a shell and on every system.
     for match in sorted(glob.glob(argument, recursive=True)):  # noqa: PTH207
-        yield from _files_of(match, problems)
+        yield from _files_of(match, found)
 
 
 def _is_pattern(argument: str) -> bool:
@@ -75,14 +111,25 @@ def _is_pattern(argument: str) -> bool:
     return glob.has_magic(argument) and not Path(argument).exists()
 
 
-def _files_of(path: str, problems: list[str]) -> Iterator[str]:
+def _root(argument: str) -> str:
+    """The folder an argument searches: itself, that of a file, or that above a pattern's first wildcard."""
+    path = Path(os.path.abspath(argument))  # noqa: PTH100 - without "..", and links as they are
+    if _is_pattern(argument):
+        while glob.has_magic(str(path)):
+            path = path.parent
+        return str(path)
+    return str(path if os.path.isdir(path) else path.parent)  # noqa: PTH112 - as in _files_of
+
+
+def _files_of(path: str, found: Inputs) -> Iterator[str]:
     """The path itself, or the audio files in and below a folder, without hidden ones (macOS creates some)."""
     if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises the errors of a failing disk
         yield path
         return
 
     def unreadable(error: OSError) -> None:
-        problems.append(f"cannot read the folder {_printable(error.filename)!r}: {error.strerror}")
+        found.problems.append(f"cannot read the folder {printable(error.filename)!r}: {error.strerror}")
+        found.skipped[UNREADABLE] += 1
 
     searched: set[str] = set()
     places = [path]
@@ -91,14 +138,21 @@ def _files_of(path: str, problems: list[str]) -> Iterator[str]:
         for folder, subfolders, names in os.walk(place, onerror=unreadable):
             identity = os.path.realpath(folder)
             if identity in searched:
+                found.skipped[LINKED_TWICE] += 1
                 subfolders.clear()
                 continue
             searched.add(identity)
             shown = sorted(name for name in subfolders if not name.startswith("."))
+            if n_hidden := len(subfolders) - len(shown):
+                found.skipped[HIDDEN] += n_hidden
             links += [str(Path(folder) / name) for name in shown if (Path(folder) / name).is_symlink()]
             subfolders[:] = [name for name in shown if not (Path(folder) / name).is_symlink()]
             for name in sorted(names):
-                if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
+                if name.startswith("."):
+                    found.skipped[HIDDEN] += 1
+                elif Path(name).suffix.lower() not in AUDIO_SUFFIXES:
+                    found.skipped[NOT_AUDIO] += 1
+                else:
                     yield str(Path(folder) / name)
         # Afterwards, so that a file has the name of its own place where that is searched, too.
         places += links
@@ -106,9 +160,9 @@ def _files_of(path: str, problems: list[str]) -> Iterator[str]:
 
 def _nothing_found(argument: str) -> str:
     if _is_pattern(argument):
-        return f"no file matches the pattern {argument!r}"
+        return f"no file matches the pattern {printable(argument)!r}"
     suffixes = " ".join(sorted(AUDIO_SUFFIXES))
-    return f"the folder {argument!r} has no audio files in it (looked for {suffixes})"
+    return f"the folder {printable(argument)!r} has no audio files in it (looked for {suffixes})"
 
 
 def _size(path: str) -> int:
@@ -117,8 +171,3 @@ def _size(path: str) -> int:
         return Path(path).stat().st_size
     except (OSError, ValueError):
         return 0
-
-
-def _printable(path: str) -> str:
-    """The path with invalid UTF-8 escaped: Linux allows file names that are not text."""
-    return path.encode("utf-8", "backslashreplace").decode("utf-8")

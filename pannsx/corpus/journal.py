@@ -13,7 +13,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
-FORMAT = "pannsx journal 1"
+from pannsx.corpus.identity import Identity
+
+FORMAT = "pannsx journal 2"
+_FAMILY = "pannsx journal "
 
 
 class JournalError(Exception):
@@ -25,13 +28,13 @@ class Progressed:
     """Progress of one file.
 
     Attributes:
-        size_bytes: size of the file; if it has changed, the file is restarted.
+        identity: the file as it was when its events were found.
         events: the events found so far.
         duration_s: its length once it is done, None before.
         state: the state to resume from.
     """
 
-    size_bytes: int
+    identity: Identity
     events: list[list[Any]] = field(default_factory=list)
     duration_s: float | None = None
     state: dict[str, Any] | None = None
@@ -40,12 +43,16 @@ class Progressed:
 class Journal:
     """Lines of JSON, only ever appended to; an incomplete last line is dropped.
 
+    A journal is kept until all files are done. Once its output is written, a run with other settings
+    discards it; before, such a run is refused.
+
     Args:
         path: path of the journal; the file is created with the first saved progress.
         settings: everything the results depend on, apart from the files.
 
     Raises:
-        JournalError: the file is a journal with other settings, or not a journal.
+        JournalError: the file is an unfinished journal with other settings, one of another version, or not a
+            journal.
         OSError: the file cannot be read.
     """
 
@@ -63,19 +70,42 @@ class Journal:
         """Whether there is progress to resume from."""
         return bool(self.files)
 
+    def progress_of(self, identity: Identity) -> tuple[Progressed | None, list[str]]:
+        """The progress of a file, if any; or the differences to the file as it was, if it has changed.
+
+        The progress of a changed file is forgotten.
+        """
+        progressed = self.files.get(identity.path)
+        if progressed is None:
+            return None, []
+        differences = progressed.identity.differences(identity)
+        if not differences:
+            return progressed, []
+        del self.files[identity.path]
+        self._write({"file": identity.path, "restarted": True})
+        return None, differences
+
     def add(
         self,
-        name: str,
-        size_bytes: int,
+        identity: Identity,
         events: list[list[Any]],
         *,
         state: Mapping[str, Any] | None = None,
         duration_s: float | None = None,
     ) -> None:
-        """Save the events found in a file since the last call, and the state to resume from or duration."""
+        """Save the events found in a file since the last call, and the state to resume from or duration.
+
+        Args:
+            identity: the file before it was read.
+            events: the new events.
+            state: the state to resume from, of an unfinished file.
+            duration_s: its length, of a finished file.
+        """
         entry = {
-            "file": name,
-            "size_bytes": size_bytes,
+            "file": identity.path,
+            "size_bytes": identity.size_bytes,
+            "mtime_ns": identity.mtime_ns,
+            "sha256": identity.sha256,
             "events": events,
             "duration_s": duration_s,
             "state": None if state is None else {key: _to_json(value) for key, value in state.items()},
@@ -83,10 +113,10 @@ class Journal:
         self._write(entry)
         self._take(json.loads(json.dumps(entry)))
 
-    def restart(self, name: str) -> None:
-        """Forget the progress of a file."""
-        if self.files.pop(name, None) is not None:
-            self._write({"file": name, "restarted": True})
+    def output_written(self) -> None:
+        """Note that the output holds all that is done; what failed can still be tried again."""
+        if self.files:
+            self._write({"output": "written"})
 
     def remove(self) -> None:
         """Delete the journal: the command is done."""
@@ -116,8 +146,12 @@ class Journal:
             entries = [json.loads(line) for line in lines]
             first = entries[0] if entries else {"format": FORMAT, "settings": self._settings}
             if first["format"] != FORMAT:
-                raise ValueError(first["format"])
+                raise self._of_another_version(first["format"])
+            is_written = "output" in entries[-1] if entries else False
             if first["settings"] != self._settings:
+                if is_written:
+                    self._path.unlink()
+                    return
                 differ = sorted(
                     key
                     for key in self._settings.keys() | first["settings"].keys()
@@ -128,19 +162,29 @@ class Journal:
                     "finish it, or delete the file to restart"
                 )
             for entry in entries[1:]:
-                self._take(entry)
+                if "output" not in entry:
+                    self._take(entry)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise JournalError(
                 f"{self._path} is not a journal of this command ({error!r}); move or delete that file"
             ) from error
         self._whole_bytes = sum(map(len, lines))
 
+    def _of_another_version(self, form: str) -> Exception:
+        if not form.startswith(_FAMILY):
+            return ValueError(form)
+        return JournalError(
+            f"{self._path} is from another version of pannsx ({form!r}; this one writes {FORMAT!r}); finish "
+            "that run with the other version, or delete the file to restart"
+        )
+
     def _take(self, entry: Mapping[str, Any]) -> None:
         name = entry["file"]
         if entry.get("restarted"):
             self.files.pop(name, None)
             return
-        progressed = self.files.setdefault(name, Progressed(entry["size_bytes"]))
+        identity = Identity(name, entry["size_bytes"], entry["mtime_ns"], entry["sha256"])
+        progressed = self.files.setdefault(name, Progressed(identity))
         progressed.events += entry["events"]
         progressed.duration_s = entry["duration_s"]
         state = entry["state"]

@@ -8,6 +8,8 @@ weights or the preparation of the audio: such a set can be compared only with se
 from __future__ import annotations
 
 import pickle
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +110,24 @@ def write_av_bench(path: Path, clips: ClipSet) -> None:
         torch.save(stored, temporary)
 
 
+def check_names(source: str, names: Sequence[str]) -> None:
+    """Check that a cache, which holds one clip of a name, can hold clips of these names.
+
+    Raises:
+        ValueError: two clips with one name, or a name unusable as a file name.
+    """
+    repeated = sorted(name for name, n in Counter(names).items() if n > 1)
+    if repeated:
+        raise ValueError(f"{source} has several clips named {repeated[0]!r}; a cache holds one of a name")
+    for name in names:
+        if not name or Path(name).name != name or name in {".", ".."}:
+            raise ValueError(f"{source}: {name!r} is no file name")
+
+
 def _writable(clips: ClipSet) -> tuple[tuple[str, ...], Any]:
     if clips.embeddings is None:
         raise ValueError(
             f"{clips.source} holds a covariance and no embeddings; a cache needs those of each clip"
         )
-    if clips.repeated_names:
-        raise ValueError(
-            f"{clips.source} has several clips named {clips.repeated_names[0]!r}; a cache holds one of a name"
-        )
-    for name in clips.names:
-        if not name or Path(name).name != name or name in {".", ".."}:
-            raise ValueError(f"{clips.source}: {name!r} is no file name")
+    check_names(clips.source, clips.names)
     return clips.names, clips.embeddings

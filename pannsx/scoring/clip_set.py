@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy.typing as npt
@@ -56,7 +56,7 @@ class Origin:
 
 
 class Problem(NamedTuple):
-    """An unreadable or silent clip.
+    """An unreadable or silent clip, or an unreadable folder.
 
     Attributes:
         file: its name.
@@ -84,6 +84,7 @@ class ClipSet:
         embeddings: ``(N, D)`` float32; None if only their covariance was stored.
         logits: ``(N, K)`` float32; None if they were not stored.
         problems: unreadable and silent clips.
+        skipped: number of files or folders passed over when the set was searched, by reason.
     """
 
     source: str
@@ -93,6 +94,7 @@ class ClipSet:
     embeddings: npt.NDArray[Any] | None
     logits: FloatArray | None
     problems: tuple[Problem, ...] = ()
+    skipped: Counter[str] = field(default_factory=Counter)
 
     @property
     def n_clips(self) -> int:
@@ -112,6 +114,7 @@ def make_clip_set(
     embeddings: npt.NDArray[Any],
     logits: FloatArray | None,
     problems: list[Problem] | None = None,
+    skipped: Counter[str] | None = None,
 ) -> ClipSet:
     """Embeddings ``(N, D)`` and logits ``(N, K)`` of a network or a cache -> a set.
 
@@ -122,4 +125,13 @@ def make_clip_set(
         statistics = EmbeddingStatistics.of(embeddings)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    return ClipSet(source, origin, statistics, tuple(names), embeddings, logits, tuple(problems or ()))
+    return ClipSet(
+        source,
+        origin,
+        statistics,
+        tuple(names),
+        embeddings,
+        logits,
+        tuple(problems or ()),
+        skipped or Counter(),
+    )

@@ -12,7 +12,7 @@ import numpy as np
 
 from pannsx.audio.formats import AUDIO_SUFFIXES
 from pannsx.audio.preparation import Preparation
-from pannsx.corpus.inputs import Item, find_inputs
+from pannsx.corpus.inputs import EMPTY, Inputs, Item, find_inputs
 from pannsx.errors import AudioError
 from pannsx.inference.engine import Answer, Engine, Wanted
 from pannsx.metrics.generation import KLConvention
@@ -121,31 +121,27 @@ class GenerationScorer:
         Raises:
             ValueError: the source is empty, or fewer than 2 clips are usable.
         """
-        if isinstance(source, ClipSet):
-            return source
-        ready = read_set(source) if isinstance(source, (str, PathLike)) else None
-        if ready is not None:
-            return ready
-        named = [source] if isinstance(source, (str, PathLike)) else list(source)
-        items, not_found = find_inputs([str(each) for each in named])
-        if not_found:
-            raise ValueError("; ".join(not_found))
+        found = _ready_or_found(source)
+        return found if isinstance(found, ClipSet) else self._heard(*found, on_file)
+
+    def _heard(self, title: str, inputs: Inputs, on_file: Callable[[str], object] | None = None) -> ClipSet:
         names: list[str] = []
         embeddings: list[FloatArray] = []
         logits: list[FloatArray] = []
-        problems: list[Problem] = []
-        for item, answer in self._answers(items, problems):
+        problems = [Problem(title, "unreadable", why, kept=False) for why in inputs.problems]
+        for item, answer in self._answers(inputs.items, problems):
             if answer is not None:
                 names.append(Path(item.name).stem)
                 embeddings.append(answer.embedding)
                 logits.append(answer.logits)
             if on_file is not None:
                 on_file(item.name)
-        title = ", ".join(map(str, named))
         if len(names) < 2:
             why = "".join(f"; {problem.file}: {problem.why}" for problem in problems[:3])
             raise ValueError(f"{title}: {len(names)} clips can be used; at least 2 are needed{why}")
-        return make_clip_set(title, self.origin, names, np.stack(embeddings), np.stack(logits), problems)
+        return make_clip_set(
+            title, self.origin, names, np.stack(embeddings), np.stack(logits), problems, inputs.skipped
+        )
 
     def score(
         self,
@@ -169,7 +165,8 @@ class GenerationScorer:
         Raises:
             ValueError: as :meth:`clips`, or the sets have different origins.
         """
-        sets = self.clips(reference), self.clips(generated)
+        found = [_ready_or_found(each) for each in (reference, generated)]  # both, before the work on one
+        sets = [each if isinstance(each, ClipSet) else self._heard(*each) for each in found]
         return score_sets(
             *sets, convention=self.convention, n_resamples=n_resamples, infinity=infinity, seed=seed
         )
@@ -216,6 +213,27 @@ class GenerationScorer:
 
     def __repr__(self) -> str:
         return f"<GenerationScorer {self.record.name} on {self._engine.device}, {self.preparation}>"
+
+
+def find_clips(source: str | PathLike[str] | Sequence[str | PathLike[str]]) -> tuple[str, Inputs]:
+    """The title of a set of audio files, and the files.
+
+    Raises:
+        ValueError: an argument without audio files.
+    """
+    named = [source] if isinstance(source, (str, PathLike)) else list(source)
+    inputs = find_inputs([str(each) for each in named])
+    title = ", ".join(map(str, named))
+    if inputs.skipped[EMPTY] or not inputs.items:
+        raise ValueError("; ".join(inputs.problems) or f"{title or 'the list'} names no files")
+    return title, inputs
+
+
+def _ready_or_found(source: SetOfClips) -> ClipSet | tuple[str, Inputs]:
+    if isinstance(source, ClipSet):
+        return source
+    ready = read_set(source) if isinstance(source, (str, PathLike)) else None
+    return find_clips(source) if ready is None else ready
 
 
 def default_convention(preparation: Preparation) -> KLConvention:

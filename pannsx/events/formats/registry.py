@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 from pannsx.atomic import replacing
 from pannsx.errors import did_you_mean
@@ -90,6 +91,27 @@ def format_of(path: PathLike) -> str:
     )
 
 
+def suffix_of(name: str) -> str:
+    """The extension of a format's files.
+
+    Raises:
+        ValueError: an unknown format.
+    """
+    name = _known(name)
+    return f".{PARQUET}" if name == PARQUET else FORMATS[name].suffix
+
+
+def check_representable(recording: Recording, name: str) -> None:
+    """Check that a text format can hold a recording's name and labels; other formats hold all.
+
+    Raises:
+        ValueError: a tab or a line break where the format has no way to write one.
+    """
+    if name in FORMATS:
+        for _ in FORMATS[name].lines(recording):
+            pass
+
+
 def write_events(recordings: Iterable[Recording], path: PathLike, format: str | None = None) -> list[Path]:
     """Write recordings with their events, atomically.
 
@@ -123,11 +145,15 @@ def write_events(recordings: Iterable[Recording], path: PathLike, format: str | 
             f"{len(recordings)} recordings cannot be written to {str(path)!r}, as a file of {kind.name} "
             "holds one; give a folder"
         )
-    places = {path / (recording.stem + kind.suffix): recording for recording in recordings}
-    if len(places) < len(recordings):
-        raise ValueError(
-            "two recordings have the same name and would be written to the same file; rename one"
-        )
+    places: dict[Path, Recording] = {}
+    for recording in recordings:
+        place = path / (recording.stem + kind.suffix)
+        if place in places:
+            raise ValueError(
+                f"{places[place].name!r} and {recording.name!r} would both be written to {place}; "
+                "rename one, or write them to different folders"
+            )
+        places[place] = recording
     for place, recording in places.items():
         _write(kind, [recording], place)
     return list(places)
@@ -175,10 +201,15 @@ def read_events(
 
 
 def _write(kind: Format, recordings: Sequence[Recording], path: Path) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with replacing(path) as temporary, _text_file(temporary) as file:
         file.write(kind.header)
         for recording in recordings:
             file.writelines(kind.lines(recording))
+
+
+def _text_file(path: Path) -> TextIO:
+    # File names may hold bytes that are not text: these are written as escapes.
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _known(name: str) -> str:
