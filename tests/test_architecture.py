@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The floors of the house, from the ground up: a module imports from its own floor and from those beneath.
 FLOORS = (
-    {"labels", "jit", "atomic", "errors", "lazy", "types", "strict", "version"},
+    {"labels", "jit", "atomic", "errors", "lazy", "types", "strict", "table", "version"},
     {"audio", "frontend", "metrics"},
     {"events", "models"},
     {"report", "weights"},
@@ -36,7 +36,7 @@ TRAIN_FLOOR_OF = {room: floor for floor, rooms in enumerate(TRAIN_FLOORS) for ro
 
 WITHOUT_TORCH = {
     "atomic", "audio", "corpus", "errors", "events", "jit", "labels", "lazy", "metrics", "report", "results",
-    "types", "strict", "version", "frontend.settings", "inference.windows", "weights.__init__",
+    "types", "strict", "table", "version", "frontend.settings", "inference.windows", "weights.__init__",
     "weights.by_name", "weights.manifest", "weights.record", "weights.record_json",
 }  # fmt: skip
 NETWORK = {

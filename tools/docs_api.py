@@ -54,9 +54,10 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "pannsx.results",
         (
             "TaggingResult", "TaggingResult.top", "TaggingResult.probability", "TaggingResult.frame_times",
-            "TaggingResult.events",
+            "TaggingResult.events", "TaggingResult.to_pandas",
             "TaggingResult.plot", "TaggingResult.report",
-            "BatchResult", "BatchResult.top", "FrameGrid", "FrameGrid.times_s", "FrameEmbeddings", "Tag",
+            "BatchResult", "BatchResult.top", "BatchResult.to_pandas", "FrameGrid", "FrameGrid.times_s",
+            "FrameGrid.mids", "FrameEmbeddings", "Tag",
         ),
     ),
     (
@@ -76,7 +77,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "From frames to onset, offset and label: [how-to](../how-to/sound-events.md).",
         "pannsx.events",
         (
-            "Event", "detect", "EventSettings", "EventDetector", "EventDetector.push", "EventDetector.close",
+            "Event", "EventList", "EventList.to_pandas", "detect", "EventSettings", "EventDetector", "EventDetector.push", "EventDetector.close",
             "EventDetector.reset", "EventDetector.latency_s", "EventDetector.thresholds",
             "EventDetector.in_order", "EventDetector.state", "EventDetector.restore", "frame_edges",
             "noisy_or", "read_super_classes",
