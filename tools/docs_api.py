@@ -198,7 +198,25 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "pannsx.weights.manifest",
         ("find", "load_manifest", "read_record", "labels_of"),
     ),
-    ("Label sets", "", "pannsx.labels", ("audioset", "read_labels", "LabelSet", "LabelSet.index")),
+    (
+        "Label sets",
+        "",
+        "pannsx.labels",
+        (
+            "audioset", "read_labels", "LabelSet", "LabelSet.index", "LabelSet.select", "LabelSet.matches",
+            "LabelSet.tree",
+        ),
+    ),
+    (
+        "The tree of AudioSet's classes",
+        "How to use it: [find sound events](../how-to/sound-events.md#the-tree-of-classes).",
+        "pannsx.class_tree",
+        (
+            "audioset_tree", "ClassTree", "ClassTree.find", "ClassTree.roots", "ClassTree.parents",
+            "ClassTree.children", "ClassTree.ancestors", "ClassTree.descendants", "ClassTree.path",
+            "ClassTree.meaning", "SoundClass",
+        ),
+    ),
     (
         "Front end",
         "Its settings, in Numba and in torch, and its definition: "
