@@ -77,8 +77,9 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "From frames to onset, offset and label: [how-to](../how-to/sound-events.md).",
         "pannsx.events",
         (
-            "Event", "EventList", "EventList.to_pandas", "detect", "EventSettings", "EventDetector", "EventDetector.push", "EventDetector.close",
-            "EventDetector.reset", "EventDetector.latency_s", "EventDetector.thresholds",
+            "Event", "EventList", "EventList.to_pandas", "detect", "EventSettings",
+            "EventDetector", "EventDetector.push", "EventDetector.close", "EventDetector.reset",
+            "EventDetector.latency_s", "EventDetector.thresholds",
             "EventDetector.in_order", "EventDetector.state", "EventDetector.restore", "frame_edges",
             "noisy_or", "read_super_classes",
         ),
