@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The floors of the house, from the ground up: a module imports from its own floor and from those beneath.
 FLOORS = (
-    {"labels", "class_tree", "jit", "atomic", "errors", "lazy", "types", "strict", "table", "version"},
+    {"labels", "class_tree", "jit", "atomic", "errors", "lazy", "types", "strict", "version"}
+    | {"table", "table_files"},
     {"audio", "frontend", "metrics"},
     {"events", "models"},
     {"report", "weights"},
@@ -36,8 +37,9 @@ TRAIN_FLOOR_OF = {room: floor for floor, rooms in enumerate(TRAIN_FLOORS) for ro
 
 WITHOUT_TORCH = {
     "atomic", "audio", "class_tree", "corpus", "errors", "events", "jit", "labels", "lazy", "metrics",
-    "report", "results", "types", "strict", "table", "version", "frontend.settings", "inference.windows",
-    "weights.__init__", "weights.by_name", "weights.manifest", "weights.record", "weights.record_json",
+    "report", "results", "types", "strict", "table", "table_files", "version", "frontend.settings",
+    "inference.windows", "weights.__init__", "weights.by_name", "weights.manifest", "weights.record",
+    "weights.record_json",
 }  # fmt: skip
 NETWORK = {
     "aiohttp", "ftplib", "http", "httpx", "huggingface_hub", "requests", "socket", "ssl", "urllib", "urllib3",

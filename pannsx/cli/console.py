@@ -50,6 +50,11 @@ def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
     return lines
 
 
-def megabytes(n_bytes: int) -> str:
+def file_size(n_bytes: int) -> str:
     """A readable file size, such as ``"9.7 MB"``; 1 MB is a million bytes."""
-    return f"{n_bytes / 1e6:,.1f} MB"
+    size, unit = float(n_bytes), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{n_bytes} bytes" if unit == "bytes" else f"{size:.1f} {unit}"

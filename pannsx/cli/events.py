@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pannsx.cli.console import FAILED, CommandError, complain, complain_of, remark
 from pannsx.cli.event_options import add_event_options, settings_of
-from pannsx.cli.options import Commands, add_files, add_model_options, add_quiet, build, named, new_command
+from pannsx.cli.options import add_files, add_model_options, add_quiet, build, named, new_command
+from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
 from pannsx.corpus.inputs import STANDARD_INPUT, Item, find_inputs
 from pannsx.errors import AudioError

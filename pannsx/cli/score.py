@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from pannsx.cli.console import FAILED, CommandError, columns, complain, remark
 from pannsx.cli.options import (
-    Commands,
     add_network_options,
     add_quiet,
     add_weights_options,
     named,
     new_command,
 )
+from pannsx.cli.parser import Commands
 from pannsx.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _add_set_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--preset", metavar="NAME", help=f"preparation of files: {_PRESETS} (default: audioldm_eval)"
+        "--preset", metavar="PRESET", help=f"preparation of files: {_PRESETS} (default: audioldm_eval)"
     )
     parser.add_argument(
         "--leave-out-silent",

@@ -7,7 +7,6 @@ import sys
 
 from pannsx.cli.console import FAILED, complain, complain_of
 from pannsx.cli.options import (
-    Commands,
     add_files,
     add_format,
     add_model_options,
@@ -18,6 +17,7 @@ from pannsx.cli.options import (
     new_command,
     probability,
 )
+from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
 from pannsx.cli.tag_formats import WRITERS
 from pannsx.corpus.batches import each_answer
