@@ -3,10 +3,10 @@
     python -m benchmarks.generation
     python -m benchmarks.generation --kernel-rows 100000 --kernel-size 512
 
-Frechet distance: sets of 1,000 clips with embeddings of 2,048 numbers, as in papers on generated audio, with a known distance:
-both covariances have the same eigenvectors, so it is the squared difference of the means plus that of the
-spreads along each eigenvector.  The peer takes the square root of the covariances' product, like the field's
-tools.
+Frechet distance: sets of 1,000 clips with embeddings of 2,048 numbers, as in papers on generated audio, with
+a known distance: both covariances have the same eigenvectors, so it is the squared difference of the means
+plus that of the spreads along each eigenvector.  The peer takes the square root of the covariances' product,
+like the field's tools.
 
 Kernel audio distance: sets with a known expectation, compared block by block.  Its time is that of the
 processor, so other work on the machine does not count; its memory is the peak above the sets themselves, and

@@ -85,7 +85,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     score.add_argument(
         "--resamples",
-        type=_not_negative,
+        type=_n_resamples,
         default=200,
         metavar="N",
         help="of the bootstrap intervals; 0 makes none (default: 200)",
@@ -306,6 +306,13 @@ def _row(score: Score) -> tuple[str, str, str, str]:
 def _status(*sets: ClipSet) -> int:
     unreadable = any(problem.kind == "unreadable" for clips in sets for problem in clips.problems)
     return FAILED if unreadable else 0
+
+
+def _n_resamples(text: str) -> int:
+    n = _not_negative(text)
+    if n == 1:
+        raise argparse.ArgumentTypeError("one resample has no spread; use 0 for no intervals, or 2 or more")
+    return n
 
 
 def _not_negative(text: str) -> int:
