@@ -53,11 +53,12 @@ METADATA = {
 # The sdist: files at its top, and for each folder the permitted kinds of files.
 SDIST_TOP = {
     "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "NOTICE", "PKG-INFO", "README.md",
-    "pyproject.toml", "weights_manifest.json", ".gitignore", ".ci/run", ".github/workflows/ci.yml",
+    "mkdocs.yml", "pyproject.toml", "weights_manifest.json", ".gitignore", ".ci/run",
+    ".github/workflows/ci.yml",
 }  # fmt: skip
 SDIST_FOLDERS = {
     "benchmarks": ("*.py", "*.md", "*.json", "*.txt"),
-    "docs": ("*.md", "*.svg", "*.png"),
+    "docs": ("*.md", "*.svg", "*.png", "*.css"),
     "examples": ("*.py", "*.md", "scene.flac"),
     "tests": ("*.py", "golden/*.npz", "golden/*.json", "golden/*.md"),
     "tools": ("*.py",),
