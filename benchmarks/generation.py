@@ -1,16 +1,22 @@
-"""How fast is the Frechet distance, and how exact?
+"""How fast is the Frechet distance, and how exact? How much memory does the kernel audio distance take?
 
     python -m benchmarks.generation
+    python -m benchmarks.generation --kernel-rows 100000 --kernel-size 512
 
-Sets of 1,000 clips with embeddings of 2,048 numbers, as in papers on generated audio, with a known distance:
-both covariances have the same eigenvectors, so it is the squared difference of the means plus that of the
-spreads along each eigenvector.  The peer takes the square root of the covariances' product, like the field's
-tools.
+Frechet distance: sets of 1,000 clips with embeddings of 2,048 numbers, as in papers on generated audio, with
+a known distance: both covariances have the same eigenvectors, so it is the squared difference of the means
+plus that of the spreads along each eigenvector.  The peer takes the square root of the covariances' product,
+like the field's tools.
+
+Kernel audio distance: sets with a known expectation, compared block by block.  Its time is that of the
+processor, so other work on the machine does not count; its memory is the peak above the sets themselves, and
+does not grow with their rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from functools import partial
 from typing import NamedTuple
 
@@ -19,9 +25,16 @@ from numpy.typing import NDArray
 
 from benchmarks import harness
 from benchmarks.peers import Call, gather
-from benchmarks.results import Comparison, Entry, Findings, Goal
+from benchmarks.resident import Peak, resident_bytes
+from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
 from benchmarks.timing import alternate
-from pannsx.metrics.generation import EmbeddingStatistics, frechet_distance
+from pannsx.metrics.generation import (
+    KAD_SCALE,
+    EmbeddingStatistics,
+    frechet_distance,
+    kernel_audio_distance,
+)
+from pannsx.metrics.pairwise import median_distance
 
 QUESTION = harness.Question(
     "generation",
@@ -32,6 +45,9 @@ QUESTION = harness.Question(
 )
 OURS, STORED, PEER = "pannsx", "pannsx, from stored statistics", "scipy.linalg.sqrtm"
 N_CLIPS, SIZE = 1_000, 2_048
+KERNEL_ROWS = 10_000
+MEGABYTE = 1e6
+MOST_MEGABYTES = 150  # a block's distances, their kernel and copies for the median, at most 32 MB each
 ERROR = "relative error"
 
 Rows = NDArray[np.float64]
@@ -46,7 +62,19 @@ class Sets(NamedTuple):
 
 
 def main() -> None:
-    harness.run(QUESTION, measure)
+    harness.run(QUESTION, measure, add_arguments)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kernel-rows",
+        type=int,
+        default=KERNEL_ROWS,
+        help="clips of each set for the kernel audio distance (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--kernel-size", type=int, default=SIZE, help="numbers of their embeddings (default: %(default)s)"
+    )
 
 
 def measure(given: argparse.Namespace) -> Findings:
@@ -68,7 +96,46 @@ def measure(given: argparse.Namespace) -> Findings:
     found.goals.append(Goal(f"{ERROR}, {title}", errors[OURS][ERROR], at_most=1e-9))
     if PEER in calls and not given.quick:
         found.goals.append(Goal(f"times faster than {PEER}", comparison.ratio(PEER), at_least=10.0))
+    _kernel(found, 500 if given.quick else given.kernel_rows, 205 if given.quick else given.kernel_size)
     return found
+
+
+def _kernel(found: Findings, n_rows: int, size: int) -> None:
+    """Processor time and memory of the kernel audio distance, and its difference from the expectation."""
+    rng = np.random.default_rng(0)
+    shift, scale = 0.05, 1.02
+    reference = rng.standard_normal((n_rows, size), np.float32)
+    generated = scale * rng.standard_normal((n_rows, size), np.float32) + np.float32(shift)
+    before, begin = resident_bytes(), time.process_time()
+    with Peak() as peak:
+        distance = kernel_audio_distance(reference, generated)
+    took_s = time.process_time() - begin
+    above = (peak.bytes - before) / MEGABYTE
+    bandwidth = median_distance(reference[:KERNEL_ROWS])  # near that of all
+    expected = expected_kernel_distance(size, bandwidth, shift, scale)
+    what = f"kernel audio distance, {n_rows:,} clips and as many, {size:,} numbers each"
+    found.facts += [
+        Fact(f"{what}: processor time", took_s, "s"),
+        Fact(f"{what}: memory of the sets", (reference.nbytes + generated.nbytes) / MEGABYTE, "MB"),
+        Fact(f"{what}: memory of all pairs of one set, not needed", 8 * n_rows**2 / MEGABYTE, "MB"),
+        Fact(f"{what}: the distance, of its expectation", distance / expected, ""),
+    ]
+    found.goals.append(Goal(f"{what}: peak memory above the sets, MB", above, at_most=MOST_MEGABYTES))
+
+
+def expected_kernel_distance(size: int, bandwidth: float, shift: float, scale: float) -> float:
+    """KAD of normal rows ``(D,)`` of variance 1 and those times ``scale``, each number moved by ``shift``.
+
+    The difference of two rows is normal; a Gaussian of it has the mean ``(w^2 / (w^2 + v))^(D / 2)
+    exp(-d^2 / (2 (w^2 + v)))``, with the variance ``v`` of each number and the squared shift ``d^2``.
+    """
+
+    def mean(variance: float, squared_shift: float) -> float:
+        spread = bandwidth**2 + variance
+        return float((bandwidth**2 / spread) ** (size / 2) * np.exp(-squared_shift / (2 * spread)))
+
+    own = mean(2.0, 0.0) + mean(2 * scale**2, 0.0)
+    return KAD_SCALE * (own - 2 * mean(1 + scale**2, size * shift**2))
 
 
 def _kept(answers: dict[str, float], name: str, call: Call) -> None:

@@ -1,16 +1,18 @@
-"""Label sets: the names of a checkpoint's ``K`` outputs, in output order."""
+"""Label sets: the names of a checkpoint's ``K`` outputs, in output order, and how classes are asked for."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from pannsx.class_tree import ClassTree, audioset_tree
 from pannsx.errors import did_you_mean
 from pannsx.types import PathLike
 
@@ -68,12 +70,90 @@ class LabelSet:
         Raises:
             ValueError: unknown label; close names are suggested.
         """
-        position = self._exact.get(name_or_id, self._folded.get(name_or_id.casefold()))
+        position = self._position(name_or_id)
         if position is None:
             raise ValueError(
                 f"unknown label {name_or_id!r} among {len(self)} labels{did_you_mean(name_or_id, self.names)}"
             )
         return position
+
+    def _position(self, name_or_id: str) -> int | None:
+        if not isinstance(name_or_id, str):
+            raise ValueError(f"got {name_or_id!r} for a class; classes go by name or id, not by number")
+        position = self._exact.get(name_or_id, self._folded.get(name_or_id.casefold()))
+        if position is None and name_or_id in audioset_tree():  # AudioSet's id of a name in this set
+            position = self._folded.get(audioset_tree().find(name_or_id).name.casefold())
+        return position
+
+    @property
+    def tree(self) -> ClassTree:
+        """AudioSet's tree, for labels of which at least one is in it.
+
+        Raises:
+            ValueError: none is.
+        """
+        tree = audioset_tree()
+        if not any(name in tree for name in self.names):
+            raise ValueError(
+                f"none of the {len(self)} labels ({self.names[0]!r}, ...) is in AudioSet's tree of classes"
+            )
+        return tree
+
+    def select(self, wanted: Iterable[str]) -> tuple[int, ...]:
+        """Output positions of classes, each once, in the order in which they are asked for.
+
+        Each is asked for by one of:
+
+        * its name or id, case ignored;
+        * ``"all "`` and a class of AudioSet's tree, also in the plural: the class and all below it, as far as
+          they are among the labels (``"all birds"``);
+        * a class of the tree that is no label itself: all labels below it (``"Human voice"``).
+
+        Raises:
+            ValueError: a class without a label, or a number; close names are suggested.
+        """
+        if isinstance(wanted, str):
+            raise ValueError(f"got the text {wanted!r}; a list of classes is needed: [{wanted!r}]")
+        return tuple(dict.fromkeys(position for each in wanted for position in self.matches(each)))
+
+    def matches(self, wanted: str) -> tuple[int, ...]:
+        """Output positions of what one text asks for, as in :meth:`select`."""
+        position = self._position(wanted)
+        if position is not None:
+            return (position,)
+        everything = re.fullmatch(r"\s*all\s+(.+?)\s*", wanted, re.IGNORECASE)
+        name = self._name(everything[1], plural=True) if everything else self._name(wanted)
+        if name is None:
+            asked = everything[1] if everything else wanted
+            number = "; classes go by name or id, not by number" if asked.strip().isdecimal() else ""
+            near = did_you_mean(asked, self._known())
+            raise ValueError(f"unknown class {asked!r} among {len(self)} classes{near}{number}")
+        meant = {each.casefold() for each in audioset_tree().meaning(name)}
+        found = tuple(i for i, label in enumerate(self.names) if label.casefold() in meant)
+        if not found:
+            raise ValueError(
+                f"{name!r} is a class of AudioSet, but neither it nor a class below it is one of the "
+                f"{len(self)} labels"
+            )
+        return found
+
+    def _name(self, text: str, *, plural: bool = False) -> str | None:
+        """The label or class of the tree that a text names; ``plural`` also tries without -s and -es."""
+        for suffix in ("", "s", "es") if plural else ("",):
+            if text.casefold().endswith(suffix):
+                stem = text[: len(text) - len(suffix)]
+                position = self._position(stem)
+                if position is not None:
+                    return self.names[position]
+                if stem in audioset_tree():
+                    return audioset_tree().find(stem).name
+        return None
+
+    def _known(self) -> tuple[str, ...]:
+        """Names to suggest: the labels, and the groups above them."""
+        tree = audioset_tree()
+        above = (name for label in self.names if label in tree for name in tree.ancestors(label))
+        return tuple(dict.fromkeys((*self.names, *above)))
 
 
 @cache

@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pannsx.errors import did_you_mean
+from pannsx.table import Row, data_frame
 from pannsx.types import FloatArray, FrameSource, PathLike, Source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
-    from pannsx.events.detector import Event, EventSettings
+    from pannsx.events.detector import EventSettings
+    from pannsx.events.event_list import EventList
     from pannsx.events.operating_points import OperatingPoints
     from pannsx.events.super_classes import SuperClasses
     from pannsx.events.thresholds import Threshold
@@ -49,16 +52,22 @@ class FrameGrid:
         labels: ``K`` names, in the order of the last axis.
         frame_source: ``"native"`` if the network was trained through its frames (the DecisionLevel
             models); ``"local_pooling"`` if its clip head is applied to each frame and its neighbours.
+        label_ids: ``K`` machine ids of the labels, such as AudioSet's ``/m/09x0r``, or None.
     """
 
     hop_s: float
     offset_s: float
     labels: tuple[str, ...] = field(repr=False)
     frame_source: FrameSource
+    label_ids: tuple[str, ...] | None = field(default=None, repr=False)
 
     def times_s(self, n_frames: int, first: int = 0) -> npt.NDArray[np.float64]:
         """``(n_frames,)`` centres of the frames in seconds, starting at frame ``first``."""
         return self.offset_s + self.hop_s * (first + np.arange(n_frames, dtype=np.float64))
+
+    def mids(self) -> dict[str, str]:
+        """The machine ids by label; empty if there are none."""
+        return dict(zip(self.labels, self.label_ids or (), strict=bool(self.label_ids)))
 
 
 class OnGrid:
@@ -82,6 +91,11 @@ class OnGrid:
         return self.grid.labels
 
     @property
+    def label_ids(self) -> tuple[str, ...] | None:
+        """``K`` machine ids, such as AudioSet's ``/m/09x0r``, or None."""
+        return self.grid.label_ids
+
+    @property
     def frame_source(self) -> FrameSource:
         """``"native"`` or ``"local_pooling"``: see :class:`FrameGrid`."""
         return self.grid.frame_source
@@ -96,10 +110,11 @@ class TaggingResult(OnGrid):
         logits: ``(K,)`` float32; ``clipwise`` is their sigmoid, which rounds to 1 above 16.
         embedding: ``(D,)`` the layer before the classifier.
         framewise: ``(T', K)`` probability of each class in each frame; None with ``framewise=False``.
-        grid: times and labels of the frames: its ``hop_s``, ``offset_s``, ``labels`` and ``frame_source`` are
-            attributes of the result, too.
+        grid: times and labels of the frames: its ``hop_s``, ``offset_s``, ``labels``, ``label_ids`` and
+            ``frame_source`` are attributes of the result, too.
         duration_s: length of the source that was read, in seconds.
         operating_points: calibrated thresholds of the checkpoint, the default of :meth:`events`, or None.
+        file: the source's path as it was given, the name of an open file, or None.
     """
 
     clipwise: FloatArray
@@ -109,6 +124,7 @@ class TaggingResult(OnGrid):
     grid: FrameGrid
     duration_s: float
     operating_points: OperatingPoints | None = field(default=None, repr=False)
+    file: str | None = None
 
     def top(self, k: int = _SHOWN) -> list[Tag]:
         """The ``k`` most probable tags, most probable first."""
@@ -124,6 +140,27 @@ class TaggingResult(OnGrid):
             raise ValueError(f"unknown label {label!r}{did_you_mean(label, self.labels)}")
         return float(self.clipwise[self.labels.index(label)])
 
+    def to_pandas(self, top: int | None = None) -> DataFrame:
+        """A row for each tag, most probable first: ``file, onset_s, offset_s, label, mid, probability``.
+
+        >>> table = AudioTagger().inference("street.mp3").to_pandas(top=5)
+
+        The events are another table of the same columns: ``result.events().to_pandas()``.
+
+        Args:
+            top: number of tags; None: all ``K``.
+
+        Raises:
+            ImportError: pandas, the extra ``pannsx[pandas]``, is not installed.
+            ValueError: fewer than one tag.
+        """
+        return data_frame(self._rows(top))
+
+    def _rows(self, top: int | None) -> Iterator[Row]:
+        mids = self.grid.mids()
+        for tag in self.top(len(self.labels) if top is None else top):
+            yield Row(self.file, 0.0, self.duration_s, tag.label, mids.get(tag.label), tag.probability)
+
     def events(
         self,
         *,
@@ -135,8 +172,8 @@ class TaggingResult(OnGrid):
         classes: Sequence[str] | None = None,
         super_classes: SuperClasses | PathLike | None = None,
         top_k: int | None = None,
-    ) -> list[Event]:
-        """The sound events, by onset: each with its class, onset and offset.
+    ) -> EventList:
+        """The sound events, by onset: each with its class, onset and offset; ``to_pandas`` makes a table.
 
         >>> result = AudioTagger().inference("street.mp3")
         >>> for event in result.events(threshold=0.3, max_gap_s=0.5):
@@ -169,14 +206,15 @@ class TaggingResult(OnGrid):
         )
         return self._events(settings)
 
-    def _events(self, settings: EventSettings) -> list[Event]:
+    def _events(self, settings: EventSettings) -> EventList:
         from pannsx.events.detector import find_events
+        from pannsx.events.event_list import EventList
 
         if self.framewise is None:
             raise ValueError("there are no frames: the inference was asked for with framewise=False")
         if settings.threshold is None:
             settings = replace(settings, threshold=self.operating_points)
-        return find_events(
+        found = find_events(
             self.framewise,
             self.hop_s,
             settings,
@@ -184,6 +222,7 @@ class TaggingResult(OnGrid):
             offset_s=self.offset_s,
             duration_s=self.duration_s,
         )
+        return EventList(found, file=self.file, mids=self.grid.mids())
 
     @property
     def frame_times(self) -> npt.NDArray[np.float64]:
@@ -292,6 +331,7 @@ class BatchResult(OnGrid):
         framewise: ``N`` arrays ``(T'_i, K)``, one per source; None with ``framewise=False``.
         grid, operating_points: as in :class:`TaggingResult`.
         durations_s: ``N`` lengths in seconds.
+        files: ``N`` paths or names, None for a source without one; None: of no source.
     """
 
     clipwise: FloatArray
@@ -301,6 +341,7 @@ class BatchResult(OnGrid):
     grid: FrameGrid
     durations_s: tuple[float, ...]
     operating_points: OperatingPoints | None = field(default=None, repr=False)
+    files: tuple[str | None, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.clipwise)
@@ -314,6 +355,7 @@ class BatchResult(OnGrid):
             grid=self.grid,
             duration_s=self.durations_s[i],
             operating_points=self.operating_points,
+            file=None if self.files is None else self.files[i],
         )
 
     def __iter__(self) -> Iterator[TaggingResult]:
@@ -322,6 +364,13 @@ class BatchResult(OnGrid):
     def top(self, k: int = _SHOWN) -> list[list[Tag]]:
         """The ``k`` most probable tags of each source."""
         return [top_tags(clipwise, self.labels, k) for clipwise in self.clipwise]
+
+    def to_pandas(self, top: int | None = None) -> DataFrame:
+        """The tables of all sources below each other: see :meth:`TaggingResult.to_pandas`.
+
+        >>> table = AudioTagger().inference(["dog.wav", "rain.flac"]).to_pandas(top=1)
+        """
+        return data_frame(row for result in self for row in result._rows(top))
 
     def __repr__(self) -> str:
         return (

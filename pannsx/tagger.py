@@ -260,6 +260,7 @@ class AudioTagger:
             grid=self._pipeline.grid,
             duration_s=analysis.duration_s,
             operating_points=self._operating_points,
+            file=analysis.file,
         )
 
     def __repr__(self) -> str:
@@ -282,4 +283,5 @@ def _batch(results: Sequence[TaggingResult]) -> BatchResult:
         grid=first.grid,
         durations_s=tuple(result.duration_s for result in results),
         operating_points=first.operating_points,
+        files=tuple(result.file for result in results),
     )

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The floors of the house, from the ground up: a module imports from its own floor and from those beneath.
 FLOORS = (
-    {"labels", "jit", "atomic", "errors", "lazy", "types", "strict", "version"},
+    {"labels", "class_tree", "jit", "atomic", "errors", "lazy", "types", "strict", "version"}
+    | {"table", "table_files"},
     {"audio", "frontend", "metrics"},
     {"events", "models"},
     {"report", "weights"},
@@ -35,9 +36,10 @@ TRAIN_FLOORS = ({"recipe"}, {"data", "pool", "teacher"}, {"loop"}, {"transfer"})
 TRAIN_FLOOR_OF = {room: floor for floor, rooms in enumerate(TRAIN_FLOORS) for room in rooms}
 
 WITHOUT_TORCH = {
-    "atomic", "audio", "corpus", "errors", "events", "jit", "labels", "lazy", "metrics", "report", "results",
-    "types", "strict", "version", "frontend.settings", "inference.windows", "weights.__init__",
-    "weights.by_name", "weights.manifest", "weights.record", "weights.record_json",
+    "atomic", "audio", "class_tree", "corpus", "errors", "events", "jit", "labels", "lazy", "metrics",
+    "report", "results", "types", "strict", "table", "table_files", "version", "frontend.settings",
+    "inference.windows", "weights.__init__", "weights.by_name", "weights.manifest", "weights.record",
+    "weights.record_json",
 }  # fmt: skip
 NETWORK = {
     "aiohttp", "ftplib", "http", "httpx", "huggingface_hub", "requests", "socket", "ssl", "urllib", "urllib3",

@@ -119,6 +119,7 @@ def test_caches_of_other_tools(sets: tuple[str, str], tmp_path: Path, capsys: Ca
         (["--preset", "kaldi"], 2, "no preparation 'kaldi'"),
         (["--model", "Cnn15"], 2, "did you mean"),
         (["--resamples", "-1"], 2, "'-1' is not a whole number from 0 up"),
+        (["--resamples", "1"], 2, "one resample has no spread"),
     ],
 )
 def test_bad_options(

@@ -18,6 +18,7 @@ from docs_pages import (
     ROOT,
     blocks_of,
     name_of,
+    needs,
     run_page,
     same_text,
     without_blocks,
@@ -31,9 +32,10 @@ from pannsx.weights.record import BundledSource, Example, HubSource, Scores, Url
 from pannsx.weights.record_json import ALL_KEYS
 
 DOCS = ROOT / "docs"
+API = sorted((DOCS / "reference" / "api").glob("*.md"))
 GENERATED = (
     "explanation/architecture.md", "reference/api.md", "reference/cli.md", "reference/models.md",
-    "reference/recipes.md",
+    "reference/recipes.md", *(page.relative_to(DOCS).as_posix() for page in API),
 )  # fmt: skip
 PUBLISHED = re.compile(r"\bCnn1[04](_16k)?\b")
 
@@ -71,6 +73,8 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_blocks_run(
     page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    for package in needs(page):
+        pytest.importorskip(package, reason=f"the page needs {package}")
     shell = Shell(monkeypatch)
     if not any(PUBLISHED.search(block.text) for block in blocks_of(page)):
         run_page(page, shell)
@@ -86,7 +90,7 @@ def test_blocks_are_of_known_languages(page: Path) -> None:
     blocks = list(blocks_of(page))
     assert {block.language for block in blocks} <= LANGUAGES
     if any(block.language == "py" for block in blocks):
-        assert page.name == "api.md", "only signatures are not run, and they stand in the API's page"
+        assert page in API, "only signatures are not run, and they stand in the API's pages"
 
 
 def test_changed_output_is_seen() -> None:
@@ -103,6 +107,11 @@ def test_generated_pages_are_up_to_date(name: str, monkeypatch: pytest.MonkeyPat
     build_docs = importlib.import_module("build_docs")
     committed = (DOCS / name).read_text("utf-8")
     assert committed == generated(build_docs)[name], "run `python tools/build_docs.py`"
+
+
+def test_no_generated_page_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    assert generated(importlib.import_module("build_docs")).keys() == set(GENERATED)
 
 
 @cache
@@ -187,7 +196,7 @@ def test_options_in_the_text_exist(page: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_everything_public_is_in_the_api() -> None:
-    headings = set(re.findall(r"^### (\S+)$", (DOCS / "reference" / "api.md").read_text("utf-8"), re.M))
+    headings = {name for page in API for name in re.findall(r"^##+ (\S+)$", page.read_text("utf-8"), re.M)}
     assert set(pannsx.__all__) - {"__version__"} <= headings
     for facade in (pannsx.AudioTagger, pannsx.FeatureExtractor):
         members = {f"{facade.__name__}.{name}" for name in vars(facade) if not name.startswith("_")}

@@ -107,7 +107,7 @@ def test_a_recording_a_file(name: str, tmp_path: Path) -> None:
     assert write_events(RECORDINGS[:1], single) == [single]
     with pytest.raises(ValueError, match="holds one; give a folder"):
         write_events(RECORDINGS, single)
-    with pytest.raises(ValueError, match="'a/x.wav' and 'b/x.wav' would both be written to"):
+    with pytest.raises(ValueError, match=r"'a/x\.wav' and 'b/x\.wav' would both be written to"):
         write_events([Recording("a/x.wav", []), Recording("b/x.wav", [])], folder, name)
 
 

@@ -204,11 +204,11 @@ def test_blocks_give_what_one_block_gives(monkeypatch: pytest.MonkeyPatch) -> No
     assert kernel_audio_distance(x, y) == pytest.approx(expected, rel=ROUNDING)
 
 
-@pytest.mark.parametrize("bins", [2, 1 << 16])
+@pytest.mark.parametrize("bits", [1, 20])
 @pytest.mark.parametrize("collected", [3, 1 << 22])
 @pytest.mark.parametrize("n", [2, 3, 4, 40])
-def test_median_distance_is_exact(monkeypatch: pytest.MonkeyPatch, bins: int, collected: int, n: int) -> None:
-    monkeypatch.setattr(pairwise, "_BINS", bins)
+def test_median_distance_is_exact(monkeypatch: pytest.MonkeyPatch, bits: int, collected: int, n: int) -> None:
+    monkeypatch.setattr(pairwise, "_BITS", bits)
     monkeypatch.setattr(pairwise, "_MOST_COLLECTED", collected)
     monkeypatch.setattr(pairwise, "BLOCK_ROWS", 16)
     x, _ = random_sets(n, 2, 3)
@@ -216,6 +216,20 @@ def test_median_distance_is_exact(monkeypatch: pytest.MonkeyPatch, bins: int, co
     assert pairwise.median_distance(x) == pytest.approx(
         distances[(len(distances) - 1) // 2], rel=OF_DEFINITION
     )
+
+
+@pytest.mark.parametrize("collected", [3, 1 << 22])
+def test_median_distance_of_rows_much_closer_than_the_furthest(
+    monkeypatch: pytest.MonkeyPatch, collected: int
+) -> None:
+    monkeypatch.setattr(pairwise, "_MOST_COLLECTED", collected)
+    rows = np.arange(1, 20.0)[:, None] ** 2  # of unequal distances
+    distances = sorted(abs(a - b) for a, b in combinations([*rows[:, 0], 1e6], 2))
+    # Of the centred rows in float64, whose squares are 1e12.
+    expected = pytest.approx(distances[(len(distances) - 1) // 2], rel=1e-6)
+    assert pairwise.median_distance(np.concatenate([rows, [[1e6]]])) == expected
+    assert pairwise.median_distance(np.zeros((5, 3))) == 0.0
+    assert pairwise.median_distance(np.array([[0.0], [0.0], [0.0], [7.0]])) == 0.0
 
 
 def test_median_distance_of_many_equal_ones(monkeypatch: pytest.MonkeyPatch) -> None:

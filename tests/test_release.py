@@ -69,8 +69,8 @@ def test_supported_pythons_are_the_same_everywhere() -> None:
 
 def test_licence_and_typing_are_declared() -> None:
     project = read("pyproject.toml")
-    assert 'license = "MIT"' in project
-    assert 'license-files = ["LICENSE", "NOTICE"]' in project
+    assert 'license = "MIT AND CC-BY-4.0 AND CC-BY-SA-4.0"' in project
+    assert 'license-files = ["LICENSE", "NOTICE", "pannsx/data/audioset_tree.LICENSE.txt"]' in project
     assert read("LICENSE").startswith("MIT License")
     assert (ROOT / "pannsx" / "py.typed").read_bytes() == b""
 

@@ -17,10 +17,14 @@ from small_models import noise, seeded_checkpoint
 from pannsx import GenerationScorer
 from pannsx.audio import Preparation, av_bench
 from pannsx.audio.preparation import PRESETS
+from pannsx.inference.engine import Answer, Wanted
 from pannsx.metrics.generation import (
+    KLKind,
     frechet_distance,
+    frechet_infinity,
     inception_score,
     kernel_audio_distance,
+    kernel_inception_distance,
     kl_divergence,
 )
 from pannsx.scoring import (
@@ -127,33 +131,66 @@ def test_cnn14_hears_what_it_heard_in_the_tools(
     assert not compared
 
 
-def test_folder_to_scores_is_arrays_to_scores(cnn14: GenerationScorer, tmp_path: Path) -> None:
-    """Folder, preparation, Cnn14_16k and every score, against scores of the golden network outputs."""
+def test_folders_to_every_score_is_golden_outputs_to_every_score(
+    cnn14: GenerationScorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Folders, preparation, Cnn14_16k and all scores, against scores of the golden network outputs."""
     golden = golden_arrays("generation.npz")
-    names = ["mono_48000", "stereo_44100"]
-    heard = {"reference": names, "generated": names[1:] * 2}  # both generated clips are the second recording
-    for which, recordings in heard.items():
-        (tmp_path / which).mkdir()
-        for name, recording in zip(names, recordings, strict=True):
-            audio, rate = golden[f"audio/{recording}"], int(recording[-5:])
-            soundfile.write(tmp_path / which / f"{name}.wav", audio, rate)
-    scores = cnn14.score(tmp_path / "reference", tmp_path / "generated", n_resamples=0)
-    (x, y), (p, q) = (
-        [
-            np.stack([golden[f"cnn14_16k/{kind}/audioldm_eval/{each}"] for each in heard[which]])
-            for which in heard
-        ]
+    recordings = ["mono_48000", "stereo_44100"]
+    # Every score needs 30 generated clips: three takes of each reference, of two recordings in turn.
+    reference = {f"clip{i:02}": recordings[i % 2] for i in range(10)}
+    generated = {
+        f"take{take}/{name}": recordings[(i + take) % 2 if i < 7 else 0]
+        for take in range(3)
+        for i, name in enumerate(reference)
+    }
+    for which, clips in (("reference", reference), ("generated", generated)):
+        for name, recording in clips.items():
+            path = tmp_path / which / f"{name}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, golden[f"audio/{recording}"], int(recording[-5:]))
+    run_each_once(cnn14, monkeypatch)
+    scores = cnn14.score(tmp_path / "reference", tmp_path / "generated", n_resamples=0, infinity=True)
+    x, p, y, q = (
+        np.stack([golden[f"cnn14_16k/{kind}/audioldm_eval/{each}"] for each in clips.values()])
+        for clips in (reference, generated)
         for kind in ("2048", "logits")
     )
-    assert scores["FD"] == pytest.approx(frechet_distance(x, y), rel=OF_SCORES)
-    # Two near sets are nearly 0 apart: their distance moves by what the embeddings do.
-    assert scores["KAD"] == pytest.approx(kernel_audio_distance(x, y), rel=OF_SCORES, abs=OF_NETWORK)
-    for kind in ("softmax", "sigmoid"):
-        expected = kl_divergence(p, q, kind=kind, convention="audioldm_eval")
-        # A divergence of nearly equal logits is nearly 0: it moves by what the logits do.
-        assert scores[f"KL ({kind})"] == pytest.approx(expected, rel=OF_SCORES, abs=OF_NETWORK)
-    with pytest.raises(ValueError, match="IS: 2 generated clips; at least 10"):
-        scores["IS"]
+    names = [name.partition("/")[2] for name in generated]
+
+    def divergence(kind: KLKind) -> float:
+        return kl_divergence(
+            p,
+            q,
+            kind=kind,
+            convention="audioldm_eval",
+            reference_names=list(reference),
+            generated_names=names,
+        )
+
+    expected = {
+        "FD": frechet_distance(x, y),
+        "FD-infinity": frechet_infinity(x, y).score,
+        "KAD": kernel_audio_distance(x, y),
+        "KID": kernel_inception_distance(x, y, subset_size=10).mean,
+        "KL (softmax)": divergence("softmax"),
+        "KL (sigmoid)": divergence("sigmoid"),
+        "IS": inception_score(q).mean,
+    }
+    assert {score.name: score.value for score in scores.scores} == pytest.approx(expected, rel=OF_SCORES)
+    assert min(abs(value) for value in expected.values()) > 0.1  # none is met because it is 0
+
+
+def run_each_once(made: GenerationScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waveform that comes again is not run again: forty clips of two recordings cost two."""
+    run, known = made._engine.run, {}
+
+    def once(waveforms: list[np.ndarray], wanted: Wanted) -> list[Answer]:
+        new = {each.tobytes(): each for each in waveforms if each.tobytes() not in known}
+        known.update(zip(new, run(list(new.values()), wanted) if new else [], strict=True))
+        return [known[each.tobytes()] for each in waveforms]
+
+    monkeypatch.setattr(made._engine, "run", once)
 
 
 # scores of sets
@@ -175,9 +212,10 @@ def test_scores_are_those_of_the_arrays(
         assert score.interval.low <= score.value <= score.interval.high
         assert score.convention
     assert scores.warnings == (
+        "compare these scores only with those of the same network and preparation: the resampler alone can "
+        "move FD by tens",
         "FD of 12 and 12 clips with embeddings of 512 numbers is biased upwards: compare it only between "
-        "systems "
-        "with the same number of clips",
+        "systems with the same number of clips",
     )
     told = json.loads(scores.as_json())
     assert {each["name"]: each["value"] for each in told["scores"]} == {
@@ -314,6 +352,13 @@ def test_sets_made_in_another_way_are_refused(changed: dict[str, object], said: 
     assert score_sets(other, other, n_resamples=0)["FD"] == pytest.approx(0, abs=ROUNDING)
 
 
+@pytest.mark.parametrize("options", [{"n_resamples": 1}, {"n_resamples": -2}, {"level": 1.0}])
+def test_intervals_that_cannot_be_are_refused(options: dict[str, float]) -> None:
+    rows = np.random.default_rng(0).standard_normal((6, 4))
+    with pytest.raises(ValueError, match=r"0 resamples \(no intervals\) or at least 2"):
+        score_sets(made_set("r", rows), made_set("g", rows), **options)
+
+
 def test_another_version_is_compared() -> None:
     rows = np.random.default_rng(0).standard_normal((6, 4))
     other = made_set("g", rows, replace(ORIGIN, version="9"))
@@ -326,6 +371,16 @@ def test_files_that_are_no_statistics_are_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ValueError, match="holds no statistics of pannsx"):
             read_statistics(path)
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match="holds no statistics of pannsx"):
+        read_statistics(path)
+    np.savez_compressed(path, about=np.arange(5_000.0))
+    damaged = bytearray(path.read_bytes())
+    damaged[200:220] = bytes(20)
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="holds no statistics of pannsx"):
+        read_statistics(path)
     np.savez(path, mean=np.zeros(3))
     with pytest.raises(ValueError, match="about"):
         read_statistics(path)
@@ -368,9 +423,10 @@ def test_av_bench_cache_comes_back(tmp_path: Path) -> None:
     found = read_av_bench(path)
     np.testing.assert_array_equal(found.embeddings, rows)
     np.testing.assert_array_equal(found.logits, clips.logits)
-    torch.save({"clip": {"2048": torch.zeros(3)}}, path)
-    with pytest.raises(ValueError, match="is not av-benchmark's"):
-        read_av_bench(path)
+    for other in ({"clip": {"2048": torch.zeros(3)}}, {"weight": torch.zeros(3, 2)}, [1.0], {}):
+        torch.save(other, path)
+        with pytest.raises(ValueError, match="is not av-benchmark's"):
+            read_av_bench(path)
 
 
 def test_nothing_but_tensors_is_unpickled(tmp_path: Path) -> None:

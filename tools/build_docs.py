@@ -25,7 +25,7 @@ def pages() -> dict[str, str]:
     """The text of every generated page by its path below ``docs``."""
     return {
         "explanation/architecture.md": docs_architecture.page(),
-        "reference/api.md": docs_api.page(),
+        **{f"reference/{name}": text for name, text in docs_api.pages().items()},
         "reference/cli.md": docs_cli.page(),
         "reference/models.md": docs_models.page(),
         "reference/recipes.md": docs_recipes.page(),
@@ -34,6 +34,7 @@ def pages() -> dict[str, str]:
 
 def main() -> None:
     for name, text in pages().items():
+        (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).write_text(text, encoding="utf-8", newline="\n")
 
 

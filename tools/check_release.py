@@ -30,6 +30,8 @@ WHEEL_DATA = {
     "pannsx/weights_manifest.json",
     "pannsx/data/audioset_labels.csv",
     "pannsx/data/audioset_labels.NOTICE.txt",
+    "pannsx/data/audioset_tree.csv",
+    "pannsx/data/audioset_tree.LICENSE.txt",
     "pannsx/data/MobileNetV1_distilled.safetensors",
     "pannsx/data/MobileNetV1_distilled.ATTRIBUTION.txt",
     "pannsx/report/events.js",
@@ -37,18 +39,26 @@ WHEEL_DATA = {
     "pannsx/report/page.html",
     "pannsx/report/page.js",
 }
-WHEEL_METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "licenses/NOTICE"}
+WHEEL_METADATA = {
+    "METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "licenses/NOTICE",
+    "licenses/pannsx/data/audioset_tree.LICENSE.txt",
+}  # fmt: skip
 
-METADATA = {"Name": "pannsx", "License-Expression": "MIT", "Requires-Python": ">=3.10"}
+METADATA = {
+    "Name": "pannsx",
+    "License-Expression": "MIT AND CC-BY-4.0 AND CC-BY-SA-4.0",
+    "Requires-Python": ">=3.10",
+}
 
 # The sdist: files at its top, and for each folder the permitted kinds of files.
 SDIST_TOP = {
     "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "NOTICE", "PKG-INFO", "README.md",
-    "pyproject.toml", "weights_manifest.json", ".gitignore", ".ci/run", ".github/workflows/ci.yml",
+    "mkdocs.yml", "pyproject.toml", "weights_manifest.json", ".gitignore", ".ci/run",
+    ".github/workflows/ci.yml",
 }  # fmt: skip
 SDIST_FOLDERS = {
     "benchmarks": ("*.py", "*.md", "*.json", "*.txt"),
-    "docs": ("*.md", "*.svg", "*.png"),
+    "docs": ("*.md", "*.svg", "*.png", "*.css"),
     "examples": ("*.py", "*.md", "scene.flac"),
     "tests": ("*.py", "golden/*.npz", "golden/*.json", "golden/*.md"),
     "tools": ("*.py",),

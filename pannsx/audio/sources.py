@@ -58,6 +58,14 @@ def open_reader(
         yield reader
 
 
+def file_name(source: Source) -> str | None:
+    """The path of a source as it was given, the name of an open file, or None."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fsdecode(source)
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else None
+
+
 def _open_decoder(file: BinaryIO, name: str) -> Reader:
     found = sniff(file)
     if found is None and may_hide_frames(file) and has_frames(file):

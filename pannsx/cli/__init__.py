@@ -13,14 +13,31 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pannsx.cli import calibrate, embed, events, fetch, figures, info, models, score, stream, tag, verify
+from pannsx.cli import (
+    calibrate,
+    completion,
+    embed,
+    events,
+    fetch,
+    figures,
+    help,
+    info,
+    labels,
+    models,
+    score,
+    stream,
+    tag,
+    verify,
+)
 from pannsx.cli.console import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, CommandError, complain
+from pannsx.cli.parser import Parser
 from pannsx.errors import WeightsError
 from pannsx.version import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = (tag, events, embed, stream, figures, calibrate, score, models, info, fetch, verify)
+_COMMANDS = (tag, events, embed, stream, figures, calibrate, score, models, labels, info, fetch, verify)
+_ABOUT_ITSELF = (help, completion)  # they need the whole parser
 
 _DESCRIPTION = """\
 Audio tagging with pretrained audio neural networks (PANNs): tags, sound events, embeddings, and
@@ -37,8 +54,9 @@ examples:
   pannsx embed clips/*.wav -o clips.npz      an embedding of each clip, for a classifier of your own
   ffmpeg -i film.mkv -f wav - | pannsx stream -    live tags, one line a second
   pannsx models                              the list of checkpoints
+  pannsx labels dog                          the labels with this word, and their MIDs
 
-`pannsx COMMAND --help` explains a command. Results go to standard output, everything else to
+`pannsx help COMMAND` explains a command. Results go to standard output, everything else to
 standard error."""
 
 
@@ -78,17 +96,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="pannsx",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"pannsx {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"pannsx {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in _COMMANDS:
         command.add_command(commands)
+    for command_about in _ABOUT_ITSELF:
+        command_about.add_command(commands, parser)
     return parser
 
 

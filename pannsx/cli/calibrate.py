@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pannsx.cli.console import FAILED, CommandError, columns, complain, complain_of, remark
 from pannsx.cli.event_options import add_hop
-from pannsx.cli.options import Commands, add_model_options, add_quiet, build, named, new_command
+from pannsx.cli.options import add_model_options, add_quiet, build, named, new_command
+from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
 from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.errors import AudioError

@@ -52,7 +52,9 @@ def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
 
 def file_size(n_bytes: int) -> str:
     """A readable file size, such as ``"9.7 MB"``; 1 MB is a million bytes."""
-    for unit, n_unit in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if n_bytes >= n_unit:
-            return f"{n_bytes / n_unit:,.1f} {unit}"
-    return f"{n_bytes} bytes"
+    size, unit = float(n_bytes), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{n_bytes} bytes" if unit == "bytes" else f"{size:.1f} {unit}"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pannsx.atomic import replacing
 from pannsx.cli.console import FAILED, CommandError
 from pannsx.cli.options import (
-    Commands,
     add_files,
     add_model_options,
     add_quiet,
@@ -20,6 +19,7 @@ from pannsx.cli.options import (
     new_command,
 )
 from pannsx.cli.outcome import Outcome
+from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
 from pannsx.corpus.batches import each_answer
 from pannsx.corpus.inputs import Item, find_inputs

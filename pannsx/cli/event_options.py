@@ -61,7 +61,7 @@ def add_event_options(parser: argparse.ArgumentParser) -> None:
         "--class",
         dest="classes",
         action="append",
-        metavar="NAME",
+        metavar="LABEL",
         help="only this class; may be given several times",
     )
     group.add_argument(

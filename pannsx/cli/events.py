@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from pannsx.cli.console import FAILED, CommandError, remark
 from pannsx.cli.event_journal import journal_path, open_journal
 from pannsx.cli.event_options import add_event_options, settings_of
-from pannsx.cli.options import Commands, add_files, add_model_options, add_quiet, build, named, new_command
+from pannsx.cli.options import add_files, add_model_options, add_quiet, build, named, new_command
 from pannsx.cli.outcome import Outcome
+from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
 from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.corpus.outputs import OutputError, check_output, check_outputs, output_files

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from pannsx.cli.console import FAILED, CommandError, complain
-from pannsx.cli.options import Commands, add_quiet, named, new_command
+from pannsx.cli.options import add_quiet, named, new_command
+from pannsx.cli.parser import Commands
 from pannsx.weights.fetch import fetch_each
 from pannsx.weights.manifest import load_manifest
 
@@ -36,7 +37,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="one of `pannsx models`")
+    parser.add_argument("names", nargs="*", metavar="MODEL", help="one of `pannsx models`")
     parser.add_argument("--all", action="store_true", help="every released checkpoint")
     parser.add_argument("--to", metavar="DIR", help="folder for the weights; created if missing")
     parser.add_argument(

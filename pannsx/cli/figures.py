@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from pannsx.cli.console import FAILED, CommandError, complain, complain_of
 from pannsx.cli.options import (
-    Commands,
     add_model_options,
     add_quiet,
     build,
@@ -17,6 +16,7 @@ from pannsx.cli.options import (
     new_command,
     probability,
 )
+from pannsx.cli.parser import Commands
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:

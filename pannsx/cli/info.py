@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pannsx.cli.availability import MEANINGS, availability
-from pannsx.cli.console import FAILED, CommandError, complain_of, file_size
-from pannsx.cli.options import Commands, add_cache_dir, add_format, named, new_command
+from pannsx.cli.console import FAILED, complain_of, file_size
+from pannsx.cli.options import add_cache_dir, add_format, is_model, new_command, record_named
+from pannsx.cli.parser import Commands
 from pannsx.weights import local
-from pannsx.weights.manifest import load_manifest, read_record
 from pannsx.weights.record import Checkpoint
 from pannsx.weights.record_json import record_to_json
 
@@ -51,9 +51,9 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the facts; returns the exit status."""
     name: str = arguments.name
-    if not _is_known(name) and Path(name).is_file() and Path(name).suffix.lower() != ".json":
+    if not is_model(name) and Path(name).is_file() and Path(name).suffix.lower() != ".json":
         return _audio_info(name, as_json=arguments.format == "json")
-    record = read_named_record(name)
+    record = record_named(name)
     if arguments.format == "json":
         print(json.dumps(record_to_json(record), indent=1))
         return 0
@@ -68,20 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
         for i, line in enumerate(lines):
             print(f"  {key if i == 0 else '':{_KEY_WIDTH}}{line}")
     return 0
-
-
-def read_named_record(name: str) -> Checkpoint:
-    """The record of this name in the manifest, or in this ``.json`` file."""
-    if _is_known(name) or Path(name).suffix.lower() != ".json":
-        return named(name)
-    try:
-        return read_record(name)
-    except (OSError, ValueError) as error:
-        raise CommandError(f"cannot use the record {name}: {error}", FAILED) from error
-
-
-def _is_known(name: str) -> bool:
-    return name.casefold() in {known.casefold() for known in load_manifest()}
 
 
 def _audio_info(path: str, *, as_json: bool) -> int:

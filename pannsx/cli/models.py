@@ -7,7 +7,8 @@ import json
 
 from pannsx.cli.availability import MEANINGS, availability
 from pannsx.cli.console import columns
-from pannsx.cli.options import Commands, add_cache_dir, add_format, new_command
+from pannsx.cli.options import add_cache_dir, add_format, new_command
+from pannsx.cli.parser import Commands
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, load_manifest
 from pannsx.weights.record import Checkpoint
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
-from pannsx.cli.console import CommandError
-from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find
+from pannsx.cli.console import FAILED, CommandError
+from pannsx.cli.parser import Commands
+from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, load_manifest, read_record
 from pannsx.weights.record import Checkpoint
 
 T = TypeVar("T")
-Commands = argparse._SubParsersAction  # the type of add_subparsers(), which argparse keeps private
 
 
 def new_command(
@@ -75,7 +76,7 @@ def add_network_options(
     network.add_argument(
         "-m",
         "--model",
-        metavar="NAME",
+        metavar="MODEL",
         help=f"one of `pannsx models` (default: {default})",
     )
     network.add_argument(
@@ -134,6 +135,23 @@ def named(name: str) -> Checkpoint:
         return find(name)
     except ValueError as error:
         raise CommandError(str(error)) from error
+
+
+def record_named(name: str | None) -> Checkpoint:
+    """The record of this name in the manifest, or in this ``.json`` file; None: of the default checkpoint."""
+    if name is None:
+        return find(DEFAULT_CHECKPOINT)
+    if is_model(name) or Path(name).suffix.lower() != ".json":
+        return named(name)
+    try:
+        return read_record(name)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot use the record {name}: {error}", FAILED) from error
+
+
+def is_model(name: str) -> bool:
+    """Whether this is a name in the manifest, in upper or lower case."""
+    return name.casefold() in {known.casefold() for known in load_manifest()}
 
 
 def build(facade: Callable[..., T], arguments: argparse.Namespace) -> T:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from pannsx.cli.console import FAILED, complain, complain_of, file_size, remark
+from pannsx.cli.console import FAILED, complain, complain_of, remark
+from pannsx.cli.output import written
 from pannsx.corpus.inputs import Inputs
 
 
@@ -43,9 +44,9 @@ class Outcome:
             files: the files written, if ``output`` is a folder.
             content: what was written, such as ``"12 events"``.
         """
-        written = "" if output is None else _written(output, files, content)
-        if (written or self._n_asked > 1 or self._skipped.total()) and not self._quiet:
-            remark(written + self.counts())
+        what = "" if output is None else f"{written(output, files, content)}: "
+        if (what or self._n_asked > 1 or self._skipped.total()) and not self._quiet:
+            remark(what + self.counts())
         return self.status
 
     @property
@@ -67,9 +68,3 @@ def counts(done: str, n_done: int, n_asked: int, n_failed: int, skipped: Counter
         reasons = ", ".join(f"{n} {reason}" for reason, n in skipped.items() if n)
         parts.append(f"{n_skipped} skipped ({reasons})")
     return ", ".join(parts)
-
-
-def _written(output: Path, files: Sequence[Path], content: str) -> str:
-    size = file_size(sum(path.stat().st_size for path in files or [output]))
-    what = f"{output}, {len(files)} files" if files else str(output)
-    return f"wrote {what} ({', '.join(filter(None, (size, content)))}): "

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pannsx.cli.console import FAILED, CommandError, columns, complain, remark
 from pannsx.cli.options import (
-    Commands,
     add_network_options,
     add_quiet,
     add_weights_options,
@@ -19,6 +18,7 @@ from pannsx.cli.options import (
     new_command,
 )
 from pannsx.cli.outcome import counts
+from pannsx.cli.parser import Commands
 from pannsx.corpus.outputs import OutputError, check_output
 from pannsx.errors import WeightsError
 
@@ -87,7 +87,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     score.add_argument(
         "--resamples",
-        type=_not_negative,
+        type=_n_resamples,
         default=200,
         metavar="N",
         help="of the bootstrap intervals; 0 makes none (default: 200)",
@@ -120,7 +120,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _add_set_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--preset", metavar="NAME", help=f"preparation of files: {_PRESETS} (default: audioldm_eval)"
+        "--preset", metavar="PRESET", help=f"preparation of files: {_PRESETS} (default: audioldm_eval)"
     )
     parser.add_argument(
         "--leave-out-silent",
@@ -332,6 +332,13 @@ def _row(score: Score) -> tuple[str, str, str, str]:
 def _status(*sets: ClipSet) -> int:
     unreadable = any(problem.kind == "unreadable" for clips in sets for problem in clips.problems)
     return FAILED if unreadable else 0
+
+
+def _n_resamples(text: str) -> int:
+    n = _not_negative(text)
+    if n == 1:
+        raise argparse.ArgumentTypeError("one resample has no spread; use 0 for no intervals, or 2 or more")
+    return n
 
 
 def _not_negative(text: str) -> int:

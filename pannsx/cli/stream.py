@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, BinaryIO
 from pannsx.audio.pcm import ENCODINGS, PcmFormat, read_blocks, read_wav_header
 from pannsx.cli.console import FAILED, CommandError, complain_of
 from pannsx.cli.options import (
-    Commands,
     add_format,
     add_network_options,
     add_quiet,
@@ -23,6 +22,7 @@ from pannsx.cli.options import (
     positive,
     probability,
 )
+from pannsx.cli.parser import Commands
 from pannsx.corpus.inputs import STANDARD_INPUT
 from pannsx.errors import AudioError
 

@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from pannsx.cli.options import (
-    Commands,
     add_files,
     add_format,
     add_model_options,
@@ -18,6 +17,7 @@ from pannsx.cli.options import (
     probability,
 )
 from pannsx.cli.outcome import Outcome
+from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
 from pannsx.cli.tag_formats import WRITERS
 from pannsx.corpus.batches import each_answer

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pannsx.cli.console import FAILED, CommandError, columns, complain, complain_of
-from pannsx.cli.info import read_named_record
-from pannsx.cli.options import Commands, add_cache_dir, new_command
+from pannsx.cli.options import add_cache_dir, new_command, record_named
+from pannsx.cli.parser import Commands
 from pannsx.errors import AudioError
 from pannsx.weights.local import VerifyReport, verify
 from pannsx.weights.record import Checkpoint, Example
@@ -55,7 +55,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check the digests, and the scores if there is audio; returns the exit status."""
-    record = read_named_record(arguments.name)
+    record = record_named(arguments.name)
     example = record.example
     if arguments.audio is not None and example is None:
         raise CommandError(f"no scores of a clip are published for {record.name}; leave AUDIO out")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pannsx.events.calibration import calibrate, frame_targets
 from pannsx.events.detector import Event, EventDetector, EventSettings, detect
+from pannsx.events.event_list import EventList
 from pannsx.events.frames import frame_edges
 from pannsx.events.operating_points import (
     OperatingPoint,
@@ -28,6 +29,7 @@ else:
 __all__ = [
     "Event",
     "EventDetector",
+    "EventList",
     "EventSettings",
     "OperatingPoint",
     "OperatingPoints",

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pannsx.audio import open_blocks
+from pannsx.audio.sources import file_name
 from pannsx.errors import AudioError
 from pannsx.inference.engine import Answer, Wanted
 from pannsx.inference.pipeline import OpenNetwork, Pipeline, at_source, is_one
@@ -184,6 +185,7 @@ class FrameReader(OnGrid):
             grid=self.grid,
             duration_s=blocks[-1].duration_s or 0.0,
             operating_points=pipeline.operating_points,
+            file=file_name(source),
         )
 
     def tag_each(

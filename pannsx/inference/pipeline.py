@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from pannsx.audio import open_blocks
+from pannsx.audio.sources import file_name
 from pannsx.errors import AudioError
 from pannsx.events.operating_points import OperatingPoints
 from pannsx.inference.batcher import Batcher
@@ -57,16 +58,18 @@ class WindowSettings:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Outputs for one source: the joined :class:`~pannsx.inference.engine.Answer`, and its length."""
+    """Outputs for one source: the joined :class:`~pannsx.inference.engine.Answer`, its length and name."""
 
     answer: Answer
     duration_s: float
+    file: str | None
 
 
 @dataclass(slots=True)
 class _Collected:
     """Outputs of the windows of one source so far."""
 
+    file: str | None
     answers: dict[int, Answer] = field(default_factory=dict)
     windows: list[tuple[int, int]] = field(default_factory=list)  # start frame, samples
     n_samples: int = 0
@@ -115,6 +118,7 @@ class Pipeline:
             offset_s=model.grid.offset_samples / model.sample_rate,
             labels=checkpoint.labels.names,
             frame_source=model.frame_source,
+            label_ids=checkpoint.labels.ids,
         )
         self.embedding_size = model.embedding_size
         self._set(settings or WindowSettings())
@@ -176,12 +180,13 @@ class Pipeline:
                 collected[source].answers[number] = answer
 
         failure: AudioError | None = None
-        cuts = (source_rate, start_s, duration_s)
-        for i, window in prefetch(self._windows_of(sources, *cuts), _BATCHES_AHEAD * self.engine.batch_size):
+        files: list[str | None] = []
+        windows = self._windows_of(sources, files, source_rate, start_s, duration_s)
+        for i, window in prefetch(windows, _BATCHES_AHEAD * self.engine.batch_size):
             if isinstance(window, AudioError):
                 failure = window
             elif window is not None:
-                number = self._collect(window, collected.setdefault(i, _Collected()))
+                number = self._collect(window, collected.setdefault(i, _Collected(files[i])))
                 take(batcher.push((i, number), window.waveform))
             else:
                 complete.add(i)
@@ -196,11 +201,20 @@ class Pipeline:
             raise failure
 
     def _windows_of(
-        self, sources: Iterable[Source], source_rate: int | None, start_s: float, duration_s: float | None
+        self,
+        sources: Iterable[Source],
+        files: list[str | None],
+        source_rate: int | None,
+        start_s: float,
+        duration_s: float | None,
     ) -> Generator[tuple[int, Window | AudioError | None], None, None]:
-        """The windows of each source with its number, then None; or an error as the last item."""
+        """The windows of each source with its number, then None; or an error as the last item.
+
+        The name of a source is added to ``files`` before its windows.
+        """
         alone = is_one(sources)
         for i, source in enumerate(sources):
+            files.append(file_name(source))
             try:
                 with open_blocks(
                     source, self.sample_rate, source_rate=source_rate, start_s=start_s, duration_s=duration_s
@@ -224,7 +238,7 @@ class Pipeline:
         answers = [collected.answers[i] for i in range(len(collected.windows))]
         duration_s = collected.n_samples / self.sample_rate
         if len(answers) == 1:
-            return Analysis(answers[0], duration_s)
+            return Analysis(answers[0], duration_s, collected.file)
         extents = self._extents(collected)
         hop = self.plan.hop_samples
 
@@ -239,7 +253,7 @@ class Pipeline:
             stitched([a.frame_embeddings for a in answers]),
             combine_logits([a.logits for a in answers], extents, self.settings.combine_clipwise, hop),
         )
-        return Analysis(joined, duration_s)
+        return Analysis(joined, duration_s, collected.file)
 
     def _extents(self, collected: _Collected) -> list[Extent]:
         n_frames = self.engine.model.n_frames

@@ -75,8 +75,7 @@ def bootstrap_interval(
     if not 0 < level < 1 or n_resamples < 2 or not sets:
         raise ValueError(
             f"level is {level}, n_resamples {n_resamples}, of {len(sets)} sets; a level between 0 and 1, at "
-            f"least 2 "
-            "resamples and one set are needed"
+            "least 2 resamples and one set are needed"
         )
     arrays = [np.asarray(each) for each in sets]
     if paired and len({len(each) for each in arrays}) > 1:

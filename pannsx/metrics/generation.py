@@ -61,8 +61,7 @@ class EmbeddingStatistics:
         if self.n_rows < 2 or not size:
             raise ValueError(
                 f"statistics of {self.n_rows} rows with a mean of shape {self.mean.shape}; at least 2 rows "
-                f"and a "
-                "mean (D,) are needed"
+                "and a mean (D,) are needed"
             )
         if (self.centred is None) == (self.covariance is None):
             raise ValueError("statistics hold either the centred rows (N, D) or the covariance (D, D)")
@@ -188,8 +187,7 @@ def frechet_infinity(
     if n_steps < 3 or smallest < 2 or len(rows) - smallest < 2:
         raise ValueError(
             f"{n_steps} subsets of {smallest} to {len(rows)} rows; at least 3 subsets, 2 rows in the "
-            f"smallest and 2 "
-            "more in the largest are needed"
+            "smallest and 2 more in the largest are needed"
         )
     sizes = np.unique(np.linspace(smallest, len(rows), n_steps).round().astype(int))
     rng = np.random.default_rng(seed)
@@ -383,8 +381,7 @@ def kl_divergences(
     if kind not in get_args(KLKind) or convention not in get_args(KLConvention):
         raise ValueError(
             f"kind is {kind!r} and convention {convention!r}; kinds are {', '.join(get_args(KLKind))}, "
-            f"conventions "
-            f"{', '.join(get_args(KLConvention))}"
+            f"conventions {', '.join(get_args(KLConvention))}"
         )
     reference = checked_rows(reference_logits, "reference logits", least=1).astype(np.float64)
     generated = checked_rows(generated_logits, "generated logits", least=1).astype(np.float64)
@@ -415,16 +412,14 @@ def paired_rows(
     if reference_names is None or generated_names is None:
         if n_reference != n_generated:
             raise ValueError(
-                f"{n_reference} reference and {n_generated} generated rows cannot be paired one by one; "
-                f"give the "
-                "names of both"
+                f"{n_reference} reference and {n_generated} generated rows cannot be paired one by one; give "
+                "the names of both"
             )
         return np.arange(n_reference)
     if len(reference_names) != n_reference or len(generated_names) != n_generated:
         raise ValueError(
             f"{len(reference_names)} and {len(generated_names)} names of {n_reference} reference and "
-            f"{n_generated} "
-            "generated rows; every row needs one"
+            f"{n_generated} generated rows; every row needs one"
         )
     row_of = {name: row for row, name in enumerate(reference_names)}
     if len(row_of) < n_reference:
@@ -479,8 +474,7 @@ def checked_rows(values: npt.ArrayLike, what: str, *, least: int = 2) -> npt.NDA
         n_bad = int(len(rows) - np.count_nonzero(finite))
         raise ValueError(
             f"{what}: {n_bad} rows hold NaN or infinity, the first of them row {int(np.argmin(finite))}; "
-            f"leave them "
-            "out"
+            "leave them out"
         )
     return rows
 
@@ -546,8 +540,7 @@ def _check_sizes(reference: int, generated: int, what: str = "dimensions") -> No
     if reference != generated:
         raise ValueError(
             f"the reference has {reference} {what} and the generated set {generated}; both must come from "
-            f"the same "
-            "network"
+            "the same network"
         )
 
 

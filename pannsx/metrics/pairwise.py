@@ -15,8 +15,10 @@ Kernel = Callable[[DoubleArray, DoubleArray], DoubleArray]
 BLOCK_ROWS = 1024
 """Rows of a block; its distances take 8 MB in float64."""
 
-_BINS = 1 << 16
+_BITS = 20  # of the number of a bin
 _MOST_COLLECTED = 1 << 22  # maximum values of one bin to sort in memory: 32 MB
+_ABOVE_ROUNDING = 1 + 1e-6
+_OCTAVES = 8  # of squared distances below their bound, with finest bins first
 
 
 def squared_distances(left: DoubleArray, right: DoubleArray) -> DoubleArray:
@@ -54,28 +56,63 @@ def weighted_kernel_sums(
 def median_distance(x: npt.NDArray[Any]) -> float:
     """``(N, D)`` -> exact median distance of two different rows; the lower median of an even number.
 
-    Values are counted in bins, and the median's bin is divided into finer bins until its values fit in
-    memory. So memory holds one block and one bin.
+    Squared distances are counted by the bits of their float64 numbers: read as integers, these have the order
+    of the numbers, so a bin is a range of integers.  The median's bin is divided into finer bins until its
+    values fit in memory, so memory holds one block and one bin.
     """
     centre = x.mean(axis=0, dtype=np.float64)
     rank = (len(x) * (len(x) - 1) // 2 - 1) // 2
-    low, high = 0.0, max(float(values.max()) for values in _pairs(x, centre) if values.size)
-    high = np.nextafter(high, np.inf)  # the upper end is exclusive
+    low, high = 0, int(_keys(np.array([_largest_squared_distance(x, centre)]))[0])
+    everything = low, high
+    begin = max(0, high - (_OCTAVES << 52))  # most distances of embeddings lie here; all below are one bin
     while True:
-        counts = np.zeros(_BINS, np.int64)
-        edges = np.linspace(low, high, _BINS + 1)
+        shift = max(0, (high - begin).bit_length() - _BITS)
+        counts = np.zeros((high - begin >> shift) + 2, np.int64)
         for values in _pairs(x, centre):
-            inside = values[(values >= low) & (values < high)]
-            counts += np.bincount(np.searchsorted(edges, inside, side="right") - 1, minlength=_BINS)[:_BINS]
+            keys = _keys(values)
+            if (low, high) != everything:
+                keys = keys[(keys >= low) & (keys <= high)]
+            counts += np.bincount(_bin(keys, begin, shift), minlength=len(counts))
         before = np.concatenate([[0], np.cumsum(counts)])
         bin_ = int(np.searchsorted(before, rank, side="right")) - 1
         rank -= int(before[bin_])
-        low, high = float(edges[bin_]), float(edges[bin_ + 1])
+        if bin_:
+            low = begin + (bin_ - 1 << shift)
+            high = min(high, low + (1 << shift) - 1)
+        else:
+            high = begin - 1
+        if low == high:  # many equal values
+            return float(np.sqrt(np.array(low).view(np.float64)))
         if counts[bin_] <= _MOST_COLLECTED:
-            within = np.concatenate([v[(v >= low) & (v < high)] for v in _pairs(x, centre)])
-            return float(np.sqrt(np.partition(within, rank)[rank]))
-        if high <= np.nextafter(low, np.inf):  # many equal values
-            return float(np.sqrt(low))
+            parts = []
+            for values in _pairs(x, centre):
+                keys = _keys(values)
+                parts.append(values[(keys >= low) & (keys <= high)])
+            return float(np.sqrt(np.partition(np.concatenate(parts), rank)[rank]))
+        begin = low
+
+
+def _largest_squared_distance(x: npt.NDArray[Any], centre: DoubleArray) -> float:
+    """An upper bound: no two rows are further apart than twice the largest distance from the centre."""
+    largest = 0.0
+    for rows in _slices(len(x), 0):
+        block = x[rows].astype(np.float64) - centre
+        largest = max(largest, float(np.einsum("id,id->i", block, block).max()))
+    return 4 * largest * _ABOVE_ROUNDING
+
+
+def _keys(values: DoubleArray) -> npt.NDArray[np.int64]:
+    """Integers in the order of the numbers, which are not negative (a zero may have a sign)."""
+    keys: npt.NDArray[np.int64] = (values + 0.0).view(np.int64)
+    return keys
+
+
+def _bin(keys: npt.NDArray[np.int64], begin: int, shift: int) -> npt.NDArray[np.int64]:
+    """Number of each key's bin of ``2^shift`` from ``begin`` on, counted from 1; 0 below ``begin``."""
+    bins = keys - begin
+    bins >>= shift
+    bins += 1
+    return np.maximum(bins, 0, out=bins)
 
 
 def _pairs(x: npt.NDArray[Any], centre: DoubleArray) -> Iterator[DoubleArray]:

@@ -77,6 +77,8 @@ def read_av_bench(path: Path) -> ClipSet:
 
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(stored, dict) or not all(isinstance(each, dict) for each in stored.values()):
+            raise TypeError(f"it holds {type(stored).__name__}, not a dictionary of dictionaries")
         names = [str(name) for name in stored]
         embeddings, logits = (
             torch.stack([features[key] for features in stored.values()]).float().numpy()

@@ -149,8 +149,14 @@ def score_sets(
         seed: seed of the intervals and the extrapolation.
 
     Raises:
-        ValueError: the sets are of different networks, weights or preparations, or of different sizes.
+        ValueError: the sets are of different networks, weights or preparations, or of different sizes;
+            an invalid level or number of resamples.
     """
+    if n_resamples < 0 or n_resamples == 1 or not 0 < level < 1:
+        raise ValueError(
+            f"n_resamples is {n_resamples} and level {level}; 0 resamples (no intervals) or at least 2, and "
+            "a level between 0 and 1 are needed"
+        )
     check_origins(reference.origin, generated.origin, reference.source, generated.source)
     x, y = reference.embeddings, generated.embeddings
     resampling = _Resampling(n_resamples, level, seed)
@@ -292,7 +298,10 @@ def _inception(generated: ClipSet, resampling: _Resampling) -> Score:
 
 
 def _warnings(reference: ClipSet, generated: ClipSet, scores: list[Score]) -> list[str]:
-    found = []
+    found = [
+        "compare these scores only with those of the same network and preparation: the resampler alone can "
+        "move FD by tens"
+    ]
     size = reference.statistics.embedding_size
     few = [clips for clips in (reference, generated) if clips.n_clips < size]
     if few:
@@ -306,8 +315,7 @@ def _warnings(reference: ClipSet, generated: ClipSet, scores: list[Score]) -> li
         if silent:
             found.append(
                 f"{len(silent)} of {clips.n_clips} {which} clips are silent and are in the scores: silence "
-                f"can score "
-                "well, so listen to them"
+                "can score well, so listen to them"
             )
     for score in scores:
         if score.value is None and score.name.startswith("KL"):

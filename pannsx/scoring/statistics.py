@@ -8,7 +8,6 @@ source, problems), ``names (N,)``, ``mean (D,)``, ``centred (N, D)`` where ``N <
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,9 @@ def read_statistics(path: Path) -> ClipSet:
             about["version"],
         )
         problems = tuple(Problem(**problem) for problem in about["problems"])
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except OSError:
+        raise
+    except Exception as error:  # damaged bytes raise what zip, zlib and NumPy's header parser raise
         raise ValueError(
             f"{path} holds no statistics of pannsx ({error}); make them with `pannsx statistics`"
         ) from error

@@ -6,6 +6,8 @@ What a fenced block is, its language says:
 * ``text`` is what the block before it prints;
 * ``json`` is parsed; ``py`` is a signature, which is compiled;
 * below ``<!-- file: NAME -->`` a block of any language is written to that file and not run.
+
+``<!-- needs: PACKAGE ... -->`` names the optional packages of a page.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ convolutions and other decoders far less; a tag that moved is seen."""
 
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _FILE = re.compile(r"^<!-- file: (\S+) -->$")
+_NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.M)
 _NUMBER = re.compile(r"\d+\.\d+")
 
 
@@ -60,6 +63,11 @@ def blocks_of(page: Path) -> Iterator[Block]:
             yield Block(fence[1], text, number + 2, marker[1] if marker else None)
             number = end
         number += 1
+
+
+def needs(page: Path) -> list[str]:
+    """The optional packages that the page's blocks import."""
+    return [package for packages in _NEEDS.findall(page.read_text("utf-8")) for package in packages.split()]
 
 
 def without_blocks(page: Path) -> str:
