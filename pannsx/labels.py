@@ -6,9 +6,9 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -99,6 +99,20 @@ class LabelSet:
             )
         return tree
 
+    @cached_property
+    def below(self) -> tuple[tuple[int, ...], ...]:
+        """For each label, the positions of the labels below it in AudioSet's tree; none for one outside."""
+        tree = audioset_tree()
+        at: dict[str, list[int]] = {}  # two labels may differ in case alone
+        for i, name in enumerate(self.names):
+            at.setdefault(tree.find(name).name if name in tree else name, []).append(i)
+        return tuple(
+            tuple(sorted(i for each in tree.descendants(name) for i in at.get(each, ())))
+            if name in tree
+            else ()
+            for name in self.names
+        )
+
     def select(self, wanted: Iterable[str]) -> tuple[int, ...]:
         """Output positions of classes, each once, in the order in which they are asked for.
 
@@ -116,8 +130,8 @@ class LabelSet:
             raise ValueError(f"got the text {wanted!r}; a list of classes is needed: [{wanted!r}]")
         return tuple(dict.fromkeys(position for each in wanted for position in self.matches(each)))
 
-    def matches(self, wanted: str) -> tuple[int, ...]:
-        """Output positions of what one text asks for, as in :meth:`select`."""
+    def matches(self, wanted: str, others: Collection[str] = ()) -> tuple[int, ...]:
+        """Output positions of what one text asks for, as in :meth:`select`; ``others`` are suggested, too."""
         position = self._position(wanted)
         if position is not None:
             return (position,)
@@ -126,8 +140,8 @@ class LabelSet:
         if name is None:
             asked = everything[1] if everything else wanted
             number = "; classes go by name or id, not by number" if asked.strip().isdecimal() else ""
-            near = did_you_mean(asked, self._known())
-            raise ValueError(f"unknown class {asked!r} among {len(self)} classes{near}{number}")
+            near = did_you_mean(asked, (*others, *self._known()))
+            raise ValueError(f"unknown class {asked!r} among {len(others) + len(self)} classes{near}{number}")
         meant = {each.casefold() for each in audioset_tree().meaning(name)}
         found = tuple(i for i, label in enumerate(self.names) if label.casefold() in meant)
         if not found:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pannsx.errors import did_you_mean
+from pannsx.labels import LabelSet
 from pannsx.table import Row, data_frame
+from pannsx.tags import Tag as Tag
+from pannsx.tags import top_tags
 from pannsx.types import FloatArray, FrameSource, PathLike, Source
 
 if TYPE_CHECKING:
@@ -25,21 +28,6 @@ if TYPE_CHECKING:
     from pannsx.events.thresholds import Threshold
 
 _SHOWN = 5
-
-
-class Tag(NamedTuple):
-    """A label and its probability."""
-
-    label: str
-    probability: float
-
-
-def top_tags(clipwise: FloatArray, labels: tuple[str, ...], k: int) -> list[Tag]:
-    """``(K,)`` probabilities -> the ``k`` most probable tags, most probable first."""
-    if k < 1:
-        raise ValueError(f"k is {k}; ask for at least one tag")
-    order = np.argsort(-clipwise, kind="stable")[:k]
-    return [Tag(labels[i], float(clipwise[i])) for i in order]
 
 
 @dataclass(frozen=True)
@@ -64,6 +52,11 @@ class FrameGrid:
     def times_s(self, n_frames: int, first: int = 0) -> npt.NDArray[np.float64]:
         """``(n_frames,)`` centres of the frames in seconds, starting at frame ``first``."""
         return self.offset_s + self.hop_s * (first + np.arange(n_frames, dtype=np.float64))
+
+    @cached_property
+    def label_set(self) -> LabelSet:
+        """The labels with their ids."""
+        return LabelSet(self.labels, self.label_ids)
 
     def mids(self) -> dict[str, str]:
         """The machine ids by label; empty if there are none."""
@@ -126,19 +119,38 @@ class TaggingResult(OnGrid):
     operating_points: OperatingPoints | None = field(default=None, repr=False)
     file: str | None = None
 
-    def top(self, k: int = _SHOWN) -> list[Tag]:
-        """The ``k`` most probable tags, most probable first."""
-        return top_tags(self.clipwise, self.labels, k)
+    def top(
+        self,
+        k: int = _SHOWN,
+        *,
+        threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        leaves: bool = False,
+    ) -> list[Tag]:
+        """The ``k`` most probable tags, most probable first.
+
+        Args:
+            k: greatest number of tags.
+            threshold: only tags of at least this probability.
+            classes: only these classes, by name, id or ancestor: see :meth:`pannsx.labels.LabelSet.select`.
+            leaves: leave out a class if one below it in AudioSet's tree remains, that is, reaches the
+                threshold; without a threshold, if it has at least half the probability of the one above.
+
+        Raises:
+            ValueError: fewer than one tag, a threshold that is not a probability, an unknown class, or
+                ``leaves`` for labels of which none is in AudioSet's tree.
+        """
+        return top_tags(
+            self.clipwise, self.grid.label_set, k, threshold=threshold, classes=classes, leaves=leaves
+        )
 
     def probability(self, label: str) -> float:
-        """Probability of one class by its name.
+        """Probability of one class by its name, case ignored, or id.
 
         Raises:
             ValueError: no such label.
         """
-        if label not in self.labels:
-            raise ValueError(f"unknown label {label!r}{did_you_mean(label, self.labels)}")
-        return float(self.clipwise[self.labels.index(label)])
+        return float(self.clipwise[self.grid.label_set.index(label)])
 
     def to_pandas(self, top: int | None = None) -> DataFrame:
         """A row for each tag, most probable first: ``file, onset_s, offset_s, label, mid, probability``.
@@ -172,6 +184,7 @@ class TaggingResult(OnGrid):
         classes: Sequence[str] | None = None,
         super_classes: SuperClasses | PathLike | None = None,
         top_k: int | None = None,
+        leaves: bool = False,
     ) -> EventList:
         """The sound events, by onset: each with its class, onset and offset; ``to_pandas`` makes a table.
 
@@ -180,12 +193,12 @@ class TaggingResult(OnGrid):
         ...     print(event.label, event.onset_s, event.offset_s)
 
         Args:
-            threshold: probability at which an event begins: one number, ``K`` numbers, a mapping from label
-                to number, operating points or the path of their file. None: the operating points of a
+            threshold: probability at which an event begins: one number, ``K`` numbers, a mapping from classes
+                to numbers, operating points or the path of their file. None: the operating points of a
                 calibrated checkpoint, else 0.5.
             off_threshold: probability below which it ends, in the same forms; None: that of the operating
                 points, else ``threshold``.
-            median_s, max_gap_s, min_duration_s, classes, super_classes, top_k: see
+            median_s, max_gap_s, min_duration_s, classes, super_classes, top_k, leaves: see
                 :class:`pannsx.events.EventSettings`.
 
         Raises:
@@ -203,6 +216,7 @@ class TaggingResult(OnGrid):
             median_s=median_s,
             max_gap_s=max_gap_s,
             min_duration_s=min_duration_s,
+            leaves=leaves,
         )
         return self._events(settings)
 
@@ -218,7 +232,7 @@ class TaggingResult(OnGrid):
             self.framewise,
             self.hop_s,
             settings,
-            labels=self.labels,
+            labels=self.grid.label_set,
             offset_s=self.offset_s,
             duration_s=self.duration_s,
         )
@@ -361,9 +375,19 @@ class BatchResult(OnGrid):
     def __iter__(self) -> Iterator[TaggingResult]:
         return (self[i] for i in range(len(self)))
 
-    def top(self, k: int = _SHOWN) -> list[list[Tag]]:
-        """The ``k`` most probable tags of each source."""
-        return [top_tags(clipwise, self.labels, k) for clipwise in self.clipwise]
+    def top(
+        self,
+        k: int = _SHOWN,
+        *,
+        threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        leaves: bool = False,
+    ) -> list[list[Tag]]:
+        """The ``k`` most probable tags of each source: see :meth:`TaggingResult.top`."""
+        return [
+            top_tags(clipwise, self.grid.label_set, k, threshold=threshold, classes=classes, leaves=leaves)
+            for clipwise in self.clipwise
+        ]
 
     def to_pandas(self, top: int | None = None) -> DataFrame:
         """The tables of all sources below each other: see :meth:`TaggingResult.to_pandas`.

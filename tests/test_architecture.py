@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     {"labels", "class_tree", "jit", "atomic", "errors", "lazy", "types", "strict", "version"}
     | {"table", "table_files"},
-    {"audio", "frontend", "metrics"},
+    {"audio", "frontend", "metrics", "tags"},
     {"events", "models"},
     {"report", "weights"},
     {"results"},
@@ -37,7 +37,7 @@ TRAIN_FLOOR_OF = {room: floor for floor, rooms in enumerate(TRAIN_FLOORS) for ro
 
 WITHOUT_TORCH = {
     "atomic", "audio", "class_tree", "corpus", "errors", "events", "jit", "labels", "lazy", "metrics",
-    "report", "results", "types", "strict", "table", "table_files", "version", "frontend.settings",
+    "report", "results", "types", "strict", "table", "table_files", "tags", "version", "frontend.settings",
     "inference.windows", "weights.__init__", "weights.by_name", "weights.manifest", "weights.record",
     "weights.record_json",
 }  # fmt: skip

@@ -270,7 +270,7 @@ def test_operating_points_have_their_own_ends() -> None:
         ({"threshold": math.nan}, "threshold is nan; a number"),
         ({"threshold": True}, "threshold is True"),
         ({"threshold": [0.5, 0.5]}, "threshold has 2 numbers; one for each of 4 labels"),
-        ({"threshold": {"Dogg": 0.5}}, "unknown class 'Dogg'; did you mean 'Dog'"),
+        ({"threshold": {"Dogg": 0.5}}, "threshold: unknown class 'Dogg' among 4 classes; did you mean 'Dog'"),
         ({"threshold": {"Dog": -1}}, "threshold of 'Dog' is -1"),
         (
             {"threshold": OperatingPoints({"Dgo": OperatingPoint(0.5)})},
@@ -282,7 +282,7 @@ def test_operating_points_have_their_own_ends() -> None:
         ({"classes": "Dog"}, "a list of names is needed"),
         (
             {"super_classes": {"Pet": ["Dog", "Catt"]}},
-            "unknown class 'Catt' in the super-class 'Pet'; did you",
+            "the super-class 'Pet': unknown class 'Catt' among 4 classes; did you",
         ),
         ({"super_classes": {"Pet": []}}, "'Pet' has no members"),
         ({"top_k": 0}, "top_k is 0"),
@@ -291,7 +291,7 @@ def test_operating_points_have_their_own_ends() -> None:
         ({"min_duration_s": math.nan}, "min_duration_s is nan"),
         ({"hop_s": 0}, "hop_s is 0"),
         ({"labels": LABELS[:3]}, r"framewise is \(2, 4\); \(frames, 3\) is needed"),
-        ({"labels": ("Dog",) * 4}, "a label is repeated"),
+        ({"labels": ("Dog",) * 4}, "label name 'Dog' is repeated"),
         ({"framewise": np.full((2, 4), 2.0)}, "holds 2.0 in frame 0, class 'Dog'; probabilities"),
         ({"framewise": np.full((2, 4), np.nan)}, "holds nan in frame 0"),
         ({"framewise": np.array([["a"] * 4])}, "probabilities are needed"),

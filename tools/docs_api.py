@@ -78,7 +78,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "EventDetector", "EventDetector.push", "EventDetector.close", "EventDetector.reset",
             "EventDetector.latency_s", "EventDetector.thresholds",
             "EventDetector.in_order", "EventDetector.state", "EventDetector.restore", "frame_edges",
-            "noisy_or", "read_super_classes",
+            "hide_parents", "noisy_or", "read_super_classes",
         ),
     ),
     (
@@ -202,7 +202,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "pannsx.labels",
         (
             "audioset", "read_labels", "LabelSet", "LabelSet.index", "LabelSet.select", "LabelSet.matches",
-            "LabelSet.tree",
+            "LabelSet.below", "LabelSet.tree",
         ),
     ),
     (

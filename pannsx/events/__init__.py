@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pannsx.events.calibration import calibrate, frame_targets
-from pannsx.events.detector import Event, EventDetector, EventSettings, detect
+from pannsx.events.detector import EventDetector, EventSettings, detect
+from pannsx.events.event import Event
 from pannsx.events.event_list import EventList
 from pannsx.events.frames import frame_edges
 from pannsx.events.operating_points import (
@@ -18,6 +19,7 @@ from pannsx.events.operating_points import (
     read_operating_points,
     write_operating_points,
 )
+from pannsx.events.parents import hide_parents
 from pannsx.events.super_classes import noisy_or, read_super_classes
 from pannsx.lazy import attach
 
@@ -37,6 +39,7 @@ __all__ = [
     "detect",
     "frame_edges",
     "frame_targets",
+    "hide_parents",
     "noisy_or",
     "read_operating_points",
     "read_super_classes",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pannsx.errors import did_you_mean
-from pannsx.events.detector import Event
+from pannsx.events.event import Event
 from pannsx.events.operating_points import OperatingPoint, OperatingPoints
 from pannsx.types import FloatArray
 

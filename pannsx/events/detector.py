@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pannsx.events import kernel
+from pannsx.events.event import Event
 from pannsx.events.frames import check_duration, check_hop, edges_at
 from pannsx.events.operating_points import DEFAULT_THRESHOLD
+from pannsx.events.parents import check_has_parents, hide_parents
 from pannsx.events.selection import Selection
 from pannsx.events.super_classes import SuperClasses
 from pannsx.events.thresholds import Threshold, resolve_thresholds
+from pannsx.labels import LabelSet
 from pannsx.types import FloatArray, PathLike
 
 _ROOM = 1024  # initial capacity of the compiled code, in events
 _SLACK = 1e-6  # of a frame, as times in seconds are not exact multiples of a hop
-
-
-class Event(NamedTuple):
-    """One sound event: a class, from ``onset_s`` to ``offset_s``.
-
-    Attributes:
-        label: the class.
-        onset_s: begin in seconds.
-        offset_s: end in seconds.
-        probability: greatest probability of the class in the event's frames.
-    """
-
-    label: str
-    onset_s: float
-    offset_s: float
-    probability: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +31,22 @@ class EventSettings:
     Attributes:
         super_classes: classes composed of others, by noisy-or: a mapping from names to labels, or a JSON
             file with such a mapping or an ontology (:func:`pannsx.events.read_super_classes`).
-        classes: the labels or super-classes to find; None: all super-classes if there are any, else all
-            labels.
+        classes: the labels or super-classes to find, by name, id or ancestor: ``["Dog", "all birds"]``, see
+            :meth:`pannsx.labels.LabelSet.select`. None: all super-classes if there are any, else all labels.
         top_k: only the ``k`` most probable classes count in each frame; None: all.
-        threshold: probability at which an event begins: one number, ``K`` numbers, a mapping from label to
-            number, operating points, or the path of their file. Classes missing from a mapping or file have
-            0.5, or the file's default. None: the operating points of a calibrated checkpoint, else 0.5.
+        threshold: probability at which an event begins: one number, ``K`` numbers, a mapping to numbers from
+            classes in the forms of ``classes``, operating points, or the path of their file. In a mapping,
+            the number given for fewer classes wins: ``{"all birds": 0.2, "Crow": 0.3}``. Classes missing from
+            a mapping or file have 0.5, or the file's default. None: the operating points of a calibrated
+            checkpoint, else 0.5.
         off_threshold: probability below which an event ends, in the same forms; not above ``threshold``.
             None: that of the operating points, else ``threshold``.
         median_s: length of a median filter over the probabilities, rounded to an odd number of frames; the
             outermost frame is repeated at both ends. 0: no filter.
         max_gap_s: events of a class with at most this gap between them are joined.
         min_duration_s: events shorter than this are dropped, after joining.
+        leaves: hide the parents of what is found: see :func:`pannsx.events.hide_parents`. This needs all
+            events of the recording; :class:`EventDetector` refuses it.
     """
 
     super_classes: SuperClasses | PathLike | None = None
@@ -66,6 +57,7 @@ class EventSettings:
     median_s: float = 0.0
     max_gap_s: float = 0.0
     min_duration_s: float = 0.0
+    leaves: bool = False
 
     def __post_init__(self) -> None:
         for name in ("median_s", "max_gap_s", "min_duration_s"):
@@ -80,7 +72,7 @@ def detect(
     framewise: npt.ArrayLike,
     hop_s: float,
     *,
-    labels: Sequence[str],
+    labels: Sequence[str] | LabelSet,
     offset_s: float | None = None,
     duration_s: float | None = None,
     super_classes: SuperClasses | PathLike | None = None,
@@ -91,6 +83,7 @@ def detect(
     median_s: float = 0.0,
     max_gap_s: float = 0.0,
     min_duration_s: float = 0.0,
+    leaves: bool = False,
 ) -> list[Event]:
     """``(T', K)`` framewise probabilities -> the events, by onset.
 
@@ -106,17 +99,17 @@ def detect(
     Args:
         framewise: probabilities.
         hop_s: seconds from one frame to the next.
-        labels: ``K`` names.
+        labels: ``K`` names, or a label set, whose ids then also name classes.
         offset_s: centre of the first frame in seconds; None: half a hop.
         duration_s: length of the audio in seconds, the latest end of an event; None: the end of the last
             frame.
-        super_classes, classes, top_k, threshold, off_threshold, median_s, max_gap_s, min_duration_s: see
-            :class:`EventSettings`.
+        super_classes, classes, top_k, threshold, off_threshold, median_s, max_gap_s, min_duration_s, leaves:
+            see :class:`EventSettings`.
 
     Raises:
         OSError: a file given as an argument cannot be read.
         ValueError: probabilities outside [0, 1] or NaN, a shape that does not match the labels, an unknown
-            class, an invalid threshold or time.
+            class, an invalid threshold or time, or ``leaves`` for labels of which none is in AudioSet's tree.
     """
     settings = EventSettings(
         super_classes=super_classes,
@@ -127,6 +120,7 @@ def detect(
         median_s=median_s,
         max_gap_s=max_gap_s,
         min_duration_s=min_duration_s,
+        leaves=leaves,
     )
     return find_events(framewise, hop_s, settings, labels=labels, offset_s=offset_s, duration_s=duration_s)
 
@@ -136,14 +130,16 @@ def find_events(
     hop_s: float,
     settings: EventSettings,
     *,
-    labels: Sequence[str],
+    labels: Sequence[str] | LabelSet,
     offset_s: float | None = None,
     duration_s: float | None = None,
 ) -> list[Event]:
     """:func:`detect` with its settings as one record."""
-    detector = EventDetector(labels, hop_s, settings, offset_s=offset_s)
-    found = [*detector._advance(framewise), *detector._finish()]
-    return detector.in_order(detector._events(found, duration_s))
+    detector = EventDetector(labels, hop_s, replace(settings, leaves=False), offset_s=offset_s)
+    if settings.leaves:
+        detector.check_has_parents()
+    found = detector._events([*detector._advance(framewise), *detector._finish()], duration_s)
+    return detector.in_order(detector.without_parents(found) if settings.leaves else found)
 
 
 class _Found(NamedTuple):
@@ -168,7 +164,7 @@ class EventDetector:
     0
 
     Args:
-        labels: ``K`` names.
+        labels: ``K`` names, or a label set, whose ids then also name classes.
         hop_s: seconds from one frame to the next.
         settings: settings of event detection.
         offset_s: centre of the first frame in seconds; None: half a hop.
@@ -182,13 +178,18 @@ class EventDetector:
 
     def __init__(
         self,
-        labels: Sequence[str],
+        labels: Sequence[str] | LabelSet,
         hop_s: float,
         settings: EventSettings | None = None,
         *,
         offset_s: float | None = None,
     ) -> None:
         settings = settings or EventSettings()
+        if settings.leaves:
+            raise ValueError(
+                "leaves needs all events of a recording: detect without it, and give the events of all "
+                "pieces to pannsx.events.hide_parents"
+            )
         self.hop_s = check_hop(hop_s)
         self.offset_s = self.hop_s / 2 if offset_s is None else offset_s
         self.settings = settings
@@ -197,7 +198,7 @@ class EventDetector:
         self._on, self._off = resolve_thresholds(
             DEFAULT_THRESHOLD if settings.threshold is None else settings.threshold,
             settings.off_threshold,
-            tuple(labels),
+            self._selection.labels,
             self.labels,
         )
         self._half = max(0, round((settings.median_s / self.hop_s - 1) / 2)) if settings.median_s else 0
@@ -248,6 +249,15 @@ class EventDetector:
     def in_order(self, events: Sequence[Event]) -> list[Event]:
         """Events by onset; those with equal onset in the order of :attr:`labels`."""
         return sorted(events, key=lambda event: (event.onset_s, self._positions[event.label]))
+
+    def check_has_parents(self) -> None:
+        """ValueError if nothing is known about which of these classes stands above which."""
+        check_has_parents(self._selection.labels, self._selection.super_classes)
+
+    def without_parents(self, events: Sequence[Event]) -> list[Event]:
+        """All events of a recording without the parents of what is found: :func:`hide_parents`."""
+        least_s = self.settings.min_duration_s
+        return hide_parents(events, min_duration_s=least_s, super_classes=self._selection.super_classes)
 
     def state(self) -> dict[str, Any]:
         """The state after the frames so far, as arrays and numbers, for :meth:`restore`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from pannsx.events.detector import Event
+from pannsx.events.event import Event
 from pannsx.table import Row, data_frame
 
 if TYPE_CHECKING:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from pannsx.errors import did_you_mean
+from pannsx.labels import LabelSet
 from pannsx.types import FloatArray, PathLike
 
 SuperClasses: TypeAlias = Mapping[str, Sequence[str]]
@@ -21,11 +22,12 @@ def noisy_or(probabilities: FloatArray) -> FloatArray:
     return np.asarray(1.0 - silent, np.float32)
 
 
-def read_super_classes(path: PathLike, labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def read_super_classes(path: PathLike, labels: Sequence[str] | LabelSet) -> dict[str, tuple[str, ...]]:
     """Super-classes of ``labels`` from a file.
 
     Args:
-        path: JSON, either an object from names to lists of labels, ``{"Pet": ["Dog", "Cat"]}``; or an
+        path: JSON, either an object from names to lists of classes, ``{"Pet": ["Dog", "all cats"]}``, in the
+            forms of :meth:`pannsx.labels.LabelSet.select`; or an
             ontology, as AudioSet's ``ontology.json``: a list of objects with ``id``, ``name`` and
             ``child_ids``. Every entry with children then becomes a super-class of itself and its
             descendants, as far as they are among the labels; a super-class without members is dropped.
@@ -41,7 +43,7 @@ def read_super_classes(path: PathLike, labels: Sequence[str]) -> dict[str, tuple
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if isinstance(content, list):
-        return _of_ontology(content, labels, path)
+        return _of_ontology(content, tuple(labels), path)
     if not isinstance(content, dict) or not all(
         isinstance(members, list) and all(isinstance(member, str) for member in members)
         for members in content.values()
@@ -50,28 +52,37 @@ def read_super_classes(path: PathLike, labels: Sequence[str]) -> dict[str, tuple
             f"{path} is neither an object from names to lists of labels nor an ontology, a list of objects "
             "with id, name and child_ids"
         )
-    found = {name: tuple(members) for name, members in content.items()}
     try:
-        check_super_classes(found, labels)
+        return resolve_super_classes(
+            content, labels if isinstance(labels, LabelSet) else LabelSet(tuple(labels))
+        )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def resolve_super_classes(
+    super_classes: SuperClasses | PathLike | None, labels: LabelSet
+) -> dict[str, tuple[str, ...]]:
+    """The labels of each super-class, from any of the accepted forms.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: an unknown member, with close names, or a super-class without members.
+    """
+    if isinstance(super_classes, (str, os.PathLike)):
+        return read_super_classes(super_classes, labels)
+    found = {}
+    for name, members in (super_classes or {}).items():
+        try:
+            found[name] = tuple(labels[i] for i in labels.select(members))
+        except ValueError as error:
+            raise ValueError(f"the super-class {name!r}: {error}") from error
+        if not found[name]:
+            raise ValueError(f"the super-class {name!r} has no members")
     return found
 
 
-def check_super_classes(super_classes: SuperClasses, labels: Sequence[str]) -> None:
-    """ValueError, with close names, for an unknown member or a super-class without members."""
-    known = set(labels)
-    for name, members in super_classes.items():
-        if not members:
-            raise ValueError(f"the super-class {name!r} has no members")
-        for member in members:
-            if member not in known:
-                raise ValueError(
-                    f"unknown class {member!r} in the super-class {name!r}{did_you_mean(member, labels)}"
-                )
-
-
-def _of_ontology(entries: list[Any], labels: Sequence[str], path: Path) -> dict[str, tuple[str, ...]]:
+def _of_ontology(entries: list[Any], labels: tuple[str, ...], path: Path) -> dict[str, tuple[str, ...]]:
     try:
         by_id = {entry["id"]: entry for entry in entries}
         children = {id_: tuple(entry["child_ids"]) for id_, entry in by_id.items()}

@@ -9,13 +9,14 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pannsx.errors import did_you_mean
 from pannsx.events.operating_points import (
     DEFAULT_THRESHOLD,
     OperatingPoints,
     check_threshold,
     read_operating_points,
 )
+from pannsx.events.selection import asked_for
+from pannsx.labels import LabelSet
 from pannsx.types import FloatArray
 
 Threshold: TypeAlias = (
@@ -25,14 +26,14 @@ Threshold: TypeAlias = (
 
 
 def resolve_thresholds(
-    threshold: Threshold, off_threshold: Threshold | None, labels: tuple[str, ...], names: tuple[str, ...]
+    threshold: Threshold, off_threshold: Threshold | None, labels: LabelSet, names: tuple[str, ...]
 ) -> tuple[FloatArray, FloatArray]:
     """``(C,)`` thresholds at which events of the classes ``names`` begin, and ``(C,)`` below which they end.
 
     Args:
         threshold: as in :class:`pannsx.events.EventSettings`.
         off_threshold: the same, or None.
-        labels: ``K`` names, the order of a sequence of numbers.
+        labels: the ``K`` labels, in the order of a sequence of numbers.
         names: ``C`` classes and super-classes that need thresholds.
 
     Raises:
@@ -62,7 +63,7 @@ def resolve_thresholds(
 
 
 def _by_class(
-    given: Threshold, labels: tuple[str, ...], names: tuple[str, ...], what: str, on: FloatArray | None = None
+    given: Threshold, labels: LabelSet, names: tuple[str, ...], what: str, on: FloatArray | None = None
 ) -> FloatArray:
     """``(C,)`` thresholds of ``names``; with ``on``, the off-thresholds, ``on`` where none is given."""
     named: Mapping[str, float]
@@ -72,12 +73,7 @@ def _by_class(
         given.check(known)
         named, default = given.thresholds() if on is None else given.off_thresholds(), given.default
     elif isinstance(given, Mapping):
-        for label in given:
-            if label not in known:
-                raise ValueError(f"{what} contains the unknown class {label!r}{did_you_mean(label, known)}")
-        named = {
-            label: check_threshold(_plain(each), f"{what} of {label!r}") for label, each in given.items()
-        }
+        named = _by_request(given, labels, tuple(name for name in names if name not in labels.names), what)
     elif isinstance(given, (Sequence, np.ndarray)) and np.ndim(given) == 1:
         if len(given) != len(labels):
             raise ValueError(
@@ -89,6 +85,27 @@ def _by_class(
         return np.full(len(names), check_threshold(_plain(given), what), np.float32)
     defaults = [default] * len(names) if on is None else on.tolist()
     return np.array([named.get(name, other) for name, other in zip(names, defaults, strict=True)], np.float32)
+
+
+def _by_request(
+    given: Mapping[str, float], labels: LabelSet, super_classes: tuple[str, ...], what: str
+) -> dict[str, float]:
+    """By class, what a mapping from requests says; the request for fewer classes wins."""
+    requests = []
+    for text, value in given.items():
+        try:
+            found = asked_for(text, labels, super_classes)
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from error
+        requests.append((len(found), text, found, check_threshold(_plain(value), f"{what} of {text!r}")))
+    named: dict[str, float] = {}
+    by: dict[str, tuple[int, str]] = {}
+    for n_classes, text, found, number in sorted(requests, key=lambda request: request[0]):
+        for name in found:
+            n_first, first = by.setdefault(name, (n_classes, text))
+            if n_classes == n_first and named.setdefault(name, number) != number:
+                raise ValueError(f"{what} of {name!r} is given twice, by {first!r} and by {text!r}")
+    return named
 
 
 def _plain(value: object) -> object:

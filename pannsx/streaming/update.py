@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from pannsx.events import Event
-from pannsx.results import FrameGrid, OnGrid, Tag, top_tags
+from pannsx.results import FrameGrid, OnGrid
+from pannsx.tags import Tag, top_tags
 from pannsx.types import FloatArray
 
 
@@ -50,9 +52,20 @@ class StreamUpdate(OnGrid):
         """End of the frames in seconds: half a hop after the last centre."""
         return self.offset_s + self.hop_s * (self.first_frame + len(self.framewise) - 0.5)
 
-    def top(self, k: int = 5) -> list[Tag]:
-        """The ``k`` most probable tags of these frames, by maximum over the frames."""
-        return top_tags(self.framewise.max(axis=0, initial=0.0), self.labels, k)
+    def top(
+        self,
+        k: int = 5,
+        *,
+        threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        leaves: bool = False,
+    ) -> list[Tag]:
+        """The ``k`` most probable tags of these frames, by maximum over the frames.
+
+        The other arguments are those of :meth:`pannsx.results.TaggingResult.top`.
+        """
+        highest = self.framewise.max(axis=0, initial=0.0)
+        return top_tags(highest, self.grid.label_set, k, threshold=threshold, classes=classes, leaves=leaves)
 
     def __repr__(self) -> str:
         tags = ", ".join(f"{tag.label} {tag.probability:.3f}" for tag in self.top(3))

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from pannsx.events.detector import Event
+from pannsx.events.event import Event
 from pannsx.events.formats.recording import (
     CERTAIN,
     Recording,

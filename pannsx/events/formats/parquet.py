@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pannsx.events.detector import Event
+from pannsx.events.event import Event
 from pannsx.events.formats.recording import CERTAIN, Recording, event, gathered
 
 _COLUMNS = ("file", "onset_s", "offset_s", "label", "probability", "duration_s")

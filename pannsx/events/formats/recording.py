@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from pannsx.events.detector import Event
+from pannsx.events.event import Event
 
 CERTAIN = 1.0
 """Probability of an event in a format without probabilities: an annotation."""

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from pannsx.atomic import replacing
 from pannsx.errors import did_you_mean
-from pannsx.events.detector import Event
+from pannsx.events.event import Event
 from pannsx.events.formats.jams import jams_lines, read_jams
 from pannsx.events.formats.lines import (
     audacity_lines,

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from pannsx.events.detector import Event
+from pannsx.events.event import Event
 from pannsx.events.formats.recording import (
     CERTAIN,
     Recording,
