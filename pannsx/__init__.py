@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pannsx.scoring import GenerationScorer
     from pannsx.streaming import StreamTagger
     from pannsx.tagger import AudioTagger
-    from pannsx.weights import create_model, list_models
+    from pannsx.weights import create_model, list_models, save
 
 __all__ = [
     "AudioError",
@@ -49,6 +49,7 @@ __all__ = [
     "__version__",
     "create_model",
     "list_models",
+    "save",
 ]
 
 if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept every misspelt name
@@ -65,6 +66,7 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept
             "WeightsError": "pannsx.errors",
             "create_model": "pannsx.weights.by_name",
             "list_models": "pannsx.weights.by_name",
+            "save": "pannsx.weights.saving",
         },
         [
             "audio", "errors", "events", "frontend", "inference", "labels", "metrics", "models", "results",

@@ -72,7 +72,7 @@ def from_published(model: Pann, published: Mapping[str, Tensor]) -> dict[str, Te
     if problems:
         prefix = _prefix_of(missing[0], unexplained) if missing else ""
         remedy = (
-            f"The network is under the prefix {prefix!r}: save only the keys with it, and without it"
+            f"The network is under the prefix {prefix!r}: give prefix={prefix!r}, or save only its keys"
             if prefix
             else "Check that the model's name, front end and number of classes are the checkpoint's"
         )

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from pannsx.weights import record_json as record_json
     from pannsx.weights.by_name import create_model, list_models
     from pannsx.weights.fetch import FetchOutcome, fetch_all, resolve
-    from pannsx.weights.loading import LoadedCheckpoint, load, save_checkpoint
+    from pannsx.weights.loading import LoadedCheckpoint, load
     from pannsx.weights.local import VerifyReport, verify
     from pannsx.weights.operating_points import operating_points_path, points_of
+    from pannsx.weights.saving import save, save_checkpoint
     from pannsx.weights.state_dict import read_state_dict
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "points_of",
     "read_state_dict",
     "resolve",
+    "save",
     "save_checkpoint",
     "verify",
 ]
@@ -51,7 +53,8 @@ if not TYPE_CHECKING:
             "points_of": "pannsx.weights.operating_points",
             "read_state_dict": "pannsx.weights.state_dict",
             "resolve": "pannsx.weights.fetch",
-            "save_checkpoint": "pannsx.weights.loading",
+            "save": "pannsx.weights.saving",
+            "save_checkpoint": "pannsx.weights.saving",
             "verify": "pannsx.weights.local",
         },
         ["manifest", "record", "record_json"],

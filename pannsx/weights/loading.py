@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
 from pannsx.labels import LabelSet
 from pannsx.types import PathLike
-from pannsx.weights.digests import file_digest
 from pannsx.weights.fetch import resolve
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, labels_of, read_record
 from pannsx.weights.operating_points import SUFFIX
 from pannsx.weights.record import Checkpoint
-from pannsx.weights.record_json import record_to_json
 from pannsx.weights.state_dict import read_state_dict
 
 if TYPE_CHECKING:
@@ -46,6 +41,7 @@ def load(
     model: str | None = None,
     *,
     checkpoint: PathLike | None = None,
+    prefix: str | None = None,
     cache_dir: PathLike | None = None,
     allow_unverified: bool = False,
     progress: bool = True,
@@ -56,14 +52,18 @@ def load(
         model: a name of the manifest; without it and without ``checkpoint``, the bundled one.
         checkpoint: with ``model``, a file of weights for it, of any origin; alone, a file of weights
             with its record ``<stem>.json`` next to it, that record, or a folder with one record.
+        prefix: with ``checkpoint``, the network's place in a file that holds more than it, such as
+            ``"encoder."``; None: it is found if the file holds one network alone.
         cache_dir: see `pannsx.weights.fetch.resolve`, as for the following.
         allow_unverified: accept weights that have no published digest.
         progress: show progress bars.
 
     Raises:
-        ValueError: unknown model name.
+        ValueError: unknown model name, or a prefix without a file.
         WeightsError: the weights cannot be obtained, trusted or read, or do not fit the model.
     """
+    if checkpoint is None and prefix is not None:
+        raise ValueError(f"prefix is {prefix!r}, which is for a file of your own; give checkpoint= as well")
     if checkpoint is None:
         record = find(DEFAULT_CHECKPOINT if model is None else model)
         path = resolve(record, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress)
@@ -76,60 +76,7 @@ def load(
         labels = labels_of(record)
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot use the labels of {record.name}: {error}") from error
-    return LoadedCheckpoint(record, _model(record, read_state_dict(path), path), labels)
-
-
-def save_checkpoint(
-    path: PathLike, state: dict[str, Tensor], record: Checkpoint, *, labels: LabelSet | None = None
-) -> Checkpoint:
-    """Write weights as safetensors with their record ``<stem>.json`` next to them; `load` reads both.
-
-    Args:
-        path: file to write, with the extension ``.safetensors``.
-        state: weights in the published key layout, in the dtypes to store.
-        record: record of the weights; the file's name, size and digest are filled in.
-        labels: labels of the outputs, written next to the weights; None if ``record.labels`` is ``audioset``.
-
-    Returns:
-        The record as written.
-
-    Raises:
-        ValueError: another extension, or labels neither given nor AudioSet's.
-        WeightsError: the files cannot be written.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    path = Path(path).absolute()
-    if path.suffix != ".safetensors":
-        raise ValueError(f"checkpoints are written as .safetensors, got {path.name!r}")
-    if labels is None and record.labels != "audioset":
-        raise ValueError(f"record.labels is {record.labels!r}; give the labels themselves as labels=")
-    try:
-        if labels is not None:
-            record = replace(record, labels=f"{path.stem}.labels.txt", n_classes=len(labels))
-            _write_text(path.with_name(record.labels), "\n".join(labels) + "\n")
-        with replacing(path) as temporary:
-            # Clones: safetensors refuses tensors that share memory.
-            save_file({key: tensor.clone().contiguous() for key, tensor in state.items()}, temporary)
-            record = replace(
-                record,
-                filename=path.name,
-                size_bytes=temporary.stat().st_size,
-                sha256=file_digest(temporary, "sha256"),
-                md5=None,
-                sources=(),
-                folder=path.parent,
-            )
-        _write_text(path.with_suffix(".json"), json.dumps(record_to_json(record), indent=1) + "\n")
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"cannot write {path}: {error}") from error
-    return record
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    return LoadedCheckpoint(record, _model(record, read_state_dict(path, prefix=prefix), path), labels)
 
 
 def _own_record(path: Path) -> Checkpoint:

@@ -30,6 +30,10 @@ _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped
 _OUTER = ("module", "model", "network", "net")
 """Attributes that hold the network in DataParallel, in Lightning and in other training programs."""
 
+_ANCHORS = ("fc_audioset.weight", "att_block.cla.weight")
+"""The classifier's key, one of which every network has: what stands before it is the network's prefix."""
+
+_SHOWN = 8  # beginnings of keys in an error
 _SAFE_RELEASE = (2, 6)  # the first torch with a safe weights_only=True
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DTYPES = ("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64",
@@ -54,18 +58,23 @@ def _harmless_numpy() -> list[Callable[..., object] | tuple[Callable[..., object
     ]
 
 
-def read_state_dict(path: PathLike) -> dict[str, Tensor]:
+def read_state_dict(path: PathLike, *, prefix: str | None = None) -> dict[str, Tensor]:
     """Tensors of a ``.pth`` or safetensors file by published key, on the CPU, floating ones as float32.
 
-    The state dict is the whole file or its entry ``model``, ``state_dict``, ``model_state_dict``, ``module``,
-    ``network`` or ``net``.  Names that wrap the network are removed from its keys: ``module.``, ``model.``,
-    ``network.`` or ``net.`` in front of all of them, and the names of ``torch.compile`` (``_orig_mod``) and
-    FSDP.  The keys of our own ``state_dict()`` become the published ones.  The format is detected by
-    content, not by name.
+    The state dict is the whole file, or its entry ``model``, ``state_dict``, ``model_state_dict``,
+    ``module``, ``network`` or ``net``, or else the only entry with a state dict.  A prefix of all keys, of
+    whatever depth, is removed, and so are the names of ``torch.compile`` (``_orig_mod``) and FSDP.  The keys
+    of our own ``state_dict()`` become the published ones.  The format is detected by content, not by name.
+
+    Args:
+        path: the file.
+        prefix: the network's place in a file that holds more than it: an entry such as ``"ema"``, or what
+            stands before its keys, such as ``"encoder."``; everything else is left out.
 
     Raises:
-        WeightsError: unreadable, damaged, neither format, a pickle that would run code, not a state dict, or
-            weights that are NaN or infinite.
+        WeightsError: unreadable, damaged, neither format, a pickle that would run code, not a state dict,
+            several networks or a network and more without ``prefix``, a prefix that no key has, or weights
+            that are NaN or infinite.
     """
     path = Path(path)
     try:
@@ -82,7 +91,7 @@ def read_state_dict(path: PathLike) -> dict[str, Tensor]:
             f"{path} is not a checkpoint: it starts with {start!r}, which is neither torch nor safetensors"
             + ("; it is a web page, saved in place of the file" if start.lstrip()[:1] == b"<" else "")
         )
-    return _normalised(_find_state_dict(entries, path), path)
+    return _normalised(_find_state_dict(entries, path, prefix), path)
 
 
 def _read_safetensors(path: Path) -> object:
@@ -124,9 +133,16 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _find_state_dict(entries: object, path: Path) -> dict[str, Tensor]:
+def _find_state_dict(entries: object, path: Path, prefix: str | None) -> dict[str, Tensor]:
+    """The tensors of one network, under keys without the names of wrappers and without a common prefix."""
+    wanted = None if prefix is None else prefix.strip(".")
     while isinstance(entries, dict):
+        if wanted and (entry := _entry_of(wanted, entries)) is not None:
+            entries, wanted = entries[entry], wanted[len(entry) + 1 :]
+            continue
         inner = next((entries[key] for key in _ENTRIES if isinstance(entries.get(key), dict)), None)
+        if inner is None:
+            inner = _only_state_dict(entries, path)
         if inner is None:
             break
         entries = inner
@@ -138,7 +154,56 @@ def _find_state_dict(entries: object, path: Path) -> dict[str, Tensor]:
             f"{path} holds no state dict: {strangers[0]!r} is not a tensor ({len(strangers)} such entries); "
             "the state dict is needed at the top level or under one of " + ", ".join(map(repr, _ENTRIES))
         )
-    return entries
+    return _under(wanted, entries, path) if wanted else entries
+
+
+def _entry_of(prefix: str, entries: dict[Any, Any]) -> str | None:
+    """The entry with a dictionary that a prefix names or begins with."""
+    names = prefix.split(".")
+    starts = (".".join(names[:n]) for n in range(len(names), 0, -1))
+    return next((start for start in starts if isinstance(entries.get(start), dict)), None)
+
+
+def _only_state_dict(entries: dict[Any, Any], path: Path) -> object:
+    """The only entry that is a state dict, or None where the entries themselves are one."""
+    if _has_classifier(entries):
+        return None
+    found = [key for key, value in entries.items() if isinstance(key, str) and _is_state_dict(value)]
+    found = [key for key in found if _has_classifier(entries[key])] or found
+    if len(found) > 1:
+        raise WeightsError(
+            f"{path} holds several networks, {', '.join(map(repr, found))}; choose one: prefix={found[0]!r}"
+        )
+    return entries[found[0]] if found else None
+
+
+def _has_classifier(entries: dict[Any, Any]) -> bool:
+    return any(_ends_in(key, anchor) for key in entries if isinstance(key, str) for anchor in _ANCHORS)
+
+
+def _is_state_dict(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(key, str) and _is_tensor(tensor) for key, tensor in value.items())
+    )
+
+
+def _under(prefix: str, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The tensors under a prefix, without it."""
+    start = _unwrapped(prefix) + "."
+    found = {
+        _unwrapped(key).removeprefix(start): tensor
+        for key, tensor in state.items()
+        if _unwrapped(key).startswith(start)
+    }
+    if not found:
+        firsts = dict.fromkeys(key.split(".")[0] for key in map(_unwrapped, state))
+        raise WeightsError(
+            f"{path} has no key under the prefix {prefix!r}; its keys begin with "
+            f"{', '.join(map(repr, list(firsts)[:_SHOWN]))}"
+        )
+    return found
 
 
 def _is_tensor(value: Any) -> bool:
@@ -148,33 +213,72 @@ def _is_tensor(value: Any) -> bool:
 def _normalised(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The state dict by published key, floating tensors as float32, all of them finite."""
     normalised: dict[str, Tensor] = {}
-    for (key, tensor), name in zip(state.items(), _published_keys(state), strict=True):
+    for (key, tensor), name in zip(state.items(), _published_keys(state, path), strict=True):
         if tensor.dtype not in _FLOATS and not _is_counter(tensor):
             raise WeightsError(f"{path}: {key} has type {tensor.dtype}; a floating type is needed")
         if name in normalised:
             raise WeightsError(f"{path} holds {name} twice, once as {key}; save one network's state_dict()")
         tensor = tensor.detach()
         normalised[name] = tensor.to(torch.float32) if tensor.dtype in _FLOATS else tensor
-        _check_finite(key, normalised[name], path)
+        check_finite(key, normalised[name], path)
     return normalised
 
 
-def _published_keys(state: Iterable[str]) -> list[str]:
-    keys = [".".join(name for name in key.split(".") if name not in _WRAPPERS) for key in state]
+def _published_keys(state: Iterable[str], path: Path) -> list[str]:
+    keys = [_unwrapped(key) for key in state]
     while outer := next((name for name in _OUTER if all(key.startswith(f"{name}.") for key in keys)), None):
         keys = [key.removeprefix(f"{outer}.") for key in keys]
-    return [published_key(key) for key in keys]
+    prefix = _prefix_of_network(keys, path)
+    return [published_key(key.removeprefix(prefix)) for key in keys]
 
 
-def _check_finite(key: str, tensor: Tensor, path: Path) -> None:
+def _prefix_of_network(keys: list[str], path: Path) -> str:
+    """What stands before all keys of the only network; WeightsError if there are several, or other keys.
+
+    A network at the top level has the prefix ``""``, whatever else there is: its keys are compared with the
+    model's afterwards.
+    """
+    prefixes = {_prefix_before(key, anchor) for key in keys for anchor in _ANCHORS if _ends_in(key, anchor)}
+    if "" in prefixes or not prefixes:
+        return ""
+    if len(prefixes) > 1:
+        shown = ", ".join(map(repr, sorted(prefixes)))
+        raise WeightsError(f"{path} holds several networks, under {shown}; choose one with prefix=")
+    (prefix,) = prefixes
+    others = [key for key in keys if not key.startswith(prefix)]
+    if others:
+        raise WeightsError(
+            f"{path} holds a network under {prefix!r}, and {len(others)} other keys ({others[0]!r}, ...); "
+            f"give prefix={prefix!r} to load the network without them"
+        )
+    return prefix
+
+
+def _ends_in(key: str, anchor: str) -> bool:
+    return key == anchor or key.endswith(f".{anchor}")
+
+
+def _prefix_before(key: str, anchor: str) -> str:
+    """The prefix of a classifier's key, without our own names of parts."""
+    names = key.removesuffix(anchor).rstrip(".").split(".")
+    while names and published_key(f"{names[-1]}.x") == "x":
+        del names[-1]
+    return "".join(f"{name}." for name in names if name)
+
+
+def _unwrapped(key: str) -> str:
+    return ".".join(name for name in key.split(".") if name not in _WRAPPERS)
+
+
+def check_finite(key: str, tensor: Tensor, where: PathLike) -> None:
     """WeightsError for NaN or infinite values, which would make every probability NaN."""
-    if tensor.dtype != torch.float32 or not tensor.numel():
+    if tensor.dtype not in _FLOATS or not tensor.numel():
         return
     # The extremes show NaN and infinity without a copy of the tensor.
     if not all(map(math.isfinite, (float(extreme) for extreme in torch.aminmax(tensor)))):
         n_bad = int((~torch.isfinite(tensor)).sum())
         raise WeightsError(
-            f"{path}: {key} has {n_bad} values of {tensor.numel()} that are NaN or infinite; the training "
+            f"{where}: {key} has {n_bad} values of {tensor.numel()} that are NaN or infinite; the training "
             "diverged or the file was altered: use an earlier checkpoint, or fetch the file again"
         )
 
