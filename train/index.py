@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_index(given.held_out, held, made_with)
             print(f"{given.held_out}: {len(held)} clips")
         write_index(given.index, index, made_with)
-        unused = np.flatnonzero(~index.targets.any(axis=0)) if len(index) else range(len(index.labels))
+        unused = [rows for rows in index.targets.rows_of_classes if not len(rows)]
         print(
             f"{given.index}: {len(index)} clips"
             + (f", {len(unused)} labels without any" if len(unused) else "")
