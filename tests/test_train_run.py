@@ -31,7 +31,7 @@ from train.run import main
 
 N_STEPS = 12
 FLOAT16_LOSS = 0.01
-"""Relative, of the losses of three steps: float16 keeps 11 bits in each of about twenty layers."""
+"""Relative: float16 keeps 11 bits in each of about twenty layers."""
 
 pytestmark = [
     # Workers are forked from a process in which other tests may have started threads.
@@ -258,12 +258,14 @@ def test_a_finished_run_says_so(store: Path, reference: Path, capsys: pytest.Cap
 def test_float16_scales_the_loss_and_learns_finite_weights(store: Path, tmp_path: Path) -> None:
     found = {}
     for precision in ("float16", "float32"):
-        given = overrides(store, data__workers=0, run__steps=3, run__precision=precision)
+        given = overrides(store, data__workers=0, run__steps=8, run__precision=precision)
         assert train_here(tmp_path / precision, given) == 0
-        found[precision] = [loss for _, loss in losses(tmp_path / precision)]
-    assert found["float16"] == pytest.approx(found["float32"], rel=FLOAT16_LOSS)
+        found[precision] = losses(tmp_path / precision)
+    # The scale begins too large, and first steps may be skipped: only the first loss is of the same weights.
+    assert found["float16"][0][1] == pytest.approx(found["float32"][0][1], rel=FLOAT16_LOSS)
     state = last_state(tmp_path / "float16")
-    assert state["scaler"]["scale"] >= 1.0
+    assert 1.0 <= state["scaler"]["scale"] <= 2.0**16
+    assert all(0 < float(of_weight["step"]) <= 8 for of_weight in state["optimiser"]["state"].values())
     assert all(bool(tensor.isfinite().all()) for tensor in state["model"].values())
 
 
