@@ -29,6 +29,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "events": (),
     "packing": (),
     "train_loader": (),
+    "train_startup": (),
 }
 """Each benchmark, with its own arguments in addition to the common ones."""
 

@@ -19,7 +19,7 @@ from pannsx.atomic import replacing
 PAGE = "reference/benchmarks.md"
 ORDER = (
     "frontend", "resampler", "models", "end_to_end", "ragged", "memory", "startup", "yamnet", "metrics",
-    "generation", "events", "packing", "train_loader",
+    "generation", "events", "packing", "train_loader", "train_startup",
 )  # fmt: skip
 
 _HEAD = """# Benchmarks

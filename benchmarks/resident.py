@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -23,8 +24,13 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def private_bytes() -> int:
+    """Resident memory that belongs to this process alone: without mapped files and shared memory. Linux."""
+    return _status("RssAnon")
+
+
 class Peak:
-    """Samples resident memory in a thread from entry to exit.
+    """Samples resident memory, or another measure of it, in a thread from entry to exit.
 
     The system's own peak is unsuitable: it starts with the process and includes the reading of the weights.
 
@@ -32,13 +38,14 @@ class Peak:
         bytes: the largest sample.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, measured: Callable[[], int] = resident_bytes) -> None:
         self.bytes = 0
+        self._measured = measured
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Peak:
-        self.bytes = resident_bytes()
+        self.bytes = self._measured()
         self._thread.start()
         return self
 
@@ -47,11 +54,11 @@ class Peak:
     ) -> None:
         self._done.set()
         self._thread.join()
-        self.bytes = max(self.bytes, resident_bytes())
+        self.bytes = max(self.bytes, self._measured())
 
     def _sample(self) -> None:
         while not self._done.wait(_INTERVAL_S):
-            self.bytes = max(self.bytes, resident_bytes())
+            self.bytes = max(self.bytes, self._measured())
 
 
 def _status(key: str) -> int:

@@ -15,10 +15,10 @@ import torch.distributed as dist
 from rank_work import CASES, work
 from seeded_models import noise
 from torch import nn
-from training import REPOSITORY, environment, last_state, make_store, overrides
+from training import REPOSITORY, assert_same, environment, last_state, make_store, overrides
 
 from train.data.store import Store
-from train.loop import log
+from train.loop import checkpoints, log
 from train.loop.distributed import Ranks, joined
 from train.loop.sync_batchnorm import SharedBatchNorm, synchronise
 from train.run import main
@@ -70,9 +70,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where two ranks have left what they got, and begun a run."""
+    """Where two ranks have left what they got, and resumed a run after its first step."""
     folder = tmp_path_factory.mktemp("ranks")
-    begun = arguments_of_run(folder / "run", store, "run.steps=2", "data.workers=1")
+    # The first rank has a checkpoint of one step, the other none: on two machines, each with its own disk.
+    assert main(arguments_of_run(folder / "run-0", store, "run.steps=1")) == 0
+    begun = arguments_of_run(folder / "run-RANK", store, "run.steps=2", "data.workers=1")
     two_ranks([sys.executable, "tests/support/rank_work.py", str(folder), str(store), free_port(), *begun])
     return folder
 
@@ -113,7 +115,7 @@ def test_evaluation_over_ranks_is_that_of_one(results: list[dict[str, Any]]) -> 
 
 
 def test_a_run_of_two_ranks_goes_on_as_a_run_of_one(folder: Path, store: Path, tmp_path: Path) -> None:
-    runs = (tmp_path / "alone", folder / "run")
+    runs = (tmp_path / "alone", folder / "run-0")
     for run in runs:
         assert main(arguments_of_run(run, store)) == 0
     alone, begun_by_two = (
@@ -122,6 +124,34 @@ def test_a_run_of_two_ranks_goes_on_as_a_run_of_one(folder: Path, store: Path, t
     assert len(begun_by_two) == 4
     assert begun_by_two == pytest.approx(alone, rel=RUN_TOLERANCE)
     assert last_state(runs[1])["sampler"] == last_state(runs[0])["sampler"]
+
+
+def test_all_ranks_resume_from_the_first_ranks_checkpoint(folder: Path) -> None:
+    one_step = checkpoints.load(checkpoints.path_of(folder / "run-0", 1))
+    for rank in range(2):
+        newest = torch.load(folder / f"resuming-{rank}.pt", weights_only=True)["newest"]
+        assert_same(newest, in_lists(one_step))
+    assert not checkpoints.present(folder / "run-1")
+
+
+def test_a_newer_checkpoint_of_another_rank_is_not_lost(folder: Path) -> None:
+    for rank in range(2):
+        refused = torch.load(folder / f"resuming-{rank}.pt", weights_only=True)["newer"]
+        assert "rank 1 has a checkpoint of step 1" in refused
+        assert "the first rank's does not exist" in refused
+
+
+def test_ranks_of_different_commands_are_refused(folder: Path) -> None:
+    for rank in range(2):
+        refused = torch.load(folder / f"resuming-{rank}.pt", weights_only=True)["different"]
+        assert "rank 1 and the first rank differ in recipe and step" in refused
+
+
+def in_lists(tree: Any) -> Any:
+    """With lists for tuples, as sent between ranks."""
+    if isinstance(tree, dict):
+        return {key: in_lists(value) for key, value in tree.items()}
+    return [in_lists(value) for value in tree] if isinstance(tree, (list, tuple)) else tree
 
 
 @pytest.fixture

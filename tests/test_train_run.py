@@ -21,13 +21,17 @@ import torch
 from numpy.typing import NDArray
 from training import assert_same, command, environment, last_state, make_store, overrides, run
 
-from train.data.loader import LoaderError, ordered_batches, training_batches
+from pannsx.metrics import TaggingScores
+from train.data.loader import LoaderError, as_waveform, ordered_batches, training_batches
 from train.data.samplers import Uniform
 from train.data.store import Store, part_path
 from train.loop import checkpoints, log
+from train.loop.pace import Pace
 from train.run import main
 
 N_STEPS = 12
+FLOAT16_LOSS = 0.01
+"""Relative: float16 keeps 11 bits in each of about twenty layers."""
 
 pytestmark = [
     # Workers are forked from a process in which other tests may have started threads.
@@ -182,6 +186,106 @@ def test_a_loss_that_is_not_finite_stops_with_the_ids(
     assert set(note["ids"]) <= set(Store(store).ids)
     weights = last_state(tmp_path)["model"]
     assert all(bool(tensor.isfinite().all()) for tensor in weights.values())
+
+
+def spoil_steps(monkeypatch: pytest.MonkeyPatch, spoilt: set[int]) -> None:
+    """Give the clips of some steps, counted from 1, a sample that is not finite."""
+    counted = iter(range(1, 1000))
+
+    def spoiling(pcm: torch.Tensor) -> torch.Tensor:
+        waveform = as_waveform(pcm)
+        if next(counted) in spoilt:
+            waveform[0, 5] = torch.nan
+        return waveform
+
+    monkeypatch.setattr("train.run.as_waveform", spoiling)
+
+
+def test_a_batch_that_is_not_finite_is_skipped_on_request(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = overrides(store, data__workers=0, run__steps=4, run__skip_not_finite=1, keep__save_every=1)
+    spoil_steps(monkeypatch, {2})
+    assert train_here(tmp_path / "one", given) == 0
+    assert "step 2 is skipped, 1 so far" in capsys.readouterr().err
+    before, after = (checkpoints.load(checkpoints.path_of(tmp_path / "one", step)) for step in (3, 4))
+    assert before["n_skipped"] == after["n_skipped"] == 1
+    assert all(bool(tensor.isfinite().all()) for tensor in after["model"].values())
+    assert [step for step, loss in losses(tmp_path / "one") if loss is None] == [2]
+    spoil_steps(monkeypatch, {2, 3})
+    assert train_here(tmp_path / "two", given) == 1
+    assert "step 3: the loss or its gradient is not finite" in capsys.readouterr().err
+    assert last_state(tmp_path / "two")["step"] == 2
+
+
+def test_a_skipped_step_changes_neither_weights_nor_statistics(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = overrides(
+        store, data__workers=0, run__steps=2, run__skip_not_finite=1, keep__save_every=1, average__kind="none"
+    )
+    spoil_steps(monkeypatch, {2})
+    assert train_here(tmp_path, given) == 0
+    first, second = (checkpoints.load(checkpoints.path_of(tmp_path, step)) for step in (1, 2))
+    assert_same(second["model"], first["model"])
+    assert_same(second["optimiser"], first["optimiser"])
+
+
+def test_the_best_of_all_evaluations_is_kept(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending = iter([0.2, 0.7, 0.4, 0.6])
+
+    def scores(*_: Any, **__: Any) -> TaggingScores:
+        one = np.array([next(pending)])
+        return TaggingScores(one, one, one, np.array([1]), 2)
+
+    monkeypatch.setattr("train.run.evaluate", scores)
+    given = overrides(
+        store, data__workers=0, data__evaluation=store, run__steps=4, keep__evaluate_every=1,
+        keep__save_every=3, keep__keep_last=1,
+    )  # fmt: skip
+    assert train_here(tmp_path, given) == 0
+    assert [step for step, _ in checkpoints.present(tmp_path)] == [2, 4]
+    assert last_state(tmp_path)["best"] == [0.7, 2]
+
+
+def test_a_finished_run_says_so(store: Path, reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_here(reference, overrides(store)) == 0
+    assert f"is finished: {N_STEPS} of {N_STEPS} steps" in capsys.readouterr().err
+
+
+def test_float16_scales_the_loss_and_learns_finite_weights(store: Path, tmp_path: Path) -> None:
+    found = {}
+    for precision in ("float16", "float32"):
+        given = overrides(store, data__workers=0, run__steps=8, run__precision=precision)
+        assert train_here(tmp_path / precision, given) == 0
+        found[precision] = losses(tmp_path / precision)
+    # The scale begins too large, and first steps may be skipped: only the first loss is of the same weights.
+    assert found["float16"][0][1] == pytest.approx(found["float32"][0][1], rel=FLOAT16_LOSS)
+    state = last_state(tmp_path / "float16")
+    assert 1.0 <= state["scaler"]["scale"] <= 2.0**16
+    assert all(0 < float(of_weight["step"]) <= 8 for of_weight in state["optimiser"]["state"].values())
+    assert all(bool(tensor.isfinite().all()) for tensor in state["model"].values())
+
+
+def test_waiting_for_clips_is_told_apart_and_said_once() -> None:
+    now = 0.0
+
+    def slow_clips() -> Iterator[int]:
+        nonlocal now
+        for number in range(6):
+            now += 3.0
+            yield number
+
+    pace, said = Pace(clock=lambda: now), []
+    for number in pace.timed(slow_clips()):
+        now += 1.0  # the step itself
+        if number % 2:
+            assert pace.since_last(n_clips=8) == pytest.approx((2.0, 0.75))
+            said.append(pace.is_slow)
+    assert said == [False, True, False]
+    assert pace.advice.startswith("75% of the time is spent waiting for clips")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on files on Windows")

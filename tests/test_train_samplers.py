@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from train.data.samplers import Alternate, Balanced, Sampler, Uniform
+from train.data.targets import Targets
 
 N_CLIPS, N_CLASSES = 40, 7
 
@@ -29,7 +30,8 @@ def targets(n_clips: int = N_CLIPS, seed: int = 0) -> NDArray[np.bool_]:
 def make(kind: str, seed: int = 1) -> Sampler:
     if kind == "none":
         return Uniform(N_CLIPS, seed)
-    return Balanced(targets(), seed) if kind == "balanced" else Alternate(targets(), seed)
+    labelled = Targets.of(targets())
+    return Balanced(labelled, seed) if kind == "balanced" else Alternate(labelled, seed)
 
 
 def draws(sampler: Sampler, sizes: list[int]) -> list[list[int]]:
@@ -48,7 +50,7 @@ def test_none_takes_every_clip_once_a_pass_in_another_order() -> None:
 
 def test_balanced_takes_every_class_once_a_cycle_and_every_clip_once_a_pass() -> None:
     labels = targets()
-    sampler = Balanced(labels, 1)
+    sampler = Balanced(Targets.of(labels), 1)
     n_with_clips = 6
     drawn: dict[int, list[int]] = {k: [] for k in range(n_with_clips)}
     cycles = []
@@ -70,7 +72,7 @@ def test_balanced_takes_every_class_once_a_cycle_and_every_clip_once_a_pass() ->
 def test_balanced_draws_classes_equally_often_whatever_their_size() -> None:
     labels = np.zeros((1001, 2), np.bool_)
     labels[:1000, 0] = labels[1000, 1] = True
-    counts = Counter((Balanced(labels, 5).draw(500) == 1000).tolist())
+    counts = Counter((Balanced(Targets.of(labels), 5).draw(500) == 1000).tolist())
     assert counts[True] == counts[False] == 250
 
 
@@ -111,7 +113,7 @@ def test_a_state_of_other_clips_or_another_seed_is_refused(kind: str) -> None:
     other: Sampler = (
         Uniform(41, 1)
         if kind == "none"
-        else (Balanced if kind == "balanced" else Alternate)(targets(41, seed=1), 1)
+        else (Balanced if kind == "balanced" else Alternate)(Targets.of(targets(41, seed=1)), 1)
     )
     with pytest.raises(ValueError, match="differs from that of these clips"):
         other.load_state_dict(state)
@@ -123,4 +125,4 @@ def test_nothing_to_draw_from_is_refused() -> None:
     with pytest.raises(ValueError, match="no clip"):
         Uniform(0, 1)
     with pytest.raises(ValueError, match="nothing to balance"):
-        Balanced(np.zeros((3, 2), np.bool_), 1)
+        Balanced(Targets.none(3, 2), 1)

@@ -1,6 +1,6 @@
 """Score a checkpoint on an evaluation set: mAP, AUC and d-prime, overall and per class.
 
-python -m train.evaluate CHECKPOINT CLIPS [--report REPORT.csv] [--device cuda]
+python -m train.evaluate CHECKPOINT CLIPS [--report REPORT.csv] [--device cuda] [--precision bfloat16]
 
 CHECKPOINT is a run's folder (its newest checkpoint), a run's checkpoint, or an argument of
 ``pannsx.weights.load``: a name, or a file of weights with its record. Under ``torchrun`` every rank
@@ -31,25 +31,33 @@ from train.data.indexed import open_index
 from train.data.loader import Clips, LoaderError, as_waveform, ordered_batches
 from train.loop import checkpoints
 from train.loop.distributed import Ranks, gathered, joined
-from train.loop.step import ClipLogits
+from train.loop.step import DTYPES, ClipLogits
 from train.loop.trained import trained_model
 from train.recipe import Recipe, parse_recipe
 
 
 def predict(
-    model: Pann, clips: Clips, ranks: Ranks, *, batch_size: int = 32, workers: int = 0, progress: bool = False
+    model: Pann,
+    clips: Clips,
+    ranks: Ranks,
+    *,
+    batch_size: int = 32,
+    workers: int = 0,
+    progress: bool = False,
+    precision: str = "float32",
 ) -> FloatArray:
     """``(N, K)`` probabilities of all clips, computed by all ranks and returned on each.
 
-    The model's mode (training or evaluation) is restored.
+    The model's mode (training or evaluation) is restored. With ``precision="bfloat16"`` the network is
+    computed in bfloat16, and the log-mel in float32.
 
     Raises:
         LoaderError: a clip cannot be read.
     """
     was_training = model.training
     model.eval()
-    dtype = next(model.parameters()).dtype
-    network = ClipLogits(model, dtype)
+    weights_dtype = next(model.parameters()).dtype
+    network = ClipLogits(model, DTYPES[precision] if precision == "bfloat16" else weights_dtype)
     begin, end = ranks.share(len(clips))
     rows = []
     with (
@@ -72,11 +80,20 @@ def predict(
 
 
 def evaluate(
-    model: Pann, clips: Clips, ranks: Ranks, *, batch_size: int = 32, workers: int = 0, progress: bool = False
+    model: Pann,
+    clips: Clips,
+    ranks: Ranks,
+    *,
+    batch_size: int = 32,
+    workers: int = 0,
+    progress: bool = False,
+    precision: str = "float32",
 ) -> TaggingScores:
     """Scores of a model on clips, the same on every rank; arguments as in `predict`."""
-    probabilities = predict(model, clips, ranks, batch_size=batch_size, workers=workers, progress=progress)
-    return tagging_scores(clips.targets, probabilities)
+    probabilities = predict(
+        model, clips, ranks, batch_size=batch_size, workers=workers, progress=progress, precision=precision
+    )
+    return tagging_scores(clips.targets[:], probabilities)
 
 
 def write_report(path: Path, scores: TaggingScores, labels: Sequence[str]) -> None:
@@ -123,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, help="write the scores of each class (.csv)")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=4, help="reading processes (default: %(default)s)")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     given = parser.parse_args(arguments)
     try:
@@ -137,8 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
             model = evaluated.model.to(ranks.device)
             scores = evaluate(
-                model, clips, ranks, batch_size=given.batch_size, workers=given.workers, progress=True
-            )
+                model, clips, ranks, batch_size=given.batch_size, workers=given.workers, progress=True,
+                precision=given.precision,
+            )  # fmt: skip
             if ranks.first:
                 print(scores)
                 if given.report is not None:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train.data.indexed import Indexed, open_index, write_index
 from train.data.segments import read_segments
@@ -40,17 +41,21 @@ def select(
         only: ids to include; None: all.
         without: ids to exclude (black list).
     """
-    taken = set(without)
-    wanted = None if only is None else set(only)
+    taken = [_encoded(without)]
+    wanted = None if only is None else _encoded(only)
     rows = []
     for store in stores:
-        chosen = []
-        for row, clip_id in enumerate(store.ids):
-            if clip_id not in taken and (wanted is None or clip_id in wanted):
-                taken.add(clip_id)
-                chosen.append(row)
-        rows.append(np.array(chosen, np.int64))
+        ids = store.ids.encoded
+        chosen = ~np.isin(ids, np.concatenate(taken))
+        if wanted is not None:
+            chosen &= np.isin(ids, wanted)
+        rows.append(np.flatnonzero(chosen))
+        taken.append(ids[chosen])
     return Indexed(stores, rows)
+
+
+def _encoded(ids: Iterable[str]) -> NDArray[np.bytes_]:
+    return np.array([clip_id.encode() for clip_id in ids] or [b""], np.bytes_)
 
 
 def hold_out(index: Indexed, share: float, seed: int) -> tuple[Indexed, Indexed]:
@@ -142,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_index(given.held_out, held, made_with)
             print(f"{given.held_out}: {len(held)} clips")
         write_index(given.index, index, made_with)
-        unused = np.flatnonzero(~index.targets.any(axis=0)) if len(index) else range(len(index.labels))
+        unused = [rows for rows in index.targets.rows_of_classes if not len(rows)]
         print(
             f"{given.index}: {len(index)} clips"
             + (f", {len(unused)} labels without any" if len(unused) else "")

@@ -20,7 +20,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +35,8 @@ from train.data.clips import Chunk, Wanted, is_silent, samples_of
 from train.data.segments import Listing
 from train.data.sources import chunks_of
 from train.data.sources_folder import FolderChunk
-from train.data.store_writer import Fault, finish, read_part, writing_part
+from train.data.store import Store
+from train.data.store_writer import Fault, PackedClip, finish, read_part, writing_part
 from train.data.workers import run_all
 
 CLIPS_PER_PART = 1024  # 650 MB raw: few files for two million clips, and a kill loses little
@@ -197,30 +198,38 @@ def _pack_chunks(
 
 
 def _finish(folder: Path, wanted: Wanted, listing: Listing, n_parts: int) -> Report:
-    parts = [read_part(folder, number) or ([], []) for number in range(n_parts)]
-    faults = [fault for _, part_faults in parts for fault in part_faults]
-    faults += finish(
+    faults: list[Fault] = []
+
+    def parts() -> Iterator[list[PackedClip]]:
+        for number in range(n_parts):
+            clips, faults_of_part = read_part(folder, number) or ([], [])
+            faults.extend(faults_of_part)
+            yield clips
+
+    across = finish(
         folder,
-        [clips for clips, _ in parts],
+        parts(),
         labels=listing.labels,
         sample_rate=wanted.sample_rate,
         n_samples=wanted.n_samples,
         variant=wanted.variant,
         made_with={"decimated": wanted.decimated},
     )
-    packed = {clip.id for clips, _ in parts for clip in clips}
-    met = packed | {fault.id for fault in faults}
-    faults += [
-        Fault(wanted_id, "missing", "no source has it")
-        for wanted_id in listing.targets or ()
-        if wanted_id not in met
-    ]
+    faults += across
+    store = Store(folder)
+    if listing.targets:
+        met = {*store.ids[:], *(fault.id for fault in faults)}
+        faults += [
+            Fault(wanted_id, "missing", "no source has it")
+            for wanted_id in listing.targets
+            if wanted_id not in met
+        ]
     with (
         replacing(folder / "report.csv") as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         csv.writer(file, lineterminator="\n").writerows([("id", "fault", "detail"), *faults])
-    return Report(len(packed), tuple(faults))
+    return Report(len(store), tuple(faults))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,6 @@ import argparse
 import copy
 import math
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,12 +36,25 @@ from train.loop import average, checkpoints, log
 from train.loop.augment import choose
 from train.loop.checks import check_division, check_same_data, check_same_run, not_finite
 from train.loop.distil import LiveTeacher, Teacher, open_teacher, soft_targets
-from train.loop.distributed import Ranks, joined, share_buffers, sums, wait_for_all
+from train.loop.distributed import Ranks, joined, share_buffers, sums
 from train.loop.memory import keep_freed_memory
 from train.loop.optimiser import make_optimiser, set_learning_rate
+from train.loop.pace import Pace
 from train.loop.provenance import clips_digest, teacher_digest, versions
+from train.loop.resume import check_alike, newest_of_all
 from train.loop.schedule import learning_rate
-from train.loop.step import backward, clip_gradients, gradient_norm, log_mel_shape, place, prepare, split
+from train.loop.step import (
+    backward,
+    clip_gradients,
+    gradient_norm,
+    log_mel_shape,
+    loss_scaler,
+    place,
+    prepare,
+    restore_statistics,
+    saved_statistics,
+    split,
+)
 from train.loop.stop import stop_signal
 from train.loop.trained import fresh_model
 from train.recipe import Recipe, read_recipe, to_tables
@@ -79,7 +91,7 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
     data = {
         "train": clips_digest(clips),
         "n_clips": len(clips),
-        "clips_per_class": targets.sum(axis=0).tolist(),
+        "clips_per_class": [len(rows) for rows in targets.rows_of_classes],
         "teacher": teacher_digest(recipe.distil.teacher),
     }
 
@@ -87,21 +99,26 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
     if isinstance(clips, Scenes) and recipe.distil.frame_weight:
         clips.frames = Frames(model.grid, {n: model.n_frames(n) for n in clips.lengths})
     network = prepare(model, recipe, ranks)
-    optimiser = make_optimiser(recipe.optimiser, model)
+    optimiser, scaler = make_optimiser(recipe.optimiser, model), loss_scaler(recipe, ranks.device)
     sampler = make_sampler(recipe, targets)
     averaged = None if recipe.average.kind == "none" else average.start(model)
-    step, best, mAP = 0, (-math.inf, -1), math.nan
+    step, best, n_skipped = 0, (-math.inf, -1), 0
 
-    state = checkpoints.newest(folder)
+    state = newest_of_all(folder, ranks)
     if state is not None:
         check_same_run(recipe, state["recipe"], folder, may_differ=may_differ)
         check_same_data(state["data"], data, recipe, folder)
-        step, best = state["step"], tuple(state["best"])
+        step, best, n_skipped = state["step"], tuple(state["best"]), state["n_skipped"]
+        scaler.load_state_dict(state["scaler"])
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         sampler.load_state_dict(state["sampler"])
         averaged = None if averaged is None else average.restore(state["average"], model)
-    wait_for_all(ranks)  # the first rank writes only after the others have read
+    del state  # its tensors are as large as the model and the optimiser
+    check_alike({"recipe": _shared_settings(recipe), "data": data, "step": step}, ranks)
+    if step >= recipe.run.steps:
+        _say(f"the run in {folder} is finished: {step} of {recipe.run.steps} steps", ranks)
+        return
     sampler_state = sampler.state_dict()
 
     def save() -> None:
@@ -116,6 +133,8 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
                 "sampler": sampler_state,
                 "random": {"seed": recipe.run.seed, "step": step},
                 "best": list(best),
+                "n_skipped": n_skipped,
+                "scaler": scaler.state_dict(),
                 "data": data,
                 "versions": versions(),
             })  # fmt: skip
@@ -131,8 +150,8 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
         _progress(recipe, step, ranks) as bar,
     ):
         network.train()
-        began, losses = time.perf_counter(), []
-        for batch in batches:
+        pace, losses = Pace(), []
+        for batch in pace.timed(batches):
             waveform = as_waveform(batch.pcm.to(ranks.device, non_blocking=True))
             labelled = targets[batch.rows].astype(np.float32)
             if teacher is not None:
@@ -157,52 +176,76 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
             torch.manual_seed(_dropout_seed(recipe.run.seed, step, ranks.rank))
             set_learning_rate(optimiser, learning_rate(recipe, step))
             optimiser.zero_grad(set_to_none=True)
-            own_loss = backward(network, parts)
+            statistics = saved_statistics(model) if recipe.run.skip_not_finite else None
+            own_loss = backward(network, parts, scaler)
+            scaler.unscale_(optimiser)
             norm = gradient_norm(model)
+            # A scaler expects overflows of float16 gradients, and skips their steps itself.
+            checked = own_loss if scaler.is_enabled() else own_loss + norm
             loss, n_bad, n_stop = sums(
-                [float(own_loss) / ranks.world_size, not math.isfinite(float(own_loss + norm)), stop.is_set],
-                ranks,
+                [float(own_loss) / ranks.world_size, not math.isfinite(float(checked)), stop.is_set], ranks
             )
             if n_bad:
                 ids = [clips.ids[int(row)] for row in batch.rows]
-                raise not_finite(folder, step + 1, ranks, ids, loss=float(own_loss), norm=float(norm))
-            clip_gradients(model, norm, recipe.optimiser.clip_norm)
-            optimiser.step()
+                error = not_finite(folder, step + 1, ranks, ids, loss=float(own_loss), norm=float(norm))
+                if statistics is None or n_skipped >= recipe.run.skip_not_finite:
+                    raise error
+                n_skipped += 1
+                restore_statistics(model, statistics)
+                _say(f"step {step + 1} is skipped, {n_skipped} so far: {error}", ranks)
+            else:
+                clip_gradients(model, norm, recipe.optimiser.clip_norm)
+                scaler.step(optimiser)
+                losses.append(loss)
+            scaler.update()
             step += 1
             sampler_state = batch.sampler_state
-            if averaged is not None:
+            if averaged is not None and not n_bad:
                 average.update(averaged, model, recipe.average, step)
 
-            losses.append(loss)
-            last = step == recipe.run.steps
+            last, is_best = step == recipe.run.steps, False
             bar.update()
             if step % recipe.keep.log_every == 0 or last:
-                now = time.perf_counter()
+                clips_per_s, wait_share = pace.since_last(n_drawn)
                 entries.add(
-                    "train", step, loss=sum(losses) / len(losses), gradient_norm=float(norm),
-                    learning_rate=optimiser.param_groups[0]["lr"],
-                    clips_per_s=round(len(losses) * n_drawn / (now - began), 1),
+                    "train", step, loss=sum(losses) / len(losses) if losses else math.nan,
+                    gradient_norm=float(norm), learning_rate=optimiser.param_groups[0]["lr"],
+                    clips_per_s=round(clips_per_s, 1), wait_share=round(wait_share, 3),
                 )  # fmt: skip
-                bar.set_postfix(loss=f"{losses[-1]:.4f}")
-                began, losses = now, []
+                if losses:
+                    bar.set_postfix(loss=f"{losses[-1]:.4f}")
+                if pace.is_slow:
+                    _say(pace.advice, ranks)
+                losses = []
             if evaluation is not None and (step % recipe.keep.evaluate_every == 0 or last):
                 scored = _evaluated_model(model, averaged, recipe, ranks)
                 scores = evaluate(
                     scored, evaluation, ranks,
                     batch_size=max(1, n_drawn // ranks.world_size), workers=recipe.data.workers,
-                    progress=True,
+                    progress=True, precision=recipe.run.evaluation_precision,
                 )  # fmt: skip
-                mAP = scores.mAP
+                is_best = scores.mAP > best[0]
+                best = (scores.mAP, step) if is_best else best
                 _note_scores(entries, folder, step, scores, labels.names, ranks)
-                began = time.perf_counter()
-            if step % recipe.keep.save_every == 0 or last or n_stop:
-                best = (mAP, step) if mAP > best[0] else best
+                pace.restart()
+            if step % recipe.keep.save_every == 0 or last or n_stop or is_best:
                 save()
-            mAP = math.nan  # of this step only: the best checkpoint must exist as a file
             if n_stop and not last:
-                if ranks.first:
-                    print(f"stopped at step {step}; run the same command again to resume", file=sys.stderr)
+                _say(f"stopped at step {step}; run the same command again to resume", ranks)
                 return
+    _say(f"finished: {step} steps in {folder}", ranks)
+
+
+def _shared_settings(recipe: Recipe) -> dict[str, Any]:
+    """The settings that ranks must share: all but the places of clips and the number of readers."""
+    tables = to_tables(recipe)
+    tables["data"] = None
+    return tables
+
+
+def _say(message: str, ranks: Ranks) -> None:
+    if ranks.first:
+        tqdm.write(message, file=sys.stderr)
 
 
 def _evaluated_model(model: Pann, averaged: average.Weights | None, recipe: Recipe, ranks: Ranks) -> Pann:

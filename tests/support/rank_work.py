@@ -1,7 +1,8 @@
 """What two ranks and a lone process do alike in the tests: steps in float64, first gradients in float32.
 
 python tests/support/rank_work.py FOLDER STORE PORT ARGUMENT..., under the environment of torchrun: writes
-``FOLDER/rank-N.pt``, then calls train.run with the arguments, with PORT for the ranks to meet at.
+``FOLDER/rank-N.pt``, then calls train.run with the arguments, with PORT for the ranks to meet at; ``RANK`` in
+an argument is the rank's number, for folders of its own.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from train.data.samplers import make_sampler
 from train.data.store import Store
 from train.evaluate import predict
 from train.loop.augment import choose
+from train.loop.checks import TrainingError
 from train.loop.distributed import Ranks, gathered, joined, sums
 from train.loop.optimiser import make_optimiser
+from train.loop.resume import check_alike, newest_of_all
 from train.loop.step import backward, log_mel_shape, prepare, split
 from train.loop.trained import fresh_model
 from train.recipe import Recipe, read_recipe
@@ -86,8 +89,24 @@ def work(store: Store, ranks: Ranks) -> dict[str, Any]:
     return result
 
 
+def resuming(folder: Path, ranks: Ranks) -> dict[str, Any]:
+    """The newest checkpoint as every rank gets it, and what is refused."""
+    result: dict[str, Any] = {"newest": newest_of_all(folder / f"run-{ranks.rank}", ranks)}
+    refused = {
+        "newer": lambda: newest_of_all(folder / f"run-{1 - ranks.rank}", ranks),
+        "different": lambda: check_alike({"recipe": ranks.rank, "data": 1, "step": ranks.rank}, ranks),
+    }
+    for name, begun in refused.items():
+        try:
+            begun()
+        except TrainingError as error:
+            result[name] = str(error)
+    return result
+
+
 if __name__ == "__main__":
     with joined("cpu") as ranks:
+        torch.save(resuming(Path(sys.argv[1]), ranks), Path(sys.argv[1]) / f"resuming-{ranks.rank}.pt")
         torch.save(work(Store(sys.argv[2]), ranks), Path(sys.argv[1]) / f"rank-{ranks.rank}.pt")
     os.environ["MASTER_PORT"] = sys.argv[3]
-    sys.exit(main(sys.argv[4:]))
+    sys.exit(main([argument.replace("RANK", os.environ["RANK"]) for argument in sys.argv[4:]]))

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pannsx.atomic import replacing
-from train.data.store import Store, StoreError
+from train.data.store import Ids, Store, StoreError
+from train.data.targets import Targets
 
 FORMAT = 1
 
@@ -55,16 +56,16 @@ class Indexed:
         return int(self._ends[-1])
 
     @cached_property
-    def ids(self) -> list[str]:
+    def ids(self) -> Ids:
         """``N`` ids of the clips."""
-        return [
-            store.ids[int(row)] for store, rows in zip(self.stores, self.rows, strict=True) for row in rows
-        ]
+        chosen = zip(self.stores, self.rows, strict=True)
+        return Ids(np.concatenate([store.ids.encoded[rows] for store, rows in chosen]))
 
     @cached_property
-    def targets(self) -> NDArray[np.bool_]:
-        """``(N, K)``: whether a clip has a label."""
-        return np.concatenate([s.target_rows(rows) for s, rows in zip(self.stores, self.rows, strict=True)])
+    def targets(self) -> Targets:
+        """``(N, K)``: whether a clip has a label; memory-mapped bits."""
+        chosen = zip(self.stores, self.rows, strict=True)
+        return Targets([(store.target_bits, rows) for store, rows in chosen], len(self.labels))
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from train.data.samplers import Rows, Sampler
 from train.data.scenes import Scenes
+from train.data.targets import Targets
 
 PREFETCH = 4
 """Batches per worker that are ready or in progress."""
@@ -41,7 +42,7 @@ class Clips(Protocol):
         """``N`` ids."""
 
     @property
-    def targets(self) -> NDArray[np.bool_]:
+    def targets(self) -> Targets:
         """``(N, K)`` whether a clip has a label."""
 
     def __len__(self) -> int: ...

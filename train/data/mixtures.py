@@ -23,6 +23,7 @@ from pannsx import audio, labels
 from pannsx.types import FloatArray
 from pannsx.weights.digests import file_digest
 from train.data.encoding import as_float, as_pcm
+from train.data.targets import Targets
 
 DURATION_S = 5.0
 _SHIFTS_AT = 32000
@@ -70,9 +71,9 @@ class Mixtures:
         return [str(number) for number in range(len(self))]
 
     @property
-    def targets(self) -> NDArray[np.bool_]:
+    def targets(self) -> Targets:
         """``(N, K)``, all false: the targets are those of a teacher."""
-        return np.zeros((len(self), len(self.labels)), np.bool_)
+        return Targets.none(len(self), len(self.labels))
 
     def read(self, index: int) -> NDArray[np.int16]:
         """``(n_samples,)`` of a mixture."""

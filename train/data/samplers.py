@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.targets import Targets
 from train.recipe import Recipe
 
 Rows = NDArray[np.int64]
@@ -40,7 +41,7 @@ class Sampler(Protocol):
         """Continue from the state of a sampler of the same clips and seed; otherwise ValueError."""
 
 
-def make_sampler(recipe: Recipe, targets: NDArray[np.bool_]) -> Sampler:
+def make_sampler(recipe: Recipe, targets: Targets) -> Sampler:
     """The recipe's sampler of clips with ``(N, K)`` targets."""
     if recipe.sampler == "none":
         return Uniform(len(targets), recipe.run.seed)
@@ -103,9 +104,9 @@ class Balanced:
         ValueError: no class has a clip.
     """
 
-    def __init__(self, targets: NDArray[np.bool_], seed: int) -> None:
+    def __init__(self, targets: Targets, seed: int) -> None:
         self.seed = seed
-        self.clips_of = [np.flatnonzero(targets[:, k]).astype(np.uint32) for k in range(targets.shape[1])]
+        self.clips_of = targets.rows_of_classes
         self.classes = np.flatnonzero([len(clips) for clips in self.clips_of])
         if not len(self.classes):
             raise ValueError("no clip has a label: there is nothing to balance")
@@ -163,7 +164,7 @@ class Balanced:
 class Alternate:
     """Batches of `Balanced` and `Uniform` in turn."""
 
-    def __init__(self, targets: NDArray[np.bool_], seed: int) -> None:
+    def __init__(self, targets: Targets, seed: int) -> None:
         self.balanced, self.uniform = Balanced(targets, seed), Uniform(len(targets), seed)
         self._n_drawn = 0
 

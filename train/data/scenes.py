@@ -25,6 +25,7 @@ from train.data import effects
 from train.data.banks import RATE, Bank, open_banks
 from train.data.encoding import as_float, as_pcm
 from train.data.probabilities import sigmoid
+from train.data.targets import Targets
 from train.recipe import Scenes as Settings
 
 Rng = np.random.Generator
@@ -134,9 +135,9 @@ class Scenes:
         return Numbers(len(self))
 
     @property
-    def targets(self) -> NDArray[np.bool_]:
-        """``(N, K)``, all false: labels come from a teacher. A view of one row, whatever ``N``."""
-        return np.broadcast_to(np.zeros(len(self.labels), np.bool_), (len(self), len(self.labels)))
+    def targets(self) -> Targets:
+        """``(N, K)``, all false: the targets are those of a teacher."""
+        return Targets.none(len(self), len(self.labels))
 
     def read(self, index: int) -> NDArray[np.int16]:
         """``(S,)`` of a scene, of the length drawn for it."""

@@ -21,7 +21,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.encoding import FULL_SCALE, VARIANTS, as_float, decode
+from train.data.targets import Targets
 
 __all__ = ["FORMAT", "FULL_SCALE", "Ids", "Store", "StoreError", "as_float", "part_path", "row_dtype"]
 
@@ -41,13 +41,17 @@ class StoreError(RuntimeError):
 
 
 class Ids(Sequence[str]):
-    """``N`` ids, decoded one at a time: two million Python strings in every worker would take 150 MB."""
+    """``N`` ids, decoded one at a time: two million Python strings in every worker would take 150 MB.
+
+    Attributes:
+        encoded: ``(N,)`` ids in UTF-8.
+    """
 
     def __init__(self, encoded: NDArray[np.bytes_]) -> None:
-        self._encoded = encoded
+        self.encoded = encoded
 
     def __len__(self) -> int:
-        return len(self._encoded)
+        return len(self.encoded)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -55,8 +59,8 @@ class Ids(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
-            return [encoded.decode() for encoded in self._encoded[index].tolist()]
-        return bytes(self._encoded[index]).decode()
+            return [encoded.decode() for encoded in self.encoded[index].tolist()]
+        return bytes(self.encoded[index]).decode()
 
 
 class Store:
@@ -101,15 +105,16 @@ class Store:
         """``N`` ids of the clips."""
         return Ids(self._rows["id"])
 
-    @cached_property
-    def targets(self) -> NDArray[np.bool_]:
-        """``(N, K)``: whether a clip has a label; unpacked to one byte each on first use."""
-        return self.target_rows(slice(None))
+    @property
+    def targets(self) -> Targets:
+        """``(N, K)``: whether a clip has a label; memory-mapped bits."""
+        return Targets([(self.target_bits, None)], len(self.labels))
 
-    def target_rows(self, rows: slice | NDArray[np.int64]) -> NDArray[np.bool_]:
-        """``(n, K)`` targets of some rows."""
-        bits = self._rows["targets"][rows]
-        return np.unpackbits(bits, axis=1, count=len(self.labels), bitorder="little").view(np.bool_)
+    @property
+    def target_bits(self) -> NDArray[np.uint8]:
+        """``(N, ceil(K / 8))``: the targets as bits, the lowest bit first; memory-mapped."""
+        bits: NDArray[np.uint8] = self._rows["targets"]
+        return bits
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -91,7 +91,7 @@ def read_part(folder: Path, part: int) -> tuple[list[PackedClip], list[Fault]] |
 
 def finish(
     folder: Path,
-    parts: Sequence[Sequence[PackedClip]],
+    parts: Iterable[Sequence[PackedClip]],
     *,
     labels: LabelSet,
     sample_rate: int,
@@ -101,26 +101,29 @@ def finish(
 ) -> list[Fault]:
     """Write the rows of all parts and then ``store.json``, which completes the store.
 
+    Parts are taken one at a time. About 120 bytes a clip are in memory at once.
+
     Returns:
         Faults across parts: repeated ids (the first one counts), and identical clips under several ids.
     """
-    clips: list[tuple[int, PackedClip]] = []
-    faults: list[Fault] = []
-    seen: set[str] = set()
-    first_of: dict[str, str] = {}
+    tables, digests = [_rows(0, [], len(labels))], [np.empty(0, "S32")]
     for number, part in enumerate(parts):
-        for clip in part:
-            if clip.id in seen:
-                faults.append(Fault(clip.id, "repeated", "the id is already in use; this clip has no row"))
-                continue
-            seen.add(clip.id)
-            first = first_of.setdefault(clip.digest, clip.id)
-            if first != clip.id:
-                faults.append(Fault(clip.id, "duplicate", f"the same sound as {first}"))
-            clips.append((number, clip))
-    rows = _rows(clips, len(labels))
-    with replacing(folder / "rows.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, rows)
+        tables.append(_rows(number, part, len(labels)))
+        digests.append(np.array([clip.digest for clip in part], "S32"))
+    ids = np.concatenate([table["id"] for table in tables])
+    first = _first_of(ids)
+    kept = np.flatnonzero(first == np.arange(len(ids)))
+    faults = [
+        Fault(ids[row].decode(), "repeated", "the id is already in use; this clip has no row")
+        for row in np.flatnonzero(first != np.arange(len(ids))).tolist()
+    ]
+    first = _first_of(np.concatenate(digests)[kept])
+    faults += [
+        Fault(ids[kept[row]].decode(), "duplicate", f"the same sound as {ids[kept[first[row]]].decode()}")
+        for row in np.flatnonzero(first != np.arange(len(kept))).tolist()
+    ]
+    with replacing(folder / "rows.npy") as temporary:
+        _write_rows(temporary, tables, kept, row_dtype(len(labels), ids.dtype.itemsize))
     settings = {
         "format": FORMAT,
         "sample_rate": sample_rate,
@@ -128,7 +131,7 @@ def finish(
         "variant": variant,
         "labels": list(labels),
         "label_ids": None if labels.ids is None else list(labels.ids),
-        "n_clips": len(rows),
+        "n_clips": len(kept),
         "made_with": {"pannsx": pannsx.__version__, **(made_with or {})},
     }
     _write_json(folder / "store.json", settings)
@@ -173,18 +176,39 @@ def write_store(
         raise ValueError(f"ids must be unique; {len(repeated)} are repeated, among them {repeated[0]!r}")
 
 
-def _rows(clips: Sequence[tuple[int, PackedClip]], n_classes: int) -> NDArray[Any]:
-    encoded = [clip.id.encode() for _, clip in clips]
+def _rows(part: int, clips: Sequence[PackedClip], n_classes: int) -> NDArray[Any]:
+    """The rows of a part's clips."""
+    encoded = [clip.id.encode() for clip in clips]
     rows = np.zeros(len(clips), row_dtype(n_classes, max(map(len, encoded), default=1)))
-    rows["id"] = encoded
-    rows["part"] = [part for part, _ in clips]
+    rows["id"], rows["part"] = encoded, part
     for name in ("offset", "n_bytes", "n_samples", "crc32"):
-        rows[name] = [getattr(clip, name) for _, clip in clips]
+        rows[name] = [getattr(clip, name) for clip in clips]
     bits = rows["targets"]
-    for row, (_, clip) in enumerate(clips):
+    for row, clip in enumerate(clips):
         for position in clip.targets:
             bits[row, position >> 3] |= 1 << (position & 7)
     return rows
+
+
+def _first_of(values: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """``(N,)``: for each value, the position of the first one equal to it."""
+    _, firsts, which = np.unique(values, return_index=True, return_inverse=True)
+    return firsts[which.ravel()]
+
+
+def _write_rows(
+    path: Path, tables: Sequence[NDArray[Any]], kept: NDArray[np.int64], dtype: np.dtype[Any]
+) -> None:
+    """The kept rows of all tables, one table at a time."""
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (len(kept),)}
+        np.lib.format.write_array_header_1_0(file, header)
+        begin = 0
+        for table in tables:
+            end = begin + len(table)
+            own = kept[np.searchsorted(kept, begin) : np.searchsorted(kept, end)] - begin
+            file.write(table[own].astype(dtype).tobytes())
+            begin = end
 
 
 def _contents_path(part: Path) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,14 +104,85 @@ def gathered(rows: FloatArray, n_rows: int, ranks: Ranks) -> FloatArray:
     return np.concatenate(kept)
 
 
+def shared_tree(tree: Any, ranks: Ranks) -> Any:
+    """The first rank's value on every rank: nested lists and dictionaries of tensors and plain values.
+
+    Tensors are sent one by one, so that no rank holds the whole twice. They arrive on the CPU.
+    """
+    if ranks.world_size == 1:
+        return tree
+    tensors: list[Tensor] = []
+    outline = _outline(tree, tensors) if ranks.first else None
+    outline = _loaded(_sent(_saved(outline) if ranks.first else b"", ranks))
+    return _filled(outline, iter(tensors), ranks)
+
+
+def texts_of_ranks(text: str, ranks: Ranks) -> list[str]:
+    """Every rank's text, in their order, on every rank."""
+    if ranks.world_size == 1:
+        return [text]
+    texts = []
+    for rank in range(ranks.world_size):
+        texts.append(_sent(text.encode() if rank == ranks.rank else b"", ranks, source=rank).decode())
+    return texts
+
+
+_MARK = "tensor of shape and type"
+
+
+def _outline(tree: Any, tensors: list[Tensor]) -> Any:
+    """The tree with the shapes and types of its tensors in their place; the tensors are appended."""
+    if isinstance(tree, Tensor):
+        tensors.append(tree)
+        return {_MARK: [list(tree.shape), str(tree.dtype).removeprefix("torch.")]}
+    if isinstance(tree, dict):
+        return {key: _outline(value, tensors) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_outline(value, tensors) for value in tree]
+    return tree
+
+
+def _filled(outline: Any, own: Iterator[Tensor], ranks: Ranks) -> Any:
+    """The tree of an outline; every tensor is sent by the first rank."""
+    if isinstance(outline, dict) and _MARK in outline:
+        shape, dtype = outline[_MARK]
+        kind = getattr(torch, dtype)
+        tensor = next(own) if ranks.first else torch.empty(shape, dtype=kind)
+        moved = tensor.to(ranks.device).contiguous()
+        dist.broadcast(moved, 0)
+        return moved.cpu()
+    if isinstance(outline, dict):
+        return {key: _filled(value, own, ranks) for key, value in outline.items()}
+    if isinstance(outline, list):
+        return [_filled(value, own, ranks) for value in outline]
+    return outline
+
+
+def _sent(content: bytes, ranks: Ranks, source: int = 0) -> bytes:
+    """Bytes of one rank on every rank."""
+    length = torch.tensor([len(content)], dtype=torch.int64, device=ranks.device)
+    dist.broadcast(length, source)
+    buffer = torch.zeros(int(length), dtype=torch.uint8)
+    if ranks.rank == source:
+        buffer = torch.tensor(list(content), dtype=torch.uint8)
+    buffer = buffer.to(ranks.device)
+    if len(buffer):
+        dist.broadcast(buffer, source)
+    return bytes(buffer.cpu().tolist())
+
+
+def _saved(outline: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(outline, file)  # keeps numbers as keys, which JSON does not
+    return file.getvalue()
+
+
+def _loaded(content: bytes) -> Any:
+    return torch.load(io.BytesIO(content), weights_only=True)
+
+
 def share_buffers(model: nn.Module, ranks: Ranks) -> None:
     """Copy the first rank's buffers to all: unsynchronised batch statistics differ between ranks."""
     if ranks.world_size > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
-
-
-def wait_for_all(ranks: Ranks) -> None:
-    """Barrier: wait for every rank."""
-    if ranks.world_size > 1:
-        dist.barrier()

@@ -14,6 +14,8 @@ from pannsx.weights.digests import file_digest
 from train.data.loader import Clips
 
 _ROWS = 65536
+_REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
+"""Bytes with their bits in the other order: the digest is over the highest bit first."""
 
 
 def clips_digest(clips: Clips) -> str:
@@ -29,7 +31,8 @@ def clips_digest(clips: Clips) -> str:
     ids, targets = clips.ids, clips.targets
     for begin in range(0, len(clips), _ROWS):
         digest.update("\n".join(ids[begin : begin + _ROWS]).encode())
-        digest.update(np.packbits(targets[begin : begin + _ROWS], axis=1).tobytes())
+        rows = np.arange(begin, min(begin + _ROWS, len(clips)))
+        digest.update(_REVERSED[targets.bits(rows)].tobytes())
     return digest.hexdigest()
 
 

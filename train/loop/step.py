@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,22 @@ from train.loop.loss import binary_cross_entropy
 from train.loop.sync_batchnorm import synchronise
 from train.recipe import Recipe
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+"""Types of a network's computation by their names in recipes."""
+
+_HALVES = (torch.bfloat16, torch.float16)
+
+# torch 2.12 has renamed this argument, and warns of the old name.
+_SHARES_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(DistributedDataParallel.__init__).parameters
+)
 
 
 class Part(NamedTuple):
@@ -50,7 +66,7 @@ class ClipLogits(nn.Module):
 
     Args:
         model: the model to train; shares its weights with this module.
-        dtype: dtype of the computation; weights stay float32 for bfloat16.
+        dtype: dtype of the computation; weights stay float32 for bfloat16 and float16.
     """
 
     def __init__(self, model: Pann, dtype: torch.dtype) -> None:
@@ -69,9 +85,9 @@ class ClipLogits(nn.Module):
         log_mel = log_mel_of(self.model, waveform)
         waveform = waveform.to(weights)
         log_mel = None if log_mel is None else log_mel.to(weights)
-        with torch.autocast(waveform.device.type, self.dtype, enabled=self.dtype == torch.bfloat16):
+        with torch.autocast(waveform.device.type, self.dtype, enabled=self.dtype in _HALVES):
             logits = head(self.model.forward_features(waveform, log_mel, augment))
-        return tuple(each.float() for each in logits) if self.dtype == torch.bfloat16 else logits
+        return tuple(each.float() for each in logits) if self.dtype in _HALVES else logits
 
 
 class ClipAndFrameLogits(ClipLogits):
@@ -112,17 +128,17 @@ def prepare(model: Pann, recipe: Recipe, ranks: Ranks) -> nn.Module:
         synchronise(model, ranks.device)
     place(model, recipe, ranks.device)
     torch.backends.cudnn.benchmark = True  # every step has the same shapes
+    # torch lets cuDNN round to TF32 unless told otherwise.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = recipe.run.tf32
     kind = ClipAndFrameLogits if recipe.distil.frame_weight > 0 else ClipLogits
-    network = kind(model, _DTYPES[recipe.run.precision])
+    network = kind(model, DTYPES[recipe.run.precision])
     if ranks.world_size == 1:
         return network
-    return DistributedDataParallel(
-        network,
-        device_ids=[ranks.device] if ranks.device.type == "cuda" else None,
-        # The first rank's batch statistics are saved; at the end they are copied to every rank.
-        broadcast_buffers=not recipe.run.sync_batch_norm,
-        gradient_as_bucket_view=True,
-    )
+    # The batch statistics of the first rank are saved and evaluated; no rank needs them in training.
+    settings: dict[str, Any] = {_SHARES_BUFFERS: False, "gradient_as_bucket_view": True}
+    if ranks.device.type == "cuda":
+        settings["device_ids"] = [ranks.device]
+    return DistributedDataParallel(network, **settings)
 
 
 def place(model: Pann, recipe: Recipe, device: torch.device) -> None:
@@ -144,10 +160,16 @@ def log_mel_shape(model: Pann, n_samples: int) -> tuple[int, int] | None:
     return model.frontend.n_frames(max(n_samples, model.min_samples)), model.frontend.n_mels
 
 
-def backward(network: nn.Module, parts: list[Part]) -> Tensor:
+def loss_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
+    """The scale of the loss for float16 gradients (Micikevicius et al. 2018); else one that does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=recipe.run.precision == "float16")
+
+
+def backward(network: nn.Module, parts: list[Part], scaler: torch.amp.GradScaler | None = None) -> Tensor:
     """Accumulate the gradients of the mean loss of all parts in the network's weights -> that loss, a scalar.
 
     The loss is float64 in a float64 run, else float32. Ranks exchange gradients once, with the last part.
+    Gradients are multiplied by the scaler's scale.
     """
     losses = []
     for number, part in enumerate(parts):
@@ -162,9 +184,22 @@ def backward(network: nn.Module, parts: list[Part]) -> Tensor:
                     frames, part.choices.targets(part.frame_targets)
                 )
             loss = loss / len(parts)
-            loss.backward()  # type: ignore[no-untyped-call]
+            scaled = loss if scaler is None else scaler.scale(loss)
+            scaled.backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
     return torch.stack(losses).sum()
+
+
+def saved_statistics(model: nn.Module) -> list[Tensor]:
+    """Copies of a model's buffers: the running statistics of its batch norms."""
+    return [buffer.detach().clone() for buffer in model.buffers()]
+
+
+@torch.no_grad()
+def restore_statistics(model: nn.Module, saved: list[Tensor]) -> None:
+    """Set a model's buffers to copies of before a step that is not taken."""
+    for buffer, before in zip(model.buffers(), saved, strict=True):
+        buffer.copy_(before)
 
 
 def gradient_norm(model: nn.Module) -> Tensor:

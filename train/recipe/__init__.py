@@ -209,18 +209,26 @@ class Run:
         steps: number of optimiser steps.
         batch_size: clips at the trunk's input per step, over all ranks; mixup draws twice as many.
         accumulate: number of parts of a rank's batch, to save memory; each has its own batch statistics.
-        precision: precision of the network; the log-mel and the loss are never below float32.
+        precision: precision of the network; the log-mel and the loss are never below float32. With float16
+            the loss is scaled so that small gradients survive.
+        evaluation_precision: precision of the network in evaluations during the run.
+        tf32: round the factors of float32 products to 10 bits of mantissa, on GPUs that can; faster.
         channels_last: memory layout for tensor cores.
         sync_batch_norm: compute batch statistics over all ranks.
+        skip_not_finite: number of batches in the run whose step may be skipped because the loss or its
+            gradient is not finite; 0: the first one ends the run.
     """
 
     seed: int
     steps: int
     batch_size: int
     accumulate: int
-    precision: Literal["float32", "bfloat16", "float64"]
+    precision: Literal["float32", "bfloat16", "float16", "float64"]
+    evaluation_precision: Literal["float32", "bfloat16"]
+    tf32: bool
     channels_last: bool
     sync_batch_norm: bool
+    skip_not_finite: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,7 @@ def check_limits(recipe: Recipe, where: str) -> None:
         "average.start_step": recipe.average.start_step,
         "keep.keep_every": keep.keep_every,
         "run.seed": run.seed,
+        "run.skip_not_finite": run.skip_not_finite,
     }
     shares = {
         "distil.weight": recipe.distil.weight,
