@@ -35,6 +35,8 @@ class AudioTagger:
             ``FeatureExtractor`` or ``StreamTagger``: weights and device are then shared.
         checkpoint: weights on disk: with a model name any file of that architecture, without one a
             file with its record (``.json``) next to it.
+        prefix: with ``checkpoint``, the network's place in a file that holds more than it, such as
+            ``"encoder."``; None: it is found if the file holds one network alone.
         device: ``"auto"`` (CUDA if available, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or
             ``"mps"``.
         precision: ``"float32"`` (TF32 off), ``"bfloat16"``, or on an accelerator ``"float16"``.
@@ -65,6 +67,7 @@ class AudioTagger:
         model: str | OpenNetwork | None = None,
         *,
         checkpoint: PathLike | None = None,
+        prefix: str | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
         cache_dir: PathLike | None = None,
@@ -81,6 +84,7 @@ class AudioTagger:
             model,
             WindowSettings(window_s, overlap_s, combine_clipwise, combine_embedding),
             checkpoint=checkpoint,
+            prefix=prefix,
             device=device,
             precision=precision,
             cache_dir=cache_dir,

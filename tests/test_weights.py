@@ -18,11 +18,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pannsx import AudioTagger
 from pannsx.errors import WeightsError
-from pannsx.labels import LabelSet
+from pannsx.events import OperatingPoint, OperatingPoints, write_operating_points
+from pannsx.labels import LabelSet, audioset
 from pannsx.models.convert import to_published
 from pannsx.models.zoo import build
-from pannsx.weights import fetch_all, load, read_state_dict, save_checkpoint, verify
+from pannsx.weights import create_model, fetch_all, load, read_state_dict, save, save_checkpoint, verify
 from pannsx.weights.digests import file_digest
 from pannsx.weights.manifest import find, read_record
 from pannsx.weights.record import Checkpoint
@@ -59,6 +61,8 @@ def same(got: dict[str, Tensor], want: dict[str, Tensor], rtol: float = 0.0) -> 
         lambda state: {key.replace(".", "._orig_mod.", 1): tensor for key, tensor in state.items()},
         lambda state: {f"_fsdp_wrapped_module.{key}": tensor for key, tensor in state.items()},
         lambda state: {f"{'stem' if key[0] == 'b' else 'trunk'}.{key}": each for key, each in state.items()},
+        lambda state: {"weights": state, "epoch": 3},
+        lambda state: {"checkpoint": {"net_g": state, "optimizer": {"state": {}, "param_groups": []}}},
     ],
     ids=[
         "bare",
@@ -75,6 +79,8 @@ def same(got: dict[str, Tensor], want: dict[str, Tensor], rtol: float = 0.0) -> 
         "compiled-part",
         "fsdp",
         "own",
+        "unknown-entry",
+        "entry-in-entry",
     ],
 )
 def test_pth_files(tmp_path: Path, wrap: Callable[[dict[str, Tensor]], Any], zipped: bool) -> None:
@@ -224,7 +230,11 @@ def test_other_files(tmp_path: Path, content: bytes, complaint: str) -> None:
         ([1, 2], "holds no state dict but list"),
         ({}, "holds no state dict but dict"),
         ({"model": STATE, "model2": 1, "state_dict": 2}, None),
-        ({"weights": STATE}, "'weights' is not a tensor"),
+        (
+            {"weights": STATE, "other": STATE},
+            "several networks, 'weights', 'other'; choose one with prefix=",
+        ),
+        ({**STATE, "settings": "x"}, "'settings' is not a tensor"),
         ({"conv.weight": torch.zeros(2, dtype=torch.int8)}, "conv.weight has type torch.int8"),
     ],
 )
@@ -251,6 +261,48 @@ def test_a_key_in_two_layouts(tmp_path: Path) -> None:
     torch.save({**STATE, "trunk.conv.weight": STATE["conv.weight"]}, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=r"holds conv\.weight twice, once as trunk\.conv\.weight"):
         read_state_dict(tmp_path / "w.pth")
+
+
+NETWORK = {**STATE, "fc_audioset.weight": torch.ones(3, 2)}
+OWN_NETWORK = {"trunk.conv.weight": STATE["conv.weight"], "head.fc_audioset.weight": torch.ones(3, 2)}
+PUBLISHED_NETWORK = {key.partition(".")[2]: tensor for key, tensor in OWN_NETWORK.items()}
+
+
+def under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + key: tensor for key, tensor in state.items()}
+
+
+@pytest.mark.parametrize("prefix", ["encoder.", "a.b.c.", "module.base.", "model.student._orig_mod."])
+def test_any_prefix_of_the_only_network_is_removed(prefix: str, tmp_path: Path) -> None:
+    for saved, wanted in ((NETWORK, NETWORK), (OWN_NETWORK, PUBLISHED_NETWORK)):
+        torch.save({"state_dict": under(prefix, saved)}, tmp_path / "w.pth")
+        assert same(read_state_dict(tmp_path / "w.pth"), wanted)
+
+
+def test_a_network_among_other_things_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    more = {"classifier.weight": torch.zeros(2)}
+    torch.save(under("encoder.", OWN_NETWORK) | more, path)
+    with pytest.raises(WeightsError, match=r"a network under 'encoder\.', and 1 other keys \('classifier"):
+        read_state_dict(path)
+    for prefix in ("encoder.", "encoder"):
+        assert same(read_state_dict(path, prefix=prefix), PUBLISHED_NETWORK)
+    with pytest.raises(WeightsError, match=r"no key under the prefix 'decoder'; .* 'encoder', 'classifier'"):
+        read_state_dict(path, prefix="decoder")
+    torch.save(under("student.", NETWORK) | under("teacher.", OWN_NETWORK), path)
+    with pytest.raises(WeightsError, match=r"several networks, under 'student\.', 'teacher\.'; choose one"):
+        read_state_dict(path)
+    assert same(read_state_dict(path, prefix="student."), NETWORK)
+
+
+def test_an_entry_is_a_prefix(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"model": NETWORK, "ema": under("module.", OWN_NETWORK), "epoch": 3}, path)
+    assert same(read_state_dict(path), NETWORK)
+    for prefix in ("ema", "ema.module", "ema.module."):
+        assert same(read_state_dict(path, prefix=prefix), PUBLISHED_NETWORK)
+    torch.save({"net_g": NETWORK, "norms": {"mean": torch.zeros(2)}, "epoch": 3}, path)
+    assert same(read_state_dict(path), NETWORK)
 
 
 @pytest.fixture(scope="module")
@@ -298,13 +350,6 @@ def test_our_own_layout(tmp_path: Path, published: dict[str, Tensor]) -> None:
     model = load(SMALLEST, checkpoint=_saved(tmp_path / "a.pth", published)).model
     again = load(SMALLEST, checkpoint=_saved(tmp_path / "b.pth", model.state_dict())).model
     assert same(again.state_dict(), model.state_dict())
-
-
-def test_the_network_as_a_part_of_a_larger_module(tmp_path: Path, published: dict[str, Tensor]) -> None:
-    state = {f"encoder.{key}": tensor for key, tensor in published.items()}
-    state["loss.scale"] = torch.ones(1)
-    with pytest.raises(WeightsError, match=r"under the prefix 'encoder\.': save only the keys with it"):
-        load(SMALLEST, checkpoint=_saved(tmp_path / "w.pth", state))
 
 
 def _saved(path: Path, state: dict[str, Tensor]) -> Path:
@@ -410,6 +455,91 @@ def test_saving_refuses_what_it_cannot_do(tmp_path: Path, published: dict[str, T
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(WeightsError, match="cannot write"):
         save_checkpoint(tmp_path / "file" / "w.safetensors", published, own_record())
+
+
+@pytest.mark.parametrize("kind", ["model", "compiled", "parallel", "loaded", "tagger"])
+def test_a_model_is_saved_in_one_call(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = build(SMALLEST, 32000, None, 2)
+    path = tmp_path / "doors.safetensors"
+    network: Any = {"model": model, "parallel": torch.nn.DataParallel(model)}.get(kind)
+    if kind == "compiled":
+        network = torch.nn.Module()  # as torch.compile makes it, whose import takes seconds
+        network._orig_mod = model
+    labels: Any = ["creak", "slam, loud"]
+    if network is None:
+        save(model, tmp_path / "first.safetensors", labels=labels, description="Doors")
+        points = OperatingPoints({"creak": OperatingPoint(0.3)}, model="first")
+        write_operating_points(points, tmp_path / "first.operating_points.json")
+        if kind == "loaded":
+            network = load(checkpoint=tmp_path / "first.safetensors")
+        else:
+            network = AudioTagger(checkpoint=tmp_path / "first.safetensors")
+        labels = None
+    before = {key: tensor.clone() for key, tensor in to_published(model).items()}
+    written = save(network, path, labels=labels)
+    assert (written.name, written.n_classes, written.architecture) == ("doors", 2, SMALLEST)
+    loaded = load(checkpoint=path)
+    assert loaded.record == written
+    assert loaded.labels.names == ("creak", "slam, loud")
+    assert same(to_published(loaded.model), before)
+    tagger = AudioTagger(checkpoint=path)
+    assert tagger.labels == ("creak", "slam, loud")
+    if kind == "tagger":
+        assert tagger.record.description == "Doors"
+        assert tagger.operating_points is not None
+        assert tagger.operating_points.thresholds() == {"creak": 0.3}
+
+
+def test_saved_labels_are_kept_exactly(tmp_path: Path) -> None:
+    model = build(SMALLEST, 32000, None, 2)
+    path = tmp_path / "w.safetensors"
+    for labels in (
+        LabelSet(("dog", "cat"), ("/m/0bt9lr", "/m/01yrx")),
+        LabelSet((" dog", "cat\nand dog")),
+        LabelSet(("Hund\u2028e", "Kätzchen")),
+        LabelSet(("dog", "cat")),
+    ):
+        save(model, path, labels=labels)
+        assert load(checkpoint=path).labels == labels
+    save(build(SMALLEST, 32000, None, 527), path)
+    assert load(checkpoint=path).labels == audioset()
+    assert load(checkpoint=path).record.labels == "audioset"
+
+
+def test_a_model_that_cannot_be_saved(tmp_path: Path) -> None:
+    model = build(SMALLEST, 32000, None, 2)
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(ValueError, match="2 classes of unknown names; give them as labels="):
+        save(model, path)
+    with pytest.raises(ValueError, match="2 classes, and there are 3 labels"):
+        save(model, path, labels=["a", "b", "c"])
+    with pytest.raises(ValueError, match="the text 'ab'"):
+        save(model, path, labels="ab")
+    with pytest.raises(ValueError, match=r"name it 'w\.safetensors'"):
+        save(model, tmp_path / "w.pth", labels=["a", "b"])
+    with pytest.raises(ValueError, match="got Linear; a model of create_model"):
+        save(torch.nn.Linear(2, 2), path)
+    with torch.no_grad():
+        model.head.fc_audioset.bias[0] = float("nan")
+    with pytest.raises(WeightsError, match=r"the model: fc_audioset\.bias has 1 values of 2 that are NaN"):
+        save(model, path, labels=["a", "b"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_published_layout_of_our_own_model_and_a_prefix(
+    tmp_path: Path, published: dict[str, Tensor]
+) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(create_model(SMALLEST).state_dict(), path)
+    assert load(SMALLEST, checkpoint=path).record.name == SMALLEST
+    torch.save(under("encoder.", published) | {"loss.weight": torch.zeros(3)}, path)
+    with pytest.raises(WeightsError, match=r"prefix='encoder\.'"):
+        AudioTagger(SMALLEST, checkpoint=path)
+    tagger = AudioTagger(SMALLEST, checkpoint=path, prefix="encoder.")
+    assert same(to_published(tagger._pipeline.engine.model), published)
+    with pytest.raises(ValueError, match="give checkpoint= as well"):
+        load(SMALLEST, prefix="encoder.")
 
 
 @pytest.fixture

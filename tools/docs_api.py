@@ -165,7 +165,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "pannsx.metrics.bootstrap",
         ("bootstrap_interval", "kernel_interval", "kernel_inception_interval", "Interval"),
     ),
-    ("Networks by name", "", "pannsx", ("list_models", "create_model")),
+    ("Networks by name", "", "pannsx", ("list_models", "create_model", "save")),
     (
         "Networks",
         "Each is a `torch.nn.Module`: for training, for export, for a look inside.",

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(str(error))
         return error.status
     except WeightsError as error:
-        complain(str(error))
+        complain(str(error).replace("prefix=", "--prefix="))
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -86,6 +86,11 @@ def add_network_options(
         "beside it",
     )
     network.add_argument(
+        "--prefix",
+        metavar="KEY",
+        help="the network's place in a weight file that holds more than it, such as encoder.",
+    )
+    network.add_argument(
         "--device", default="auto", help="auto (CUDA if available, else cpu), cpu, cuda, cuda:1 or mps"
     )
     network.add_argument(
@@ -160,6 +165,7 @@ def build(facade: Callable[..., T], arguments: argparse.Namespace) -> T:
         return facade(
             arguments.model,
             checkpoint=arguments.checkpoint,
+            prefix=arguments.prefix,
             device=arguments.device,
             precision=arguments.precision,
             cache_dir=arguments.cache_dir,

@@ -256,6 +256,7 @@ def _scorer(arguments: argparse.Namespace, ready: ClipSet | None) -> GenerationS
         preparation=preparation,
         silent="leave_out" if arguments.leave_out_silent else "keep",
         checkpoint=arguments.checkpoint,
+        prefix=arguments.prefix,
         device=arguments.device,
         precision=arguments.precision,
         cache_dir=arguments.cache_dir,

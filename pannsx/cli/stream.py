@@ -158,6 +158,7 @@ def _stream_tagger(arguments: argparse.Namespace, source_rate: int) -> StreamTag
             step_s=arguments.step,
             events=_settings(arguments) if arguments.events else None,
             checkpoint=arguments.checkpoint,
+            prefix=arguments.prefix,
             device=arguments.device,
             precision=arguments.precision,
             cache_dir=arguments.cache_dir,

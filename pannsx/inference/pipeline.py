@@ -265,6 +265,7 @@ def open_pipeline(
     settings: WindowSettings | None = None,
     *,
     checkpoint: PathLike | None = None,
+    prefix: str | None = None,
     device: str | torch.device = "auto",
     precision: Precision = "float32",
     cache_dir: PathLike | None = None,
@@ -286,6 +287,7 @@ def open_pipeline(
         loaded = load(
             model,
             checkpoint=checkpoint,
+            prefix=prefix,
             cache_dir=cache_dir,
             allow_unverified=allow_unverified,
             progress=progress,
@@ -306,6 +308,7 @@ def open_pipeline(
         )
     chosen = {
         "checkpoint": checkpoint is not None,
+        "prefix": prefix is not None,
         "device": device != "auto",
         "precision": precision != "float32",
         "cache_dir": cache_dir is not None,

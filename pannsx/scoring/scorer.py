@@ -56,8 +56,8 @@ class GenerationScorer:
         convention: convention of KL: ``"exact"`` or ``"audioldm_eval"``; None: the preset's.
         silent: ``"keep"`` silent clips in the scores, as the tools do, or ``"leave_out"``; they are reported
             in both cases.
-        checkpoint, device, precision, cache_dir, allow_unverified, progress, batch_size, low_memory: as in
-            :class:`pannsx.AudioTagger`.
+        checkpoint, prefix, device, precision, cache_dir, allow_unverified, progress, batch_size, low_memory:
+            as in :class:`pannsx.AudioTagger`.
 
     Raises:
         ValueError: an unknown model, preparation, device or precision.
@@ -72,6 +72,7 @@ class GenerationScorer:
         convention: KLConvention | None = None,
         silent: Silent = "keep",
         checkpoint: str | PathLike[str] | None = None,
+        prefix: str | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
         cache_dir: str | PathLike[str] | None = None,
@@ -90,6 +91,7 @@ class GenerationScorer:
         loaded = load(
             model,
             checkpoint=checkpoint,
+            prefix=prefix,
             cache_dir=cache_dir,
             allow_unverified=allow_unverified,
             progress=progress,

@@ -49,7 +49,7 @@ class StreamTagger:
             A shorter step means less delay and more computation, as every step runs a whole window.
         events: settings of event detection; without a threshold, the operating points of a calibrated
             checkpoint apply. None: no events.
-        checkpoint, device, precision, cache_dir, allow_unverified, progress, low_memory: as in
+        checkpoint, prefix, device, precision, cache_dir, allow_unverified, progress, low_memory: as in
             :class:`pannsx.AudioTagger`; not together with an open one.
 
     Raises:
@@ -68,6 +68,7 @@ class StreamTagger:
         step_s: float = DEFAULT_STEP_S,
         events: EventSettings | None = None,
         checkpoint: PathLike | None = None,
+        prefix: str | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
         cache_dir: PathLike | None = None,
@@ -84,6 +85,7 @@ class StreamTagger:
         self._pipeline = open_pipeline(
             model,
             checkpoint=checkpoint,
+            prefix=prefix,
             device=device,
             precision=precision,
             cache_dir=cache_dir,

@@ -167,8 +167,8 @@ def _parts_of(network: Any, path: Path) -> tuple[Pann, Checkpoint, LabelSet | No
         inner = next((getattr(model, name) for name in _WRAPPED_IN if hasattr(model, name)), None)
         if inner is None:
             raise ValueError(
-                f"got {type(network).__name__}; a model of create_model, a checkpoint of pannsx.weights.load, "
-                "or an AudioTagger, FeatureExtractor or StreamTagger is needed"
+                f"got {type(network).__name__}; a model of create_model, a checkpoint of weights.load, or an "
+                " AudioTagger, FeatureExtractor or StreamTagger is needed"
             )
         model = inner
     record = Checkpoint(

@@ -6,7 +6,7 @@ import json
 import math
 import pickle
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,16 +165,26 @@ def _entry_of(prefix: str, entries: dict[Any, Any]) -> str | None:
 
 
 def _only_state_dict(entries: dict[Any, Any], path: Path) -> object:
-    """The only entry that is a state dict, or None where the entries themselves are one."""
+    """The only state dict in the entries, at any depth, or None where the entries themselves are one."""
     if _has_classifier(entries):
         return None
-    found = [key for key, value in entries.items() if isinstance(key, str) and _is_state_dict(value)]
-    found = [key for key in found if _has_classifier(entries[key])] or found
+    found = dict(_state_dicts(entries))
+    found = {key: state for key, state in found.items() if _has_classifier(state)} or found
     if len(found) > 1:
         raise WeightsError(
-            f"{path} holds several networks, {', '.join(map(repr, found))}; choose one: prefix={found[0]!r}"
+            f"{path} holds several networks, {', '.join(map(repr, found))}; choose one with prefix="
         )
-    return entries[found[0]] if found else None
+    return next(iter(found.values()), None)
+
+
+def _state_dicts(entries: dict[Any, Any], before: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Every state dict below the entries, with the path of its keys."""
+    for key, value in entries.items():
+        if isinstance(key, str) and isinstance(value, dict):
+            if _is_state_dict(value):
+                yield before + key, value
+            else:
+                yield from _state_dicts(value, f"{before}{key}.")
 
 
 def _has_classifier(entries: dict[Any, Any]) -> bool:
