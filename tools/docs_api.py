@@ -212,7 +212,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         (
             "audioset_tree", "ClassTree", "ClassTree.find", "ClassTree.roots", "ClassTree.parents",
             "ClassTree.children", "ClassTree.ancestors", "ClassTree.descendants", "ClassTree.path",
-            "ClassTree.meaning", "SoundClass",
+            "ClassTree.meaning", "ClassTree.outline", "OutlineLine", "SoundClass",
         ),
     ),
     (
