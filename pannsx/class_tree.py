@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
@@ -27,6 +27,20 @@ class SoundClass(NamedTuple):
     name: str
     parent_ids: tuple[str, ...]
     restrictions: tuple[str, ...]
+
+
+class OutlineLine(NamedTuple):
+    """A line of :meth:`ClassTree.outline`: a class that was asked for, or what stands above it.
+
+    Attributes:
+        depth: 0 for a line that stands below no other.
+        label: the class that was asked for, as it was given; None for a heading.
+        heading: the names above, for a heading that is not asked for: ``("Human sounds", "Human voice")``.
+    """
+
+    depth: int
+    label: str | None
+    heading: tuple[str, ...]
 
 
 class ClassTree:
@@ -130,6 +144,68 @@ class ClassTree:
         while self._parents[path[0]]:
             path.insert(0, self._parents[path[0]][0])
         return tuple(path)
+
+    def outline(self, labels: Iterable[str]) -> tuple[OutlineLine, ...]:
+        """Classes in the tree's order, each once, below headings for what stands above them.
+
+        Neighbours stand in the order in which they are given. A class with several parents stands below the
+        one with the most of the given classes above it. Headings with nothing else below them share a line.
+        A label that is not in the tree stands by itself.
+
+        >>> from pannsx import labels
+        >>>
+        >>> for line in labels.audioset().tree.outline(["Bark", "Speech", "Dog"]):
+        ...     print("  " * line.depth + (line.label or " > ".join(line.heading)))
+        Animal > Domestic animals, pets
+          Dog
+            Bark
+        Human sounds > Human voice
+          Speech
+        """
+        given: dict[str, dict[str, None]] = {}  # labels that differ in case alone are the same class
+        for label in labels:
+            given.setdefault(self.find(label).name if label in self else label, {})[label] = None
+        below: dict[str | None, list[str]] = {None: []}
+        for name in given:
+            for high, low in self._steps(name, given):
+                if low not in below:
+                    below[low] = []
+                    below[high].append(low)
+        return tuple(self._lines(below, given, None, 0))
+
+    def _steps(self, name: str, given: Collection[str]) -> list[tuple[str | None, str]]:
+        """From no class to a root, from there to its child, and so on to the class."""
+        steps: list[tuple[str | None, str]] = []
+        low = name
+        while parents := self._parents.get(low, ()):
+            high = max(parents, key=lambda parent: self._n_given(parent, given))  # the first of equals
+            steps.append((high, low))
+            low = high
+        return [(None, low), *reversed(steps)]
+
+    def _n_given(self, name: str, given: Collection[str]) -> int:
+        above = max((self._n_given(parent, given) for parent in self._parents[name]), default=0)
+        return above + (name in given)
+
+    def _lines(
+        self,
+        below: dict[str | None, list[str]],
+        given: dict[str, dict[str, None]],
+        high: str | None,
+        depth: int,
+    ) -> Iterator[OutlineLine]:
+        for name in below[high]:
+            heading = []
+            while name not in given:
+                heading.append(name)
+                if len(below[name]) > 1 or below[name][0] in given:
+                    break
+                (name,) = below[name]
+            if heading:
+                yield OutlineLine(depth, None, tuple(heading))
+            else:
+                yield from (OutlineLine(depth, label, ()) for label in given[name])
+            yield from self._lines(below, given, name, depth + 1)
 
     def meaning(self, name: str) -> frozenset[str]:
         """The class and all below it; of a name that is not in the tree, that name alone."""

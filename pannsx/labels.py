@@ -140,7 +140,8 @@ class LabelSet:
         if name is None:
             asked = everything[1] if everything else wanted
             number = "; classes go by name or id, not by number" if asked.strip().isdecimal() else ""
-            near = did_you_mean(asked, (*others, *self._known()))
+            singular = asked[:-1] if everything and asked.endswith("s") else asked
+            near = did_you_mean(singular, (*others, *self._known()))
             raise ValueError(f"unknown class {asked!r} among {len(others) + len(self)} classes{near}{number}")
         meant = {each.casefold() for each in audioset_tree().meaning(name)}
         found = tuple(i for i, label in enumerate(self.names) if label.casefold() in meant)

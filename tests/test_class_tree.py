@@ -75,6 +75,35 @@ def test_order_and_spelling() -> None:
         TREE.find("Crwo")
 
 
+def outlined(*labels: str) -> list[str]:
+    lines = TREE.outline(labels)
+    return ["  " * line.depth + (line.label or " > ".join(line.heading)) for line in lines]
+
+
+def test_an_outline() -> None:
+    assert outlined() == []
+    assert outlined("Bark", "mine", "speech", "Dog", "Bark") == [
+        "Animal > Domestic animals, pets",
+        "  Dog",
+        "    Bark",
+        "mine",
+        "Human sounds > Human voice",
+        "  speech",
+    ]
+    # Below the parent that is asked for, else below the first; headings part where the tree does.
+    assert outlined("Growling", "Cat") == ["Animal > Domestic animals, pets", "  Cat", "    Growling"]
+    assert outlined("Growling") == ["Animal > Domestic animals, pets > Dog", "  Growling"]
+    assert outlined("Bark", "Meow") == [
+        "Animal > Domestic animals, pets", "  Dog", "    Bark", "  Cat", "    Meow"
+    ]  # fmt: skip
+    assert outlined("dog", "Dog") == ["Animal > Domestic animals, pets", "  dog", "  Dog"]
+    every = [each.name for each in TREE]
+    assert sorted(line.label or "" for line in TREE.outline(every)) == sorted(every)
+    assert [line.label for line in TREE.outline(reversed(every)) if line.depth == 0] == [
+        *reversed(TREE.roots)
+    ]
+
+
 @pytest.mark.skipif(
     not ONTOLOGY.is_file(), reason="no ontology.json: set PANNSX_TEST_DATA to the data folder"
 )

@@ -94,11 +94,42 @@ def test_options_are_those_of_the_library(long: str, tagger: AudioTagger, tmp_pa
         (["--top-k", "1"], {"top_k": 1}),
         (["-c", "Speech", "-c", "Dog"], {"classes": ["Speech", "Dog"]}),
         (["--super-classes", str(pets)], {"super_classes": pets}),
+        (["--leaves"], {"leaves": True}),
+        (["-c", "all animals", "-c", "/m/09x0r"], {"classes": ["all Animal", "Speech"]}),
     ):
         assert main(["events", long, "-q", "-o", output, *options, *more]) == 0
         (found,) = read_events(output)
         assert_same(found.events, tagger.inference(long).events(**how, **arguments))
         assert found.duration_s == 40.0
+
+
+def test_the_table_in_the_tree(tagger: AudioTagger, capsys: Captured) -> None:
+    options = ["--threshold", "0.3", "-c", "Bark", "-c", "Animal", "-c", "speech"]
+    assert main(["events", str(SCENE), "-q", *options, "--group"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    events = tagger.inference(SCENE).events(threshold=0.3, classes=["Bark", "Animal", "Speech"])
+    assert {event.label for event in events} == {"Bark", "Animal", "Speech"}
+    assert len(lines) == 1 + len(events) + 2  # the name, and what stands between or above the classes
+    column = lines[1].index("Human")
+    texts = [line[column:] for line in lines[1:]]
+    assert texts[0] == "Human sounds > Human voice"
+    assert lines[1][:column].isspace()
+    assert texts.index("Animal") < texts.index("  Domestic animals, pets > Dog") < texts.index("    Bark")
+    speech = next(event for event in events if event.label == "Speech")
+    assert f"{speech.onset_s:.2f} - {speech.offset_s:9.2f} s  {speech.probability:.3f}    Speech" in lines[2]
+
+
+def test_a_finished_journal_knows_all_events(tmp_path: Path) -> None:
+    good, bad = str(SCENE), tmp_path / "b.wav"
+    bad.write_text("this is no sound", "utf-8")  # so that the journal stays
+    output = tmp_path / "e.jsonl"
+    found = []
+    for more in (["--leaves"], [], ["--leaves"]):
+        assert main(["events", good, str(bad), "-q", "-t", "0.3", "-o", str(output), *more]) == 1
+        found.append([event.label for event in read_events(output)[0].events])
+    assert found[0] == found[2]
+    assert {"Dog", "Bark"} <= set(found[1])
+    assert "Dog" not in found[0]
 
 
 def test_a_finer_hop(tagger: AudioTagger, tmp_path: Path) -> None:
@@ -154,6 +185,8 @@ def test_bad_files_do_not_stop_the_others(tmp_path: Path, capsys: Captured) -> N
         (["--threshold", "0.3", "--off", "0.4"], "above its threshold 0.3"),
         (["--hop", "0.001"], "0.02 to 1.0 s is possible"),
         (["-o", "events.doc"], "has none of the extensions"),
+        (["--group", "-o", "e.tsv"], "--group is for the table on standard output"),
+        (["--class", "all dgos"], "unknown class 'dgos' among 527 classes; did you mean 'Dog'"),
         (["-o", "e.tsv", "--format", "table"], "the table format goes to standard output only"),
         (["--format", "parquet"], "parquet is a binary format"),
         (["--operating-points", "missing.json"], "cannot read missing.json"),

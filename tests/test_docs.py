@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import fields
@@ -65,7 +66,12 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setenv("PANNSX_HOME", str(home / "pannsx"))
         monkeypatch.setenv("HF_HUB_OFFLINE", "0")
         monkeypatch.chdir(folder)
+        monkeypatch.syspath_prepend(folder)  # a page's module can be imported, as by an interpreter there
+        before = set(sys.modules)
         yield folder
+        for module in set(sys.modules) - before:
+            if Path(getattr(sys.modules[module], "__file__", None) or "").parent == folder:
+                del sys.modules[module]
         monkeypatch.undo()  # leaves the folder, which Windows would not remove else
 
 

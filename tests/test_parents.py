@@ -33,17 +33,18 @@ def is_above(high: str, low: str) -> bool:
     return low in TREE and high in TREE.ancestors(low)
 
 
+def has(event: Event, cell: int) -> bool:
+    return event.onset_s < (cell + 0.5) * CELL_S < event.offset_s
+
+
 def by_cells(events: list[Event], min_duration_s: float) -> list[Event]:
-    """The definition, cell of time by cell of time."""
+    """The definition, cell of time by cell of time, from the most specific class up."""
     least = max(SHORTEST_REST_S, min_duration_s) / CELL_S
-    kept = []
-    for event in events:
+    kept: list[Event] = []
+    for event in sorted(events, key=lambda event: len(TREE.meaning(event.label))):
         cells = range(round(event.onset_s / CELL_S), round(event.offset_s / CELL_S))
         free = [
-            not any(
-                is_above(event.label, other.label) and other.onset_s < (cell + 0.5) * CELL_S < other.offset_s
-                for other in events
-            )
+            not any(is_above(event.label, other.label) and has(other, cell) for other in kept)
             for cell in cells
         ]
         for is_free, run in groupby(zip(cells, free, strict=True), key=lambda each: each[1]):
@@ -65,6 +66,12 @@ def test_events_are_those_of_the_definition(events: list[Event], min_duration_s:
         for a in found for b in found
     )  # fmt: skip
     assert hide_parents(found, min_duration_s=min_duration_s) == found
+    # No longer part of an event is left without an event of its class or of one below.
+    for event in events:
+        kinds = [other for other in found if event.label == other.label or is_above(event.label, other.label)]
+        cells = range(round(event.onset_s / CELL_S), round(event.offset_s / CELL_S))
+        for is_lost, run in groupby(cells, key=lambda cell: not any(has(other, cell) for other in kinds)):
+            assert not is_lost or len(list(run)) * CELL_S < max(SHORTEST_REST_S, min_duration_s)
 
 
 def test_one_bark_is_one_event() -> None:
@@ -74,6 +81,10 @@ def test_one_bark_is_one_event() -> None:
     assert hide_parents([Event("Dog", 1.5, 3.7, 0.9), bark[3]]) == [bark[3]]
     assert hide_parents([Event("Dog", 1.5, 5.0, 0.9), bark[3]]) == [bark[3], Event("Dog", 3.0, 5.0, 0.9)]
     assert hide_parents([Event("Dog", 1.5, 5.0, 0.9), bark[3]], min_duration_s=2.5) == [bark[3]]
+    # What is dropped hides nothing: Animal remains where too little of Dog is left.
+    long = [Event("Animal", 0.0, 5.0, 0.9), Event("Dog", 0.0, 2.2, 0.9), Event("Dog", 2.4, 5.0, 0.9)]
+    barks = [Event("Bark", 0.0, 1.5, 0.9), Event("Bark", 3.1, 5.0, 0.9)]
+    assert hide_parents([*long, *barks]) == [barks[0], Event("Animal", 1.5, 3.1, 0.9), barks[1]]
     # A short event that nothing below overlaps stays; unrelated events do not hide each other.
     others = [Event("Dog", 0.0, 0.1, 0.9), Event("Speech", 2.0, 3.0, 0.9), bark[3]]
     assert hide_parents(others) == others

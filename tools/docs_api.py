@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import is_dataclass
+from functools import cached_property
 from importlib import import_module
 from typing import NamedTuple
 
@@ -212,7 +213,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         (
             "audioset_tree", "ClassTree", "ClassTree.find", "ClassTree.roots", "ClassTree.parents",
             "ClassTree.children", "ClassTree.ancestors", "ClassTree.descendants", "ClassTree.path",
-            "ClassTree.meaning", "SoundClass",
+            "ClassTree.meaning", "ClassTree.outline", "OutlineLine", "SoundClass",
         ),
     ),
     (
@@ -322,7 +323,7 @@ def _section(title: str, *, alone: bool) -> Iterator[str]:
     for name in names:
         member = find(module, name)
         yield f"{'##' if alone else '###'} {name}\n"
-        if isinstance(member, property):
+        if isinstance(member, (property, cached_property)):
             yield _property(member)
         else:
             yield f"```py\n{_signature(name, member)}\n```\n"
@@ -338,10 +339,11 @@ def find(module: str, name: str) -> object:
     return found
 
 
-def _property(member: property) -> str:
-    if member.fget is None:
+def _property(member: property | cached_property[object]) -> str:
+    read = member.func if isinstance(member, cached_property) else member.fget
+    if read is None:
         raise TypeError(f"{member} cannot be read")
-    return f"Property, `{_annotation(inspect.signature(member.fget).return_annotation)}`.\n"
+    return f"Property, `{_annotation(inspect.signature(read).return_annotation)}`.\n"
 
 
 def _signature(name: str, member: object) -> str:

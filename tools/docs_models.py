@@ -28,8 +28,12 @@ _COST_NOTES = """
   ([`unused_parameters`](manifest.md#keys-of-a-record)).
 * **MACs**: multiply-accumulates to tag one clip of 10 s (G is 10⁹), counted by
   `pannsx.models.cost.multiply_accumulates`: every convolution and linear layer up to the logits. Not counted:
-  the log-mel, norms, activations, pooling, and the frame logits of clip heads. The paper counts operations:
-  about two for each multiply-accumulate, plus those of its Fourier transform, computed as a convolution.
+  the log-mel, norms, activations, pooling, and the frame logits of clip heads.
+* **Operations**: the paper's count for the same clip, and that of `pannsx info`. It is more than twice the
+  MACs, for two reasons: a multiply-accumulate is two operations, a multiplication and an addition; and the
+  paper's code computes the log-mel with layers too, whose Fourier transform as a convolution has 2.1 G, more
+  than the rest of a MobileNet. pannsx uses a fast Fourier transform, a small part of that. Compare models
+  within one of the two counts; the time they take is in [benchmarks](benchmarks.md).
 * **mAP**: mean average precision on the AudioSet evaluation set as published. *paper*: a table of [Kong et
   al. 2020](https://arxiv.org/abs/1912.10211); *file name*: the name of the published file, if the paper
   gives no number for it. This project measured none of them.
@@ -80,6 +84,11 @@ def _score(record: Checkpoint) -> str:
     return f"{record.scores.mAP:.3f} ({record.scores.source})"
 
 
+def _operations(record: Checkpoint) -> str:
+    counted = record.paper_operations_per_10s
+    return "" if counted is None else f"{counted / 1e9:.2f} G"
+
+
 def _weights(record: Checkpoint) -> str:
     if record.bundled:
         return "bundled"
@@ -113,6 +122,7 @@ _COST: tuple[Column, ...] = (
     ("architecture", "---", lambda record, _: record.architecture),
     ("parameters", "---:", lambda _, model: f"{n_parameters(model):,}"),
     ("MACs per 10 s", "---:", lambda _, model: f"{multiply_accumulates(model) / 1e9:.2f} G"),
+    ("operations", "---:", lambda record, _: _operations(record)),
     ("published mAP", "---", lambda record, _: _score(record)),
     ("weights", "---", lambda record, _: _weights(record)),
 )

@@ -96,7 +96,8 @@ def _open_file(source: Any, stack: ExitStack) -> tuple[BinaryIO, str]:
             f"cannot read audio from {type(source).__name__}; give a path, the bytes of a file, a binary "
             "file object, a NumPy array (samples,) or (samples, channels), or a torch tensor"
         )
-    name = f"the file object {getattr(source, 'name', type(source).__name__)!r}"
+    known = getattr(source, "name", None)  # None: of a temporary file in memory
+    name = f"the file object {type(source).__name__ if known is None else known!r}"
     if isinstance(source, io.TextIOBase):
         raise AudioError(f"{name} is open as text; open it in binary mode: open(path, 'rb')")
     return _seekable(source, stack, name), name

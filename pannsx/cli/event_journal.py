@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 _JOURNAL = ".journal"
 
 # Options that change neither the events nor how a file is recognised. All others, later ones included, count.
-_WITHOUT_INFLUENCE = frozenset(
-    {"run", "files", "output", "format", "keep_folders", "quiet", "device", "cache_dir", "allow_unverified"}
-)
+_WITHOUT_INFLUENCE = {
+    "run", "files", "output", "format", "keep_folders", "quiet", "leaves", "group", "device", "cache_dir",
+    "allow_unverified",
+}  # fmt: skip
 
 
 def journal_path(output: Path) -> Path:

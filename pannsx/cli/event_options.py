@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from pannsx.cli.class_options import add_class_options
 from pannsx.cli.console import FAILED, CommandError
 from pannsx.cli.options import count, not_negative, positive, probability
+from pannsx.weights.manifest import labels_of
 
 if TYPE_CHECKING:
     from pannsx.events import EventSettings
@@ -56,14 +58,7 @@ def add_event_options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="leave out events shorter than this many seconds (default: 0)",
     )
-    group.add_argument(
-        "-c",
-        "--class",
-        dest="classes",
-        action="append",
-        metavar="LABEL",
-        help="only this class; may be given several times",
-    )
+    add_class_options(group)
     group.add_argument(
         "--super-classes",
         metavar="PATH",
@@ -105,7 +100,9 @@ def settings_of(arguments: argparse.Namespace, tagger: AudioTagger) -> EventSett
             max_gap_s=arguments.gap,
             min_duration_s=arguments.shortest,
         )
-        EventDetector(tagger.labels, arguments.hop or tagger.hop_s, settings)
+        detector = EventDetector(labels_of(tagger.record), arguments.hop or tagger.hop_s, settings)
+        if arguments.leaves:
+            detector.check_has_parents()
     except ValueError as error:
         raise CommandError(str(error)) from error
     except OSError as error:

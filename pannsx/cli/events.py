@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pannsx.cli.class_options import check_group, in_tree
 from pannsx.cli.console import FAILED, CommandError, remark
 from pannsx.cli.event_journal import journal_path, open_journal
 from pannsx.cli.event_options import add_event_options, settings_of
@@ -18,16 +19,18 @@ from pannsx.cli.progress import Progress
 from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.corpus.outputs import OutputError, check_output, check_outputs, output_files
 from pannsx.errors import AudioError
+from pannsx.weights.manifest import labels_of
 
 if TYPE_CHECKING:
     from pannsx.corpus.recordings import RecordingReader
-    from pannsx.events import EventDetector
+    from pannsx.events import Event, EventDetector
     from pannsx.events.formats import Recording
     from pannsx.inference.fine_frames import FrameReader
     from pannsx.tagger import AudioTagger
 
 FORMAT_NAMES = ("table", "tsv", "csv", "jsonl", "rttm", "audacity", "raven", "jams", "parquet")
 _BINARY = "parquet"
+_BEFORE_TEXT = 34  # columns of an event's times and probability in the table
 
 _DESCRIPTION = """\
 Finds the sound events of each file, with onset and offset.
@@ -53,7 +56,8 @@ command tries only such files again."""
 
 _EXAMPLES = """\
   pannsx events street.mp3
-  pannsx events night.flac --class Crow --class Dog --threshold 0.3 -o night.txt
+  pannsx events night.flac --class 'all birds' --class Dog --threshold 0.3 -o night.txt
+  pannsx events street.mp3 --leaves --group
   pannsx events recordings/ --hop 0.04 --off 0.2 --gap 0.3 --shortest 0.1 -o events.tsv
   pannsx events clips/*.wav --format audacity -o labels/
   pannsx events site1/ site2/ --format raven -o tables/ --keep-folders"""
@@ -108,6 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not inputs.items:
         return outcome.close()
     form = _format(arguments)
+    check_group(arguments, form)
     files = _output_files(arguments, form, inputs.items)
 
     from pannsx.corpus.recordings import RecordingReader
@@ -121,10 +126,11 @@ def run(arguments: argparse.Namespace) -> int:
         reader = FrameReader(tagger, arguments.hop)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    detector = EventDetector(tagger.labels, reader.hop_s, settings, offset_s=reader.offset_s)
+    detector = EventDetector(labels_of(tagger.record), reader.hop_s, settings, offset_s=reader.offset_s)
     items = _representable(inputs.items, form, detector.labels, outcome)
     if arguments.output is None:
-        _print(items, RecordingReader(reader, detector), form, outcome, quiet=arguments.quiet)
+        recordings = RecordingReader(reader, detector, leaves=arguments.leaves)
+        _print(items, recordings, form, outcome, arguments)
         return outcome.close()
     return _write(items, reader, detector, form, files, tagger, outcome, arguments)
 
@@ -194,21 +200,26 @@ def _representable(items: list[Item], form: str, labels: Sequence[str], outcome:
 
 
 def _print(
-    items: list[Item], recordings: RecordingReader, form: str, outcome: Outcome, *, quiet: bool
+    items: list[Item],
+    recordings: RecordingReader,
+    form: str,
+    outcome: Outcome,
+    arguments: argparse.Namespace,
 ) -> None:
     """Print the events of each file as soon as it is done."""
     from pannsx.events.formats import FORMATS
 
     kind = FORMATS.get(form)
     sys.stdout.write(kind.header if kind else "")
-    with Progress(items, quiet=quiet) as progress:
+    with Progress(items, quiet=arguments.quiet) as progress:
         for item in items:
             recording = _read(item, recordings, progress, outcome)
             if recording is None:
                 continue
             with progress.writing():
                 if kind is None:
-                    sys.stdout.write(("\n" if outcome.n_done > 1 else "") + _table(recording))
+                    between = "\n" if outcome.n_done > 1 else ""
+                    sys.stdout.write(between + _table(recording, is_grouped=arguments.group))
                 else:
                     sys.stdout.writelines(kind.lines(recording))
 
@@ -242,7 +253,12 @@ def _write(
                         remark(f"{item.name} has changed ({', '.join(differences)}) and is done again")
 
             recordings = RecordingReader(
-                reader, detector, journal, digest=arguments.digest, on_change=changed
+                reader,
+                detector,
+                journal,
+                digest=arguments.digest,
+                on_change=changed,
+                leaves=arguments.leaves,
             )
             for item in items:
                 recording = _read(item, recordings, progress, outcome)
@@ -285,11 +301,17 @@ def _read(item: Item, recordings: RecordingReader, progress: Progress, outcome: 
     return recording
 
 
-def _table(recording: Recording) -> str:
-    """A paragraph for people."""
+def _table(recording: Recording, *, is_grouped: bool) -> str:
+    """A paragraph for people; grouped, each class stands in its place of the tree."""
     lines = [f"{recording.name}  ({recording.duration_s:.1f} s)"]
-    lines += [
-        f"  {event.onset_s:9.2f} - {event.offset_s:9.2f} s  {event.probability:.3f}  {event.label}"
-        for event in recording.events
-    ]
+    if is_grouped:
+        for label, text in in_tree(event.label for event in recording.events):
+            events = [event for event in recording.events if event.label == label]
+            lines += [_line(event, text) for event in events] or [" " * _BEFORE_TEXT + text]
+    else:
+        lines += [_line(event, event.label) for event in recording.events]
     return "\n".join(lines if recording.events else [*lines, "  no events"]) + "\n"
+
+
+def _line(event: Event, text: str) -> str:
+    return f"  {event.onset_s:9.2f} - {event.offset_s:9.2f} s  {event.probability:.3f}  {text}"

@@ -115,7 +115,8 @@ def _facts(record: Checkpoint, cache_dir: str | None) -> Iterator[tuple[str, str
     if record.paper_operations_per_10s is not None:
         yield (
             "operations",
-            f"{record.paper_operations_per_10s / 1e9:.2f} G for 10 s, as the paper counts them",
+            f"{record.paper_operations_per_10s / 1e9:.2f} G for 10 s, as the paper counts them: "
+            "two for each multiply-accumulate",
         )
     yield from _scores(record)
     if record.trained_on:

@@ -29,6 +29,7 @@ class RecordingReader:
         journal: saves finished work; None: nothing is saved.
         digest: how the journal recognises a file, see :func:`pannsx.corpus.identity.identify`.
         on_change: called with an item that is restarted, and how its file differs from that in the journal.
+        leaves: hide the parents of what is found; the journal keeps all events.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class RecordingReader:
         *,
         digest: Digest = "parts",
         on_change: Callable[[Item, list[str]], None] = lambda item, differences: None,
+        leaves: bool = False,
     ) -> None:
         self._reader = reader
         self._detector = detector
         self._journal = journal
         self._digest: Digest = digest
         self._on_change = on_change
+        self._leaves = leaves
 
     def read(self, item: Item, source: Source) -> Recording:
         """The events of a recording; ``source`` is the item's, or an open file of it.
@@ -64,7 +67,7 @@ class RecordingReader:
             if progressed is not None:
                 found = [Event(*each) for each in progressed.events]
                 if progressed.duration_s is not None:
-                    return Recording(item.name, self._detector.in_order(found), progressed.duration_s)
+                    return self._recording(item, found, progressed.duration_s)
                 position = self._restored(progressed.state or {})
         save = self._saver(identity)
         duration_s = None
@@ -75,7 +78,11 @@ class RecordingReader:
                 new += self._detector.close(duration_s)
             found += new
             save(new, block)
-        return Recording(item.name, self._detector.in_order(found), duration_s)
+        return self._recording(item, found, duration_s)
+
+    def _recording(self, item: Item, found: list[Event], duration_s: float | None) -> Recording:
+        shown = self._detector.without_parents(found) if self._leaves else found
+        return Recording(item.name, self._detector.in_order(shown), duration_s)
 
     def _identity(self, item: Item) -> Identity | None:
         """None for standard input, which differs from run to run, and for a file that cannot be read."""

@@ -10,7 +10,7 @@ from pannsx.events.event import Event
 from pannsx.labels import LabelSet
 
 SHORTEST_REST_S = 1.0
-"""A shorter part of a parent's event that sticks out beside its descendants' events is dropped: a frame's
+"""A shorter part of a parent's event, beside or between events of classes below, is dropped: a frame's
 probability depends on seconds of sound around it, so that the events of one sound differ in length."""
 
 _SLACK_S = 1e-6  # times in seconds are not exact multiples of a hop
@@ -26,10 +26,11 @@ def hide_parents(
 ) -> list[Event]:
     """The events of a recording without the parents of what is found, by onset.
 
-    At every moment the most specific classes remain: an event is cut where an event of a class below its
-    own overlaps it. Of a cut event, the parts of at least a second, and of ``min_duration_s``, are kept; they
-    keep its probability. An event without such an overlap stays as it is. AudioSet's tree and the
-    super-classes say what stands below what; a label outside both stands alone.
+    At every moment the most specific classes remain: an event is cut where one that remains of a class below
+    its own overlaps it. Of a cut event, the parts of at least a second, and of ``min_duration_s``, are kept
+    with its probability; so only shorter parts are left without an event of the class or of one below. An
+    event without such an overlap stays as it is. AudioSet's tree and the super-classes say what stands below
+    what; a label outside both stands alone.
 
     >>> from pannsx.events import Event, hide_parents
     >>>
@@ -44,19 +45,23 @@ def hide_parents(
         min_duration_s: least length of a part, if over a second.
         super_classes: the labels of each super-class; it stands above its members.
     """
-    events = list(events)
-    by_label: dict[str, list[Interval]] = {}
-    for event in events:
-        by_label.setdefault(event.label, []).append((event.onset_s, event.offset_s))
+    by_label: dict[str, list[tuple[int, Event]]] = {}
+    for position, event in enumerate(events):
+        by_label.setdefault(event.label, []).append((position, event))
     rank = {label: _rank(label, super_classes or {}) for label in by_label}
-    covered = {
-        label: _union(place for other, places in by_label.items() if _is_above(rank[label], rank[other])
-                      for place in places)
-        for label in by_label
-    }  # fmt: skip
-    least = max(min_duration_s, SHORTEST_REST_S) - _SLACK_S
-    found = [part for event in events for part in _outside(event, covered[event.label], least)]
-    return sorted(found, key=lambda event: event.onset_s)  # stable: equal onsets keep their order
+    least_s = max(min_duration_s, SHORTEST_REST_S) - _SLACK_S
+    shown: dict[str, list[tuple[int, Event]]] = {}
+    for label in sorted(by_label, key=lambda label: (len(rank[label][0]), rank[label][1])):  # from below
+        below = (each for other in shown if _is_above(rank[label], rank[other]) for _, each in shown[other])
+        covered = _union((each.onset_s, each.offset_s) for each in below)
+        shown[label] = [
+            (position, part)
+            for position, event in by_label[label]
+            for part in _outside(event, covered, least_s)
+        ]
+    found = (each for parts in shown.values() for each in parts)
+    # Events with equal onset stay in the order in which they came.
+    return [event for _, event in sorted(found, key=lambda each: (each[1].onset_s, each[0]))]
 
 
 def check_has_parents(labels: LabelSet, super_classes: Mapping[str, Sequence[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,7 @@ from pannsx.weights.state_dict import read_state_dict
 if TYPE_CHECKING:
     from pannsx.models.pann import Pann
 
+logger = logging.getLogger("pannsx")
 
 _CLASSIFIERS = ("fc_audioset.weight", "att_block.cla.weight")  # (K, D) or (K, D, 1)
 
@@ -72,6 +74,7 @@ def load(
     else:
         record = _own_record(Path(checkpoint))
         path = resolve(record, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress)
+    logger.info("%s: loading the weights of %s", record.name, path)
     try:
         labels = labels_of(record)
     except (OSError, ValueError) as error:

@@ -25,6 +25,9 @@ FFMPEG_OUTPUT = "street.wav"
 """The file of the current folder that any ``ffmpeg`` command of the documentation writes to its output."""
 
 
+_OF_EXAMPLES = {"fastapi", "uvicorn", "python-multipart"}
+"""What programs of the documentation need beside this package."""
+
 _STEPS = ("train.", "benchmarks.")
 
 
@@ -125,5 +128,5 @@ def _check_install(words: list[str]) -> None:
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     for word in words[1:]:
         extra = re.fullmatch(r"(?:pannsx|\.)\[(\w+)\]", word)
-        assert extra or word in {"-e", ".", "torch==2.13.0"}, f"pip install {word}?"
+        assert extra or word in {"-e", ".", "torch==2.13.0", *_OF_EXAMPLES}, f"pip install {word}?"
         assert extra is None or f"\n{extra[1]} = [" in project, f"there is no extra {extra[1]!r}"

@@ -6,7 +6,7 @@ Since the sigmoid cross-entropy is linear in its target, one target, the weighte
 
 A teacher is one of
 
-    logits.npz     ``ids`` (M,) and ``logits`` (M, K), by clip id
+    logits.npz     ``ids`` (M,) and ``logits`` (M, K), by clip id; not compressed, so that it can be mapped
     logits.npy     (N, K), in the order of the training clips
     folder/        ``<id>.npy`` (K,), one file per clip
     weights.pt     a teacher's network (:mod:`train.teacher`), run on every batch
@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pannsx.types import FloatArray
+from train.data.mapped_npz import mapped
 from train.data.probabilities import sigmoid
 from train.teacher import load_teacher
 
@@ -73,20 +74,12 @@ def open_teacher(
         return _from_folder(path, ids, n_classes)
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                known, logits = [str(one) for one in file["ids"]], file["logits"]
-            place = {clip_id: row for row, clip_id in enumerate(known)}
-            missing = [clip_id for clip_id in ids if clip_id not in place]
-            if missing:
-                raise ValueError(
-                    f"{path} lacks {len(missing)} of {len(ids)} training clips, such as {missing[0]!r}; "
-                    "train on an index of the others"
-                )
-            rows_of = np.array([place[clip_id] for clip_id in ids], np.int64)
+            known, logits = mapped(path, ("ids", "logits"))
+            rows_of = _places(np.array(ids[:], np.str_), known, path)
         else:
             logits = np.load(path, mmap_mode="r", allow_pickle=False)
             rows_of = np.arange(len(ids))
-    except (OSError, KeyError) as error:
+    except OSError as error:
         raise ValueError(f"cannot read the teacher's logits {path}: {error}") from error
     if (
         logits.ndim != 2
@@ -102,6 +95,26 @@ def open_teacher(
         return chosen
 
     return read
+
+
+def _places(ids: NDArray[np.str_], known: NDArray[np.str_], path: Path) -> NDArray[np.int64]:
+    """``(N,)`` the position of each id among the known ones.
+
+    Raises:
+        ValueError: an id is not known.
+    """
+    order = np.argsort(known, kind="stable")
+    found = np.searchsorted(known, ids, sorter=order)
+    place: NDArray[np.int64] = (
+        order[np.minimum(found, len(known) - 1)] if len(known) else np.zeros(0, np.int64)
+    )
+    missing = ids[known[place] != ids] if len(known) else ids
+    if len(missing):
+        raise ValueError(
+            f"{path} lacks {len(missing)} of {len(ids)} training clips, such as {str(missing[0])!r}; "
+            "train on an index of the others"
+        )
+    return place
 
 
 def _from_folder(folder: Path, ids: Sequence[str], n_classes: int) -> Teacher:
