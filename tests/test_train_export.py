@@ -79,7 +79,7 @@ def test_the_record_says_where_it_comes_from(trained: Path, exported: Path) -> N
     record = read_record(exported / "tones.json")
     state = last_state(trained)
     assert (record.name, record.architecture, record.licence) == ("tones", "LeeNet11", "MIT")
-    assert record.labels == "tones.labels.txt"
+    assert record.labels == "tones.labels.csv"
     assert record.trained_on is not None
     for said in (
         "20 of 20 steps of 4 clips",
@@ -203,7 +203,7 @@ os.environ["HF_TOKEN"] = "hf_of_another"
 print(main([folder, "me/tones"]))
 os.environ["HF_TOKEN"] = token
 print(main([folder, "me/tones", "--private"]))
-names = ["tones.safetensors", "tones.json", "tones.labels.txt"]
+names = ["tones.safetensors", "tones.json", "tones.labels.csv"]
 paths = [hf_hub_download("me/tones", name, local_dir=copy) for name in names]
 print(",".join(AudioTagger(checkpoint=paths[0]).labels))
 """
@@ -226,7 +226,7 @@ def test_published_and_loaded_from_the_hub(exported: Path, tmp_path: Path) -> No
         assert hub.repositories == {"me/tones": True}
         (commit,) = hub.commits
         assert commit["message"] == "Add tones"
-        assert set(commit["files"]) == {"tones.safetensors", "tones.json", "tones.labels.txt", "README.md"}
+        assert set(commit["files"]) == {"tones.safetensors", "tones.json", "tones.labels.csv", "README.md"}
 
 
 def test_an_altered_checkpoint_is_not_published(exported: Path) -> None:
