@@ -108,6 +108,8 @@ class TaggingResult(OnGrid):
         duration_s: length of the source that was read, in seconds.
         operating_points: calibrated thresholds of the checkpoint, the default of :meth:`events`, or None.
         file: the source's path as it was given, the name of an open file, or None.
+        clipwise_max: ``(K,)`` greatest probability of each class in any window of a long source, beside the
+            mean in ``clipwise``; None for a source of one window.
     """
 
     clipwise: FloatArray
@@ -118,6 +120,7 @@ class TaggingResult(OnGrid):
     duration_s: float
     operating_points: OperatingPoints | None = field(default=None, repr=False)
     file: str | None = None
+    clipwise_max: FloatArray | None = field(default=None, repr=False)
 
     def top(
         self,
@@ -346,6 +349,8 @@ class BatchResult(OnGrid):
         grid, operating_points: as in :class:`TaggingResult`.
         durations_s: ``N`` lengths in seconds.
         files: ``N`` paths or names, None for a source without one; None: of no source.
+        clipwise_max: ``N`` arrays ``(K,)`` as in :class:`TaggingResult`, None for a source of one window;
+            None: every source is of one.
     """
 
     clipwise: FloatArray
@@ -356,6 +361,7 @@ class BatchResult(OnGrid):
     durations_s: tuple[float, ...]
     operating_points: OperatingPoints | None = field(default=None, repr=False)
     files: tuple[str | None, ...] | None = field(default=None, repr=False)
+    clipwise_max: tuple[FloatArray | None, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.clipwise)
@@ -370,6 +376,7 @@ class BatchResult(OnGrid):
             duration_s=self.durations_s[i],
             operating_points=self.operating_points,
             file=None if self.files is None else self.files[i],
+            clipwise_max=None if self.clipwise_max is None else self.clipwise_max[i],
         )
 
     def __iter__(self) -> Iterator[TaggingResult]:

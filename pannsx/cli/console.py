@@ -58,3 +58,14 @@ def file_size(n_bytes: int) -> str:
             break
         size, unit = size / 1000, larger
     return f"{n_bytes} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
+_CLOCK_FROM_S = 60.0
+
+
+def clock(time_s: float) -> str:
+    """A length or time for people: ``8.6 s``, from a minute on ``1:02:09``."""
+    if time_s < _CLOCK_FROM_S:
+        return f"{time_s:.1f} s"
+    minutes, seconds = divmod(int(time_s), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -290,7 +291,7 @@ def _write(
 def _read(item: Item, recordings: RecordingReader, progress: Progress, outcome: Outcome) -> Recording | None:
     """The events of a file, or None, after a message, if it cannot be read."""
     try:
-        recording = recordings.read(item, progress.source(item))
+        recording = recordings.read(item, partial(progress.reached, item))
     except AudioError as error:
         with progress.writing():
             outcome.failed(item.name, error)
