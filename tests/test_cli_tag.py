@@ -110,7 +110,7 @@ def test_the_extension_selects_the_format(
     assert main(["tag", path, "--top", "3", "-o", str(output)]) == 0
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert f"wrote {output} ({file_size(output.stat().st_size)}): 1 of 1 files" in shown.err
+    assert f"wrote {output} ({file_size(output.stat().st_size)}): 1 of 1 tagged" in shown.err
     assert [each.name for each in output.parent.iterdir()] == [output.name]
     rows = rows_of(output.rename(output.with_suffix(f".{form}")))
     if form in ("json", "jsonl"):
@@ -188,7 +188,7 @@ def test_a_missing_library_is_named_before_the_work(
             "'tags.doc' has none of the extensions .csv, .tsv, .json, .jsonl, .parquet, .xlsx",
         ),
         (["-o", "tags"], "has none of the extensions"),
-        (["-o", "."], ". is a folder; name a file"),
+        (["-o", ".", "--format", "csv"], ". is a folder; name a file"),
         (["--format", "xlsx"], "xlsx is a binary format; name a file with --output"),
     ],
 )
