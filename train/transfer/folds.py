@@ -29,8 +29,8 @@ def make_folds(recordings: Sequence[Recording], n_folds: int = MADE_UP_FOLDS) ->
     n_folds = min(n_folds, len(members))
     if n_folds < 2:
         raise ValueError(
-            f"the {len(recordings)} clips are of {len(members)} recording or group; two are needed at least, so "
-            "that one can be held out"
+            f"the {len(recordings)} clips are of {len(members)} recording or group; two are needed at least, "
+            "so that one can be held out"
         )
     fold_of = _dealt(members, names, n_folds)
     placed = [
