@@ -160,6 +160,63 @@ def test_wide_with_some_tags(tmp_path: Path, capsys: Captured) -> None:
     assert "--wide needs a table for programs" in capsys.readouterr().err
 
 
+BIRDS = ["all birds", "/m/0bt9lr"]
+
+
+@pytest.mark.parametrize(
+    ("options", "how"),
+    [
+        (["-n", "9", "--leaves"], {"k": 9, "leaves": True}),
+        (["--leaves", "-t", "0.01"], {"k": 527, "threshold": 0.01, "leaves": True}),
+        (["-c", "all birds", "-c", "/m/0bt9lr"], {"k": 527, "classes": BIRDS}),  # all of them, not five
+        (["-c", "all birds", "-c", "/m/0bt9lr", "-n", "2"], {"k": 2, "classes": BIRDS}),
+    ],
+)
+def test_classes_and_leaves(
+    options: list[str], how: dict[str, Any], tmp_path: Path, tagger: AudioTagger, capsys: Captured
+) -> None:
+    path = write_wav(tmp_path / "a.wav")
+    assert main(["tag", path, "-q", "--format", "json", *options]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert [tag["label"] for tag in found["tags"]] == [tag.label for tag in tagger.inference(path).top(**how)]
+
+
+def test_the_tree(tmp_path: Path, tagger: AudioTagger, capsys: Captured) -> None:
+    path = write_wav(tmp_path / "a.wav", 25.0)
+    for options in ([], ["--window", "30"]):  # with and without a column for the maximum
+        assert main(["tag", path, "-q", "--group", "-c", "Bark", "-c", "animal", *options]) == 0
+        *_, animal, dog, bark = capsys.readouterr().out.splitlines()
+        column = animal.index("Animal")
+        assert [line[column:] for line in (dog, bark)] == ["  Domestic animals, pets > Dog", "    Bark"]
+        assert dog[:column].isspace()
+        own = AudioTagger(tagger, window_s=30.0) if options else tagger
+        assert bark.split()[0] == f"{own.inference(path).probability('Bark'):.3f}"
+
+
+def test_wide_has_the_columns_asked_for(tmp_path: Path, capsys: Captured) -> None:
+    path = write_wav(tmp_path / "a.wav")
+    assert main(["tag", path, "-q", "--wide", "--format", "csv", "-c", "Crow", "-c", "dog"]) == 0
+    header, row = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert header == ["file", "Crow", "Dog"]
+    assert all(float(cell) >= 0 for cell in row[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-c", "Dgo"], "did you mean 'Dog'"),
+        (["-c", "3"], "classes go by name or id, not by number"),
+        (["-c", "Yawn"], "neither it nor a class below it is one of the 527 labels"),
+        (["--group", "--format", "json"], "--group is for the table format"),
+    ],
+)
+def test_impossible_classes(options: list[str], said: str, tmp_path: Path, capsys: Captured) -> None:
+    assert main(["tag", write_wav(tmp_path / "a.wav"), *options]) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert shown.out == ""
+
+
 def test_a_file_without_tags_has_a_row(tmp_path: Path, capsys: Captured) -> None:
     path = write_wav(tmp_path / "a.wav", 0.5)
     assert main(["tag", path, "--threshold", "1", "--format", "csv"]) == 0

@@ -47,7 +47,7 @@ def check_classes(arguments: argparse.Namespace, labels: LabelSet) -> None:
 def check_group(arguments: argparse.Namespace, form: str) -> None:
     """CommandError for ``--group`` with a format for programs."""
     if arguments.group and form != "table":
-        raise CommandError(f"--group is for the table on standard output; leave it out for {form}")
+        raise CommandError(f"--group is for the table format; leave it out for {form}")
 
 
 def in_tree(labels: Iterable[str]) -> Iterator[tuple[str | None, str]]:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pannsx.cli.class_options import add_class_options, check_classes, check_group
 from pannsx.cli.console import FAILED, CommandError
 from pannsx.cli.options import (
     add_files,
@@ -48,6 +49,8 @@ exit status is then 1."""
 _EXAMPLES = """\
   pannsx tag street.mp3
   pannsx tag recordings/ 'archive/**/*.flac' --model Cnn14 --top 10
+  pannsx tag street.mp3 --leaves --group
+  pannsx tag dawn.flac --class 'all birds' --threshold 0.1
   pannsx tag recordings/ --threshold 0.5 -o tags.csv
   pannsx tag recordings/ --wide -o tags.xlsx
   ffmpeg -i film.mkv -f wav - | pannsx tag - --format json"""
@@ -69,11 +72,13 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--top",
         type=count,
         metavar="N",
-        help=f"tags per file (default: {_TOP}; with --threshold, all that reach it)",
+        help=f"tags per file (default: {_TOP}; with --class, all of these; with --threshold, all that reach "
+        "it)",
     )
     parser.add_argument(
         "-t", "--threshold", type=probability, metavar="P", help="only tags of at least this probability"
     )
+    add_class_options(parser)
     add_output(parser, "table", *TABLE_FORMATS)
     parser.add_argument(
         "--wide",
@@ -99,11 +104,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     tagger = build(AudioTagger, arguments)
     threshold = arguments.threshold or 0.0
-    is_short = arguments.threshold is None and not arguments.wide
+    is_short = arguments.threshold is None and arguments.classes is None and not arguments.wide
     n_tags = arguments.top or (_TOP if is_short else len(tagger.labels))
     labels = labels_of(tagger.record)
+    check_classes(arguments, labels)
     mids = dict(zip(labels.names, labels.ids or (), strict=labels.ids is not None))
-    tagging = Tagging(tagger.record.name, threshold, labels.names, mids, arguments.window)
+    chosen = [labels[i] for i in labels.select(arguments.classes or labels)]
+    tagging = Tagging(tagger.record.name, threshold, chosen, mids, arguments.window, arguments.group)
+    how = {"threshold": arguments.threshold, "classes": arguments.classes, "leaves": arguments.leaves}
 
     def analyse(sources: list[Source], on_progress: OnProgress) -> Iterator[TaggingResult]:
         return tagger.iter_inference(sources, on_progress=on_progress)
@@ -116,8 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
                         outcome.failed(item.name, answer)
                     else:
                         outcome.n_done += 1
-                        tags = [tag for tag in answer.top(n_tags) if tag.probability >= threshold]
-                        writer.write(item.name, answer, tags)
+                        writer.write(item.name, answer, answer.top(n_tags, **how))
         if outcome.n_done == 0 and output.path is not None:
             raise CommandError(f"no file could be read; {output.path} is not written", FAILED)
     return outcome.close(output.path)
@@ -127,4 +134,5 @@ def _output(arguments: argparse.Namespace, items: list[Item]) -> Output:
     output = output_of(arguments, items)
     if arguments.wide and output.form == "table":
         raise CommandError("--wide needs a table for programs: give --output or --format, such as csv")
+    check_group(arguments, output.form)
     return output

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
 
+from pannsx.cli.class_options import in_tree
 from pannsx.cli.console import clock
 from pannsx.cli.output import Output, table_output, text_output
 from pannsx.table_files import EVENT_COLUMNS, Column, JsonWriter, TableWriter, plain
@@ -19,8 +20,8 @@ _NESTED = ("json", "jsonl")
 
 
 class Tagging(NamedTuple):
-    """What is the same for all files: the model's name, the least probability asked for, ``K`` labels and
-    their MIDs by label, and the length of a window of long files.
+    """What is the same for all files: the model's name, the least probability asked for, the labels asked for
+    and MIDs by label, the length of a window of long files, and whether tags stand in AudioSet's tree.
     """
 
     model: str
@@ -28,6 +29,7 @@ class Tagging(NamedTuple):
     labels: Sequence[str]
     mids: dict[str, str]
     window_s: float
+    is_grouped: bool
 
 
 class TagWriter(Protocol):
@@ -77,11 +79,20 @@ class _TextWriter:
             print(f"  no tag reaches {self._tagging.threshold:g}", file=self._file)
         elif result.clipwise_max is not None:
             print(f"   mean    max  of windows of {self._tagging.window_s:g} s", file=self._file)
-        for tag in tags:
-            bar = (self._block * round(tag.probability * _BAR_CELLS)).ljust(_BAR_CELLS)
-            greatest = _greatest(result, tag)
-            beside = "" if greatest is None else f"  {greatest:.3f}"
-            print(f"  {tag.probability:.3f}{beside}  {bar}  {tag.label}", file=self._file)
+        by_label = {tag.label: tag for tag in tags}
+        lines = in_tree(by_label) if self._tagging.is_grouped else zip(by_label, by_label, strict=True)
+        for label, text in lines:
+            print(self._figures(result, by_label[label] if label else None) + text, file=self._file)
+
+    def _figures(self, result: TaggingResult, tag: Tag | None) -> str:
+        """What stands before a tag's label: numbers and bar; before a heading of the tree as much space."""
+        if tag is None:
+            n_numbers = 1 if result.clipwise_max is None else 2
+            return " " * (n_numbers * len("  0.000") + len("  ") + _BAR_CELLS + len("  "))
+        bar = (self._block * round(tag.probability * _BAR_CELLS)).ljust(_BAR_CELLS)
+        greatest = _greatest(result, tag)
+        beside = "" if greatest is None else f"  {greatest:.3f}"
+        return f"  {tag.probability:.3f}{beside}  {bar}  "
 
 
 class _ObjectWriter:
