@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TRUTH_FORMATS = ("tsv", "csv", "jsonl", "rttm", "audacity", "raven", "jams", "parquet")
+TRUTH_FORMATS = ("tsv", "csv", "json", "jsonl", "rttm", "audacity", "raven", "jams", "parquet", "xlsx")
 _NAMED = 3  # recordings named in an error
 
 _DESCRIPTION = """\

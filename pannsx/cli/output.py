@@ -77,7 +77,10 @@ def text_output(output: Output) -> Iterator[TextIO]:
     if output.path is None:
         yield sys.stdout
         return
-    with _whole(output.path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with (
+        _whole(output.path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+    ):
         yield file
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pannsx.corpus.identity import Digest, Identity, identify
 from pannsx.corpus.inputs import Item
 from pannsx.corpus.journal import Journal
-from pannsx.events import Event, EventDetector
+from pannsx.events import Event, EventDetector, EventList
 from pannsx.events.formats import Recording
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class RecordingReader:
 
     def _recording(self, item: Item, found: list[Event], duration_s: float | None) -> Recording:
         shown = self._detector.without_parents(found) if self._leaves else found
-        return Recording(item.name, self._detector.in_order(shown), duration_s)
+        events = EventList(self._detector.in_order(shown), file=item.name, mids=self._reader.grid.mids())
+        return Recording(item.name, events, duration_s)
 
     def _identity(self, item: Item) -> Identity | None:
         """None for standard input, which differs from run to run, and for a file that cannot be read."""
