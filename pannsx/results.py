@@ -155,7 +155,14 @@ class TaggingResult(OnGrid):
         """
         return float(self.clipwise[self.grid.label_set.index(label)])
 
-    def to_pandas(self, top: int | None = None) -> DataFrame:
+    def to_pandas(
+        self,
+        top: int | None = None,
+        *,
+        threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        leaves: bool = False,
+    ) -> DataFrame:
         """A row for each tag, most probable first: ``file, onset_s, offset_s, label, mid, probability``.
 
         >>> table = AudioTagger().inference("street.mp3").to_pandas(top=5)
@@ -163,17 +170,21 @@ class TaggingResult(OnGrid):
         The events are another table of the same columns: ``result.events().to_pandas()``.
 
         Args:
-            top: number of tags; None: all ``K``.
+            top: greatest number of tags; None: all ``K``.
+            threshold, classes, leaves: as in :meth:`top`.
 
         Raises:
             ImportError: pandas, the extra ``pannsx[pandas]``, is not installed.
-            ValueError: fewer than one tag.
+            ValueError: as :meth:`top`.
         """
-        return data_frame(self._rows(top))
+        return data_frame(self._rows(top, threshold, classes, leaves))
 
-    def _rows(self, top: int | None) -> Iterator[Row]:
+    def _rows(
+        self, top: int | None, threshold: float | None, classes: Sequence[str] | None, leaves: bool
+    ) -> Iterator[Row]:
         mids = self.grid.mids()
-        for tag in self.top(len(self.labels) if top is None else top):
+        n_tags = len(self.labels) if top is None else top
+        for tag in self.top(n_tags, threshold=threshold, classes=classes, leaves=leaves):
             yield Row(self.file, 0.0, self.duration_s, tag.label, mids.get(tag.label), tag.probability)
 
     def events(
@@ -197,8 +208,9 @@ class TaggingResult(OnGrid):
 
         Args:
             threshold: probability at which an event begins: one number, ``K`` numbers, a mapping from classes
-                to numbers, operating points or the path of their file. None: the operating points of a
-                calibrated checkpoint, else 0.5.
+                to numbers, operating points or the path of their file. Classes missing from a mapping have
+                0.5; to leave them out, give ``classes``. None: the operating points of a calibrated
+                checkpoint, else 0.5.
             off_threshold: probability below which it ends, in the same forms; None: that of the operating
                 points, else ``threshold``.
             median_s, max_gap_s, min_duration_s, classes, super_classes, top_k, leaves: see
@@ -396,12 +408,19 @@ class BatchResult(OnGrid):
             for clipwise in self.clipwise
         ]
 
-    def to_pandas(self, top: int | None = None) -> DataFrame:
+    def to_pandas(
+        self,
+        top: int | None = None,
+        *,
+        threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        leaves: bool = False,
+    ) -> DataFrame:
         """The tables of all sources below each other: see :meth:`TaggingResult.to_pandas`.
 
         >>> table = AudioTagger().inference(["dog.wav", "rain.flac"]).to_pandas(top=1)
         """
-        return data_frame(row for result in self for row in result._rows(top))
+        return data_frame(row for result in self for row in result._rows(top, threshold, classes, leaves))
 
     def __repr__(self) -> str:
         return (
