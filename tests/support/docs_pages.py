@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE_DOCS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md")
 PAGES = sorted([*OUTSIDE_DOCS, *(ROOT / "docs").rglob("*.md")])
 
-LANGUAGES = frozenset({"python", "sh", "text", "json", "py", "bibtex"})
+LANGUAGES = frozenset({"python", "sh", "text", "json", "csv", "py", "bibtex"})
 
 OUTPUT_TOLERANCE = 0.02
 """Between a printed number and the page's: rounding to two decimals takes 0.005 of it, other processors'
