@@ -11,7 +11,7 @@ from pannsx.audio.reader import rate_given
 from pannsx.inference.pipeline import OpenNetwork, WindowSettings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import FrameEmbeddings
-from pannsx.types import FloatArray, PathLike, Source
+from pannsx.types import FloatArray, OnProgress, PathLike, Source
 
 if TYPE_CHECKING:
     import torch
@@ -89,11 +89,12 @@ class FeatureExtractor:
         start_s: float = 0.0,
         duration_s: float | None = None,
         sample_rate: int | None = None,
+        on_progress: OnProgress | None = None,
     ) -> FloatArray:
         """Sources as in :meth:`pannsx.AudioTagger.inference` -> ``(N, D)`` embeddings; one source: ``N = 1``.
 
         Args:
-            sources, source_rate, start_s, duration_s, sample_rate: as in
+            sources, source_rate, start_s, duration_s, sample_rate, on_progress: as in
                 :meth:`pannsx.AudioTagger.inference`.
 
         Raises:
@@ -102,7 +103,11 @@ class FeatureExtractor:
         """
         listed, _ = as_sources(sources)
         analyses = self._pipeline.analyse(
-            listed, source_rate=rate_given(source_rate, sample_rate), start_s=start_s, duration_s=duration_s
+            listed,
+            source_rate=rate_given(source_rate, sample_rate),
+            start_s=start_s,
+            duration_s=duration_s,
+            on_progress=on_progress,
         )
         return np.stack([analysis.answer.embedding for analysis in analyses])
 
@@ -115,6 +120,7 @@ class FeatureExtractor:
         start_s: float = ...,
         duration_s: float | None = ...,
         sample_rate: int | None = ...,
+        on_progress: OnProgress | None = ...,
     ) -> FrameEmbeddings: ...
 
     @overload
@@ -126,6 +132,7 @@ class FeatureExtractor:
         start_s: float = ...,
         duration_s: float | None = ...,
         sample_rate: int | None = ...,
+        on_progress: OnProgress | None = ...,
     ) -> list[FrameEmbeddings]: ...
 
     def extract_frames(
@@ -136,6 +143,7 @@ class FeatureExtractor:
         start_s: float = 0.0,
         duration_s: float | None = None,
         sample_rate: int | None = None,
+        on_progress: OnProgress | None = None,
     ) -> FrameEmbeddings | list[FrameEmbeddings]:
         """One source -> :class:`FrameEmbeddings` ``(T', D)`` with ``(T',)`` centres in seconds.
 
@@ -153,6 +161,7 @@ class FeatureExtractor:
             start_s=start_s,
             duration_s=duration_s,
             frame_embeddings=True,
+            on_progress=on_progress,
         ):
             frames = analysis.answer.frame_embeddings
             if frames is None:

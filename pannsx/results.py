@@ -108,6 +108,8 @@ class TaggingResult(OnGrid):
         duration_s: length of the source that was read, in seconds.
         operating_points: calibrated thresholds of the checkpoint, the default of :meth:`events`, or None.
         file: the source's path as it was given, the name of an open file, or None.
+        clipwise_max: ``(K,)`` greatest probability of each class in any window of a long source, beside the
+            mean in ``clipwise``; None for a source of one window.
     """
 
     clipwise: FloatArray
@@ -118,6 +120,7 @@ class TaggingResult(OnGrid):
     duration_s: float
     operating_points: OperatingPoints | None = field(default=None, repr=False)
     file: str | None = None
+    clipwise_max: FloatArray | None = field(default=None, repr=False)
 
     def top(
         self,
@@ -152,7 +155,14 @@ class TaggingResult(OnGrid):
         """
         return float(self.clipwise[self.grid.label_set.index(label)])
 
-    def to_pandas(self, top: int | None = None) -> DataFrame:
+    def to_pandas(
+        self,
+        top: int | None = None,
+        *,
+        threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        leaves: bool = False,
+    ) -> DataFrame:
         """A row for each tag, most probable first: ``file, onset_s, offset_s, label, mid, probability``.
 
         >>> table = AudioTagger().inference("street.mp3").to_pandas(top=5)
@@ -160,17 +170,21 @@ class TaggingResult(OnGrid):
         The events are another table of the same columns: ``result.events().to_pandas()``.
 
         Args:
-            top: number of tags; None: all ``K``.
+            top: greatest number of tags; None: all ``K``.
+            threshold, classes, leaves: as in :meth:`top`.
 
         Raises:
             ImportError: pandas, the extra ``pannsx[pandas]``, is not installed.
-            ValueError: fewer than one tag.
+            ValueError: as :meth:`top`.
         """
-        return data_frame(self._rows(top))
+        return data_frame(self._rows(top, threshold, classes, leaves))
 
-    def _rows(self, top: int | None) -> Iterator[Row]:
+    def _rows(
+        self, top: int | None, threshold: float | None, classes: Sequence[str] | None, leaves: bool
+    ) -> Iterator[Row]:
         mids = self.grid.mids()
-        for tag in self.top(len(self.labels) if top is None else top):
+        n_tags = len(self.labels) if top is None else top
+        for tag in self.top(n_tags, threshold=threshold, classes=classes, leaves=leaves):
             yield Row(self.file, 0.0, self.duration_s, tag.label, mids.get(tag.label), tag.probability)
 
     def events(
@@ -194,8 +208,9 @@ class TaggingResult(OnGrid):
 
         Args:
             threshold: probability at which an event begins: one number, ``K`` numbers, a mapping from classes
-                to numbers, operating points or the path of their file. None: the operating points of a
-                calibrated checkpoint, else 0.5.
+                to numbers, operating points or the path of their file. Classes missing from a mapping have
+                0.5; to leave them out, give ``classes``. None: the operating points of a calibrated
+                checkpoint, else 0.5.
             off_threshold: probability below which it ends, in the same forms; None: that of the operating
                 points, else ``threshold``.
             median_s, max_gap_s, min_duration_s, classes, super_classes, top_k, leaves: see
@@ -346,6 +361,8 @@ class BatchResult(OnGrid):
         grid, operating_points: as in :class:`TaggingResult`.
         durations_s: ``N`` lengths in seconds.
         files: ``N`` paths or names, None for a source without one; None: of no source.
+        clipwise_max: ``N`` arrays ``(K,)`` as in :class:`TaggingResult`, None for a source of one window;
+            None: every source is of one.
     """
 
     clipwise: FloatArray
@@ -356,6 +373,7 @@ class BatchResult(OnGrid):
     durations_s: tuple[float, ...]
     operating_points: OperatingPoints | None = field(default=None, repr=False)
     files: tuple[str | None, ...] | None = field(default=None, repr=False)
+    clipwise_max: tuple[FloatArray | None, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.clipwise)
@@ -370,6 +388,7 @@ class BatchResult(OnGrid):
             duration_s=self.durations_s[i],
             operating_points=self.operating_points,
             file=None if self.files is None else self.files[i],
+            clipwise_max=None if self.clipwise_max is None else self.clipwise_max[i],
         )
 
     def __iter__(self) -> Iterator[TaggingResult]:
@@ -389,12 +408,19 @@ class BatchResult(OnGrid):
             for clipwise in self.clipwise
         ]
 
-    def to_pandas(self, top: int | None = None) -> DataFrame:
+    def to_pandas(
+        self,
+        top: int | None = None,
+        *,
+        threshold: float | None = None,
+        classes: Sequence[str] | None = None,
+        leaves: bool = False,
+    ) -> DataFrame:
         """The tables of all sources below each other: see :meth:`TaggingResult.to_pandas`.
 
         >>> table = AudioTagger().inference(["dog.wav", "rain.flac"]).to_pandas(top=1)
         """
-        return data_frame(row for result in self for row in result._rows(top))
+        return data_frame(row for result in self for row in result._rows(top, threshold, classes, leaves))
 
     def __repr__(self) -> str:
         return (

@@ -240,7 +240,7 @@ def open_table(path: PathLike, form: str, columns: Sequence[Column]) -> TableWri
     path = Path(path)
     if form in BINARY_FORMATS:
         return BINARY_FORMATS[form](path, columns)
-    file = path.open("w", encoding="utf-8", newline="")
+    file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
     writer = TEXT_FORMATS[form](file, columns)
     writer._stack.enter_context(file)
     return writer

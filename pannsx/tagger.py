@@ -14,7 +14,7 @@ from pannsx.inference.fine_frames import FrameReader
 from pannsx.inference.pipeline import Analysis, OpenNetwork, WindowSettings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import BatchResult, TaggingResult
-from pannsx.types import PathLike, Source
+from pannsx.types import OnProgress, PathLike, Source
 
 if TYPE_CHECKING:
     import torch
@@ -141,6 +141,7 @@ class AudioTagger:
         start_s: float = ...,
         duration_s: float | None = ...,
         sample_rate: int | None = ...,
+        on_progress: OnProgress | None = ...,
     ) -> TaggingResult: ...
 
     @overload
@@ -154,6 +155,7 @@ class AudioTagger:
         start_s: float = ...,
         duration_s: float | None = ...,
         sample_rate: int | None = ...,
+        on_progress: OnProgress | None = ...,
     ) -> BatchResult: ...
 
     def inference(
@@ -166,6 +168,7 @@ class AudioTagger:
         start_s: float = 0.0,
         duration_s: float | None = None,
         sample_rate: int | None = None,
+        on_progress: OnProgress | None = None,
     ) -> TaggingResult | BatchResult:
         """Tag one source, or several.
 
@@ -183,6 +186,8 @@ class AudioTagger:
             start_s: start of the part to read, in seconds.
             duration_s: length of the part, in seconds; None: to the end.
             sample_rate: another name for ``source_rate``.
+            on_progress: called while a long source is processed, with the source's number from 0 and the
+                seconds of it that are done.
 
         Returns:
             a `TaggingResult` for one source, a `BatchResult` for several. The result of a source does not
@@ -195,7 +200,7 @@ class AudioTagger:
         """
         sources, several = as_sources(audio)
         rate = rate_given(source_rate, sample_rate)
-        results = list(self._results(sources, rate, framewise, hop_s, start_s, duration_s))
+        results = list(self._results(sources, rate, framewise, hop_s, start_s, duration_s, on_progress))
         return _batch(results) if several else results[0]
 
     def iter_inference(
@@ -208,6 +213,7 @@ class AudioTagger:
         start_s: float = 0.0,
         duration_s: float | None = None,
         sample_rate: int | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Iterator[TaggingResult]:
         """Results in the order of ``sources``, one by one as they are computed: for large collections.
 
@@ -216,7 +222,8 @@ class AudioTagger:
 
         Args:
             sources: any number of single sources of :meth:`inference`; an iterator is read slightly ahead.
-            source_rate, framewise, hop_s, start_s, duration_s, sample_rate: as in :meth:`inference`.
+            source_rate, framewise, hop_s, start_s, duration_s, sample_rate, on_progress: as in
+                :meth:`inference`.
 
         Raises:
             AudioError: as :meth:`inference`, after the results of all sources before it.
@@ -230,7 +237,7 @@ class AudioTagger:
         if not several:
             raise ValueError("iter_inference takes several sources, got one; give [source], or use inference")
         rate = rate_given(source_rate, sample_rate)
-        return self._results(sources, rate, framewise, hop_s, start_s, duration_s)
+        return self._results(sources, rate, framewise, hop_s, start_s, duration_s, on_progress)
 
     def _results(
         self,
@@ -240,6 +247,7 @@ class AudioTagger:
         hop_s: float | None,
         start_s: float,
         duration_s: float | None,
+        on_progress: OnProgress | None,
     ) -> Iterator[TaggingResult]:
         if hop_s is not None:
             if not framewise:
@@ -248,9 +256,16 @@ class AudioTagger:
                     "or give framewise=True"
                 )
             reader = FrameReader(self, hop_s)
-            return reader.tag_each(sources, source_rate, start_s=start_s, duration_s=duration_s)
+            return reader.tag_each(
+                sources, source_rate, start_s=start_s, duration_s=duration_s, on_progress=on_progress
+            )
         analyses = self._pipeline.analyse(
-            sources, source_rate=source_rate, start_s=start_s, duration_s=duration_s, framewise=framewise
+            sources,
+            source_rate=source_rate,
+            start_s=start_s,
+            duration_s=duration_s,
+            framewise=framewise,
+            on_progress=on_progress,
         )
         return (self._result(analysis) for analysis in analyses)
 
@@ -265,6 +280,7 @@ class AudioTagger:
             duration_s=analysis.duration_s,
             operating_points=self._operating_points,
             file=analysis.file,
+            clipwise_max=analysis.clipwise_max,
         )
 
     def __repr__(self) -> str:
@@ -279,6 +295,7 @@ def _batch(results: Sequence[TaggingResult]) -> BatchResult:
     """The results of one call as a `BatchResult`."""
     first = results[0]
     framewise = tuple(result.framewise for result in results if result.framewise is not None)
+    greatest = [result.clipwise_max for result in results]
     return BatchResult(
         clipwise=np.stack([result.clipwise for result in results]),
         logits=np.stack([result.logits for result in results]),
@@ -288,4 +305,5 @@ def _batch(results: Sequence[TaggingResult]) -> BatchResult:
         durations_s=tuple(result.duration_s for result in results),
         operating_points=first.operating_points,
         files=tuple(result.file for result in results),
+        clipwise_max=tuple(greatest) if any(each is not None for each in greatest) else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, Union
 
 if TYPE_CHECKING:  # paths do not need NumPy, arrays do not need torch
@@ -32,3 +33,6 @@ Source: TypeAlias = Union[
 """A path (``str`` or ``os.PathLike``); the bytes of a file; a binary file object, read from its
 beginning if it can seek; a NumPy array ``(S,)`` or ``(S, C)`` of any integer or floating-point type; or a
 torch tensor of these shapes, on any device."""
+
+OnProgress: TypeAlias = Callable[[int, float], None]
+"""Called with the number of a source, from 0, and the seconds of it that are done."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_files import wav_bytes, write_wav
+from cli_files import write_wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -194,7 +194,7 @@ def test_every_item_is_answered_in_order_whatever_is_bad(
     items = [Item(str(i), str(i), 1) for i in range(len(bad))]
     n_reads = [0] * len(bad)
 
-    def analyse(sources: list[str]) -> Iterator[str]:
+    def analyse(sources: list[str], on_progress: object) -> Iterator[str]:
         """Like the pipeline: answers lag behind by ``n_waiting``, and are lost at a bad source."""
         waiting = []
         for source in sources:
@@ -222,7 +222,7 @@ def test_chunks_are_bounded_in_bytes() -> None:
     items = [Item(str(i), str(i), 40_000_000) for i in range(5)]
     sizes = []
 
-    def analyse(sources: list[str]) -> list[str]:
+    def analyse(sources: list[str], on_progress: object) -> list[str]:
         sizes.append(len(sources))
         return sources
 
@@ -247,7 +247,7 @@ def at_a_terminal() -> Iterator[Terminal]:
     terminal = Terminal()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", terminal)
-        patch.setattr(progress, "_LONG_FILE_BYTES", 30_000)  # so that a second of sound is long work
+        patch.setattr(progress, "_LONG_S", 1.0)  # so that this is long work
         yield terminal
 
 
@@ -259,19 +259,33 @@ def test_bar_on_long_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_a_watched_file_is_answered_as_any_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write_wav(tmp_path / "a.wav", 3)
-    cut = tmp_path / "cut.wav"
-    cut.write_bytes(wav_bytes(3)[:-50_000])
-    answers, complaints = [], []
-    for quiet in ([], ["--quiet"]):
-        with at_a_terminal() as terminal:
-            assert main(["tag", path, str(cut), "--format", "csv", *quiet]) == 1
-        answers.append(capsys.readouterr().out)
-        complaints += terminal.getvalue().split(f"pannsx: {cut}: ")[1:]
-    assert answers[0] == answers[1]
-    assert len(complaints) == 2
-    assert all("truncated" in complaint for complaint in complaints)
+def test_the_bar_counts_seconds_of_sound(tmp_path: Path) -> None:
+    paths = [write_wav(tmp_path / name, 100.0) for name in ("a.wav", "a very long name of a recording.wav")]
+    items = find_inputs(paths).items
+    with at_a_terminal() as terminal, Progress(items, quiet=False) as bar:
+        bar.reached(items[0], 50.0)
+        bar.reached(items[0], 20.0)  # run again beside a bad one
+        with bar.writing():
+            pass
+        assert "1/2 a.wav:  25%|" in terminal.getvalue()
+        assert "50.0 s of 0:03:20" in terminal.getvalue()
+        bar.finished(items[0])
+        bar.reached(items[1], 1000.0)
+        with bar.writing():
+            pass
+    assert "2/2 ...me of a recording.wav: 100%|" in terminal.getvalue()
+    assert "0:03:20 of 0:03:20" in terminal.getvalue()
+
+
+def test_lengths_that_no_header_states_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = write_wav(tmp_path / "a.wav", 3.0)
+    bad = tmp_path / "b.wav"
+    bad.write_bytes(bytes(Path(good).stat().st_size * 2))
+    items = find_inputs([good, str(bad)]).items
+    assert progress._lengths_s(items) == pytest.approx([3.0, 6.0])
+    monkeypatch.setattr(progress, "_LOOKING_S", -1.0)
+    size = items[0].size_bytes
+    assert progress._lengths_s(items) == pytest.approx([size / 100_000, size / 50_000])
 
 
 def test_no_bar_when_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

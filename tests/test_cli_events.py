@@ -185,7 +185,7 @@ def test_bad_files_do_not_stop_the_others(tmp_path: Path, capsys: Captured) -> N
         (["--threshold", "0.3", "--off", "0.4"], "above its threshold 0.3"),
         (["--hop", "0.001"], "0.02 to 1.0 s is possible"),
         (["-o", "events.doc"], "has none of the extensions"),
-        (["--group", "-o", "e.tsv"], "--group is for the table on standard output"),
+        (["--group", "-o", "e.tsv"], "--group is for the table format"),
         (["--class", "all dgos"], "unknown class 'dgos' among 527 classes; did you mean 'Dog'"),
         (["-o", "e.tsv", "--format", "table"], "the table format goes to standard output only"),
         (["--format", "parquet"], "parquet is a binary format"),

@@ -14,6 +14,7 @@ import pytest
 from pannsx.cli import _parser, main
 from pannsx.cli.completion import completion_script
 from pannsx.cli.completion_scripts import SCRIPTS
+from pannsx.cli.console import clock, file_size
 from pannsx.cli.parser import subparsers
 from pannsx.labels import audioset
 from pannsx.weights.manifest import load_manifest
@@ -195,3 +196,13 @@ def test_looking_things_up_imports_no_torch(arguments: list[str]) -> None:
         [sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_sizes_and_times_for_people() -> None:
+    sizes = (0, 999, 1000, 123_456, 999_999_999_999, 5 * 10**15)
+    assert [file_size(size) for size in sizes] == [
+        "0 bytes", "999 bytes", "1.0 kB", "123.5 kB", "1000.0 GB", "5000.0 TB",
+    ]  # fmt: skip
+    assert [clock(time_s) for time_s in (0, 8.6, 59.94, 60, 3729.9, 360_000)] == [
+        "0.0 s", "8.6 s", "59.9 s", "0:01:00", "1:02:09", "100:00:00",
+    ]  # fmt: skip

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pannsx.events import Event, detect, frame_edges
+from pannsx.events import Event, EventList, detect, frame_edges
 from pannsx.events.formats import Recording, format_of, read_events, read_scores, write_events, write_scores
 from pannsx.events.formats.registry import FORMATS, NAMES
 from pannsx.events.formats.weak_labels import are_weak, read_weak_labels
@@ -90,7 +90,7 @@ def test_several_recordings_come_back(name: str, tmp_path: Path) -> None:
                 recording.events,
                 with_probability=name not in WITHOUT_PROBABILITY,
             )
-            if name in ("jsonl", "parquet"):
+            if name in ("json", "jsonl", "parquet", "xlsx"):
                 assert found[recording.name].duration_s == recording.duration_s
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -121,13 +121,13 @@ events = st.builds(
 )
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "parquet"])
+@pytest.mark.parametrize("name", list(FORMATS))
 @given(found=st.lists(events, max_size=6))
 @settings(derandomize=True, deadline=None, max_examples=60)
 def test_any_label_comes_back(name: str, found: list[Event]) -> None:
     expected = sorted(found, key=lambda event: event.onset_s)
     kind = FORMATS[name]
-    text = kind.header + "".join(kind.lines(Recording("x.wav", expected, 200.0)))
+    text = "".join(kind.text([Recording("x.wav", expected, 200.0)]))
     back = kind.read(text, "x.wav")
     assert_same(back[0].events if back else [], expected, with_probability=name not in WITHOUT_PROBABILITY)
 
@@ -372,3 +372,27 @@ def test_pyarrow_reads_parquet(tmp_path: Path) -> None:
     table = parquet.read_table(write_events(RECORDINGS, tmp_path / "e.parquet")[0])
     assert table.column("label").to_pylist().count(None) == 1
     assert table.num_rows == 5
+
+
+@pytest.mark.parametrize("name", ["csv", "json", "jsonl", "parquet", "xlsx"])
+def test_ids_of_labels_come_back(name: str, tmp_path: Path) -> None:
+    if name in ("parquet", "xlsx"):
+        pytest.importorskip({"parquet": "pyarrow", "xlsx": "openpyxl"}[name])
+    found = EventList(
+        [Event("Dog", 0.0, 1.0, 0.5), Event("Any pet", 1.0, 2.0, 0.5)], mids={"Dog": "/m/0bt9lr"}
+    )
+    path = write_events([Recording("a.wav", found)], tmp_path / f"e.{name}")[0]
+    (recording,) = read_events(path, labels=["Dog", "Any pet"])
+    assert recording.mids == {"Dog": "/m/0bt9lr"}
+    assert recording.events == found
+
+
+def test_tables_have_the_columns_of_results(tmp_path: Path) -> None:
+    found = EventList([Event("Dog", 0.0, 1.0, 0.5)], mids={"Dog": "/m/0bt9lr"})
+    path = write_events([Recording("a.wav", found), Recording("b.wav", [])], tmp_path / "e.csv")[0]
+    assert path.read_text("utf-8").splitlines() == [
+        "file,onset_s,offset_s,label,mid,probability", "a.wav,0.0,1.0,Dog,/m/0bt9lr,0.5", "b.wav,,,,,",
+    ]  # fmt: skip
+    as_tsv = tmp_path / "e.tsv"
+    as_tsv.write_text(path.read_text("utf-8").replace(",", "\t"), "utf-8")
+    assert read_events(as_tsv) == read_events(path)

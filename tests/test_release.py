@@ -48,6 +48,21 @@ def text_files() -> Iterator[Path]:
                 yield path
 
 
+def test_bibtex_is_what_the_citation_file_says() -> None:
+    citation, readme = read("CITATION.cff"), read("README.md")
+    article, software = re.findall(r"^@\w+\{.*?^\}$", readme, re.M | re.S)
+    for key in ("title", "journal", "year", "volume", "doi"):
+        (value,) = re.findall(rf'^  {key}: "?(.+?)"?$', citation, re.M)
+        assert f"{{{value}}}" in article.replace("{{PANNs}", "{PANNs"), key
+    pages = [re.search(rf"^  {end}: (\d+)$", citation, re.M)[1] for end in ("start", "end")]
+    assert f"{{{pages[0]}--{pages[1]}}}" in article
+    families = re.findall(r"family-names: (\w+)\n +given-names: \"?([\w. ]+)", citation)
+    assert " and ".join(f"{family}, {given}" for family, given in families) in article
+    title = re.search(r'^title: "(.+)"$', citation, re.M)[1]
+    assert f"{{{title}}}" in software
+    assert f"version = {{{pannsx.__version__}}}" in software
+
+
 def test_version_is_the_same_everywhere() -> None:
     newest = re.search(r"^## \[(.+?)\]", read("CHANGELOG.md"), re.M)
     cited = re.search(r"^version: (.+)$", read("CITATION.cff"), re.M)

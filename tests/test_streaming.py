@@ -369,6 +369,30 @@ def test_cli_raw_samples_and_table(monkeypatch: pytest.MonkeyPatch, capsys: Capt
     assert capsys.readouterr().err == ""
 
 
+def test_cli_classes_and_leaves(
+    tagger: AudioTagger, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    wav, samples = piped_wav(2.0)
+    updates = collected(StreamTagger(tagger), [samples])
+    options = ["-q", "--format", "json", "-n", "99", "-c", "all animals", "-c", "/m/09x0r", "--leaves"]
+    stdin(monkeypatch, Pipe(wav, 12_345))
+    assert main(["stream", "-", *options]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for line, update in zip(lines, updates, strict=True):
+        expected = update.top(99, classes=["all animals", "Speech"], leaves=True)
+        assert [tag["label"] for tag in line["tags"]] == [tag.label for tag in expected]
+    for wrong, said in (
+        (["-c", "Dgo"], "did you mean 'Dog'"),
+        (["--events", "-c", "Dgo"], "did you mean 'Dog'"),
+        (["--events", "--leaves"], "--leaves needs all events of a recording"),
+    ):
+        stdin(monkeypatch, Pipe(wav, 12_345))
+        assert main(["stream", "-", *wrong]) == 2
+        shown = capsys.readouterr()
+        assert said in shown.err
+        assert shown.out == ""
+
+
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_wav_of_every_encoding(subtype: str, channels: int) -> None:

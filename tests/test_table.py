@@ -53,6 +53,9 @@ def test_tags() -> None:
         ["a.wav", 0.0, 1.5, "Dog", "/m/0bt9lr", 0.25],
     ]
     assert RESULT.to_pandas(top=1).label.tolist() == ["Rain"]
+    assert RESULT.to_pandas(threshold=0.5).label.tolist() == ["Rain"]
+    assert RESULT.to_pandas(classes=["Dog"]).label.tolist() == ["Dog"]
+    assert RESULT.to_pandas(threshold=0.9).empty
     with pytest.raises(ValueError, match="k is 0"):
         RESULT.to_pandas(top=0)
 
@@ -60,6 +63,7 @@ def test_tags() -> None:
 def test_tags_of_a_batch() -> None:
     pd = pytest.importorskip("pandas", reason="pandas, the extra pannsx[pandas], is not installed")
     batch = batch_of(RESULT, replace(RESULT, duration_s=2.0), files=("a.wav", None))
+    assert batch.to_pandas(classes=["Dog"]).label.tolist() == ["Dog", "Dog"]
     table = batch.to_pandas(top=1)
     assert table.offset_s.tolist() == [1.5, 2.0]
     assert table.file[0] == "a.wav"

@@ -27,8 +27,9 @@ ALONE = Ranks(0, 1, torch.device("cpu"))
 LOSS_TOLERANCES = (1e-4, 1e-4, 1e-3)
 """Relative, of steps 1 to 3. The published code differs from itself in another memory layout by 1e-6 at the
 first two and 1.2e-4 at the third."""
-NORM_TOLERANCE = 1e-3
-"""Relative, of each tensor's first gradient."""
+NORM_TOLERANCES = {"Cnn6": 1e-3, "Res1dNet31": 1e-3, "ResNet22": 5e-3}
+"""Relative, of each tensor's first gradient. The published code's float32 is 3.7e-3 from its own float64 in
+ResNet22's worst tensor."""
 STATISTICS_TOLERANCE = 1e-4
 """Relative, of running statistics, which are float32 sums over thousands of frames."""
 
@@ -47,10 +48,11 @@ def golden_batch() -> Part:
     return Part(clips, targets, Choices(None, None, None, None, weights, False))
 
 
-def test_three_steps_of_cnn6_are_the_published_ones() -> None:
-    golden = golden_json("train_steps.json")["Cnn6"]
-    model = seeded_model("Cnn6")
-    recipe = recipe_for("Cnn6")
+@pytest.mark.parametrize("name", NORM_TOLERANCES)
+def test_three_steps_are_the_published_ones(name: str) -> None:
+    golden = {**golden_json("train_steps.json"), **golden_json("train_steps_more.json")}[name]
+    model = seeded_model(name)
+    recipe = recipe_for(name)
     recipe = replace(recipe, model=replace(recipe.model, dropout="none"))
     network = prepare(model, recipe, ALONE).train()
     optimiser = make_optimiser(recipe.optimiser, model)
@@ -65,7 +67,7 @@ def test_three_steps_of_cnn6_are_the_published_ones() -> None:
                 for key, weights in model.named_parameters()
                 if weights.grad is not None
             }
-            assert norms == pytest.approx(golden["grad_norms"], rel=NORM_TOLERANCE)
+            assert norms == pytest.approx(golden["grad_norms"], rel=NORM_TOLERANCES[name])
         optimiser.step()
     state = {published_key(key): tensor for key, tensor in model.state_dict().items()}
     for key, expected_statistics in golden["bn0"].items():

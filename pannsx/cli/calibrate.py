@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pannsx.cli.console import FAILED, CommandError, columns, complain, complain_of, remark
 from pannsx.cli.event_options import add_hop
 from pannsx.cli.options import add_model_options, add_quiet, build, named, new_command
+from pannsx.cli.output import written
 from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
 from pannsx.corpus.inputs import Item, find_inputs
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
     from pannsx.events import Event, OperatingPoints
     from pannsx.inference.fine_frames import FrameReader
-    from pannsx.types import FloatArray, Source
+    from pannsx.types import FloatArray
 
 T = TypeVar("T")
 
-TRUTH_FORMATS = ("tsv", "csv", "jsonl", "rttm", "audacity", "raven", "jams", "parquet")
+TRUTH_FORMATS = ("tsv", "csv", "json", "jsonl", "rttm", "audacity", "raven", "jams", "parquet", "xlsx")
 _NAMED = 3  # recordings named in an error
 
 _DESCRIPTION = """\
@@ -108,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     print("\n".join(_table(points)))
     if not arguments.quiet:
-        remark(f"wrote {output}: {points.rule}, {len(points.points)} classes")
+        remark(f"{written(output)}: {points.rule}, {len(points.points)} classes")
     return 0
 
 
@@ -145,7 +146,7 @@ def _calibrated(
     with Progress(items, quiet=arguments.quiet) as progress:
         for item in items:
             try:
-                blocks = list(_columns(reader, progress.source(item), wanted))
+                blocks = list(_columns(reader, item, wanted, progress))
             except AudioError as error:
                 complain_of(item.name, error)
                 return None
@@ -178,10 +179,11 @@ def _calibrated(
 
 
 def _columns(
-    reader: FrameReader, source: Source, wanted: npt.NDArray[np.intp]
+    reader: FrameReader, item: Item, wanted: npt.NDArray[np.intp], progress: Progress
 ) -> Iterable[tuple[FloatArray, float | None]]:
     """Blocks of a source's frames for the wanted classes; the last block also has the duration."""
-    for block in reader.blocks(source):
+    for block in reader.blocks(item.source):
+        progress.reached(item, (block.first_frame + len(block.framewise)) * reader.hop_s)
         yield block.framewise[:, wanted], block.duration_s
 
 

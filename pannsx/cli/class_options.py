@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 
 from pannsx.class_tree import audioset_tree
 from pannsx.cli.console import CommandError
+from pannsx.labels import LabelSet
 
 _INDENT = "  "
 
 
-def add_class_options(parser: argparse._ActionsContainer) -> None:
-    """Add ``--class``, ``--leaves`` and ``--group``."""
+def add_class_options(parser: argparse._ActionsContainer, *, with_group: bool = True) -> None:
+    """Add ``--class``, ``--leaves`` and, if asked for, ``--group``."""
     parser.add_argument(
         "-c",
         "--class",
@@ -27,15 +28,26 @@ def add_class_options(parser: argparse._ActionsContainer) -> None:
         action="store_true",
         help="hide the parents of what is found: of Animal, Dog and Bark only Bark",
     )
-    parser.add_argument(
-        "--group", action="store_true", help="show what is found in AudioSet's tree (table format only)"
-    )
+    if with_group:
+        parser.add_argument(
+            "--group", action="store_true", help="show what is found in AudioSet's tree (table format only)"
+        )
+
+
+def check_classes(arguments: argparse.Namespace, labels: LabelSet) -> None:
+    """CommandError for an unknown class, and for ``--leaves`` with labels outside the tree."""
+    try:
+        labels.select(arguments.classes or ())
+        if arguments.leaves:
+            labels.tree  # noqa: B018  raises it
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def check_group(arguments: argparse.Namespace, form: str) -> None:
     """CommandError for ``--group`` with a format for programs."""
     if arguments.group and form != "table":
-        raise CommandError(f"--group is for the table on standard output; leave it out for {form}")
+        raise CommandError(f"--group is for the table format; leave it out for {form}")
 
 
 def in_tree(labels: Iterable[str]) -> Iterator[tuple[str | None, str]]:

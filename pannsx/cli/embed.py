@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from pannsx.corpus.embedding_files import EmbeddingWriter
     from pannsx.features import FeatureExtractor
     from pannsx.results import FrameEmbeddings
-    from pannsx.types import Source
+    from pannsx.types import FloatArray, OnProgress, Source
+
+    Analyse = Callable[[list[Source], OnProgress], Iterable[Any]]
 
 SUFFIXES = (".npz", ".parquet", ".csv")
 
@@ -107,7 +109,7 @@ def _write(items: list[Item], temporary: Path, outcome: Outcome, arguments: argp
     from pannsx.features import FeatureExtractor
 
     extractor = build(FeatureExtractor, arguments)
-    analyse = _frames(extractor) if arguments.frames else extractor.extract
+    analyse: Analyse = _frames(extractor) if arguments.frames else _clips(extractor)
     with (
         _open_writer(
             temporary, arguments.output.suffix.lower(), extractor, frames=arguments.frames
@@ -137,9 +139,16 @@ def _output(text: str) -> Path:
     return path
 
 
-def _frames(extractor: FeatureExtractor) -> Callable[[list[Any]], Iterable[FrameEmbeddings]]:
-    def analyse(sources: list[Source]) -> list[FrameEmbeddings]:
-        found = extractor.extract_frames(sources)
+def _clips(extractor: FeatureExtractor) -> Analyse:
+    def analyse(sources: list[Source], on_progress: OnProgress) -> FloatArray:
+        return extractor.extract(sources, on_progress=on_progress)
+
+    return analyse
+
+
+def _frames(extractor: FeatureExtractor) -> Analyse:
+    def analyse(sources: list[Source], on_progress: OnProgress) -> list[FrameEmbeddings]:
+        found = extractor.extract_frames(sources, on_progress=on_progress)
         return found if isinstance(found, list) else [found]
 
     return analyse

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pannsx.cli.class_options import check_group, in_tree
-from pannsx.cli.console import FAILED, CommandError, remark
+from pannsx.cli.console import CLOCK_FROM_S, FAILED, CommandError, clock, clock_fine, remark
 from pannsx.cli.event_journal import journal_path, open_journal
 from pannsx.cli.event_options import add_event_options, settings_of
 from pannsx.cli.options import add_files, add_model_options, add_quiet, build, named, new_command
@@ -19,6 +20,7 @@ from pannsx.cli.progress import Progress
 from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.corpus.outputs import OutputError, check_output, check_outputs, output_files
 from pannsx.errors import AudioError
+from pannsx.table_files import BINARY_FORMATS, check_library
 from pannsx.weights.manifest import labels_of
 
 if TYPE_CHECKING:
@@ -28,17 +30,18 @@ if TYPE_CHECKING:
     from pannsx.inference.fine_frames import FrameReader
     from pannsx.tagger import AudioTagger
 
-FORMAT_NAMES = ("table", "tsv", "csv", "jsonl", "rttm", "audacity", "raven", "jams", "parquet")
-_BINARY = "parquet"
+FORMAT_NAMES = (
+    "table", "tsv", "csv", "json", "jsonl", "rttm", "audacity", "raven", "jams", "parquet", "xlsx",
+)  # fmt: skip
 _BEFORE_TEXT = 34  # columns of an event's times and probability in the table
 
 _DESCRIPTION = """\
 Finds the sound events of each file, with onset and offset.
 
 Without --output, a table goes to standard output. With it, the extension selects the format:
-  .tsv             filename, onset, offset, event_label, as in DESED and DCASE
-  .csv .parquet    file, onset_s, offset_s, label, probability
-  .jsonl           one object per file
+  .csv .parquet .xlsx  file, onset_s, offset_s, label, mid, probability; also duration_s in the last two
+  .tsv             filename, onset, offset, event_label: the table of DESED and DCASE
+  .json .jsonl     one object per file
   .rttm            as pyannote and NIST's tools read it; _ replaces spaces
   .txt             an Audacity label track
   .selections.txt  a Raven selection table
@@ -149,8 +152,12 @@ def _format(arguments: argparse.Namespace) -> str:
         raise CommandError(
             "the table format goes to standard output only; choose another --format for --output"
         )
-    if output is None and form == _BINARY:
-        raise CommandError("parquet is a binary format; name a file with --output")
+    if output is None and form in BINARY_FORMATS:
+        raise CommandError(f"{form} is a binary format; name a file with --output")
+    try:
+        check_library(form)
+    except ValueError as error:
+        raise CommandError(str(error), FAILED) from error
     if output is None and arguments.keep_folders:
         raise CommandError("--keep-folders is for files in a folder; name the folder with --output")
     return form
@@ -211,17 +218,19 @@ def _print(
 
     kind = FORMATS.get(form)
     sys.stdout.write(kind.header if kind else "")
+    between = kind.between if kind else "\n"
     with Progress(items, quiet=arguments.quiet) as progress:
         for item in items:
             recording = _read(item, recordings, progress, outcome)
             if recording is None:
                 continue
             with progress.writing():
+                sys.stdout.write(between if outcome.n_done > 1 else "")
                 if kind is None:
-                    between = "\n" if outcome.n_done > 1 else ""
-                    sys.stdout.write(between + _table(recording, is_grouped=arguments.group))
+                    sys.stdout.write(_table(recording, is_grouped=arguments.group))
                 else:
                     sys.stdout.writelines(kind.lines(recording))
+    sys.stdout.write(kind.footer if kind else "")
 
 
 def _write(
@@ -290,7 +299,7 @@ def _write(
 def _read(item: Item, recordings: RecordingReader, progress: Progress, outcome: Outcome) -> Recording | None:
     """The events of a file, or None, after a message, if it cannot be read."""
     try:
-        recording = recordings.read(item, progress.source(item))
+        recording = recordings.read(item, partial(progress.reached, item))
     except AudioError as error:
         with progress.writing():
             outcome.failed(item.name, error)
@@ -303,15 +312,19 @@ def _read(item: Item, recordings: RecordingReader, progress: Progress, outcome: 
 
 def _table(recording: Recording, *, is_grouped: bool) -> str:
     """A paragraph for people; grouped, each class stands in its place of the tree."""
-    lines = [f"{recording.name}  ({recording.duration_s:.1f} s)"]
+    lines = [f"{recording.name}  ({clock(recording.duration_s or 0.0)})"]
+    is_long = (recording.duration_s or 0.0) >= CLOCK_FROM_S
     if is_grouped:
         for label, text in in_tree(event.label for event in recording.events):
             events = [event for event in recording.events if event.label == label]
-            lines += [_line(event, text) for event in events] or [" " * _BEFORE_TEXT + text]
+            lines += [_line(event, text, is_long) for event in events] or [" " * _BEFORE_TEXT + text]
     else:
-        lines += [_line(event, event.label) for event in recording.events]
+        lines += [_line(event, event.label, is_long) for event in recording.events]
     return "\n".join(lines if recording.events else [*lines, "  no events"]) + "\n"
 
 
-def _line(event: Event, text: str) -> str:
+def _line(event: Event, text: str, is_long: bool) -> str:
+    if is_long:
+        begin, end = (clock_fine(time_s) for time_s in (event.onset_s, event.offset_s))
+        return f"  {begin:>10} - {end:>10}  {event.probability:.3f}  {text}"
     return f"  {event.onset_s:9.2f} - {event.offset_s:9.2f} s  {event.probability:.3f}  {text}"

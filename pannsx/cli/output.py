@@ -11,6 +11,8 @@ from typing import NamedTuple, TextIO
 
 from pannsx.atomic import replacing
 from pannsx.cli.console import FAILED, CommandError, file_size
+from pannsx.corpus.inputs import Item
+from pannsx.corpus.outputs import OutputError, check_output
 from pannsx.table_files import BINARY_FORMATS, TEXT_FORMATS, Column, TableWriter, check_library, open_table
 
 TABLE_FORMATS = (*TEXT_FORMATS, *BINARY_FORMATS)
@@ -42,8 +44,8 @@ def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
     parser.set_defaults(formats=formats)
 
 
-def output_of(arguments: argparse.Namespace) -> Output:
-    """The output that the options name, checked before the work.
+def output_of(arguments: argparse.Namespace, items: Sequence[Item] = ()) -> Output:
+    """The output that the options name, checked before the work on the items.
 
     Raises:
         CommandError: no format has this extension, or it cannot be written here.
@@ -51,8 +53,6 @@ def output_of(arguments: argparse.Namespace) -> Output:
     path: Path | None = arguments.output
     form: str | None = arguments.format
     formats: Sequence[str] = arguments.formats
-    if path is not None and path.is_dir():
-        raise CommandError(f"{path} is a folder; name a file with --output")
     if form is None:
         form = formats[0] if path is None else path.suffix[1:].lower()
         if path is not None and form not in formats[1:]:
@@ -64,7 +64,9 @@ def output_of(arguments: argparse.Namespace) -> Output:
         raise CommandError(f"{form} is a binary format; name a file with --output")
     try:
         check_library(form)
-    except ValueError as error:
+        if path is not None:
+            check_output(path, items)
+    except (OutputError, ValueError) as error:
         raise CommandError(str(error), FAILED) from error
     return Output(path, form)
 
@@ -75,7 +77,10 @@ def text_output(output: Output) -> Iterator[TextIO]:
     if output.path is None:
         yield sys.stdout
         return
-    with _whole(output.path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with (
+        _whole(output.path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+    ):
         yield file
 
 

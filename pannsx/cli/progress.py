@@ -1,68 +1,65 @@
-"""A progress bar over the bytes of all files, on standard error, for work of more than a few seconds."""
+"""A progress bar on standard error, in seconds of sound, for work of more than a few seconds."""
 
 from __future__ import annotations
 
-import io
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pannsx.cli.console import clock
 from pannsx.corpus.inputs import Item
 
-if TYPE_CHECKING:
-    from pannsx.types import Source
-
 _FEW_FILES = 8
-_LONG_FILE_BYTES = 16_000_000  # a minute and a half of CD audio: seconds of work
+_LONG_S = 60.0  # of sound: seconds of work
+_LOOKING_S = 1.0  # at most, to read the lengths of files; the others are estimated by their sizes
+_BYTES_A_SECOND = 100_000  # where no file states its length
+_NAME_WIDTH = 24
 
 
 class Progress:
-    """Draws a bar where it is useful, and gives out sources that advance it as they are read.
+    """Draws a bar where it is useful: the sound that is done, of all files together.
 
     There is no bar if ``quiet``, if standard error is not a terminal, or for a few short files.
     """
 
     def __init__(self, items: Sequence[Item], *, quiet: bool) -> None:
         self._bar: Any = None
-        self._files: dict[str, _WatchedFile] = {}
-        self._seen: dict[str, int] = {}
-        n_bytes = sum(item.size_bytes for item in items)
-        if quiet or not sys.stderr.isatty() or (len(items) <= _FEW_FILES and n_bytes < _LONG_FILE_BYTES):
+        if quiet or not sys.stderr.isatty():
             return
-        from tqdm import tqdm
+        lengths_s = _lengths_s(items)
+        if len(items) <= _FEW_FILES and sum(lengths_s) < _LONG_S:
+            return
+        self._lengths_s = {item.name: length_s for item, length_s in zip(items, lengths_s, strict=True)}
+        self._numbers = {item.name: number for number, item in enumerate(items, start=1)}
+        self._done_s: dict[str, float] = {}
+        self._bar = _sound_bar(sum(lengths_s))
 
-        self._bar = tqdm(total=n_bytes, unit="B", unit_scale=True, file=sys.stderr, leave=False)
-
-    def source(self, item: Item) -> Source:
-        """The source of an item; for a large file, an open file that reports its position."""
-        if self._bar is None or isinstance(item.source, bytes) or item.size_bytes < _LONG_FILE_BYTES:
-            return item.source
-        if item.name not in self._files:
-            try:
-                self._files[item.name] = _WatchedFile(
-                    item.source, lambda position: self._reached(item, position)
-                )
-            except OSError:
-                return item.source  # reading it will report the error
-        return self._files[item.name]
+    def reached(self, item: Item, done_s: float) -> None:
+        """So many seconds of the item are done."""
+        if self._bar is None:
+            return
+        done_s = min(done_s, self._lengths_s[item.name])
+        new_s = done_s - self._done_s.get(item.name, 0.0)
+        if new_s > 0:  # a source may be run again beside one that cannot be read
+            self._done_s[item.name] = done_s
+            name = Path(item.name).name
+            name = name if len(name) <= _NAME_WIDTH else f"...{name[3 - _NAME_WIDTH :]}"
+            files = f"{self._numbers[item.name]}/{len(self._numbers)} " if len(self._numbers) > 1 else ""
+            self._bar.set_description_str(f"{files}{name}", refresh=False)
+            self._bar.update(new_s)
 
     def finished(self, item: Item) -> None:
         """The item is done or has failed."""
-        if self._bar is None:
-            return
-        self._reached(item, item.size_bytes)
-        if file := self._files.pop(item.name, None):
-            file.close()
+        if self._bar is not None:
+            self.reached(item, self._lengths_s[item.name])
 
     def writing(self) -> AbstractContextManager[Any]:
         """Hides the bar while something is printed."""
         return nullcontext() if self._bar is None else self._bar.external_write_mode()
-
-    def _reached(self, item: Item, position: int) -> None:
-        self._bar.update(position - self._seen.get(item.name, 0))
-        self._seen[item.name] = position
 
     def __enter__(self) -> Progress:
         return self
@@ -70,25 +67,55 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for file in self._files.values():
-            file.close()
         if self._bar is not None:
             self._bar.close()
 
 
-class _WatchedFile(io.BufferedReader):
-    """A binary file that reports its position to a callback after every read."""
+@contextmanager
+def counting(what: str, *, quiet: bool) -> Iterator[Callable[[], object]]:
+    """A bar that counts files, for work whose files are all short; gives the function to call for each."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from tqdm import tqdm
 
-    def __init__(self, path: str, report: Callable[[int], None]) -> None:
-        super().__init__(io.FileIO(path))
-        self._report = report
+    with tqdm(desc=what, unit=" files", file=sys.stderr, leave=False) as bar:
+        yield bar.update
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        found = super().read(size)
-        self._report(self.tell())
-        return found
 
-    def readinto(self, buffer: Any, /) -> int:
-        n_read = super().readinto(buffer)
-        self._report(self.tell())
-        return n_read
+def _lengths_s(items: Sequence[Item]) -> list[float]:
+    """Seconds of each item, by what its header states or by its size; for a bar only."""
+    from pannsx import audio
+    from pannsx.errors import AudioError
+
+    stated: dict[int, float] = {}
+    until = time.monotonic() + _LOOKING_S
+    for number, item in enumerate(items):
+        if time.monotonic() > until:
+            break
+        try:
+            length_s = audio.info(item.source).duration_s
+        except AudioError:
+            continue
+        if length_s is not None:
+            stated[number] = length_s
+    seconds, n_bytes = sum(stated.values()), sum(items[number].size_bytes for number in stated)
+    a_byte_s = seconds / n_bytes if seconds and n_bytes else 1 / _BYTES_A_SECOND
+    return [stated.get(number, item.size_bytes * a_byte_s) for number, item in enumerate(items)]
+
+
+def _sound_bar(total_s: float) -> Any:
+    from tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
+        """Sound that is done, as a clock, and how many times faster than it plays."""
+
+        @property
+        def format_dict(self) -> dict[str, Any]:
+            found: dict[str, Any] = super().format_dict
+            rate = found["rate"] or (found["n"] / found["elapsed"] if found["elapsed"] else 0.0)
+            found |= {"done": clock(found["n"]), "whole": clock(found["total"]), "speed": f"{rate:.0f}x"}
+            return found
+
+    form = "{desc}: {percentage:3.0f}%|{bar}| {done} of {whole} [{elapsed}<{remaining}, {speed}]"
+    return Bar(total=total_s, bar_format=form, file=sys.stderr, leave=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,9 @@ from pannsx.cli.options import (
     new_command,
 )
 from pannsx.cli.outcome import counts
+from pannsx.cli.output import written
 from pannsx.cli.parser import Commands
+from pannsx.cli.progress import counting
 from pannsx.corpus.outputs import OutputError, check_output
 from pannsx.errors import WeightsError
 
@@ -199,7 +200,7 @@ def run_statistics(arguments: argparse.Namespace) -> int:
     for problem in clips.problems:
         complain(f"{problem.file}: {problem.kind}{'' if problem.kept else ', left out'}: {problem.why}")
     if not arguments.quiet:
-        remark(f"wrote {output}: {clips.n_clips} clips, {clips.origin.preparation}; {_counts(clips)}")
+        remark(f"{written(output)}: {clips.n_clips} clips, {clips.origin.preparation}; {_counts(clips)}")
     return _status(clips)
 
 
@@ -266,12 +267,8 @@ def _scorer(arguments: argparse.Namespace, ready: ClipSet | None) -> GenerationS
 
 
 def _heard(scorer: GenerationScorer, source: str, arguments: argparse.Namespace) -> ClipSet:
-    if arguments.quiet or not sys.stderr.isatty():
-        return scorer.clips(source)
-    from tqdm import tqdm
-
-    with tqdm(desc=source, unit=" files", file=sys.stderr, leave=False) as bar:
-        return scorer.clips(source, lambda _: bar.update())
+    with counting(source, quiet=arguments.quiet) as one_more:
+        return scorer.clips(source, lambda _: one_more())
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pannsx.audio.pcm import ENCODINGS, PcmFormat, read_blocks, read_wav_header
+from pannsx.cli.class_options import add_class_options, check_classes
 from pannsx.cli.console import FAILED, CommandError, complain_of
 from pannsx.cli.options import (
     add_format,
@@ -25,6 +26,7 @@ from pannsx.cli.options import (
 from pannsx.cli.parser import Commands
 from pannsx.corpus.inputs import STANDARD_INPUT
 from pannsx.errors import AudioError
+from pannsx.weights.manifest import labels_of
 
 if TYPE_CHECKING:
     from pannsx.events import Event, EventSettings
@@ -42,7 +44,7 @@ printed on standard error at the start. Memory and cost do not grow with time.""
 _EXAMPLES = """\
   ffmpeg -i rtsp://camera/stream -f wav - | pannsx stream -
   arecord -f S16_LE -r 44100 -c 2 -t wav - | pannsx stream - --threshold 0.3
-  arecord -f S16_LE -r 16000 -t raw - | pannsx stream - --rate 16000 --events
+  arecord -f S16_LE -r 16000 -t raw - | pannsx stream - --rate 16000 --events --class 'all birds'
   ffmpeg -i film.mkv -f wav - | pannsx stream - --format json > film.jsonl"""
 
 
@@ -85,6 +87,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         help="instead of a line per step, print each event with onset and offset once it is final; it begins "
         "at --threshold (default: the checkpoint's operating points, else 0.5)",
     )
+    add_class_options(parser, with_group=False)
     add_format(parser, "table", "json")
     add_quiet(parser)
     samples = parser.add_argument_group("raw samples")
@@ -114,6 +117,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Tag the pipe until it ends; returns the exit status."""
     if arguments.model is not None:
         named(arguments.model)  # a mistyped name fails before torch is loaded
+    if arguments.events and arguments.leaves:
+        raise CommandError(
+            "--leaves needs all events of a recording; leave out --events, or use `pannsx events` on a file"
+        )
     with ExitStack() as stack:
         if arguments.pipe == STANDARD_INPUT:
             if sys.stdin.isatty():
@@ -134,6 +141,7 @@ def _tag(pipe: BinaryIO, arguments: argparse.Namespace) -> int:
     else:
         pcm = PcmFormat(arguments.rate, arguments.channels, arguments.encoding)
     stream = _stream_tagger(arguments, pcm.sample_rate)
+    check_classes(arguments, labels_of(stream.record))
     if not arguments.quiet:
         print(
             f"pannsx: {pcm.sample_rate} Hz, {pcm.n_channels} channel{'s' * (pcm.n_channels > 1)}, "
@@ -172,12 +180,13 @@ def _stream_tagger(arguments: argparse.Namespace, source_rate: int) -> StreamTag
 
 
 def _write(updates: list[StreamUpdate], stream: StreamTagger, arguments: argparse.Namespace) -> None:
-    threshold = arguments.threshold or 0.0
     n_tags = arguments.top or (_TOP if arguments.threshold is None else len(stream.labels))
     for event in (event for update in updates for event in update.events):
         _print_event(event, stream, arguments)
     for update in () if arguments.events else updates:
-        tags = [tag for tag in update.top(n_tags) if tag.probability >= threshold]
+        tags = update.top(
+            n_tags, threshold=arguments.threshold, classes=arguments.classes, leaves=arguments.leaves
+        )
         if arguments.format == "json":
             line = json.dumps(
                 {
@@ -199,7 +208,7 @@ def _write(updates: list[StreamUpdate], stream: StreamTagger, arguments: argpars
 def _settings(arguments: argparse.Namespace) -> EventSettings:
     from pannsx.events import EventSettings
 
-    return EventSettings(threshold=arguments.threshold)
+    return EventSettings(threshold=arguments.threshold, classes=arguments.classes)
 
 
 def _print_event(event: Event, stream: StreamTagger, arguments: argparse.Namespace) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from pannsx.cli.class_options import add_class_options, check_classes, check_group
+from pannsx.cli.console import FAILED, CommandError
 from pannsx.cli.options import (
     add_files,
-    add_format,
     add_model_options,
     add_quiet,
     build,
@@ -17,27 +19,40 @@ from pannsx.cli.options import (
     probability,
 )
 from pannsx.cli.outcome import Outcome
+from pannsx.cli.output import TABLE_FORMATS, Output, add_output, output_of
 from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
-from pannsx.cli.tag_formats import WRITERS
+from pannsx.cli.tag_formats import Tagging, tag_writer
 from pannsx.corpus.batches import each_answer
-from pannsx.corpus.inputs import find_inputs
+from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.errors import AudioError
+from pannsx.weights.manifest import labels_of
+
+if TYPE_CHECKING:
+    from pannsx.results import TaggingResult
+    from pannsx.types import OnProgress, Source
 
 _TOP = 5
 
 _DESCRIPTION = """\
 Tags each file: prints the network's most probable classes, most probable first.
 
-Results go to standard output, in the order of the files. A file that cannot be read is reported on
-standard error and does not stop the others; the exit status is then 1. With several files, the last
-line on standard error counts them: tagged, failed, and skipped (hidden, not named as audio, given or
-linked twice)."""
+Without --output, the results go to standard output, in the order of the files. With it, the
+extension selects the format:
+  .csv .tsv .parquet .xlsx  a row for each tag: file, onset_s, offset_s, label, mid, probability
+  .json .jsonl              an object for each file, with its tags
+
+For a file longer than --window, a tag has the mean of its windows, and beside it the maximum of a
+window. A file that cannot be read is reported on standard error and does not stop the others; the
+exit status is then 1."""
 
 _EXAMPLES = """\
   pannsx tag street.mp3
   pannsx tag recordings/ 'archive/**/*.flac' --model Cnn14 --top 10
-  pannsx tag *.wav --threshold 0.5 --format csv > tags.csv
+  pannsx tag street.mp3 --leaves --group
+  pannsx tag dawn.flac --class 'all birds' --threshold 0.1
+  pannsx tag recordings/ --threshold 0.5 -o tags.csv
+  pannsx tag recordings/ --wide -o tags.xlsx
   ffmpeg -i film.mkv -f wav - | pannsx tag - --format json"""
 
 
@@ -57,12 +72,20 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--top",
         type=count,
         metavar="N",
-        help=f"tags per file (default: {_TOP}; with --threshold, all that reach it)",
+        help=f"tags per file (default: {_TOP}; with --class, all of these; with --threshold, all that reach "
+        "it)",
     )
     parser.add_argument(
         "-t", "--threshold", type=probability, metavar="P", help="only tags of at least this probability"
     )
-    add_format(parser, *WRITERS)
+    add_class_options(parser)
+    add_output(parser, "table", *TABLE_FORMATS)
+    parser.add_argument(
+        "--wide",
+        action="store_true",
+        help="a row for each file with a column for each label, by default all of them; `pannsx labels` has "
+        "their MIDs, and so have .parquet (metadata of the fields) and .xlsx (second sheet)",
+    )
     add_quiet(parser)
     add_model_options(parser)
 
@@ -72,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.model is not None:
         named(arguments.model)  # a mistyped name fails before torch is loaded
     inputs = find_inputs(arguments.files)
+    output = _output(arguments, inputs.items)
     outcome = Outcome(inputs, "tagged", quiet=arguments.quiet)
     if not inputs.items:
         return outcome.close()
@@ -80,16 +104,35 @@ def run(arguments: argparse.Namespace) -> int:
 
     tagger = build(AudioTagger, arguments)
     threshold = arguments.threshold or 0.0
-    n_tags = arguments.top or (_TOP if arguments.threshold is None else len(tagger.labels))
-    writer = WRITERS[arguments.format](sys.stdout, tagger.record.name, threshold)
-    with Progress(inputs.items, quiet=arguments.quiet) as progress:
-        for item, answer in each_answer(inputs.items, tagger.iter_inference, progress):
-            with progress.writing():
-                if isinstance(answer, AudioError):
-                    outcome.failed(item.name, answer)
-                else:
-                    outcome.n_done += 1
-                    tags = [tag for tag in answer.top(n_tags) if tag.probability >= threshold]
-                    writer.write(item.name, answer.duration_s, tags)
-    writer.close()
-    return outcome.close()
+    is_short = arguments.threshold is None and arguments.classes is None and not arguments.wide
+    n_tags = arguments.top or (_TOP if is_short else len(tagger.labels))
+    labels = labels_of(tagger.record)
+    check_classes(arguments, labels)
+    mids = dict(zip(labels.names, labels.ids or (), strict=labels.ids is not None))
+    chosen = [labels[i] for i in labels.select(arguments.classes or labels)]
+    tagging = Tagging(tagger.record.name, threshold, chosen, mids, arguments.window, arguments.group)
+    how = {"threshold": arguments.threshold, "classes": arguments.classes, "leaves": arguments.leaves}
+
+    def analyse(sources: list[Source], on_progress: OnProgress) -> Iterator[TaggingResult]:
+        return tagger.iter_inference(sources, on_progress=on_progress)
+
+    with tag_writer(output, tagging, wide=arguments.wide) as writer:
+        with Progress(inputs.items, quiet=arguments.quiet) as progress:
+            for item, answer in each_answer(inputs.items, analyse, progress):
+                with progress.writing():
+                    if isinstance(answer, AudioError):
+                        outcome.failed(item.name, answer)
+                    else:
+                        outcome.n_done += 1
+                        writer.write(item.name, answer, answer.top(n_tags, **how))
+        if outcome.n_done == 0 and output.path is not None:
+            raise CommandError(f"no file could be read; {output.path} is not written", FAILED)
+    return outcome.close(output.path)
+
+
+def _output(arguments: argparse.Namespace, items: list[Item]) -> Output:
+    output = output_of(arguments, items)
+    if arguments.wide and output.form == "table":
+        raise CommandError("--wide needs a table for programs: give --output or --format, such as csv")
+    check_group(arguments, output.form)
+    return output

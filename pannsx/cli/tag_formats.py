@@ -1,101 +1,164 @@
-"""Tags as a table for people, or as JSON or CSV for programs, written file by file."""
+"""Tags file by file: a text for people, JSON with an object per file, or a table."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TextIO
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
+
+from pannsx.cli.class_options import in_tree
+from pannsx.cli.console import clock
+from pannsx.cli.output import Output, table_output, text_output
+from pannsx.table_files import EVENT_COLUMNS, Column, JsonWriter, TableWriter, plain
 
 if TYPE_CHECKING:
-    from pannsx.results import Tag
+    from pannsx.results import Tag, TaggingResult
 
 _BAR_CELLS = 20
-_DIGITS = 6  # significant digits; beyond them, float32 networks differ from machine to machine
+_PROBABILITY = Column("probability", "probability")
+_NESTED = ("json", "jsonl")
+
+
+class Tagging(NamedTuple):
+    """What is the same for all files: the model's name, the least probability asked for, the labels asked for
+    and MIDs by label, the length of a window of long files, and whether tags stand in AudioSet's tree.
+    """
+
+    model: str
+    threshold: float
+    labels: Sequence[str]
+    mids: dict[str, str]
+    window_s: float
+    is_grouped: bool
 
 
 class TagWriter(Protocol):
     """Takes the tags of one file after another."""
 
-    def write(self, name: str, duration_s: float, tags: Sequence[Tag]) -> None:
+    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
         """One file's tags."""
 
-    def close(self) -> None:
-        """There are no more files."""
+
+@contextmanager
+def tag_writer(output: Output, tagging: Tagging, *, wide: bool) -> Iterator[TagWriter]:
+    """The writer of an output; with ``wide`` a table with a row for each file and a column for each label."""
+    if wide:
+        labels = [Column(label, "probability", tagging.mids.get(label, "")) for label in tagging.labels]
+        with table_output(output, [EVENT_COLUMNS[0], *labels]) as table:
+            yield _WideWriter(table)
+    elif output.form in _NESTED:
+        with table_output(output, ()) as table:
+            if not isinstance(table, JsonWriter):
+                raise TypeError(f"{output.form} is written by {type(table).__name__}, not as objects")
+            yield _ObjectWriter(table, tagging)
+    elif output.form == "table":
+        with text_output(output) as file:
+            yield _TextWriter(file, tagging)
+    else:
+        with table_output(output, EVENT_COLUMNS) as table:
+            yield _RowWriter(table, tagging)
 
 
-class TableWriter:
-    """One paragraph per file: name and length, then a line for each tag with its probability and a bar."""
+class _TextWriter:
+    """One paragraph per file: name and length, then a line for each tag with its probability and a bar.
 
-    def __init__(self, file: TextIO, model: str, threshold: float) -> None:
+    For a long file, the greatest probability of a window stands beside the mean.
+    """
+
+    def __init__(self, file: TextIO, tagging: Tagging) -> None:
         self._file = file
-        self._threshold = threshold
+        self._tagging = tagging
         self._between = ""
         self._block = "█" if _can_print("█", file) else "#"
 
-    def write(self, name: str, duration_s: float, tags: Sequence[Tag]) -> None:
+    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
         """The file's paragraph."""
-        print(f"{self._between}{name}  ({duration_s:.1f} s)", file=self._file)
+        print(f"{self._between}{name}  ({clock(result.duration_s)})", file=self._file)
         self._between = "\n"
         if not tags:
-            print(f"  no tag reaches {self._threshold:g}", file=self._file)
-        for tag in tags:
-            bar = (self._block * round(tag.probability * _BAR_CELLS)).ljust(_BAR_CELLS)
-            print(f"  {tag.probability:.3f}  {bar}  {tag.label}", file=self._file)
+            print(f"  no tag reaches {self._tagging.threshold:g}", file=self._file)
+        elif result.clipwise_max is not None:
+            print(f"   mean    max  of windows of {self._tagging.window_s:g} s", file=self._file)
+        by_label = {tag.label: tag for tag in tags}
+        lines = in_tree(by_label) if self._tagging.is_grouped else zip(by_label, by_label, strict=True)
+        for label, text in lines:
+            print(self._figures(result, by_label[label] if label else None) + text, file=self._file)
 
-    def close(self) -> None:
-        """Nothing is left to write."""
+    def _figures(self, result: TaggingResult, tag: Tag | None) -> str:
+        """What stands before a tag's label: numbers and bar; before a heading of the tree as much space."""
+        if tag is None:
+            n_numbers = 1 if result.clipwise_max is None else 2
+            return " " * (n_numbers * len("  0.000") + len("  ") + _BAR_CELLS + len("  "))
+        bar = (self._block * round(tag.probability * _BAR_CELLS)).ljust(_BAR_CELLS)
+        greatest = _greatest(result, tag)
+        beside = "" if greatest is None else f"  {greatest:.3f}"
+        return f"  {tag.probability:.3f}{beside}  {bar}  "
 
 
-class JsonWriter:
-    """A JSON array with one object per file and line: ``file, duration_s, model, tags``."""
+class _ObjectWriter:
+    """An object per file, ``file, duration_s, model, tags``, with ``label, mid, probability`` of each tag.
 
-    def __init__(self, file: TextIO, model: str, threshold: float) -> None:
-        self._file = file
-        self._model = model
-        self._before = "[\n"
+    In a file of several windows a tag also has ``max``, the greatest probability of a window.
+    """
 
-    def write(self, name: str, duration_s: float, tags: Sequence[Tag]) -> None:
+    def __init__(self, table: JsonWriter, tagging: Tagging) -> None:
+        self._table = table
+        self._tagging = tagging
+
+    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
         """The file's object."""
-        answer = {
-            "file": name,
-            "duration_s": duration_s,
-            "model": self._model,
-            "tags": [{"label": tag.label, "probability": float(_digits(tag.probability))} for tag in tags],
+        self._table.write_object(
+            {
+                "file": name,
+                "duration_s": result.duration_s,
+                "model": self._tagging.model,
+                "tags": [self._tag(result, tag) for tag in tags],
+            }
+        )
+
+    def _tag(self, result: TaggingResult, tag: Tag) -> dict[str, Any]:
+        found = {
+            "label": tag.label,
+            "mid": self._tagging.mids.get(tag.label),
+            "probability": plain(_PROBABILITY, tag.probability),
         }
-        self._file.write(self._before + json.dumps(answer))
-        self._before = ",\n"
-
-    def close(self) -> None:
-        """End the array; it is empty if no file could be read."""
-        self._file.write("[]\n" if self._before == "[\n" else "\n]\n")
+        greatest = _greatest(result, tag)
+        return found if greatest is None else {**found, "max": plain(_PROBABILITY, greatest)}
 
 
-class CsvWriter:
-    """One line per tag, under the header ``file,rank,label,probability``; rank 1 is the most probable."""
+class _RowWriter:
+    """A row per tag, the most probable of a file first; for a file without tags a row with its name."""
 
-    def __init__(self, file: TextIO, model: str, threshold: float) -> None:
-        self._rows = csv.writer(file, lineterminator="\n")
-        self._rows.writerow(["file", "rank", "label", "probability"])
+    def __init__(self, table: TableWriter, tagging: Tagging) -> None:
+        self._table = table
+        self._mids = tagging.mids
 
-    def write(self, name: str, duration_s: float, tags: Sequence[Tag]) -> None:
-        """The file's lines."""
-        for rank, tag in enumerate(tags, start=1):
-            self._rows.writerow([name, rank, tag.label, _digits(tag.probability)])
-
-    def close(self) -> None:
-        """Nothing is left to write."""
-
-
-WRITERS: dict[str, Callable[[TextIO, str, float], TagWriter]] = {
-    "table": TableWriter,
-    "json": JsonWriter,
-    "csv": CsvWriter,
-}
+    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
+        """The file's rows."""
+        for tag in tags:
+            mid = self._mids.get(tag.label)
+            self._table.write((name, 0.0, result.duration_s, tag.label, mid, tag.probability))
+        if not tags:
+            self._table.write((name, 0.0, result.duration_s, None, None, None))
 
 
-def _digits(probability: float) -> str:
-    return f"{probability:.{_DIGITS}g}"
+class _WideWriter:
+    """A row per file, with the probability of every label, or of those that are among its tags."""
+
+    def __init__(self, table: TableWriter) -> None:
+        self._table = table
+
+    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
+        """The file's row."""
+        likely = dict(tags)
+        self._table.write((name, *(likely.get(column.name) for column in self._table.columns[1:])))
+
+
+def _greatest(result: TaggingResult, tag: Tag) -> float | None:
+    """The greatest probability of the tag in a window; None for a file of one window."""
+    if result.clipwise_max is None:
+        return None
+    return float(result.clipwise_max[result.labels.index(tag.label)])
 
 
 def _can_print(text: str, file: TextIO) -> bool:

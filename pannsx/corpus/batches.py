@@ -9,7 +9,7 @@ from pannsx.corpus.inputs import Item
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
-    from pannsx.types import Source
+    from pannsx.types import OnProgress, Source
 
 T = TypeVar("T")
 
@@ -20,17 +20,17 @@ _CHUNK_BYTES = 64_000_000
 
 
 class Progress(Protocol):
-    """Receives what is being read and what is done."""
+    """Receives what is done."""
 
-    def source(self, item: Item) -> Source:
-        """The source of an item, or an open file that reports its position."""
+    def reached(self, item: Item, done_s: float) -> None:
+        """So many seconds of the item are done."""
 
     def finished(self, item: Item) -> None:
         """The item is done or has failed."""
 
 
 def each_answer(
-    items: Sequence[Item], analyse: Callable[[list[Source]], Iterable[T]], progress: Progress
+    items: Sequence[Item], analyse: Callable[[list[Source], OnProgress], Iterable[T]], progress: Progress
 ) -> Iterator[tuple[Item, T | AudioError]]:
     """Each item with its result or its error, in the order of ``items``.
 
@@ -44,8 +44,12 @@ def each_answer(
         while rest:
             batch = rest if together else rest[:1]
             n_answered = 0
+
+            def reached(number: int, done_s: float, batch: Sequence[Item] = batch) -> None:
+                progress.reached(batch[number], done_s)
+
             try:
-                for answer in analyse([progress.source(item) for item in batch]):
+                for answer in analyse([item.source for item in batch], reached):
                     progress.finished(batch[n_answered])
                     yield batch[n_answered], answer
                     n_answered += 1

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pannsx.corpus.identity import Digest, Identity, identify
 from pannsx.corpus.inputs import Item
 from pannsx.corpus.journal import Journal
-from pannsx.events import Event, EventDetector
+from pannsx.events import Event, EventDetector, EventList
 from pannsx.events.formats import Recording
 
 if TYPE_CHECKING:
     from pannsx.inference.fine_frames import FrameReader
-    from pannsx.types import Source
 
 SAVE_EVERY_S = 5.0
 """Seconds of work lost at most when the command is killed."""
@@ -49,8 +48,8 @@ class RecordingReader:
         self._on_change = on_change
         self._leaves = leaves
 
-    def read(self, item: Item, source: Source) -> Recording:
-        """The events of a recording; ``source`` is the item's, or an open file of it.
+    def read(self, item: Item, on_progress: Callable[[float], None] = lambda done_s: None) -> Recording:
+        """The events of a recording; ``on_progress`` is called with the seconds of it that are done.
 
         Raises:
             AudioError: it cannot be read.
@@ -71,7 +70,8 @@ class RecordingReader:
                 position = self._restored(progressed.state or {})
         save = self._saver(identity)
         duration_s = None
-        for block in self._reader.blocks(source, position=position):
+        for block in self._reader.blocks(item.source, position=position):
+            on_progress((block.first_frame + len(block.framewise)) * self._reader.hop_s)
             new = self._detector.push(block.framewise)
             if block.duration_s is not None:
                 duration_s = block.duration_s
@@ -82,7 +82,8 @@ class RecordingReader:
 
     def _recording(self, item: Item, found: list[Event], duration_s: float | None) -> Recording:
         shown = self._detector.without_parents(found) if self._leaves else found
-        return Recording(item.name, self._detector.in_order(shown), duration_s)
+        events = EventList(self._detector.in_order(shown), file=item.name, mids=self._reader.grid.mids())
+        return Recording(item.name, events, duration_s)
 
     def _identity(self, item: Item) -> Identity | None:
         """None for standard input, which differs from run to run, and for a file that cannot be read."""

@@ -13,7 +13,7 @@ SHORTEST_REST_S = 1.0
 """A shorter part of a parent's event, beside or between events of classes below, is dropped: a frame's
 probability depends on seconds of sound around it, so that the events of one sound differ in length."""
 
-_SLACK_S = 1e-6  # times in seconds are not exact multiples of a hop
+SLACK_S = 1e-6  # times in seconds are not exact multiples of a hop
 
 Interval = tuple[float, float]
 
@@ -49,7 +49,7 @@ def hide_parents(
     for position, event in enumerate(events):
         by_label.setdefault(event.label, []).append((position, event))
     rank = {label: _rank(label, super_classes or {}) for label in by_label}
-    least_s = max(min_duration_s, SHORTEST_REST_S) - _SLACK_S
+    least_s = max(min_duration_s, SHORTEST_REST_S) - SLACK_S
     shown: dict[str, list[tuple[int, Event]]] = {}
     for label in sorted(by_label, key=lambda label: (len(rank[label][0]), rank[label][1])):  # from below
         below = (each for other in shown if _is_above(rank[label], rank[other]) for _, each in shown[other])
@@ -105,9 +105,9 @@ def _outside(event: Event, covered: list[Interval], least_s: float) -> Iterator[
     first = max(0, bisect_right(covered, (event.onset_s, event.onset_s)) - 1)
     begin, is_cut = event.onset_s, False
     for onset, offset in covered[first:]:
-        if onset >= event.offset_s - _SLACK_S:
+        if onset >= event.offset_s - SLACK_S:
             break
-        if offset <= event.onset_s + _SLACK_S:
+        if offset <= event.onset_s + SLACK_S:
             continue
         is_cut = True
         if onset - begin >= least_s:

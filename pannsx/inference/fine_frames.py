@@ -12,8 +12,9 @@ time, weighted by their overlap with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from pannsx.inference.pipeline import OpenNetwork, Pipeline, at_source, is_one
 from pannsx.inference.prefetch import prefetch
 from pannsx.inference.windows import Extent, Window, border_between, combine, combine_logits, slide
 from pannsx.results import OnGrid, TaggingResult
-from pannsx.types import FloatArray, Source
+from pannsx.types import FloatArray, OnProgress, Source
 
 SHORTEST_HOP_S = 0.02
 LONGEST_HOP_S = 1.0
@@ -164,12 +165,18 @@ class FrameReader(OnGrid):
         *,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        on_progress: Callable[[float], None] | None = None,
     ) -> TaggingResult:
         """All frames of one source, and its tags; arguments and errors as for :meth:`blocks`.
 
-        ``clipwise`` and ``embedding`` are those of the first pass, independent of the hop.
+        ``clipwise`` and ``embedding`` are those of the first pass, independent of the hop. ``on_progress`` is
+        called with the seconds that are done.
         """
-        blocks = list(self.blocks(source, source_rate, start_s=start_s, duration_s=duration_s))
+        blocks = []
+        for block in self.blocks(source, source_rate, start_s=start_s, duration_s=duration_s):
+            blocks.append(block)
+            if on_progress is not None:
+                on_progress((block.first_frame + len(block.framewise)) * self.hop_s)
         extents, answers = zip(*(each for block in blocks for each in block.heard), strict=True)
         pipeline = self._pipeline
         settings, hop_samples = pipeline.settings, self._plan.hop_samples
@@ -186,6 +193,11 @@ class FrameReader(OnGrid):
             duration_s=blocks[-1].duration_s or 0.0,
             operating_points=pipeline.operating_points,
             file=file_name(source),
+            clipwise_max=(
+                combine([a.clipwise for a in answers], extents, "max", hop_samples)
+                if len(answers) > 1
+                else None
+            ),
         )
 
     def tag_each(
@@ -195,12 +207,19 @@ class FrameReader(OnGrid):
         *,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Iterator[TaggingResult]:
         """As :meth:`tag`, source by source; with several sources, errors name the one concerned."""
         alone = is_one(sources)
         for i, source in enumerate(sources):
             try:
-                result = self.tag(source, source_rate, start_s=start_s, duration_s=duration_s)
+                result = self.tag(
+                    source,
+                    source_rate,
+                    start_s=start_s,
+                    duration_s=duration_s,
+                    on_progress=None if on_progress is None else partial(on_progress, i),
+                )
             except AudioError as error:
                 if alone:
                     raise

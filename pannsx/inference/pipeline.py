@@ -32,7 +32,7 @@ from pannsx.inference.windows import (
     stitch_frames,
 )
 from pannsx.results import FrameGrid
-from pannsx.types import FloatArray, PathLike, Source
+from pannsx.types import FloatArray, OnProgress, PathLike, Source
 from pannsx.weights import LoadedCheckpoint, load
 from pannsx.weights.operating_points import points_of
 
@@ -58,11 +58,15 @@ class WindowSettings:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Outputs for one source: the joined :class:`~pannsx.inference.engine.Answer`, its length and name."""
+    """Outputs for one source: the joined :class:`~pannsx.inference.engine.Answer`, its length and name.
+
+    ``clipwise_max`` is the greatest probability of each class in any window; None if there is only one.
+    """
 
     answer: Answer
     duration_s: float
     file: str | None
+    clipwise_max: FloatArray | None = None
 
 
 @dataclass(slots=True)
@@ -158,8 +162,11 @@ class Pipeline:
         duration_s: float | None = None,
         framewise: bool = False,
         frame_embeddings: bool = False,
+        on_progress: OnProgress | None = None,
     ) -> Iterator[Analysis]:
         """Outputs in the order of ``sources``, each as soon as it and those before it are complete.
+
+        ``on_progress`` is called as windows are answered.
 
         Raises:
             AudioError: a source cannot be used; with several sources the message names it. All results
@@ -178,6 +185,10 @@ class Pipeline:
         def take(answered: list[tuple[tuple[int, int], Answer]]) -> None:
             for (source, number), answer in answered:
                 collected[source].answers[number] = answer
+                if on_progress is not None:
+                    start_frame, n_samples = collected[source].windows[number]
+                    done = start_frame * self.plan.hop_samples + n_samples
+                    on_progress(source, done / self.sample_rate)
 
         failure: AudioError | None = None
         files: list[str | None] = []
@@ -253,7 +264,8 @@ class Pipeline:
             stitched([a.frame_embeddings for a in answers]),
             combine_logits([a.logits for a in answers], extents, self.settings.combine_clipwise, hop),
         )
-        return Analysis(joined, duration_s, collected.file)
+        greatest = combine([a.clipwise for a in answers], extents, "max", hop)
+        return Analysis(joined, duration_s, collected.file, greatest)
 
     def _extents(self, collected: _Collected) -> list[Extent]:
         n_frames = self.engine.model.n_frames

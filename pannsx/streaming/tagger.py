@@ -101,7 +101,7 @@ class StreamTagger:
             if events.threshold is None:
                 events = replace(events, threshold=self._pipeline.operating_points)
             self._detector = EventDetector(
-                self.labels, self.hop_s, events, offset_s=self._pipeline.grid.offset_s
+                self._pipeline.grid.label_set, self.hop_s, events, offset_s=self._pipeline.grid.offset_s
             )
         self.reset()
 

@@ -4,7 +4,7 @@ What a fenced block is, its language says:
 
 * ``python`` runs, all blocks of a page in one namespace; ``sh`` runs, by the small shell of `docs_shell`;
 * ``text`` is what the block before it prints;
-* ``json`` is parsed; ``py`` is a signature, which is compiled;
+* ``json`` is parsed; ``py`` is a signature, which is compiled; ``bibtex`` is compared with ``CITATION.cff``;
 * below ``<!-- file: NAME -->`` a block of any language is written to that file and not run.
 
 ``<!-- needs: PACKAGE ... -->`` names the optional packages of a page.
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE_DOCS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md")
 PAGES = sorted([*OUTSIDE_DOCS, *(ROOT / "docs").rglob("*.md")])
 
-LANGUAGES = frozenset({"python", "sh", "text", "json", "py"})
+LANGUAGES = frozenset({"python", "sh", "text", "json", "csv", "py", "bibtex"})
 
 OUTPUT_TOLERANCE = 0.02
 """Between a printed number and the page's: rounding to two decimals takes 0.005 of it, other processors'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ class Recording(NamedTuple):
         fold: its fold.
         start_s: start of the clip in the file, in seconds.
         duration_s: length in seconds; None: to the end of the file.
+        group: its group, such as a speaker; clips of a group are never on both sides. Empty: the file.
     """
 
     path: Path
@@ -31,6 +31,7 @@ class Recording(NamedTuple):
     fold: str
     start_s: float = 0.0
     duration_s: float | None = None
+    group: str = ""
 
 
 class Split(NamedTuple):
@@ -116,17 +117,3 @@ def each_fold(recordings: Iterable[Recording]) -> tuple[Split, ...]:
     folds = frozenset(recording.fold for recording in recordings)
     in_order = sorted(folds, key=lambda fold: (len(fold), fold))  # 2 before 10
     return tuple(Split(f"fold {fold}", folds - {fold}, frozenset({fold})) for fold in in_order)
-
-
-def make_folds(recordings: list[Recording]) -> list[Recording]:
-    """Folds of sizes as equal as possible within every class, by a hash of the file names."""
-
-    def drawn(recording: Recording) -> bytes:
-        return hashlib.blake2b(f"{recording.path.name}@{recording.start_s}".encode(), digest_size=8).digest()
-
-    placed, counts = [], dict[tuple[int, ...], int]()
-    for recording in sorted(recordings, key=drawn):
-        number = counts.get(recording.labels, 0)
-        counts[recording.labels] = number + 1
-        placed.append(recording._replace(fold=str(number % MADE_UP_FOLDS + 1)))
-    return sorted(placed, key=lambda recording: (recording.path, recording.start_s))

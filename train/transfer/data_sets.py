@@ -18,9 +18,9 @@ from train.transfer.data_set import (
     audio_files,
     each_fold,
     label_set,
-    make_folds,
     table_rows,
 )
+from train.transfer.folds import make_folds
 
 
 def esc50(folder: Path, *, only_ten: bool = False) -> DataSet:
@@ -166,10 +166,11 @@ def folder_of_classes(folder: Path) -> DataSet:
 
 
 def table(path: Path) -> DataSet:
-    """Any CSV with the columns file (relative to it) and label, and optionally fold, start_s, duration_s.
+    """Any CSV with the columns file (relative to it) and label; optionally fold, start_s, duration_s, group.
 
     Several labels of a clip are separated by ``;``; one such clip makes the data set multi-label.  The
-    folds ``train`` and ``test`` are one split, any others are held out in turn; without folds, five are made.
+    folds ``train`` and ``test`` are one split, any others are held out in turn. Without folds, five are made
+    (:mod:`train.transfer.folds`), with all clips of a group, or else of a file, in one.
     """
     rows = list(table_rows(path, {"file", "label"}))
     names = [[name.strip() for name in row["label"].split(";") if name.strip()] for row in rows]
@@ -181,6 +182,7 @@ def table(path: Path) -> DataSet:
             (row.get("fold") or "").strip(),
             float(row.get("start_s") or 0),
             float(row["duration_s"]) if row.get("duration_s") else None,
+            (row.get("group") or "").strip(),
         )
         for row, several in zip(rows, names, strict=True)
     ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pannsx.events.event import Event
 from pannsx.events.formats.recording import (
@@ -82,44 +83,75 @@ def read_rttm(text: str, source: str) -> list[Recording]:
 
 
 def json_lines(recording: Recording) -> Iterator[str]:
+    """One object per recording and line: ``file``, ``duration_s``, ``events``."""
+    yield from json_object(recording)
+    yield "\n"
+
+
+def json_object(recording: Recording) -> Iterator[str]:
     """One object per recording: ``file``, ``duration_s``, ``events``."""
     events = [
         {
             "onset_s": round(each.onset_s, 6),
             "offset_s": round(each.offset_s, 6),
             "label": each.label,
+            "mid": recording.mids.get(each.label),
             "probability": float(probability(each.probability)),
         }
         for each in recording.events
     ]
     content = {"file": recording.name, "duration_s": recording.duration_s, "events": events}
-    yield json.dumps(content, ensure_ascii=False) + "\n"
+    yield json.dumps(content, ensure_ascii=False)
 
 
 def read_json_lines(text: str, source: str) -> list[Recording]:
-    """Objects in the form of :func:`json_lines`; ``duration_s`` and ``probability`` are optional."""
+    """Objects in the form of :func:`json_lines`; ``duration_s``, ``mid`` and ``probability`` are optional."""
+
+    def each() -> Iterator[tuple[str, Any]]:
+        for number, line in numbered(text):
+            where = f"{source}, line {number}"
+            try:
+                yield where, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{where} is not JSON: {error}") from error
+
+    return _read_objects(each())
+
+
+def read_json(text: str, source: str) -> list[Recording]:
+    """An array of such objects."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{source} is not JSON: {error}") from error
+    if not isinstance(found, list):
+        raise ValueError(f"{source}: an array of objects with file and events is needed")
+    return _read_objects((f"{source}, object {number}", each) for number, each in enumerate(found, start=1))
+
+
+def _read_objects(objects: Iterable[tuple[str, Any]]) -> list[Recording]:
+    """Places and objects -> recordings."""
     rows: list[tuple[str, Event | None]] = []
     durations: dict[str, float] = {}
-    for number, line in numbered(text):
-        where = f"{source}, line {number}"
+    mids: dict[str, str] = {}
+    for where, content in objects:
         try:
-            content = json.loads(line)
             name, events = str(content["file"]), list(content["events"])
             rows.append((name, None))
             for each in events:
                 likely = each.get("probability", CERTAIN)
                 found = event(str(each["label"]), each["onset_s"], each["offset_s"], where, likely)
                 rows.append((name, found))
+                if each.get("mid") is not None:
+                    mids[found.label] = str(each["mid"])
             if content.get("duration_s") is not None:
                 durations[name] = float(content["duration_s"])
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{where} is not JSON: {error}") from error
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{where}: an object with file and events, each with label, onset_s and offset_s, is needed "
                 f"({error!r})"
             ) from error
-    return gathered(rows, durations)
+    return gathered(rows, durations, mids)
 
 
 def _joined(text: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from pannsx.events.event import Event
+from pannsx.events.event_list import EventList
 
 CERTAIN = 1.0
 """Probability of an event in a format without probabilities: an annotation."""
@@ -28,6 +29,11 @@ class Recording:
     name: str
     events: list[Event]
     duration_s: float | None = None
+
+    @property
+    def mids(self) -> dict[str, str]:
+        """Machine ids by label, as far as the events know them: those of an ``EventList`` do."""
+        return self.events.mids if isinstance(self.events, EventList) else {}
 
     @property
     def stem(self) -> str:
@@ -79,7 +85,9 @@ def event(
 
 
 def gathered(
-    rows: Iterable[tuple[str, Event | None]], durations: dict[str, float] | None = None
+    rows: Iterable[tuple[str, Event | None]],
+    durations: dict[str, float] | None = None,
+    mids: dict[str, str] | None = None,
 ) -> list[Recording]:
     """Pairs of name and event, None for a recording without events -> recordings, in order of appearance."""
     found: dict[str, list[Event]] = {}
@@ -89,7 +97,11 @@ def gathered(
             events.append(each)
     durations = durations or {}
     return [
-        Recording(name, sorted(events, key=lambda one: one.onset_s), durations.get(name))
+        Recording(
+            name,
+            EventList(sorted(events, key=lambda one: one.onset_s), file=name, mids=mids),
+            durations.get(name),
+        )
         for name, events in found.items()
     ]
 

@@ -10,16 +10,20 @@ from typing import TextIO
 from pannsx.atomic import replacing
 from pannsx.errors import did_you_mean
 from pannsx.events.event import Event
+from pannsx.events.event_list import EventList
+from pannsx.events.formats import binary_tables
+from pannsx.events.formats.binary_tables import read_binary_table, write_binary_table
 from pannsx.events.formats.jams import jams_lines, read_jams
 from pannsx.events.formats.lines import (
     audacity_lines,
     json_lines,
+    json_object,
     read_audacity,
+    read_json,
     read_json_lines,
     read_rttm,
     rttm_lines,
 )
-from pannsx.events.formats.parquet import read_parquet, write_parquet
 from pannsx.events.formats.recording import Recording
 from pannsx.events.formats.tables import (
     CSV_HEADER,
@@ -46,6 +50,7 @@ class Format:
         header: first lines of a file.
         lines: recording -> lines of text.
         read: text and its source -> recordings.
+        between, footer: text between two recordings, and last lines of a file.
     """
 
     name: str
@@ -54,15 +59,24 @@ class Format:
     header: str
     lines: Callable[[Recording], Iterator[str]]
     read: Callable[[str, str], list[Recording]]
+    between: str = ""
+    footer: str = ""
 
+    def text(self, recordings: Iterable[Recording]) -> Iterator[str]:
+        """A whole file, piece by piece."""
+        yield self.header
+        for number, recording in enumerate(recordings):
+            yield self.between if number else ""
+            yield from self.lines(recording)
+        yield self.footer
 
-PARQUET = "parquet"
 
 FORMATS: dict[str, Format] = {
     each.name: each
     for each in (
         Format("tsv", ".tsv", False, DESED_HEADER, desed_lines, read_desed),
         Format("csv", ".csv", False, CSV_HEADER, csv_lines, read_csv),
+        Format("json", ".json", False, "[\n", json_object, read_json, ",\n", "\n]\n"),
         Format("jsonl", ".jsonl", False, "", json_lines, read_json_lines),
         Format("rttm", ".rttm", False, "", rttm_lines, read_rttm),
         Format("audacity", ".txt", True, "", audacity_lines, read_audacity),
@@ -70,9 +84,9 @@ FORMATS: dict[str, Format] = {
         Format("jams", ".jams", True, "", jams_lines, read_jams),
     )
 }
-"""Text formats by name; Parquet is binary and handled separately."""
+"""Text formats by name; those of :mod:`pannsx.events.formats.binary_tables` are handled separately."""
 
-NAMES = (*FORMATS, PARQUET)
+NAMES = (*FORMATS, *binary_tables.NAMES)
 
 
 def format_of(path: PathLike) -> str:
@@ -82,7 +96,7 @@ def format_of(path: PathLike) -> str:
         ValueError: an unknown extension.
     """
     name = Path(path).name.lower()
-    endings = {each.suffix: each.name for each in FORMATS.values()} | {".parquet": PARQUET}
+    endings = {suffix_of(each): each for each in NAMES}
     for suffix in sorted(endings, key=len, reverse=True):  # .selections.txt before .txt
         if name.endswith(suffix):
             return endings[suffix]
@@ -98,7 +112,7 @@ def suffix_of(name: str) -> str:
         ValueError: an unknown format.
     """
     name = _known(name)
-    return f".{PARQUET}" if name == PARQUET else FORMATS[name].suffix
+    return FORMATS[name].suffix if name in FORMATS else f".{name}"
 
 
 def check_representable(recording: Recording, name: str) -> None:
@@ -119,8 +133,8 @@ def write_events(recordings: Iterable[Recording], path: PathLike, format: str | 
         recordings: recordings to write.
         path: a file. In a format with one recording per file, several recordings need a folder instead, in
             which every file is named after its recording.
-        format: one of ``tsv`` (DESED, DCASE), ``csv``, ``jsonl``, ``rttm``, ``audacity``, ``raven``,
-            ``jams`` and ``parquet``; None: by the extension of ``path``.
+        format: one of ``tsv`` (DESED, DCASE), ``csv``, ``json``, ``jsonl``, ``rttm``, ``audacity``,
+            ``raven``, ``jams``, ``parquet`` and ``xlsx``; None: by the extension of ``path``.
 
     Returns:
         the files written.
@@ -132,9 +146,9 @@ def write_events(recordings: Iterable[Recording], path: PathLike, format: str | 
     """
     path, recordings = Path(path), list(recordings)
     name = _known(format) if format is not None else format_of(path)
-    if name == PARQUET:
+    if name not in FORMATS:
         with replacing(path) as temporary:
-            write_parquet(recordings, temporary)
+            write_binary_table(recordings, temporary, name)
         return [path]
     kind = FORMATS[name]
     if not kind.one_each or (len(recordings) == 1 and not path.is_dir()):
@@ -176,8 +190,8 @@ def read_events(
     """
     path = Path(path)
     name = _known(format) if format is not None else format_of(path)
-    if name == PARQUET:
-        found = read_parquet(path)
+    if name not in FORMATS:
+        found = read_binary_table(path, name)
     else:
         try:
             text = path.read_text(encoding="utf-8-sig")
@@ -197,14 +211,15 @@ def read_events(
             )
         return event._replace(label=label)
 
-    return [replace(each, events=[known(event) for event in each.events]) for each in found]
+    return [
+        replace(each, events=EventList(map(known, each.events), file=each.name, mids=each.mids))
+        for each in found
+    ]
 
 
 def _write(kind: Format, recordings: Sequence[Recording], path: Path) -> None:
     with replacing(path) as temporary, _text_file(temporary) as file:
-        file.write(kind.header)
-        for recording in recordings:
-            file.writelines(kind.lines(recording))
+        file.writelines(kind.text(recordings))
 
 
 def _text_file(path: Path) -> TextIO:

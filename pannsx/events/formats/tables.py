@@ -16,9 +16,10 @@ from pannsx.events.formats.recording import (
     probability,
     seconds,
 )
+from pannsx.table import COLUMNS
 
 DESED_HEADER = "filename\tonset\toffset\tevent_label\n"
-CSV_HEADER = "file,onset_s,offset_s,label,probability\n"
+CSV_HEADER = ",".join(COLUMNS) + "\n"
 _RAVEN = (
     "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)",
     "Begin File", "Annotation", "Score",
@@ -39,8 +40,13 @@ def desed_lines(recording: Recording) -> Iterator[str]:
 
 
 def read_desed(text: str, source: str) -> list[Recording]:
-    """Ground truth of DCASE and DESED: ``filename onset offset event_label``, with or without a header."""
+    """Ground truth of DCASE and DESED: ``filename onset offset event_label``, with or without a header.
+
+    A table with the columns of :func:`read_csv` is read too.
+    """
     first = text.split("\n", 1)[0].rstrip("\r")
+    if {"file", "onset_s"} <= set(first.split("\t")):
+        return _house_table(text, source, "\t")
     if "filename" not in first.split("\t"):
         text = DESED_HEADER + text
     rows = _rows(text, source, ("filename", "onset", "offset", "event_label"), "\t")
@@ -59,14 +65,19 @@ def csv_lines(recording: Recording) -> Iterator[str]:
     """One line per event; a recording without events has one line with only its name."""
     for each in recording.events:
         times = seconds(each.onset_s), seconds(each.offset_s)
-        yield _csv_line(recording.name, *times, each.label, probability(each.probability))
+        mid = recording.mids.get(each.label, "")
+        yield _csv_line(recording.name, *times, each.label, mid, probability(each.probability))
     if not recording.events:
-        yield _csv_line(recording.name, "", "", "", "")
+        yield _csv_line(recording.name, *[""] * (len(COLUMNS) - 1))
 
 
 def read_csv(text: str, source: str) -> list[Recording]:
-    """A table with the columns ``file, onset_s, offset_s, label``, and optionally ``probability``."""
-    rows = _rows(text, source, ("file", "onset_s", "offset_s", "label"), ",")
+    """A table with the columns ``file, onset_s, offset_s, label``, and optionally ``mid, probability``."""
+    return _house_table(text, source, ",")
+
+
+def _house_table(text: str, source: str, delimiter: str) -> list[Recording]:
+    rows = list(_rows(text, source, ("file", "onset_s", "offset_s", "label"), delimiter))
 
     def each() -> Iterator[tuple[str, Event | None]]:
         for where, row in rows:
@@ -76,7 +87,7 @@ def read_csv(text: str, source: str) -> list[Recording]:
                 likely = row.get("probability") or CERTAIN
                 yield row["file"], event(row["label"], row["onset_s"], row["offset_s"], where, likely)
 
-    return gathered(each())
+    return gathered(each(), mids={row["label"]: row["mid"] for _, row in rows if row.get("mid")})
 
 
 def raven_lines(recording: Recording) -> Iterator[str]:
