@@ -98,6 +98,17 @@ def test_labels_by_word_and_by_mid(capsys: Captured) -> None:
     assert found == ["Dog", *(name for name in audioset() if "guitar" in name.lower())]
     assert main(["labels", "dog"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["74", "/m/0bt9lr", "Dog"]
+    assert main(["labels", "all crows", "/m/09x0r", "--group"]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    column = header.index("label")
+    assert [line[column:] for line in lines] == [
+        "Human sounds > Human voice", "  Speech", "Animal > Wild animals > Bird", "  Crow", "    Caw",
+    ]  # fmt: skip
+    assert [line.split()[:2] for line in lines if line[0:column].strip()] == [
+        ["0", "/m/09x0r"], ["117", "/m/04s8yn"], ["118", "/m/07r5c2p"],
+    ]  # fmt: skip
+    assert main(["labels", "--group", "--format", "csv"]) == 2
+    assert "--group is for the table format" in capsys.readouterr().err
     assert main(["labels", "gutar"]) == 1
     assert "did you mean 'Guitar'" in capsys.readouterr().err
 

@@ -43,6 +43,12 @@ def test_links_in_the_site(
     assert tool("docs_site", monkeypatch).relinked(written, page) == in_the_site
 
 
+def test_bars_in_code_in_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    html = r"<p><code>a \| b</code></p><td>\|<code>c \| d</code></td><td><code>e\f</code></td>"
+    found = tool("docs_site", monkeypatch).with_bars(html)
+    assert found == r"<p><code>a \| b</code></p><td>\|<code>c | d</code></td><td><code>e\f</code></td>"
+
+
 def test_every_page_is_in_the_navigation_once(monkeypatch: pytest.MonkeyPatch) -> None:
     site = tool("docs_site", monkeypatch)
     listed = list(site._paths(site.navigation()))

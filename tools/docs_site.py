@@ -27,6 +27,8 @@ ALSO = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")  # pages of the site, li
 _FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
 _LINK = re.compile(r"(!?)\[((?:[^\]\[]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 _SECTION = re.compile(r"^\*\*([\w-]+)\.\*\*", re.M)
+_CELL = re.compile(r"<td\b.*?</td>", re.S)
+_CODE = re.compile(r"<code>.*?</code>", re.S)
 _ELSEWHERE = re.compile(r"[a-z]+:|#")
 
 Navigation = list[dict[str, Any]]
@@ -50,6 +52,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Lead links to the site's copies."""
     return relinked(markdown, repository_path(page.file))
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Finish the cells of tables."""
+    return with_bars(html)
+
+
+def with_bars(html: str) -> str:
+    """The page with plain bars in code in tables, where Markdown needs them escaped."""
+    return _CELL.sub(lambda cell: _CODE.sub(lambda code: code[0].replace("\\|", "|"), cell[0]), html)
 
 
 def navigation() -> Navigation:

@@ -29,9 +29,14 @@ def add_class_options(parser: argparse._ActionsContainer, *, with_group: bool = 
         help="hide the parents of what is found: of Animal, Dog and Bark only Bark",
     )
     if with_group:
-        parser.add_argument(
-            "--group", action="store_true", help="show what is found in AudioSet's tree (table format only)"
-        )
+        add_group(parser)
+
+
+def add_group(parser: argparse._ActionsContainer) -> None:
+    """Add ``--group``."""
+    parser.add_argument(
+        "--group", action="store_true", help="show what is found in AudioSet's tree (table format only)"
+    )
 
 
 def check_classes(arguments: argparse.Namespace, labels: LabelSet) -> None:

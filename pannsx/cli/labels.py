@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from pannsx.cli.class_options import add_group, check_group, in_tree
 from pannsx.cli.console import FAILED, CommandError, columns, remark
 from pannsx.cli.options import add_quiet, new_command, record_named
 from pannsx.cli.output import TABLE_FORMATS, add_output, output_of, table_output, text_output, written
@@ -23,6 +24,7 @@ _EXAMPLES = """\
   pannsx labels guitar dog       those with one of these words
   pannsx labels /m/0bt9lr        the one with this MID
   pannsx labels 'all birds'      those below a class of AudioSet's tree
+  pannsx labels 'all birds' --group
   pannsx labels -o labels.csv"""
 
 
@@ -48,6 +50,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="MODEL",
         help="labels of this model: one of `pannsx models`, or a record of your own (.json)",
     )
+    add_group(parser)
     add_output(parser, "table", *TABLE_FORMATS)
     add_quiet(parser)
 
@@ -55,6 +58,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the list; returns the exit status."""
     output = output_of(arguments)
+    check_group(arguments, output.form)
     try:
         labels = labels_of(record_named(arguments.model))
     except (OSError, ValueError) as error:
@@ -62,7 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
     found = _matching(labels, arguments.words)
     ids = labels.ids or ("",) * len(labels)
     if output.form == "table":
-        rows = [(str(i), ids[i], labels[i]) for i in found]
+        place = {labels[i]: i for i in found}
+        lines = in_tree(place) if arguments.group else [(label, label) for label in place]
+        rows = [
+            ("", "", text) if label is None else (str(place[label]), ids[place[label]], text)
+            for label, text in lines
+        ]
         with text_output(output) as file:
             header = tuple(column.name for column in _COLUMNS)
             print("\n".join(columns([header, *rows], right=frozenset({0}))), file=file)
