@@ -1,4 +1,4 @@
-"""The two error classes a caller can handle, and spelling suggestions."""
+"""The two error classes a caller can handle, and text for messages."""
 
 from __future__ import annotations
 
@@ -28,3 +28,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not close:
         return ""
     return "; did you mean " + " or ".join(repr(by_folded[key]) for key in close) + "?"
+
+
+def printable(path: str) -> str:
+    """The path with bytes that are not UTF-8 escaped: Linux allows file names that are not text."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -433,6 +433,25 @@ def test_calibrated_points_become_the_default(long: str, tmp_path: Path, capsys:
     assert main(["events", long, "-q", "--operating-points", str(output), "--format", "csv"]) == 0
 
 
+def test_truth_from_a_folder_of_selection_tables(tmp_path: Path, capsys: Captured) -> None:
+    """Tables made on Windows, one for each recording, as Raven and BirdNET write them."""
+    folder = tmp_path / "truth"
+    folder.mkdir()
+    head = "Selection\tBegin Time (s)\tEnd Time (s)\tCommon Name\tConfidence\tBegin Path\n"
+    row = "1\t0\t1\tWhite noise\t0.9\tD:\\cards\\a.1.wav\n"
+    (folder / "a.1.BirdNET.selection.table.txt").write_text(head + row, "utf-8")
+    (folder / "b.Table.1.selections.txt").write_text(head, "utf-8")
+    files = [write_wav(tmp_path / f"{name}.wav", 1.0, seed) for seed, name in enumerate(("a.1", "b"))]
+    output = tmp_path / "p.json"
+    assert main(["calibrate", str(folder), *files, "-o", str(output)]) == 0
+    assert read_operating_points(output).points["White noise"].n_positive
+    assert capsys.readouterr().err.splitlines()[-1] == "pannsx: 2 of 2 used"
+    assert main(["calibrate", str(tmp_path / "no"), *files, "-o", str(output)]) == 1
+    assert "there is no file or folder" in capsys.readouterr().err
+    assert main(["calibrate", str(folder), *files, "-o", files[0]]) == 1
+    assert "is one of the sources" in capsys.readouterr().err
+
+
 def test_weak_labels_count_by_recording(tmp_path: Path) -> None:
     files = [write_wav(tmp_path / f"{name}.wav", 1.0, seed) for seed, name in enumerate("ab")]
     truth = tmp_path / "weak.tsv"

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pannsx.events import Event, EventList, detect, frame_edges
 from pannsx.events.formats import Recording, format_of, read_events, read_scores, write_events, write_scores
+from pannsx.events.formats.recording import base_name, base_stem
 from pannsx.events.formats.registry import FORMATS, NAMES
 from pannsx.events.formats.weak_labels import are_weak, read_weak_labels
 from pannsx.labels import LabelSet, audioset
@@ -176,6 +177,101 @@ def test_ravens_two_views_are_one_selection(tmp_path: Path) -> None:
     )
     (found,) = read_events(path)
     assert [event[:3] for event in found.events] == [("Owl", 0.5, 1.5)]
+
+
+_BIRDNET = (
+    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tCommon Name\t"
+    "Species Code\tConfidence\tBegin Path\tFile Offset (s)\n"
+)
+
+
+def test_raven_has_name_and_path(tmp_path: Path) -> None:
+    path = tmp_path / "x.selections.txt"
+    recording = Recording("site\\day one/x.wav", [Event("Dog", 0.5, 1.5, 0.75)])
+    write_events([recording], path)
+    head, row = (line.split("\t") for line in path.read_text("utf-8").splitlines())
+    cells = dict(zip(head, row, strict=True))
+    assert (cells["Begin File"], cells["Begin Path"]) == ("x.wav", recording.name)
+    assert read_events(path) == [recording]
+
+
+def test_repeated_numbers_are_no_repeated_selections(tmp_path: Path) -> None:
+    path = tmp_path / "joined.selections.txt"
+    head = "Selection\tBegin Time (s)\tEnd Time (s)\tSpecies\n"
+    path.write_text(head + "1\t0.5\t1.5\tOwl\n1\t3\t4\tOwl\n", "utf-8")
+    (found,) = read_events(path)
+    assert [event.onset_s for event in found.events] == [0.5, 3.0]
+
+
+def test_birdnets_tables(tmp_path: Path) -> None:
+    """Of one recording and of several, whose times run on; and both kinds of CSV."""
+    expected = [
+        Recording("C:\\day\\a.wav", [Event("Tawny Owl", 3.0, 6.0, 0.8125)]),
+        Recording("C:\\day\\b.wav", []),
+        Recording("C:\\day\\c.wav", [Event("Tawny Owl", 1.5, 4.5, 0.5)]),
+    ]
+    row = "{}\tSpectrogram 1\t1\t{}\t{}\t0\t15000\t{}\tx\t{}\tC:\\day\\{}.wav\t{}\n"
+    table = tmp_path / "BirdNET_SelectionTable.txt"
+    table.write_text(
+        _BIRDNET
+        + row.format(1, 3, 6, "Tawny Owl", 0.8125, "a", 3)
+        + row.format(2, 60, 63, "nocall", 1.0, "b", 0)
+        + row.format(3, 121.5, 124.5, "Tawny Owl", 0.5, "c", 1.5),
+        "utf-8",
+    )
+    assert read_events(table) == expected
+    assert [base_stem(each.name) for each in expected] == [each.stem for each in expected] == ["a", "b", "c"]
+    wide = tmp_path / "BirdNET_RTable.csv"
+    wide.write_text(
+        "filepath,start,end,scientific_name,common_name,confidence,lat\n"
+        "C:\\day\\a.wav,3,6,Strix aluco,Tawny Owl,0.8125,-1\n"
+        "C:\\day\\b.wav,0,3,nocall,nocall,1.0,-1\n"
+        "C:\\day\\c.wav,1.5,4.5,Strix aluco,Tawny Owl,0.5,-1\n",
+        "utf-8",
+    )
+    assert read_events(wide) == expected
+    single = tmp_path / "day.1.BirdNET.results.csv"
+    single.write_text("Start (s),End (s),Scientific name,Common name,Confidence\n0,3,S,Owl,0.5\n", "utf-8")
+    assert read_events(single) == [Recording("day.1", [Event("Owl", 0.0, 3.0, 0.5)])]
+    empty = tmp_path / "day.2.BirdNET.selection.table.txt"
+    empty.write_text(_BIRDNET, "utf-8")
+    assert read_events(empty) == [Recording("day.2", [])]
+    # The folder: without the tables that repeat all recordings.
+    assert read_events(tmp_path) == [*read_events(single), *read_events(empty)]
+
+
+def test_a_folder_of_files_of_one_recording(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no files of one recording each"):
+        read_events(tmp_path)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "a.txt").write_text("0\t1\tDog\n", "utf-8")
+    head = "Selection\tBegin Time (s)\tEnd Time (s)\tAnnotation\n"
+    (tmp_path / "more" / "b.Table.1.selections.txt").write_text(head + "1\t0\t1\tDog\n", "utf-8")
+    (tmp_path / "all.csv").write_text("file,onset_s,offset_s,label\na.wav,0,1,Dog\n", "utf-8")
+    assert [each.name for each in read_events(tmp_path)] == ["a.txt", "b"]
+    assert [each.name for each in read_events(tmp_path, "raven")] == ["b"]
+    (tmp_path / "b.selections.txt").write_text(head, "utf-8")
+    with pytest.raises(ValueError, match=r"b is described by both .*b\.selections\.txt and .*Table\.1"):
+        read_events(tmp_path)
+
+
+def test_names_of_windows_and_of_no_text() -> None:
+    for path, name, stem in (
+        ("C:\\night\\a.b.wav", "a.b.wav", "a.b"),
+        ("night/mod\\udce0.wav", "mod\\udce0.wav", "mod\\udce0"),
+        ("night/day.1", "day.1", "day.1"),
+        ("night\\x/y.flac", "y.flac", "y"),
+    ):
+        assert (base_name(path), base_stem(path)) == (name, stem)
+
+
+def test_names_that_are_no_text_are_written_as_escapes(tmp_path: Path) -> None:
+    recording = Recording("mod\udce0.wav", [Event("Dog", 0.0, 1.0, 1.0)])
+    for form in several:
+        path = tmp_path / f"e{suffix(form)}"
+        write_events([recording], path)
+        (found,) = read_events(path)
+        assert found.name.encode("utf-8", "backslashreplace") == b"mod\\udce0.wav"
 
 
 def test_labels_are_spelled_as_wanted(tmp_path: Path) -> None:

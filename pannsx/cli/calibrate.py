@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pannsx.cli.console import FAILED, CommandError, columns, complain, complain_of, remark
 from pannsx.cli.event_options import add_hop
 from pannsx.cli.options import add_model_options, add_quiet, build, named, new_command
+from pannsx.cli.outcome import Outcome
 from pannsx.cli.output import written
 from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
 from pannsx.corpus.inputs import Item, find_inputs
+from pannsx.corpus.outputs import OutputError, check_output
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ cache, for one of `pannsx models`). `pannsx events` and result.events() use them
 unless a threshold is given.
 
 TRUTH holds the annotations. Strong labels give each event with onset and offset, in any format
-that `pannsx events` writes; thresholds are then fitted on frames. Weak labels give only the classes
+that `pannsx events` writes, or in BirdNET's selection tables or CSV; a folder may hold one file for
+each recording. Thresholds are then fitted on frames. Weak labels give only the classes
 in each recording, as DESED's table (filename, event_labels); thresholds are then fitted on
 recordings, each with the greatest probability of its frames.
 
@@ -79,11 +82,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Calibrate; returns the exit status."""
     if arguments.model is not None:
         named(arguments.model)
-    items, problems, _ = find_inputs(arguments.files)
-    for problem in problems:
-        complain(problem)
-    if problems:
+    inputs = find_inputs(arguments.files)
+    outcome = Outcome(inputs, "used", quiet=arguments.quiet)
+    items = inputs.items
+    if inputs.problems:
         return FAILED
+    if not arguments.truth.exists():
+        raise CommandError(f"there is no file or folder {str(arguments.truth)!r}; check the path", FAILED)
 
     from pannsx.events import write_operating_points
     from pannsx.inference.fine_frames import FrameReader
@@ -91,6 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
     from pannsx.weights import operating_points_path
 
     tagger = build(AudioTagger, arguments)
+    output: Path = arguments.output or operating_points_path(tagger.record, arguments.checkpoint)
+    try:
+        check_output(output, items)
+    except OutputError as error:
+        raise CommandError(f"{error}; choose another path with --output", FAILED) from error
     try:
         reader = FrameReader(tagger, arguments.hop)
         points = _calibrated(arguments, items, reader, tagger.record.name)
@@ -100,7 +110,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     if points is None:
         return FAILED
-    output: Path = arguments.output or operating_points_path(tagger.record, arguments.checkpoint)
     try:
         write_operating_points(points, output)
     except OSError as error:
@@ -110,7 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
     print("\n".join(_table(points)))
     if not arguments.quiet:
         remark(f"{written(output)}: {points.rule}, {len(points.points)} classes")
-    return 0
+    outcome.n_done = len(items)
+    return outcome.close()
 
 
 def _calibrated(
@@ -125,7 +135,7 @@ def _calibrated(
     from pannsx.labels import LabelSet
 
     truth: Path = arguments.truth
-    is_weak = arguments.truth_format in (None, "tsv") and are_weak(truth)
+    is_weak = arguments.truth_format in (None, "tsv") and not truth.is_dir() and are_weak(truth)
     weak: dict[str, tuple[str, ...]] = {}
     strong: dict[str, list[Event]] = {}
     if is_weak:
@@ -189,12 +199,14 @@ def _columns(
 
 def _matched(truth: Mapping[str, T], items: list[Item], path: Path) -> dict[str, T]:
     """Annotations by item name; ValueError if they do not cover exactly the items."""
-    for key in (str, lambda name: PurePath(name).name, lambda name: PurePath(name).stem):
+    from pannsx.events.formats.recording import base_name, base_stem
+
+    for key in (str, base_name, base_stem):
         by_key = {key(name): value for name, value in truth.items()}
         keys = {item.name: key(item.name) for item in items}
         if len(by_key) == len(truth) and set(keys.values()) == set(by_key) and len(by_key) == len(items):
             return {name: by_key[each] for name, each in keys.items()}
-    known, given = ({PurePath(name).stem for name in names} for names in (truth, [i.name for i in items]))
+    known, given = ({base_stem(name) for name in names} for names in (truth, [i.name for i in items]))
     parts = []
     for names, what in ((given - known, f"not in {path}"), (known - given, f"only in {path}")):
         if names:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pannsx.audio.formats import AUDIO_SUFFIXES
+from pannsx.errors import printable
 
 STANDARD_INPUT = "-"
 
@@ -78,11 +79,6 @@ def find_inputs(arguments: Iterable[str]) -> Inputs:
             found.problems.append(_nothing_found(argument))
             found.skipped[EMPTY] += 1
     return found
-
-
-def printable(path: str) -> str:
-    """The path with invalid UTF-8 escaped: Linux allows file names that are not text."""
-    return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _add_standard_input(found: Inputs, seen: set[str]) -> None:

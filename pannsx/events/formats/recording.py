@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,6 +14,8 @@ from pannsx.events.event_list import EventList
 CERTAIN = 1.0
 """Probability of an event in a format without probabilities: an annotation."""
 
+_SEPARATOR = re.compile(r"/|\\(?!udc[89a-f][0-9a-f])")
+_EXTENSION = re.compile(r"\.[A-Za-z]\w{0,7}$")
 _DIGITS = 6  # of a second: a microsecond, well below a sample
 
 
@@ -38,7 +41,20 @@ class Recording:
     @property
     def stem(self) -> str:
         """The name without folder and extension."""
-        return PurePath(self.name).stem
+        return PurePath(base_name(self.name)).stem
+
+
+def base_name(path: str) -> str:
+    r"""The last part of a path, of Windows too, whose lists are read everywhere: ``a\b.wav`` -> ``b.wav``.
+
+    A backslash that escapes a byte of a name that is not text separates nothing.
+    """
+    return _SEPARATOR.split(path)[-1]
+
+
+def base_stem(path: str) -> str:
+    """The last part of a path without an extension; ``.1`` and the like are no extension."""
+    return _EXTENSION.sub("", base_name(path))
 
 
 def seconds(time_s: float) -> str:

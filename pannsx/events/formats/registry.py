@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
 
 from pannsx.atomic import replacing
-from pannsx.errors import did_you_mean
+from pannsx.errors import did_you_mean, printable
 from pannsx.events.event import Event
 from pannsx.events.event_list import EventList
 from pannsx.events.formats import binary_tables
@@ -25,16 +24,14 @@ from pannsx.events.formats.lines import (
     rttm_lines,
 )
 from pannsx.events.formats.recording import Recording
+from pannsx.events.formats.selections import RAVEN_HEADER, is_raven, raven_lines, read_raven, recording_of
 from pannsx.events.formats.tables import (
     CSV_HEADER,
     DESED_HEADER,
-    RAVEN_HEADER,
     csv_lines,
     desed_lines,
-    raven_lines,
     read_csv,
     read_desed,
-    read_raven,
 )
 from pannsx.types import PathLike
 
@@ -87,6 +84,8 @@ FORMATS: dict[str, Format] = {
 """Text formats by name; those of :mod:`pannsx.events.formats.binary_tables` are handled separately."""
 
 NAMES = (*FORMATS, *binary_tables.NAMES)
+
+_BIRDNET_SUMMARIES = "BirdNET_"  # begins the names of files that repeat or explain those of single recordings
 
 
 def format_of(path: PathLike) -> str:
@@ -144,7 +143,8 @@ def write_events(recordings: Iterable[Recording], path: PathLike, format: str | 
             the format cannot represent.
         OSError: a file cannot be written.
     """
-    path, recordings = Path(path), list(recordings)
+    path = Path(path)
+    recordings = [replace(each, name=printable(each.name)) for each in recordings]
     name = _known(format) if format is not None else format_of(path)
     if name not in FORMATS:
         with replacing(path) as temporary:
@@ -179,8 +179,9 @@ def read_events(
     """Read recordings with their events.
 
     Args:
-        path: a file; in a format without names, its recording is named after the file.
-        format: as in :func:`write_events`; None: by the extension.
+        path: a file; in a format without names, its recording is named after the file. Or a folder of files
+            with one recording each: label tracks, selection tables of Raven or BirdNET, JAMS.
+        format: as in :func:`write_events`; None: by the extension, and for ``.txt`` by the header.
         labels: correct spelling of the labels; those of the file may differ in case, or have ``_`` for a
             space.
 
@@ -189,15 +190,8 @@ def read_events(
         ValueError: not this format, invalid values, or a label that is not in ``labels``.
     """
     path = Path(path)
-    name = _known(format) if format is not None else format_of(path)
-    if name not in FORMATS:
-        found = read_binary_table(path, name)
-    else:
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text: {error}") from error
-        found = FORMATS[name].read(text, path.name)
+    name = None if format is None else _known(format)
+    found = _read_folder(path, name) if path.is_dir() else _read_file(path, name or format_of(path))
     if labels is None:
         return found
     spelled = {_folded(label): label for label in labels}
@@ -217,14 +211,59 @@ def read_events(
     ]
 
 
+def _read_file(path: Path, name: str) -> list[Recording]:
+    if name not in FORMATS:
+        return read_binary_table(path, name)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    if name == "audacity" and is_raven(text.split("\n", 1)[0]):
+        name = "raven"
+    return FORMATS[name].read(text, path.name)
+
+
+def _read_folder(folder: Path, name: str | None) -> list[Recording]:
+    """The recordings of all files below a folder that describe one each."""
+    found: dict[str, tuple[Recording, Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith((".", _BIRDNET_SUMMARIES)) or not path.is_file():
+            continue
+        form = _form_of_one(path)
+        if form is None or (name is not None and name != form):
+            continue
+        for recording in _read_file(path, form):
+            if recording.name in found:
+                raise ValueError(
+                    f"{recording.name} is described by both {found[recording.name][1]} and {path}; keep one "
+                    "of them in the folder, or give the format"
+                )
+            found[recording.name] = recording, path
+    if not found:
+        raise ValueError(
+            f"{folder} holds no files of one recording each: label tracks or selection tables (.txt), .jams"
+        )
+    return [recording for recording, _ in found.values()]
+
+
+def _form_of_one(path: Path) -> str | None:
+    """The format of a file that describes one recording, or None."""
+    if recording_of(path.name) != path.name and path.suffix.lower() == ".csv":
+        return "csv"  # BirdNET's results
+    try:
+        form = format_of(path)
+    except ValueError:
+        return None
+    if form == "audacity":
+        with path.open("rb") as file:
+            is_table = is_raven(file.readline().decode("utf-8-sig", "replace"))
+        return "raven" if is_table else form
+    return form if form in FORMATS and FORMATS[form].one_each else None
+
+
 def _write(kind: Format, recordings: Sequence[Recording], path: Path) -> None:
-    with replacing(path) as temporary, _text_file(temporary) as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(kind.text(recordings))
-
-
-def _text_file(path: Path) -> TextIO:
-    # File names may hold bytes that are not text: these are written as escapes.
-    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _known(name: str) -> str:

@@ -1,10 +1,10 @@
-"""Tables with a header: DESED's TSV, Raven's selection table, and CSV."""
+"""Tables with a header: DESED's TSV, and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pannsx.events.event import Event
 from pannsx.events.formats.recording import (
@@ -16,17 +16,12 @@ from pannsx.events.formats.recording import (
     probability,
     seconds,
 )
+from pannsx.events.formats.rows import table_rows
+from pannsx.events.formats.selections import read_birdnet_csv
 from pannsx.table import COLUMNS
 
 DESED_HEADER = "filename\tonset\toffset\tevent_label\n"
 CSV_HEADER = ",".join(COLUMNS) + "\n"
-_RAVEN = (
-    "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)",
-    "Begin File", "Annotation", "Score",
-)  # fmt: skip
-RAVEN_HEADER = "\t".join(_RAVEN) + "\n"
-_RAVEN_HIGHEST_HZ = 16_000.0  # selections have a frequency range, events do not: they get the full range
-_RAVEN_LABELS = ("Annotation", "Species", "Label", "Tags")  # the column of labels has no fixed name
 
 
 def desed_lines(recording: Recording) -> Iterator[str]:
@@ -49,7 +44,7 @@ def read_desed(text: str, source: str) -> list[Recording]:
         return _house_table(text, source, "\t")
     if "filename" not in first.split("\t"):
         text = DESED_HEADER + text
-    rows = _rows(text, source, ("filename", "onset", "offset", "event_label"), "\t")
+    rows = table_rows(text, source, ("filename", "onset", "offset", "event_label"), "\t")
 
     def each() -> Iterator[tuple[str, Event | None]]:
         for where, row in rows:
@@ -72,12 +67,16 @@ def csv_lines(recording: Recording) -> Iterator[str]:
 
 
 def read_csv(text: str, source: str) -> list[Recording]:
-    """A table with the columns ``file, onset_s, offset_s, label``, and optionally ``mid, probability``."""
-    return _house_table(text, source, ",")
+    """A table with the columns ``file, onset_s, offset_s, label``, and optionally ``mid, probability``.
+
+    BirdNET's results as CSV are read too.
+    """
+    birdnet = read_birdnet_csv(text, source)
+    return _house_table(text, source, ",") if birdnet is None else birdnet
 
 
 def _house_table(text: str, source: str, delimiter: str) -> list[Recording]:
-    rows = list(_rows(text, source, ("file", "onset_s", "offset_s", "label"), delimiter))
+    rows = list(table_rows(text, source, ("file", "onset_s", "offset_s", "label"), delimiter))
 
     def each() -> Iterator[tuple[str, Event | None]]:
         for where, row in rows:
@@ -88,66 +87,6 @@ def _house_table(text: str, source: str, delimiter: str) -> list[Recording]:
                 yield row["file"], event(row["label"], row["onset_s"], row["offset_s"], where, likely)
 
     return gathered(each(), mids={row["label"]: row["mid"] for _, row in rows if row.get("mid")})
-
-
-def raven_lines(recording: Recording) -> Iterator[str]:
-    """One selection per event, over all frequencies, numbered from 1."""
-    name = in_one_cell(recording.name, "file name")
-    for number, each in enumerate(recording.events, start=1):
-        yield "\t".join(
-            (
-                str(number), "Spectrogram 1", "1", seconds(each.onset_s), seconds(each.offset_s), "0.0",
-                str(_RAVEN_HIGHEST_HZ), name, in_one_cell(each.label, "label"), probability(each.probability),
-            )
-        ) + "\n"  # fmt: skip
-
-
-def read_raven(text: str, source: str) -> list[Recording]:
-    """A selection table of one sound; a selection listed once per view is taken once."""
-    rows = list(_rows(text, source, ("Selection", "Begin Time (s)", "End Time (s)"), "\t"))
-    header = next(csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE), [])
-    column = next((name for name in _RAVEN_LABELS if name in header), None)
-    if column is None:
-        raise ValueError(f"{source}: a column of labels is needed: one of {', '.join(_RAVEN_LABELS)}")
-    taken: dict[str, tuple[str, Event]] = {}
-    for where, row in rows:
-        name = row.get("Begin File") or source
-        likely = row.get("Score") or CERTAIN
-        found = event(row[column], row["Begin Time (s)"], row["End Time (s)"], where, likely)
-        taken.setdefault(row["Selection"], (name, found))
-    if len({name for name, _ in taken.values()}) > 1:
-        raise ValueError(
-            f"{source} covers several files in sequence, with times from the start of the first; "
-            "export one table per file"
-        )
-    return gathered(taken.values()) or [Recording(source, [])]
-
-
-def _rows(
-    text: str, source: str, needed: Sequence[str], delimiter: str
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """File and line of each row, and its cells by column, stripped of white space."""
-    file = io.StringIO(text)
-    if delimiter == ",":
-        reader = csv.DictReader(file)
-    else:  # no quoting: a quotation mark is an ordinary character
-        reader = csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    missing = [name for name in needed if name not in (reader.fieldnames or ())]
-    if missing:
-        raise ValueError(
-            f"{source}: the header is {list(reader.fieldnames or ())}; {', '.join(missing)} missing"
-        )
-
-    def rows() -> Iterator[tuple[str, dict[str, str]]]:
-        for row in reader:
-            where = f"{source}, line {reader.line_num}"
-            if None in row:
-                raise ValueError(f"{where}: more cells than the header has columns")
-            if row[needed[0]] is None or not row[needed[0]].strip():
-                raise ValueError(f"{where}: the column {needed[0]!r} is empty")
-            yield where, {name: (cell or "").strip() for name, cell in row.items()}
-
-    return rows()
 
 
 def _csv_line(*cells: str) -> str:
