@@ -31,6 +31,8 @@ from pannsx.cli import (
 )
 from pannsx.cli.console import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, CommandError, complain
 from pannsx.cli.parser import Parser
+from pannsx.cli.verbosity import speaking
+from pannsx.cli.words import in_options
 from pannsx.errors import WeightsError
 from pannsx.version import __version__
 
@@ -76,13 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return USAGE
     try:
-        status: int = arguments.run(arguments)
+        with speaking(quiet=getattr(arguments, "quiet", False), verbose=getattr(arguments, "verbose", 0)):
+            status: int = arguments.run(arguments)
         sys.stdout.flush()  # a closed pipe shows here, not when the interpreter exits
     except CommandError as error:
         complain(str(error))
         return error.status
     except WeightsError as error:
-        complain(str(error).replace("prefix=", "--prefix="))
+        complain(in_options(str(error)))
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pannsx.cli.console import FAILED, CommandError, columns, complain, complain_of, remark
 from pannsx.cli.event_options import add_hop
-from pannsx.cli.options import add_model_options, add_quiet, build, named, new_command
+from pannsx.cli.options import add_model_options, add_verbosity, build, named, new_command
 from pannsx.cli.outcome import Outcome
 from pannsx.cli.output import written
 from pannsx.cli.parser import Commands
@@ -74,7 +74,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "-o", "--output", type=Path, metavar="PATH", help="file to write (default: beside the checkpoint)"
     )
     add_hop(parser)
-    add_quiet(parser)
+    add_verbosity(parser)
     add_model_options(parser)
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
+
+from pannsx.cli.colours import Colour, coloured
+from pannsx.cli.words import in_options
+
+logger = logging.getLogger("pannsx")
 
 FAILED = 1
 USAGE = 2
@@ -12,29 +18,45 @@ BROKEN_PIPE = 141
 
 
 class CommandError(Exception):
-    """Ends a command with one message and an exit status."""
+    """Ends a command with one message, in the words of the command line, and an exit status."""
 
     def __init__(self, message: str, status: int = USAGE) -> None:
-        super().__init__(message)
+        super().__init__(in_options(message))
         self.status = status
 
 
 def complain(message: str) -> None:
     """Print a problem on standard error."""
-    print(f"pannsx: {message}", file=sys.stderr)
+    _say(message, "red")
 
 
 def remark(message: str) -> None:
     """Print a remark on standard error, so that standard output holds the results alone."""
-    print(f"pannsx: {message}", file=sys.stderr)
+    _say(message, "cyan")
 
 
-def complain_of(name: str, error: Exception) -> None:
-    """Print a problem with one file on standard error, naming the file once."""
+def caution(message: str) -> None:
+    """Print a warning on standard error: something is probably not as meant."""
+    _say(message, "yellow")
+
+
+def complain_of(name: str, error: BaseException) -> None:
+    """Print a problem with one file on standard error, naming the file once.
+
+    Verbose, the errors behind it are printed too.
+    """
     why = str(error)
     for subject in (f"{name!r} ", f"the file object {name!r} "):
         why = why.removeprefix(subject)
-    complain(f"{name}: {why}")
+    complain(f"{name}: {in_options(why)}")
+    logger.debug("%s", name, exc_info=error)
+    while (cause := error.__cause__ or error.__context__) is not None:
+        logger.info("%s: because of %s: %s", name, type(cause).__name__, cause)
+        error = cause
+
+
+def _say(message: str, colour: Colour) -> None:
+    print(f"{coloured('pannsx:', colour, sys.stderr)} {message}", file=sys.stderr)
 
 
 def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> list[str]:

@@ -13,7 +13,7 @@ from pannsx.cli.console import FAILED, CommandError
 from pannsx.cli.options import (
     add_files,
     add_model_options,
-    add_quiet,
+    add_verbosity,
     build,
     named,
     new_command,
@@ -77,7 +77,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         help=f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file to write; missing folders are created",
     )
     parser.add_argument("--frames", action="store_true", help="one embedding per frame, with its time")
-    add_quiet(parser)
+    add_verbosity(parser)
     add_model_options(parser)
 
 

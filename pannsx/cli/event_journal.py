@@ -20,8 +20,8 @@ _JOURNAL = ".journal"
 
 # Options that change neither the events nor how a file is recognised. All others, later ones included, count.
 _WITHOUT_INFLUENCE = {
-    "run", "files", "output", "format", "keep_folders", "quiet", "leaves", "group", "device", "cache_dir",
-    "allow_unverified",
+    "run", "files", "output", "format", "keep_folders", "quiet", "verbose", "leaves", "group", "device",
+    "cache_dir", "allow_unverified",
 }  # fmt: skip
 
 

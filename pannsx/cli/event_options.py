@@ -62,7 +62,7 @@ def add_event_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--super-classes",
         metavar="PATH",
-        help='combine classes by noisy-or: a JSON file such as {"Pet": ["Dog", "Cat"]}, or an ontology',
+        help='combine classes by noisy-or: a JSON file such as {"Pet": ["Dog", "all cats"]}, or an ontology',
     )
     group.add_argument(
         "--top-k", type=count, metavar="N", help="only the N most probable classes in each frame"

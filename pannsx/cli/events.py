@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pannsx.cli.class_options import check_group, in_tree
+from pannsx.cli.colours import coloured
 from pannsx.cli.console import CLOCK_FROM_S, FAILED, CommandError, clock, clock_fine, remark
 from pannsx.cli.event_journal import journal_path, open_journal
 from pannsx.cli.event_options import add_event_options, settings_of
-from pannsx.cli.options import add_files, add_model_options, add_quiet, build, named, new_command
+from pannsx.cli.options import add_files, add_model_options, add_verbosity, build, named, new_command
 from pannsx.cli.outcome import Outcome
 from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
@@ -101,7 +102,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         help="how a resumed run recognises a file, besides path, size and modification time: by a digest of "
         "its head, middle and tail, or of all of it (default: parts)",
     )
-    add_quiet(parser)
+    add_verbosity(parser)
     add_event_options(parser)
     add_model_options(parser)
 
@@ -312,7 +313,7 @@ def _read(item: Item, recordings: RecordingReader, progress: Progress, outcome: 
 
 def _table(recording: Recording, *, is_grouped: bool) -> str:
     """A paragraph for people; grouped, each class stands in its place of the tree."""
-    lines = [f"{recording.name}  ({clock(recording.duration_s or 0.0)})"]
+    lines = [f"{coloured(recording.name, 'bold', sys.stdout)}  ({clock(recording.duration_s or 0.0)})"]
     is_long = (recording.duration_s or 0.0) >= CLOCK_FROM_S
     if is_grouped:
         for label, text in in_tree(event.label for event in recording.events):

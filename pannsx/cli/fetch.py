@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pannsx.cli.console import FAILED, CommandError, complain
-from pannsx.cli.options import add_quiet, named, new_command
+from pannsx.cli.options import add_verbosity, named, new_command
 from pannsx.cli.parser import Commands
 from pannsx.weights.fetch import fetch_each
 from pannsx.weights.manifest import load_manifest
@@ -46,7 +46,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         help="accept weights that have no published digest; the digest of the first download is recorded "
         "and checked from then on",
     )
-    add_quiet(parser)
+    add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pannsx.cli.console import FAILED, CommandError, complain, complain_of
 from pannsx.cli.options import (
     add_model_options,
-    add_quiet,
+    add_verbosity,
     build,
     count,
     named,
@@ -74,7 +74,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_options(report, "page", str(_THRESHOLD))
     report.set_defaults(threshold=_THRESHOLD)
     for parser in (plot, report):
-        add_quiet(parser)
+        add_verbosity(parser)
         add_model_options(parser)
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from pannsx.cli.class_options import add_group, check_group, in_tree
 from pannsx.cli.console import FAILED, CommandError, columns, remark
-from pannsx.cli.options import add_quiet, new_command, record_named
+from pannsx.cli.options import add_verbosity, new_command, record_named
 from pannsx.cli.output import TABLE_FORMATS, add_output, output_of, table_output, text_output, written
 from pannsx.cli.parser import Commands
 from pannsx.labels import LabelSet
@@ -52,7 +52,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     add_group(parser)
     add_output(parser, "table", *TABLE_FORMATS)
-    add_quiet(parser)
+    add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -122,9 +122,17 @@ def add_cache_dir(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """Add the option that turns progress bars and remarks off."""
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar and no remarks")
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """Add the options for how much is said on standard error."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("-q", "--quiet", action="store_true", help="no progress bar and no remarks")
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="say what is loaded, and the causes of failures; -vv: also where in the code they arose",
+    )
 
 
 def add_format(parser: argparse.ArgumentParser, *formats: str) -> None:

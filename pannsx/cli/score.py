@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pannsx.cli.console import FAILED, CommandError, columns, complain, remark
 from pannsx.cli.options import (
     add_network_options,
-    add_quiet,
+    add_verbosity,
     add_weights_options,
     named,
     new_command,
@@ -128,7 +128,7 @@ def _add_set_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep silent files out of the scores; they are listed in either case",
     )
-    add_quiet(parser)
+    add_verbosity(parser)
     add_weights_options(add_network_options(parser, default=DEFAULT_MODEL))
 
 

@@ -15,7 +15,7 @@ from pannsx.cli.console import FAILED, CommandError, complain_of
 from pannsx.cli.options import (
     add_format,
     add_network_options,
-    add_quiet,
+    add_verbosity,
     add_weights_options,
     count,
     named,
@@ -89,7 +89,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     add_class_options(parser, with_group=False)
     add_format(parser, "table", "json")
-    add_quiet(parser)
+    add_verbosity(parser)
     samples = parser.add_argument_group("raw samples")
     samples.add_argument(
         "--rate",

@@ -11,7 +11,7 @@ from pannsx.cli.console import FAILED, CommandError
 from pannsx.cli.options import (
     add_files,
     add_model_options,
-    add_quiet,
+    add_verbosity,
     build,
     count,
     named,
@@ -86,7 +86,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         help="a row for each file with a column for each label, by default all of them; `pannsx labels` has "
         "their MIDs, and so have .parquet (metadata of the fields) and .xlsx (second sheet)",
     )
-    add_quiet(parser)
+    add_verbosity(parser)
     add_model_options(parser)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
 
 from pannsx.cli.class_options import in_tree
+from pannsx.cli.colours import coloured
 from pannsx.cli.console import clock
 from pannsx.cli.output import Output, table_output, text_output
 from pannsx.table_files import EVENT_COLUMNS, Column, JsonWriter, TableWriter, plain
@@ -73,7 +74,8 @@ class _TextWriter:
 
     def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
         """The file's paragraph."""
-        print(f"{self._between}{name}  ({clock(result.duration_s)})", file=self._file)
+        heading = coloured(name, "bold", self._file)
+        print(f"{self._between}{heading}  ({clock(result.duration_s)})", file=self._file)
         self._between = "\n"
         if not tags:
             print(f"  no tag reaches {self._tagging.threshold:g}", file=self._file)
@@ -92,7 +94,7 @@ class _TextWriter:
         bar = (self._block * round(tag.probability * _BAR_CELLS)).ljust(_BAR_CELLS)
         greatest = _greatest(result, tag)
         beside = "" if greatest is None else f"  {greatest:.3f}"
-        return f"  {tag.probability:.3f}{beside}  {bar}  "
+        return f"  {tag.probability:.3f}{beside}  {coloured(bar, 'cyan', self._file)}  "
 
 
 class _ObjectWriter:

@@ -202,6 +202,6 @@ def _copy(path: Path, target: Path) -> Path:
 def _unverifiable(record: Checkpoint) -> str:
     return (
         f"neither sha256 nor md5 of {record.filename} ({record.name}) is published, so a download cannot be "
-        "verified; pass allow_unverified=True (--allow-unverified) to accept it: the digest of the first "
+        "verified; pass allow_unverified=True to accept it: the digest of the first "
         f"download is recorded in {sidecar_path(Path(record.weights_filename))} and checked from then on"
     )
