@@ -289,3 +289,38 @@ def test_the_command_says_what_is_wrong(kinds: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         main(["folder", str(kinds), "--epochs", "0"])
     assert "--epochs is 0; it must be positive" in capsys.readouterr().err
+
+
+def test_outputs_and_lists_are_checked_before_the_work(
+    kinds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(*_: object) -> None:
+        raise AssertionError("a file was decoded")
+
+    monkeypatch.setattr("train.finetune.read_waveforms", work)
+    (tmp_path / "file").touch()
+    table = tmp_path / "list.csv"
+    table.write_text("file,label\nkinds/train/tone/0.wav,tone\nlost.wav,noise\n", "utf-8")
+    short = tmp_path / "short.csv"
+    short.write_text("label,file\ntone\n", "utf-8")
+    other = tmp_path / "other.csv"
+    other.write_text("path,label\na.wav,tone\n", "utf-8")
+    for command, said in (
+        (["folder", str(kinds), "--save", str(tmp_path / "x.pth")], "name it 'x.safetensors'"),
+        (["folder", str(kinds), "--save", str(tmp_path / "file" / "x.safetensors")], "file is not a folder"),
+        (["folder", str(kinds), "--json", str(tmp_path)], "is a folder; name a file"),
+        (["table", str(table)], "1 of its files are missing"),
+        (["table", str(short)], "short.csv, line 2: fewer cells"),
+        (["table", str(other)], "['file', 'label'] are needed"),
+        (["esc50", str(tmp_path)], "index.csv"),
+    ):
+        assert main(command) == 1
+        assert said in capsys.readouterr().err
+
+
+def test_a_list_made_on_windows(kinds: Path, tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    rows = [f"kinds\\train\\{kind}\\{i}.wav,{kind}" for kind in ("tone", "noise") for i in range(5)]
+    table.write_text("\n".join(["file,label", *rows]) + "\n", "utf-8")
+    data = read_data_set("table", table)
+    assert all(recording.path.is_file() for recording in data.recordings)

@@ -26,14 +26,16 @@ import torch
 
 from pannsx import weights
 from pannsx.atomic import replacing
+from pannsx.corpus.outputs import check_output
 from pannsx.errors import AudioError, WeightsError
+from pannsx.weights.saving import check_path
 from train.loop.memory import keep_freed_memory
-from train.transfer.data_set import DataSet, Split
+from train.transfer.data_set import DataSet, Split, check_files
 from train.transfer.data_sets import DATA_SETS, read_data_set
 from train.transfer.experiment import Learn, Result, head_on, network_and_head, run, targets_of
 from train.transfer.head import MAX_LAYERS, HeadSettings
 from train.transfer.mfcc import mfcc_statistics
-from train.transfer.tuning import AUGMENT, NO_AUGMENT, TuneSettings, embed, save
+from train.transfer.tuning import AUGMENT, NO_AUGMENT, TuneSettings, clip_head_of, embed, save
 from train.transfer.waveforms import Waveforms, read_waveforms
 
 MODES = ("frozen", "tuned", "scratch", "mfcc")
@@ -54,9 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.device == "cpu":
         keep_freed_memory()
     try:
+        _check_outputs(given)
         data = read_data_set(given.data_set, given.place)
+        check_files(data.recordings, data.name)
         splits = _splits(data, given.folds)
         base = weights.load(given.model, checkpoint=given.checkpoint, progress=sys.stderr.isatty())
+        if given.save is not None:
+            clip_head_of(base.model)
         print(f"{data.name}: {len(data.recordings)} clips, {len(data.labels)} classes; {base.record.name}")
         waveforms = read_waveforms(data, base.record.sample_rate)
         learn = _learner(given, data, base, waveforms)
@@ -99,6 +105,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, help="write scores and settings to this file")
     parser.add_argument("--save", type=Path, help="write a checkpoint (.safetensors)")
     return parser
+
+
+def _check_outputs(given: argparse.Namespace) -> None:
+    """ValueError if a file to write could not be written after all the work."""
+    if given.save is not None:
+        check_path(given.save)
+    for output in (given.save, given.json):
+        if output is not None:
+            check_output(output, [])
 
 
 def _learner(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -86,6 +86,7 @@ class DataSet:
         return [row for row, recording in enumerate(self.recordings) if recording.fold in wanted]
 
 
+_SHOWN = 3  # missing files named in an error
 TRAIN_TEST = Split("test", frozenset({"train"}), frozenset({"test"}))
 
 
@@ -93,13 +94,34 @@ def table_rows(path: Path, needed: set[str], delimiter: str = ",") -> Iterator[d
     """The rows of a CSV with required columns.
 
     Raises:
-        OSError, ValueError: the file cannot be read, or a column is missing.
+        OSError, ValueError: the file cannot be read, a column is missing, or a row is too short.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter=delimiter)
         if not needed <= set(reader.fieldnames or ()):
             raise ValueError(f"{path} has the columns {reader.fieldnames}; {sorted(needed)} are needed")
-        yield from reader
+        for row in reader:
+            if any(row[column] is None for column in needed):
+                raise ValueError(f"{path}, line {reader.line_num}: fewer cells than the header has columns")
+            yield row
+
+
+def listed_file(folder: Path, name: str) -> Path:
+    """A file of a list, relative to its folder; lists made on Windows separate folders by a backslash."""
+    path = folder / name
+    return folder / name.replace("\\", "/") if "\\" in name and not path.exists() else path
+
+
+def check_files(recordings: Sequence[Recording], name: str) -> None:
+    """Check that all files are there, before one is decoded.
+
+    Raises:
+        ValueError: some are not; the message names the first of them.
+    """
+    missing = list(dict.fromkeys(each.path for each in recordings if not each.path.is_file()))
+    if missing:
+        shown = ", ".join(map(str, missing[:_SHOWN])) + (", ..." if len(missing) > _SHOWN else "")
+        raise ValueError(f"{name}: {len(missing)} of its files are missing: {shown}")
 
 
 def audio_files(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from train.transfer.data_set import (
     audio_files,
     each_fold,
     label_set,
+    listed_file,
     table_rows,
 )
 from train.transfer.folds import make_folds
@@ -30,14 +31,19 @@ def esc50(folder: Path, *, only_ten: bool = False) -> DataSet:
     clips of 5 s in sequence.
     """
     official = folder / "meta" / "esc50.csv"
-    rows = list(table_rows(official if official.is_file() else folder / "index.csv", {"category", "fold"}))
+    rows = list(
+        table_rows(official, {"filename", "category", "fold"})
+        if official.is_file()
+        else table_rows(folder / "index.csv", {"file", "category", "fold"})
+    )
     if only_ten and any("esc10" in row for row in rows):
         rows = [row for row in rows if row["esc10"].strip().casefold() == "true"]
     root = folder / "audio" if official.is_file() else folder
+    file_column = "filename" if official.is_file() else "file"
     labels = label_set(row["category"] for row in rows)
     recordings = [
         Recording(
-            root / row["filename" if "filename" in row else "file"],
+            listed_file(root, row[file_column]),
             (labels.index(row["category"]),),
             row["fold"],
             5.0 * int(row.get("chunk") or 0),
@@ -105,8 +111,10 @@ def msos(folder: Path) -> DataSet:
     labels = label_set(row["Category"] for _, row in rows)
     recordings = [
         Recording(
-            folder / "Development" / row["Category"] / row["File"] if fold == "train"
-            else folder / "Evaluation" / row["File"],
+            listed_file(
+                folder / "Development" / row["Category"] if fold == "train" else folder / "Evaluation",
+                row["File"],
+            ),
             (labels.index(row["Category"]),),
             fold,
         )
@@ -123,7 +131,7 @@ def dcase2018_task2(folder: Path) -> DataSet:
         "test": (meta / "test_post_competition_scoring_clips.csv", folder / "FSDKaggle2018.audio_test"),
     }
     rows = [
-        (fold, root / row["fname"], row["label"])
+        (fold, listed_file(root, row["fname"]), row["label"])
         for fold, (path, root) in tables.items()
         for row in table_rows(path, {"fname", "label"})
     ]
@@ -139,7 +147,7 @@ def dcase2019_task1(folder: Path) -> DataSet:
         for row in table_rows(
             folder / "evaluation_setup" / name, {"filename", "scene_label"}, delimiter="\t"
         ):
-            rows.append((fold, folder / row["filename"], row["scene_label"]))
+            rows.append((fold, listed_file(folder, row["filename"]), row["scene_label"]))
     labels = label_set(label for _, _, label in rows)
     recordings = [Recording(path, (labels.index(label),), fold) for fold, path, label in rows]
     return DataSet("DCASE 2019 task 1", labels, tuple(recordings), (TRAIN_TEST,), 10.0)
@@ -177,7 +185,7 @@ def table(path: Path) -> DataSet:
     labels = label_set(name for several in names for name in several)
     recordings = [
         Recording(
-            path.parent / row["file"],
+            listed_file(path.parent, row["file"]),
             tuple(labels.index(name) for name in several),
             (row.get("fold") or "").strip(),
             float(row.get("start_s") or 0),

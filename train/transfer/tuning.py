@@ -165,6 +165,17 @@ def _choices(augment: Augment, seed: int, step: int, model: Pann, shape: tuple[i
     return choose(augment, seed, step, n_clips=shape[0], sample_rate=model.sample_rate, log_mel=log_mel)
 
 
+def clip_head_of(model: Pann) -> ClipHead:
+    """The head of a network that can be saved with another one.
+
+    Raises:
+        ValueError: it decides frame by frame.
+    """
+    if not isinstance(model.head, ClipHead):
+        raise ValueError(f"{model.architecture} decides frame by frame; take a model with a clip head")
+    return model.head
+
+
 def save(
     path: Path,
     base: LoadedCheckpoint,
@@ -191,10 +202,9 @@ def save(
         WeightsError: the files cannot be written.
     """
     model = copy.deepcopy(base.model)
-    if not isinstance(model.head, ClipHead):
-        raise ValueError(f"{base.record.architecture} decides frame by frame; take a model with a clip head")
+    own = clip_head_of(model)
     *hidden, last = copy.deepcopy(head.layers())
-    model.head.hidden, model.head.fc_audioset = nn.ModuleList(hidden), last
+    own.hidden, own.fc_audioset = nn.ModuleList(hidden), last
     record = replace(
         base.record,
         name=path.stem,
