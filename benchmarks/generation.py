@@ -1,7 +1,7 @@
 """How fast is the Frechet distance, and how exact? How much memory does the kernel audio distance take?
 
     python -m benchmarks.generation
-    python -m benchmarks.generation --kernel-rows 100000 --kernel-size 512
+    python -m benchmarks.generation --kernel-rows 100000 --kernel-size 128
 
 Frechet distance: sets of 1,000 clips with embeddings of 2,048 numbers, as in papers on generated audio, with
 a known distance: both covariances have the same eigenvectors, so it is the squared difference of the means
