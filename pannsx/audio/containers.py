@@ -125,14 +125,10 @@ def caf_defect(file: BinaryIO) -> str | None:
     n_packets = int.from_bytes(table[:8], "big")
     sizes = _variable_integers(table[_PACKET_TABLE_HEAD:])
     # Packets of one size have no entries; those of varying duration have two.
-    if not sizes or n_packets != len(sizes):
-        return (
-            None
-            if not sizes or len(sizes) == 2 * n_packets
-            else (f"its header announces {n_packets} packets, and its table has {len(sizes)}")
-        )
-    if sum(sizes) == n_bytes:
+    if not sizes or len(sizes) == 2 * n_packets or (len(sizes) == n_packets and sum(sizes) == n_bytes):
         return None
+    if len(sizes) != n_packets:
+        return f"its header announces {n_packets} packets, and its table has {len(sizes)}"
     return f"its table of packets announces {sum(sizes)} bytes of samples and {n_bytes} follow"
 
 

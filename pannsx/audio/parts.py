@@ -149,8 +149,8 @@ def _chunked_parts(file: BinaryIO, found: Format, name: str) -> list[Checked]:
             runs = zip(starts, [*starts[1:], window.size], strict=True)
             views = [View(file, b"", 0, runs=[run]) for run in runs]
             return [each for view in views for each in _chunked_parts(view, found, name)]  # type: ignore[arg-type]
-    if found == CAF and checked.defect is None:
-        return [checked._replace(defect=caf_defect(file), state="damaged")]
+    if found == CAF and checked.defect is None and (defect := caf_defect(file)):
+        checked = checked._replace(defect=defect, state="damaged")
     return [checked]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pannsx.audio.arrays import scale_to_unit
-from pannsx.audio.formats import CAF, Format
+from pannsx.audio.formats import CAF, MP4, Format
 from pannsx.audio.reader import BLOCK_FRAMES, Reader, check_rate
 from pannsx.audio.view import Checked
 from pannsx.errors import AudioError
@@ -100,9 +100,10 @@ class PyavReader(Reader):
     def check_whole(self, end: int) -> None:
         """Compare the end of the track, frame ``end``, with the container's duration."""
         if self._stated_s is not None:
-            if end / self.sample_rate >= self._stated_s - self._slack_s:
-                return  # what the file lacks is no sound
-            self.defect = f"its header announces {self._stated_s:.3f} s"
+            if end / self.sample_rate < self._stated_s - self._slack_s:
+                self.defect = f"its header announces {self._stated_s:.3f} s"
+            elif self._found == MP4:  # its tables list all of the sound, so that what is cut off is none
+                return
         super().check_whole(end)
 
     def close(self) -> None:
