@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import tarfile
+import warnings
 import zipfile
 from functools import cache
 from itertools import pairwise
@@ -501,7 +502,9 @@ def test_a_damaged_header_is_an_audio_error_or_still_audio(kind: str, changes: l
     for at, value in changes:
         data[at] = value
     try:
-        waveform, _ = audio.load(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a length or samples that are not plausible
+            waveform, _ = audio.load(data)
     except AudioError:
         return
     assert len(waveform) > 0
