@@ -54,7 +54,7 @@ _EXAMPLES = """\
   pannsx tag night.flac --start 3600 --duration 60 --channel 0
   pannsx tag recordings/ 'archive/**/*.flac' --model Cnn14 --top 10
   pannsx tag street.mp3 --leaves --group
-  pannsx tag dawn.flac --class 'all birds' --threshold 0.1
+  pannsx tag night.flac --class 'all birds' --threshold 0.1
   pannsx tag recordings/ --threshold 0.5 -o tags.csv
   pannsx tag recordings/ --wide -o tags.xlsx
   ffmpeg -i film.mkv -f wav - | pannsx tag - --format json"""
