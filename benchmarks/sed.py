@@ -29,7 +29,16 @@ from benchmarks.sed_metrics import Frames
 from benchmarks.soundscapes import RATE, Scene, Soundscape, compose, read_categories, read_sounds
 from pannsx import AudioTagger, __version__
 from pannsx.atomic import replacing
-from pannsx.events import Event, calibrate, detect, frame_edges, frame_targets
+from pannsx.events import (
+    Annotated,
+    Event,
+    calibrate,
+    detect,
+    frame_edges,
+    frame_targets,
+    median_filter,
+    tune_events,
+)
 from pannsx.events.super_classes import noisy_or
 from pannsx.inference.fine_frames import FrameReader
 
@@ -45,6 +54,8 @@ SCENES = {
     "repeated": replace(USUAL, repetition=0.8),
 }
 MEDIAN_S, GAP_S, SHORTEST_S = 0.5, 0.5, 0.2
+MEDIANS_S = (0.0, 0.5, 1.0, 1.5)
+"""Lengths of the median filter, one of which is chosen for PSDS on the soundscapes of folds 1 to 4."""
 FLAT = np.arange(1, 100) / 100
 
 Float = npt.NDArray[np.float32]
@@ -66,20 +77,23 @@ def main() -> None:
     _say(f"calibrates on {given.scapes} soundscapes of folds 1 to 4")
     known = [compose(seen, USUAL, seed) for seed in range(1000, 1000 + given.scapes)]
     offset_s = FrameReader(tagger, HOP_S).offset_s
-    rules, thresholds = rules_from(heard(known), known, classes, offset_s)
+    known_frames = heard(known)
+    rules, thresholds = rules_from(known_frames, known, classes, offset_s)
+    median_s = best_median(known_frames, known, classes)
     result: dict[str, Any] = {
         "model": tagger.record.name,
         "pannsx": __version__,
         "hop_s": HOP_S,
         "soundscapes": given.scapes,
         "thresholds": thresholds,
+        "psds_median_s": median_s,
         "scenes": {name: asdict(scene) for name, scene in SCENES.items()},
         "scores": {},
     }
     for name, scene in SCENES.items():
         _say(f"{name}: {given.scapes} soundscapes of fold {UNSEEN_FOLD}")
         scapes = [compose(unseen, scene, seed) for seed in range(given.scapes)]
-        result["scores"][name] = scored(heard(scapes), scapes, classes, rules)
+        result["scores"][name] = scored(heard(scapes), scapes, classes, rules, median_s)
         _say(json.dumps(result["scores"][name], indent=1))
     given.results.mkdir(parents=True, exist_ok=True)
     path = given.results / f"{tagger.record.name}.json"
@@ -109,6 +123,10 @@ def rules_from(
     )
     flat = best_flat_threshold(targets, scores)
     points = calibrate(targets, scores, classes, hop_s=HOP_S)
+    annotated = [
+        Annotated(frames[each.name].scores, each.events, len(each.waveform) / RATE) for each in scapes
+    ]
+    tuned = tune_events(annotated, points, classes, hop_s=HOP_S, offset_s=offset_s)
     on = points.thresholds()
     off = {label: threshold / 2 for label, threshold in on.items()}
     smooth = {"median_s": MEDIAN_S, "max_gap_s": GAP_S, "min_duration_s": SHORTEST_S}
@@ -127,8 +145,28 @@ def rules_from(
         "calibrated, hysteresis": rule(threshold=on, off_threshold=off),
         "calibrated, smoothed": rule(threshold=on, **smooth),
         "calibrated, hysteresis, smoothed": rule(threshold=on, off_threshold=off, **smooth),
+        "calibrated for whole events": rule(threshold=tuned),
     }
-    return rules, {"one": flat, "calibrated": on}
+    return rules, {"one": flat, "calibrated": on, "for whole events": tuned.thresholds()}
+
+
+def best_median(frames: Mapping[str, Frames], scapes: Sequence[Soundscape], classes: Sequence[str]) -> float:
+    """The length of a median filter, in seconds, with the greatest sum of both PSDS on these soundscapes."""
+    truth = {each.name: each.events for each in scapes}
+    durations_s = {each.name: len(each.waveform) / RATE for each in scapes}
+    sums = [
+        sum(sed_metrics.psds(filtered(frames, median_s), truth, durations_s, classes).values())
+        for median_s in MEDIANS_S
+    ]
+    return MEDIANS_S[int(np.argmax(sums))]
+
+
+def filtered(frames: Mapping[str, Frames], median_s: float) -> dict[str, Frames]:
+    """The frames with their scores after a median filter."""
+    return {
+        name: Frames(median_filter(each.scores, hop_s=HOP_S, median_s=median_s), each.edges_s)
+        for name, each in frames.items()
+    }
 
 
 def best_flat_threshold(targets: npt.NDArray[np.bool_], scores: Float) -> float:
@@ -146,8 +184,9 @@ def scored(
     scapes: Sequence[Soundscape],
     classes: Sequence[str],
     rules: Mapping[str, Rule],
+    median_s: float,
 ) -> dict[str, Any]:
-    """Results for one kind of scene: PSDS of the scores, and the F1s of each decision rule."""
+    """Results for one kind of scene: PSDS of the scores, as they are and filtered, and each rule's F1s."""
     truth = {each.name: each.events for each in scapes}
     durations_s = {each.name: len(each.waveform) / RATE for each in scapes}
     by_rule = {}
@@ -159,12 +198,12 @@ def scored(
             "event_f1_1s": round(sed_metrics.event_f1(found, truth, durations_s, classes, collar_s=1.0), 4),
             "segment_f1": round(sed_metrics.segment_f1(found, truth, durations_s, classes), 4),
         }
+    psds = sed_metrics.psds(frames, truth, durations_s, classes)
+    after_median = sed_metrics.psds(filtered(frames, median_s), truth, durations_s, classes)
     return {
         "events": sum(map(len, truth.values())),
-        **{
-            name: round(value, 4)
-            for name, value in sed_metrics.psds(frames, truth, durations_s, classes).items()
-        },
+        **{name: round(value, 4) for name, value in psds.items()},
+        **{f"{name}_median": round(value, 4) for name, value in after_median.items()},
         "rules": by_rule,
     }
 

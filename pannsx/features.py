@@ -11,7 +11,7 @@ from pannsx.audio.reader import rate_given
 from pannsx.inference.pipeline import OpenNetwork, WindowSettings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import FrameEmbeddings
-from pannsx.types import FloatArray, OnProgress, PathLike, Source
+from pannsx.types import Channel, FloatArray, OnProgress, PathLike, Source
 
 if TYPE_CHECKING:
     import torch
@@ -88,13 +88,15 @@ class FeatureExtractor:
         *,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        channel: Channel = "mean",
+        salvage: bool = False,
         sample_rate: int | None = None,
         on_progress: OnProgress | None = None,
     ) -> FloatArray:
         """Sources as in :meth:`pannsx.AudioTagger.inference` -> ``(N, D)`` embeddings; one source: ``N = 1``.
 
         Args:
-            sources, source_rate, start_s, duration_s, sample_rate, on_progress: as in
+            sources, source_rate, start_s, duration_s, channel, salvage, sample_rate, on_progress: as in
                 :meth:`pannsx.AudioTagger.inference`.
 
         Raises:
@@ -107,6 +109,8 @@ class FeatureExtractor:
             source_rate=rate_given(source_rate, sample_rate),
             start_s=start_s,
             duration_s=duration_s,
+            channel=channel,
+            salvage=salvage,
             on_progress=on_progress,
         )
         return np.stack([analysis.answer.embedding for analysis in analyses])
@@ -119,6 +123,8 @@ class FeatureExtractor:
         *,
         start_s: float = ...,
         duration_s: float | None = ...,
+        channel: Channel = ...,
+        salvage: bool = ...,
         sample_rate: int | None = ...,
         on_progress: OnProgress | None = ...,
     ) -> FrameEmbeddings: ...
@@ -131,6 +137,8 @@ class FeatureExtractor:
         *,
         start_s: float = ...,
         duration_s: float | None = ...,
+        channel: Channel = ...,
+        salvage: bool = ...,
         sample_rate: int | None = ...,
         on_progress: OnProgress | None = ...,
     ) -> list[FrameEmbeddings]: ...
@@ -142,6 +150,8 @@ class FeatureExtractor:
         *,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        channel: Channel = "mean",
+        salvage: bool = False,
         sample_rate: int | None = None,
         on_progress: OnProgress | None = None,
     ) -> FrameEmbeddings | list[FrameEmbeddings]:
@@ -160,6 +170,8 @@ class FeatureExtractor:
             source_rate=rate_given(source_rate, sample_rate),
             start_s=start_s,
             duration_s=duration_s,
+            channel=channel,
+            salvage=salvage,
             frame_embeddings=True,
             on_progress=on_progress,
         ):

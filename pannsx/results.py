@@ -192,9 +192,10 @@ class TaggingResult(OnGrid):
         *,
         threshold: Threshold | None = None,
         off_threshold: Threshold | None = None,
-        median_s: float = 0.0,
-        max_gap_s: float = 0.0,
-        min_duration_s: float = 0.0,
+        median_s: float | None = None,
+        max_gap_s: float | None = None,
+        min_duration_s: float | None = None,
+        both_ends: bool | None = None,
         classes: Sequence[str] | None = None,
         super_classes: SuperClasses | PathLike | None = None,
         top_k: int | None = None,
@@ -213,7 +214,7 @@ class TaggingResult(OnGrid):
                 checkpoint, else 0.5.
             off_threshold: probability below which it ends, in the same forms; None: that of the operating
                 points, else ``threshold``.
-            median_s, max_gap_s, min_duration_s, classes, super_classes, top_k, leaves: see
+            median_s, max_gap_s, min_duration_s, both_ends, classes, super_classes, top_k, leaves: see
                 :class:`pannsx.events.EventSettings`.
 
         Raises:
@@ -231,6 +232,7 @@ class TaggingResult(OnGrid):
             median_s=median_s,
             max_gap_s=max_gap_s,
             min_duration_s=min_duration_s,
+            both_ends=both_ends,
             leaves=leaves,
         )
         return self._events(settings)
@@ -269,8 +271,8 @@ class TaggingResult(OnGrid):
         sample_rate: int | None = None,
         title: str | None = None,
         threshold: Threshold | None = None,
-        max_gap_s: float = 0.0,
-        min_duration_s: float = 0.0,
+        max_gap_s: float | None = None,
+        min_duration_s: float | None = None,
         n_classes: int = 8,
     ) -> Figure:
         """Draw the most probable classes over time and the events; with ``audio`` also waveform and log-mel.

@@ -19,8 +19,8 @@ from typing import Any, Literal, NamedTuple, TextIO
 from pannsx.table import COLUMNS
 from pannsx.types import PathLike
 
-Cell = str | int | float | None
-Kind = Literal["text", "integer", "seconds", "probability"]
+Cell = str | int | float | bool | None
+Kind = Literal["text", "integer", "number", "boolean", "seconds", "probability"]
 
 DIGITS = 6
 """Significant digits of probabilities in text, beyond which float32 networks differ from machine to machine;
@@ -137,7 +137,8 @@ class ParquetWriter(TableWriter):
 
         self._pa = pa
         types = {
-            "text": pa.string(), "integer": pa.int64(), "seconds": pa.float64(), "probability": pa.float32(),
+            "text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(),
+            "seconds": pa.float64(), "probability": pa.float32(),
         }  # fmt: skip
         fields = [
             pa.field(column.name, types[column.kind], metadata={"mid": column.mid} if column.mid else None)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from os import PathLike as OsPathLike
 from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 
+from pannsx.audio import Selection
 from pannsx.audio.reader import rate_given
 from pannsx.events.operating_points import OperatingPoints
 from pannsx.inference.fine_frames import FrameReader
 from pannsx.inference.pipeline import Analysis, OpenNetwork, WindowSettings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
 from pannsx.results import BatchResult, TaggingResult
-from pannsx.types import OnProgress, PathLike, Source
+from pannsx.types import Channel, OnProgress, PathLike, Source
 
 if TYPE_CHECKING:
     import torch
@@ -140,6 +142,8 @@ class AudioTagger:
         hop_s: float | None = ...,
         start_s: float = ...,
         duration_s: float | None = ...,
+        channel: Channel = ...,
+        salvage: bool = ...,
         sample_rate: int | None = ...,
         on_progress: OnProgress | None = ...,
     ) -> TaggingResult: ...
@@ -154,6 +158,8 @@ class AudioTagger:
         hop_s: float | None = ...,
         start_s: float = ...,
         duration_s: float | None = ...,
+        channel: Channel = ...,
+        salvage: bool = ...,
         sample_rate: int | None = ...,
         on_progress: OnProgress | None = ...,
     ) -> BatchResult: ...
@@ -167,6 +173,8 @@ class AudioTagger:
         hop_s: float | None = None,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        channel: Channel = "mean",
+        salvage: bool = False,
         sample_rate: int | None = None,
         on_progress: OnProgress | None = None,
     ) -> TaggingResult | BatchResult:
@@ -185,6 +193,8 @@ class AudioTagger:
                 ``clipwise`` and ``embedding`` are those of the first pass.
             start_s: start of the part to read, in seconds.
             duration_s: length of the part, in seconds; None: to the end.
+            channel: number of the channel to use, from 0 (the first, or left); ``"mean"``: the mean of all.
+            salvage: use a truncated or damaged source as far as it can be read, with a warning.
             sample_rate: another name for ``source_rate``.
             on_progress: called while a long source is processed, with the source's number from 0 and the
                 seconds of it that are done.
@@ -200,7 +210,8 @@ class AudioTagger:
         """
         sources, several = as_sources(audio)
         rate = rate_given(source_rate, sample_rate)
-        results = list(self._results(sources, rate, framewise, hop_s, start_s, duration_s, on_progress))
+        selection = Selection(rate, start_s, duration_s, channel, salvage)
+        results = list(self._results(sources, selection, framewise, hop_s, on_progress))
         return _batch(results) if several else results[0]
 
     def iter_inference(
@@ -212,6 +223,8 @@ class AudioTagger:
         hop_s: float | None = None,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        channel: Channel = "mean",
+        salvage: bool = False,
         sample_rate: int | None = None,
         on_progress: OnProgress | None = None,
     ) -> Iterator[TaggingResult]:
@@ -222,8 +235,8 @@ class AudioTagger:
 
         Args:
             sources: any number of single sources of :meth:`inference`; an iterator is read slightly ahead.
-            source_rate, framewise, hop_s, start_s, duration_s, sample_rate, on_progress: as in
-                :meth:`inference`.
+            source_rate, framewise, hop_s, start_s, duration_s, channel, salvage, sample_rate, on_progress:
+                as in :meth:`inference`.
 
         Raises:
             AudioError: as :meth:`inference`, after the results of all sources before it.
@@ -237,16 +250,15 @@ class AudioTagger:
         if not several:
             raise ValueError("iter_inference takes several sources, got one; give [source], or use inference")
         rate = rate_given(source_rate, sample_rate)
-        return self._results(sources, rate, framewise, hop_s, start_s, duration_s, on_progress)
+        selection = Selection(rate, start_s, duration_s, channel, salvage)
+        return self._results(sources, selection, framewise, hop_s, on_progress)
 
     def _results(
         self,
         sources: Iterable[Source],
-        source_rate: int | None,
+        selection: Selection,
         framewise: bool,
         hop_s: float | None,
-        start_s: float,
-        duration_s: float | None,
         on_progress: OnProgress | None,
     ) -> Iterator[TaggingResult]:
         if hop_s is not None:
@@ -256,16 +268,9 @@ class AudioTagger:
                     "or give framewise=True"
                 )
             reader = FrameReader(self, hop_s)
-            return reader.tag_each(
-                sources, source_rate, start_s=start_s, duration_s=duration_s, on_progress=on_progress
-            )
+            return reader.tag_each(sources, **asdict(selection), on_progress=on_progress)
         analyses = self._pipeline.analyse(
-            sources,
-            source_rate=source_rate,
-            start_s=start_s,
-            duration_s=duration_s,
-            framewise=framewise,
-            on_progress=on_progress,
+            sources, **asdict(selection), framewise=framewise, on_progress=on_progress
         )
         return (self._result(analysis) for analysis in analyses)
 

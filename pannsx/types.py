@@ -15,6 +15,9 @@ FloatArray: TypeAlias = "npt.NDArray[np.float32]"
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
+Channel: TypeAlias = int | Literal["mean"]
+"""A channel by its number from 0 (the first, or left), or the mean of all channels."""
+
 FrameSource: TypeAlias = Literal["native", "local_pooling"]
 """``"native"``: the network was trained through its frames (the DecisionLevel models); ``"local_pooling"``:
 its clip head is applied to each frame and its neighbours."""

@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import tarfile
+import warnings
 import zipfile
 from functools import cache
 from itertools import pairwise
@@ -15,78 +16,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from audio_files import CONTAINERS, LOSSLESS, LOSSY, N_SAMPLES, RATE, encoded, muxed, sound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pannsx import audio
-from pannsx.audio.containers import View
 from pannsx.audio.mp3 import frame_length
+from pannsx.audio.view import View
 from pannsx.errors import AudioError
 
-RATE = 48_000  # a rate that Opus has
-N_SAMPLES = 48_000
 # 16-bit samples round to half a step of 2**-15.
 PCM_16_STEP = 2.0**-15
 # A part against the whole: lossy decoders restart with a lead-in, in float32.
 SAME = 1e-6
 # Lossy codecs keep a loud tone to a few percent at their default quality.
 LEAST_CORRELATION = 0.95
-
-LOSSLESS = {
-    "wav": ("WAV", "PCM_16"),
-    "float": ("WAV", "FLOAT"),
-    "wavex": ("WAVEX", "PCM_24"),
-    "rf64": ("RF64", "PCM_16"),
-    "wave64": ("W64", "PCM_16"),
-    "flac": ("FLAC", "PCM_16"),
-    "aiff": ("AIFF", "PCM_16"),
-    "au": ("AU", "PCM_16"),
-    "caf": ("CAF", "PCM_16"),
-}
-LOSSY = {"vorbis": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS"), "mp3": ("MP3", "MPEG_LAYER_III")}
-CONTAINERS = {
-    "m4a": ("mp4", "aac"),
-    "webm": ("webm", "libopus"),
-    "aac": ("adts", "aac"),
-    "mka": ("matroska", "flac"),
-}
-
-
-@cache
-def sound(n_samples: int = N_SAMPLES) -> np.ndarray:
-    """``(S,)`` a tone whose loudness and pitch change, so that no two places are alike."""
-    t = np.arange(n_samples) / RATE
-    return (0.5 * np.sin(2 * np.pi * (300 + 400 * t) * t) * (0.3 + 0.7 * np.sin(3 * t) ** 2)).astype(
-        np.float32
-    )
-
-
-@cache
-def encoded(kind: str, n_samples: int = N_SAMPLES) -> bytes:
-    file = io.BytesIO()
-    container, subtype = (LOSSLESS | LOSSY)[kind]
-    with soundfile.SoundFile(file, "w", RATE, 1, subtype, format=container) as out:
-        for start in range(
-            0, n_samples, 4_096
-        ):  # libsndfile overflows its stack on a long Ogg written at once
-            out.write(sound(n_samples)[start : start + 4_096])
-    return file.getvalue()
-
-
-@cache
-def muxed(kind: str, n_samples: int = N_SAMPLES) -> bytes:
-    av = pytest.importorskip("av", reason="PyAV, the extra pannsx[av], is not installed")
-    container, codec = CONTAINERS[kind]
-    file = io.BytesIO()
-    with av.open(file, "w", format=container) as out:
-        stream = out.add_stream(codec, rate=RATE, layout="mono")
-        resampler = av.AudioResampler(stream.format, "mono", RATE, frame_size=stream.frame_size or 1_024)
-        frame = av.AudioFrame.from_ndarray(sound(n_samples)[np.newaxis], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts = RATE, 0
-        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
-            out.mux(stream.encode(piece))
-        out.mux(stream.encode(None))
-    return file.getvalue()
 
 
 def any_file(kind: str) -> bytes:
@@ -243,12 +187,11 @@ def test_what_may_follow_the_samples_of_a_wav() -> None:
 
 
 @pytest.mark.parametrize("kind", ["wav", "float", "wavex", "rf64", "wave64", "aiff", "au", "caf"])
-def test_samples_or_a_file_after_the_stated_samples_are_an_error_with_both_lengths(kind: str) -> None:
+def test_bytes_after_the_stated_samples_are_an_error_with_both_lengths(kind: str) -> None:
     data = encoded(kind)
     noise = np.random.default_rng(0).integers(128, 256, 20_000, np.uint8).tobytes()
-    for tail in (data, noise):
-        with pytest.raises(AudioError, match=r"longer than .* announces \d+ bytes of samples and \d+ follow"):
-            audio.load(data + tail)
+    with pytest.raises(AudioError, match=r"longer than .* announces \d+ bytes of samples and \d+ follow"):
+        audio.load(data + noise)
     part, _ = audio.load(data + noise, start_s=0.2, duration_s=0.3)
     np.testing.assert_allclose(part, sound()[RATE // 5 : RATE // 2], rtol=0, atol=PCM_16_STEP)
 
@@ -257,9 +200,9 @@ def test_streamed_flac_of_unknown_length() -> None:
     data = bytearray(encoded("flac"))
     data[21] &= 0xF0  # the 36 bits of the number of samples
     data[22:26] = bytes(4)
-    assert audio.info(data).duration_s is None
+    assert audio.info(data).duration_s == 1.0  # by its frames
     with audio.open_blocks(data, RATE, start_s=0.5) as blocks:
-        assert blocks.duration_s is None
+        assert blocks.duration_s == 0.5
         waveform = np.concatenate(list(blocks))
     np.testing.assert_allclose(waveform, sound()[N_SAMPLES // 2 :], rtol=0, atol=PCM_16_STEP)
     with pytest.raises(AudioError, match=r"start_s is 2 s, and .* lasts 1.000 s"):
@@ -559,7 +502,9 @@ def test_a_damaged_header_is_an_audio_error_or_still_audio(kind: str, changes: l
     for at, value in changes:
         data[at] = value
     try:
-        waveform, _ = audio.load(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a length or samples that are not plausible
+            waveform, _ = audio.load(data)
     except AudioError:
         return
     assert len(waveform) > 0

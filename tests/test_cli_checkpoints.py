@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -15,6 +17,7 @@ from cli_files import write_wav
 
 from pannsx import AudioTagger
 from pannsx.cli import main
+from pannsx.cli.console import file_size
 from pannsx.cli.verify import SCORE_TOLERANCE
 from pannsx.weights import resolve
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, load_manifest
@@ -95,6 +98,23 @@ def test_models_as_json(capsys: Captured) -> None:
     assert [name for name, entry in found.items() if entry["default"]] == [DEFAULT_CHECKPOINT]
     assert found["Cnn10"]["mAP"] == 0.38
     assert found["Cnn10"]["parameters"] == 5219279
+
+
+def test_lists_and_records_are_written_to_files(tmp_path: Path, capsys: Captured) -> None:
+    table, record = tmp_path / "models.tsv", tmp_path / "cnn14.json"
+    assert main(["models", "-o", str(table)]) == 0
+    rows = list(csv.DictReader(io.StringIO(table.read_text("utf-8")), delimiter="\t"))
+    assert [row["name"] for row in rows] == list(load_manifest())
+    assert next(row for row in rows if row["name"] == "Cnn10")["mAP"] == "0.38"
+    assert main(["info", "Cnn14", "-o", str(record), "-q"]) == 0
+    assert json.loads(record.read_text("utf-8")) == record_to_json(find("Cnn14"))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines() == [
+        f"pannsx: wrote {table} ({file_size(table.stat().st_size)}, {len(rows)} checkpoints)"
+    ]
+    assert main(["info", "Cnn14", "-o", "cnn14.csv"]) == 2
+    assert "has none of the extensions .json" in capsys.readouterr().err
 
 
 def test_models_finds_what_lies_in_a_folder(tmp_path: Path, capsys: Captured) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -81,7 +83,9 @@ def test_silent_files_are_listed(sets: tuple[str, str], tmp_path: Path, capsys: 
 def test_statistics_stand_for_their_folder(sets: tuple[str, str], tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / "made" / "ref.npz"
     assert main(["statistics", sets[0], "-o", str(path), *SMALL, "--preset", "av_bench:3"]) == 0
-    assert f"wrote {path}: 3 clips, av_bench" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"wrote {path} (" in said
+    assert "): 3 clips, av_bench" in said
     assert read_statistics(path).origin.preparation.longest_s == 3
     # Model and preparation are those of the statistics.
     assert main(["score", str(path), sets[1], "--json", "--resamples", "0"]) == 0
@@ -93,8 +97,14 @@ def test_statistics_stand_for_their_folder(sets: tuple[str, str], tmp_path: Path
     error = capsys.readouterr().err
     assert "resampler 'hann6' and 'kaiser64'" in error
     assert "ref.npz and what these options make cannot be compared" in error
-    assert main(["score", str(path), str(path), "--resamples", "0"]) == 0
-    capsys.readouterr()
+    table = tmp_path / "scores.csv"
+    assert main(["score", str(path), str(path), "--resamples", "0", "-o", str(table)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"wrote {table} (" in shown.err
+    rows = {row["score"]: row for row in csv.DictReader(io.StringIO(table.read_text("utf-8")))}
+    assert abs(float(rows["FD"]["value"])) < 1e-6
+    assert rows["FD"]["low"] == ""
     assert main(["score", str(path), str(path), "--preset", "kadtk"]) == 2
     assert "both sets are ready" in capsys.readouterr().err
 

@@ -56,6 +56,7 @@ def reference(
     top_k: int | None = None,
     offset_s: float | None = None,
     duration_s: float | None = None,
+    both_ends: bool = False,
 ) -> list[Event]:
     """One class after the other, frame after frame, as the words of the documentation say it."""
     n = len(framewise)
@@ -78,13 +79,14 @@ def reference(
         runs: list[list[int]] = []
         active = False
         for i, value in enumerate(smooth):
-            if not active and value >= on:
+            if not active and value >= (off if both_ends else on):
                 active = True
                 runs.append([i, i + 1])
             elif active and value < off:
                 active = False
             if active:
                 runs[-1][1] = i + 1
+        runs = [run for run in runs if max(smooth[slice(*run)]) >= on]
         merged: list[tuple[int, int, float]] = []
         for start, stop in runs:
             peak = max(heard[start:stop])
@@ -112,6 +114,7 @@ options = st.fixed_dictionaries(
         "gap": st.integers(0, 3),
         "least": st.integers(0, 4),
         "top_k": st.none() | st.integers(1, 5),
+        "both_ends": st.booleans(),
         "last_s": st.none() | st.floats(-0.9, 0.9),  # of a hop: where the audio ends
     }
 )
@@ -125,6 +128,7 @@ def keywords(on: float, off: float, hop_s: float, chosen: dict[str, Any]) -> dic
         "max_gap_s": chosen["gap"] * hop_s,
         "min_duration_s": chosen["least"] * hop_s,
         "top_k": chosen["top_k"],
+        "both_ends": chosen["both_ends"],
     }
 
 
@@ -147,11 +151,45 @@ def test_as_the_reference(
         least_s=chosen["least"] * hop_s,
         top_k=chosen["top_k"],
         duration_s=duration_s,
+        both_ends=chosen["both_ends"],
     )
     assert_same(found, expected)
     end_s = len(framewise) * hop_s if duration_s is None else duration_s
     for event in found:
         assert 0 <= event.onset_s < event.offset_s <= end_s + SAME_TIME
+
+
+@thorough
+@given(framewise=framewises, data=st.data(), cut=st.integers(0, 20))
+def test_each_class_has_its_own_smoothing(framewise: np.ndarray, data: st.DataObject, cut: int) -> None:
+    """Operating points with times of each class: as one class alone with those times, in pieces too."""
+    hop_s = 0.1
+    times = st.sampled_from([0.0, 0.3, 0.5, 0.7])
+    points, expected = {}, []
+    for label in LABELS:
+        on, off = data.draw(thresholds)
+        smooth = {name: data.draw(times) for name in ("median_s", "max_gap_s", "min_duration_s")}
+        points[label] = OperatingPoint(on, off, **smooth)
+        expected += detect(
+            framewise, hop_s, labels=LABELS, classes=[label], threshold=on, off_threshold=off,
+            both_ends=True, **smooth,
+        )  # fmt: skip
+    expected.sort(key=lambda event: (event.onset_s, LABELS.index(event.label)))
+    how = OperatingPoints(points, both_ends=True)
+    assert_same(detect(framewise, hop_s, labels=LABELS, threshold=how), expected)
+    detector = EventDetector(LABELS, hop_s, EventSettings(threshold=how))
+    found = [*detector.push(framewise[:cut]), *detector.push(framewise[cut:]), *detector.close()]
+    assert_same(detector.in_order(found), expected)
+    # What a call says holds for all classes.
+    given_all = detect(
+        framewise, hop_s, labels=LABELS, threshold=how, median_s=0.5, max_gap_s=0.3, min_duration_s=0.0,
+        both_ends=False,
+    )  # fmt: skip
+    alone = detect(
+        framewise, hop_s, labels=LABELS, threshold=how.thresholds(), off_threshold=how.off_thresholds(),
+        median_s=0.5, max_gap_s=0.3,
+    )  # fmt: skip
+    assert_same(given_all, alone)
 
 
 @thorough

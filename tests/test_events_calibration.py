@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import noise
 
-import pannsx
+import pannsx.labels
 from pannsx import AudioTagger
 from pannsx.events import (
     Event,
@@ -27,17 +27,24 @@ from pannsx.events import (
     read_operating_points,
     write_operating_points,
 )
-from pannsx.weights import manifest, operating_points_path
+from pannsx.weights import manifest, operating_points, operating_points_path, points_of
+from pannsx.weights.digests import file_digest
 from pannsx.weights.record_json import record_to_json
 
 ROUNDED = 1e-6  # measures are stored with six digits
 
 POINTS = OperatingPoints(
-    {"Dog": OperatingPoint(0.25, 0.1, 0.8, 0.7, 0.75, 12), "Cat": OperatingPoint(0.6)},
+    {"Dog": OperatingPoint(0.25, 0.1, 0.8, 0.7, 0.75, 12, 0.3, 0.2, 0.1), "Cat": OperatingPoint(0.6)},
     model="Some",
     rule="best F1",
     default=0.4,
     hop_s=0.32,
+    median_s=0.5,
+    max_gap_s=0.25,
+    min_duration_s=0.125,
+    both_ends=True,
+    data="own recordings",
+    weights_sha256="0" * 64,
 )
 
 
@@ -222,6 +229,56 @@ def test_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert operating_points_path(record) == tmp_path / "Cnn14.operating_points.json"
     beside = operating_points_path(record, "weights/my.pth")
     assert beside == Path("weights/my.operating_points.json")
+
+
+def test_those_of_the_package_are_the_default_after_the_users(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PANNSX_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(operating_points, "PACKAGE", tmp_path)
+    record = manifest.find(manifest.DEFAULT_CHECKPOINT)
+    labels = pannsx.labels.audioset().names
+    path = tmp_path / "data" / f"{record.name}.operating_points.json"
+    path.parent.mkdir()
+    bundled = OperatingPoints(
+        {"Dog": OperatingPoint(0.1)}, model=record.name, weights_sha256=record.sha256, data="scenes"
+    )
+    write_operating_points(bundled, path)
+    with_points = replace(record, operating_points_sha256=file_digest(path, "sha256"))
+    assert points_of(replace(record, operating_points_sha256=None), labels) is None
+    assert points_of(with_points, labels) == bundled
+    assert points_of(with_points, labels, tmp_path / "other.safetensors") is None
+    of_other_weights = replace(bundled, weights_sha256="1" * 64)
+    mine = operating_points_path(with_points)
+    write_operating_points(of_other_weights, mine)
+    with pytest.raises(ValueError, match="are of other weights of"):
+        points_of(with_points, labels)
+    write_operating_points(replace(bundled, default=0.2), mine)
+    found = points_of(with_points, labels)
+    assert found is not None
+    assert found.default == 0.2
+    mine.unlink()
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(ValueError, match="the package is damaged"):
+        points_of(with_points, labels)
+
+
+def test_bundled_points_are_of_the_bundled_weights() -> None:
+    record = manifest.find(manifest.DEFAULT_CHECKPOINT)
+    found = points_of(record, pannsx.labels.audioset().names)
+    assert (found is None) == (record.operating_points_sha256 is None)
+    if found is not None:
+        assert found.weights_sha256 == record.sha256
+        assert found.data
+
+
+def test_one_off_threshold_beside_points_is_for_those_above_it() -> None:
+    points = OperatingPoints({"Dog": OperatingPoint(0.1), "Cat": OperatingPoint(0.6)})
+    frames = [[0.0, 0.0], [0.1, 0.6], [0.09, 0.5], [0.0, 0.2]]
+    found = detect(frames, 1.0, labels=["Dog", "Cat"], threshold=points, off_threshold=0.3)
+    assert [(event.label, event.offset_s) for event in found] == [("Dog", 2.0), ("Cat", 3.0)]
+    with pytest.raises(ValueError, match=r"off_threshold is 0\.3 for 'Dog', above its threshold 0\.1"):
+        detect(frames, 1.0, labels=["Dog", "Cat"], threshold={"Dog": 0.1, "Cat": 0.6}, off_threshold=0.3)
 
 
 def test_a_result_without_frames_has_no_events() -> None:

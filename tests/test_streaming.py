@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -343,8 +344,9 @@ def test_cli_prints_while_the_pipe_goes_on(
     updates = collected(StreamTagger(tagger), [samples])
     assert len(lines) == len(updates)
     for line, update in zip(lines, updates, strict=True):
-        assert line["start_s"] == pytest.approx(update.start_s, abs=1e-6)
-        assert line["stop_s"] == pytest.approx(update.stop_s, abs=1e-6)
+        assert line["file"] == "-"
+        assert line["onset_s"] == pytest.approx(update.start_s, abs=1e-6)
+        assert line["offset_s"] == pytest.approx(update.stop_s, abs=1e-6)
         assert [tag["label"] for tag in line["tags"]] == [tag.label for tag in update.top(2)]
         expected = [tag.probability for tag in update.top(2)]
         assert [tag["probability"] for tag in line["tags"]] == pytest.approx(expected, rel=1e-5)
@@ -522,6 +524,49 @@ def test_cli_events(
     table = capsys.readouterr().out.splitlines()
     assert len(table) == len(lines)
     assert lines[0]["label"] in table[0]
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize("events", [[], ["--events", "--threshold", "0.3"]])
+def test_cli_writes_to_a_file(
+    form: str, events: list[str], scene: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:  # fmt: skip
+    output = tmp_path / f"live.{form}"
+    stdin(monkeypatch, Pipe(scene.astype("<f4").tobytes(), 50_000))
+    raw = ["--rate", str(RATE), "--encoding", "f32le"]
+    assert main(["stream", "-", *raw, *events, "--top", "2", "-o", str(output)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"wrote {output} (" in shown.err
+    text = output.read_text("utf-8")
+    if form == "jsonl":
+        rows = [json.loads(line) for line in text.splitlines()]
+        rows = rows if events else [{**row, **tag} for row in rows for tag in row["tags"]]
+    else:
+        rows = list(csv.DictReader(io.StringIO(text), delimiter="\t" if form == "tsv" else ","))
+        assert list(rows[0]) == ["file", "onset_s", "offset_s", "label", "mid", "probability"]
+    assert {row["file"] for row in rows} == {"-"}
+    assert any((row["label"], row["mid"]) == ("Speech", "/m/09x0r") for row in rows)
+    assert all(0 <= float(row["onset_s"]) < float(row["offset_s"]) <= len(scene) / RATE for row in rows)
+
+
+def test_cli_keeps_what_an_interrupted_stream_has_written(
+    scene: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    class Interrupted(Pipe):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > len(scene) * 3:
+                raise KeyboardInterrupt
+            return super().read(size)
+
+    output = tmp_path / "live.csv"
+    stdin(monkeypatch, Interrupted(scene.astype("<f4").tobytes(), 50_000))
+    assert main(["stream", "-", "--rate", str(RATE), "--encoding", "f32le", "-o", str(output)]) == 130
+    assert len(output.read_text("utf-8").splitlines()) > 3
+    assert f"wrote {output} (" in capsys.readouterr().err
+    assert main(["stream", "-", "-o", str(tmp_path / "live.json")]) == 2
+    assert "name the file .jsonl" in capsys.readouterr().err
 
 
 def test_fields_and_latencies_of_the_documentation() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from small_banks import N_CLASSES, tone, write_bank
 
 from pannsx.models.zoo import build
 from train.data import effects
@@ -20,34 +19,9 @@ from train.recipe import Scenes as Settings
 from train.recipe import read_recipe
 from train.run import main
 
-N_CLASSES = 527
 DOG, RAIN = 74, 288
 LEVEL_TOLERANCE = 1e-3
 """Relative, of a level that an effect keeps: float32 sums."""
-
-
-def tone(hz: float, duration_s: float) -> NDArray[np.int16]:
-    times = np.arange(round(duration_s * RATE)) / RATE
-    return np.asarray(9000 * np.sin(2 * np.pi * hz * times), np.int16)
-
-
-def write_bank(folder: Path, clips: list[tuple[NDArray[np.int16], str, str, int]]) -> Path:
-    """Clips of samples, kind, split and the one class that the teacher hears."""
-    folder.mkdir(parents=True)
-    pool = np.zeros((len(clips), 5 * RATE), np.int16)
-    logits = np.full((len(clips), N_CLASSES), -8.0, np.float16)
-    with (folder / "index.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["clip", "package", "file", "start_s", "seconds", "licence", "tier", "kind", "split"])
-        for row, (samples, kind, split, heard) in enumerate(clips):
-            pool[row, : len(samples)] = samples
-            logits[row, heard] = 4.0
-            seconds = len(samples) / RATE
-            writer.writerow([row, "own", f"{row}.wav", 0, seconds, "CC0", "permissive", kind, split])
-    np.save(folder / "pool.npy", pool)
-    np.save(folder / "lengths.npy", np.array([len(clip[0]) for clip in clips], np.int32))
-    np.save(folder / "logits.npy", logits)
-    return folder
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pannsx.events import read_operating_points
 from pannsx.frontend.settings import FrontEnd
 from pannsx.strict import parse
 from pannsx.weights.digests import file_digest
@@ -82,6 +83,7 @@ NOTES = {
         "and digest tell."
     ),
 }
+BUNDLED_POINTS = BUNDLED.with_name(f"{BUNDLED.stem}.operating_points.json")
 BUNDLED_SCORES = ROOT / "benchmarks" / "bundled_scores" / "MobileNetV1_distilled.json"
 BUNDLED_NOTES = (
     "Trained for this project. Scores are of clips that its training left out; "
@@ -182,7 +184,17 @@ def bundled_record(mobilenet: Checkpoint) -> Checkpoint:
         paper_operations_per_10s=mobilenet.paper_operations_per_10s,
         recipe=f"train/recipes/{BUNDLED.stem}.toml",
         notes=BUNDLED_NOTES,
+        operating_points_sha256=_points_digest(),
     )
+
+
+def _points_digest() -> str | None:
+    """Digest of the operating points of the bundled file, which they must name; None without them."""
+    if not BUNDLED_POINTS.is_file():
+        return None
+    if read_operating_points(BUNDLED_POINTS).weights_sha256 != file_digest(BUNDLED, "sha256"):
+        raise SystemExit(f"{BUNDLED_POINTS.name} is of another file; run train.calibrate again")
+    return file_digest(BUNDLED_POINTS, "sha256")
 
 
 def _bundled_scores() -> dict[str, float]:

@@ -89,7 +89,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         (
             "OperatingPoint", "OperatingPoints", "OperatingPoints.thresholds",
             "OperatingPoints.off_thresholds", "OperatingPoints.check", "calibrate", "frame_targets",
-            "read_operating_points", "write_operating_points",
+            "read_operating_points", "write_operating_points", "tune_events", "Annotated", "median_filter",
         ),
     ),
     (

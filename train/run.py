@@ -5,7 +5,8 @@ torchrun --nproc-per-node 8 -m train.run RECIPE ...
 
 RECIPE is a name in train/recipes or a .toml file. The same command again resumes a stopped run, whatever
 the reason; on a CPU the result is bit for bit that of an uninterrupted run. SIGTERM and Ctrl+C save and
-stop.
+stop. With --minutes it stops by itself, for a machine that is lent for a while; the last checkpoint is
+continued as any other, or begins another run (model.start).
 
 Every random number is a function of the seed, the step and its use (samplers, augmentation; for dropout
 also the rank). So a checkpoint needs no generator state: seed and step determine it.
@@ -17,6 +18,7 @@ import argparse
 import copy
 import math
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,14 @@ from train.loop.trained import fresh_model
 from train.recipe import Recipe, read_recipe, to_tables
 
 
-def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = False) -> None:
+def train(
+    recipe: Recipe,
+    folder: Path,
+    ranks: Ranks,
+    *,
+    may_differ: bool = False,
+    deadline: float = math.inf,
+) -> None:
     """Train to the recipe's last step or a stop signal, from the folder's newest checkpoint if any.
 
     Args:
@@ -68,6 +77,7 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
         folder: folder of the run.
         ranks: this process among its ranks.
         may_differ: resume a run that was started with another recipe.
+        deadline: time of :func:`time.monotonic` at which the run saves and stops.
 
     Raises:
         TrainingError: the folder holds a different run, ranks and batch size do not match, or the loss is
@@ -145,7 +155,7 @@ def train(recipe: Recipe, folder: Path, ranks: Ranks, *, may_differ: bool = Fals
         clips, sampler, n_drawn, ranks.share(n_drawn), recipe.run.steps - step, workers=recipe.data.workers
     )
     with (
-        stop_signal() as stop,
+        stop_signal(deadline) as stop,
         log.opened(folder, step, write=ranks.first) as entries,
         _progress(recipe, step, ranks) as bar,
     ):
@@ -287,14 +297,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="table.key=value", help="as run.steps=1000")
     parser.add_argument("--folder", type=Path, help="folder of the run (default: runs/<name of the recipe>)")
     parser.add_argument("--may-differ", action="store_true", help="resume a run of another recipe")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="save and stop after this time, counted from the start"
+    )
     parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     given = parser.parse_args(arguments)
+    if given.minutes is not None and not given.minutes > 0:
+        parser.error(f"--minutes {given.minutes}: a number above 0 is needed")
+    deadline = math.inf if given.minutes is None else time.monotonic() + 60 * given.minutes
     try:
         recipe = read_recipe(given.recipe, given.overrides)
         with joined(given.device) as ranks:
             if ranks.device.type == "cpu":
                 keep_freed_memory()
-            train(recipe, given.folder or Path("runs") / recipe.name, ranks, may_differ=given.may_differ)
+            folder = given.folder or Path("runs") / recipe.name
+            train(recipe, folder, ranks, may_differ=given.may_differ, deadline=deadline)
     except (
         RuntimeError
     ) as error:  # ours among them: TrainingError, CheckpointError, LoaderError, WeightsError

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple
 
@@ -18,10 +19,11 @@ from pannsx.audio.reader import check_rate
 from pannsx.audio.sources import open_reader
 from pannsx.audio.stream import Part, regroup, seconds
 from pannsx.errors import AudioError
-from pannsx.types import FloatArray, Source
+from pannsx.types import Channel, FloatArray, Source
 
 __all__ = [
-    "Audio", "AudioInfo", "Blocks", "Preparation", "Source", "av_bench", "info", "load", "open_blocks",
+    "Audio", "AudioInfo", "Blocks", "Preparation", "Selection", "Source", "av_bench", "info", "load",
+    "open_blocks",
 ]  # fmt: skip
 
 
@@ -61,11 +63,15 @@ def load(
     source_rate: int | None = None,
     start_s: float = 0.0,
     duration_s: float | None = None,
+    channel: Channel = "mean",
+    salvage: bool = False,
 ) -> Audio:
     """Any source -> mono float32 waveform ``(S,)`` at ``sample_rate``.
 
     Channels are averaged, then the rate is converted (:mod:`pannsx.audio.resample`).  A part is read without
-    decoding the rest, and equals that part of the whole.
+    decoding the rest, and equals that part of the whole.  Files that were joined one after another are read
+    to the end of the last one.  A warning tells of channels whose mean is silent because they cancel each
+    other, and of samples far beyond full scale.
 
     Args:
         source: see :data:`Source`.
@@ -74,6 +80,8 @@ def load(
             state their rate.
         start_s: start of the part, in seconds.
         duration_s: length of the part, in seconds; None, or more than there is: to the end.
+        channel: number of the channel to read, from 0 (the first, or left); ``"mean"``: the mean of all.
+        salvage: read a truncated or damaged source as far as possible, with a warning that says how far.
 
     Returns:
         The waveform, a fresh array, and its rate.
@@ -82,9 +90,8 @@ def load(
         AudioError: the source is missing, not audio, empty, not finite, truncated, damaged or wrongly shaped;
             a rate is unusable; ``start_s`` is after the end.  The message says which, and the remedy.
     """
-    with open_blocks(
-        source, sample_rate, source_rate=source_rate, start_s=start_s, duration_s=duration_s
-    ) as blocks:
+    selection = Selection(source_rate, start_s, duration_s, channel, salvage)
+    with selection.open(source, sample_rate) as blocks:
         return Audio(np.concatenate(list(blocks.pieces())), blocks.sample_rate)
 
 
@@ -96,6 +103,8 @@ def open_blocks(
     start_s: float = 0.0,
     duration_s: float | None = None,
     block_s: float = 10.0,
+    channel: Channel = "mean",
+    salvage: bool = False,
 ) -> Blocks:
     """Any source -> mono float32 blocks ``(block_s * sample_rate,)``, the last one shorter; bounded memory.
 
@@ -111,11 +120,35 @@ def open_blocks(
         start_s: start of the part, in seconds.
         duration_s: length of the part, in seconds; None: to the end.
         block_s: length of a block in seconds.
+        channel, salvage: see :func:`load`.
 
     Raises:
         AudioError: as :func:`load`; errors in decoding are raised while the blocks are read.
     """
-    return Blocks(source, sample_rate, source_rate, start_s, duration_s, block_s)
+    return Selection(source_rate, start_s, duration_s, channel, salvage).open(source, sample_rate, block_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to read of a source: the arguments of :func:`load` that say so, for functions that pass them on.
+
+    Attributes:
+        source_rate: rate of an array or tensor, in Hz.
+        start_s: start of the part, in seconds.
+        duration_s: length of the part, in seconds; None: to the end.
+        channel: number of the channel from 0, or ``"mean"``.
+        salvage: whether to read a defective source as far as possible.
+    """
+
+    source_rate: int | None = None
+    start_s: float = 0.0
+    duration_s: float | None = None
+    channel: Channel = "mean"
+    salvage: bool = False
+
+    def open(self, source: Source, sample_rate: int | None = None, block_s: float = 10.0) -> Blocks:
+        """The selected part of a source as blocks, see :func:`open_blocks`."""
+        return Blocks(source, sample_rate, self, block_s)
 
 
 class Blocks:
@@ -130,22 +163,26 @@ class Blocks:
         self,
         source: Source,
         sample_rate: int | None,
-        source_rate: int | None,
-        start_s: float,
-        duration_s: float | None,
+        selection: Selection,
         block_s: float,
     ) -> None:
         if sample_rate is not None:
             sample_rate = check_rate(sample_rate, "sample_rate")
         with ExitStack() as stack:
             reader = stack.enter_context(
-                open_reader(source, source_rate=source_rate, wanted_rate=sample_rate)
+                open_reader(
+                    source,
+                    source_rate=selection.source_rate,
+                    wanted_rate=sample_rate,
+                    channel=selection.channel,
+                    salvage=selection.salvage,
+                )
             )
             self.sample_rate = sample_rate or reader.sample_rate
             self._block_samples = round(seconds(block_s, "block_s") * self.sample_rate)
             if self._block_samples < 1:
                 raise AudioError(f"block_s is {block_s} s; it must be at least one sample")
-            self._part = Part(reader, self.sample_rate, start_s, duration_s)
+            self._part = Part(reader, self.sample_rate, selection.start_s, selection.duration_s)
             self.duration_s = self._part.duration_s
             self._pieces = self._part.pieces()
             self._stack = stack.pop_all()

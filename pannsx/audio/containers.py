@@ -1,23 +1,18 @@
 """Completeness of a file by its container, and repair of unfinished headers.
 
 libsndfile reads a truncated file without an error. Therefore the sizes in the headers of WAV, AIFF and
-similar formats, and the end mark of an Ogg stream, are compared with the file here.
+similar formats are compared with the file here.
 """
 
 from __future__ import annotations
 
-import io
 import struct
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from pannsx.audio.view import Checked, View, file_size
 from pannsx.errors import AudioError
 
-_OGG_HEADER_BYTES = 27
-_LONGEST_OGG_PAGE = _OGG_HEADER_BYTES + 255 + 255 * 255
-_END_OF_STREAM = 4
 _MAX_CHUNKS = 10_000
 
 # Sizes that programs write to a pipe, where the length is unknown; a few kilobytes of header may have been
@@ -29,7 +24,9 @@ _UNKNOWN_SIZES = (
 )
 
 
+_UNKNOWN = 0xFFFF_FFFF
 _WRAP = 1 << 32  # sizes of 32 bits count modulo this
+_PACKET_TABLE_HEAD = 24
 _FEW_BYTES = 8  # less than a chunk
 _MOST_PADDING = 1 << 16  # the largest blocks of usual disks
 # Chunks that may follow the samples in WAV, AIFF and CAF.
@@ -64,89 +61,6 @@ _LAYOUTS = {
 }
 
 
-class View(io.RawIOBase):
-    """A read-only view of a file: ``prefix``, then the file from byte ``skip``, or stretches of it.
-
-    Args:
-        file: the file.
-        prefix: bytes in front.
-        skip: the first byte of the file.
-        runs: first byte and end of the stretches of the file, in order; None: all from ``skip``.
-    """
-
-    def __init__(
-        self,
-        file: BinaryIO,
-        prefix: bytes,
-        skip: int,
-        *,
-        runs: Sequence[tuple[int, int]] | None = None,
-    ) -> None:
-        self._file = file
-        self._prefix = prefix
-        self._runs = [(skip, file_size(file))] if runs is None else list(runs)
-        ends = accumulate((stop - start for start, stop in self._runs), initial=len(prefix))
-        self._starts = list(ends)  # of the runs in the view; the last one is the end of the view
-        self._position = 0
-        self._size = self._starts[-1]
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def tell(self) -> int:
-        """Position in the view, in bytes."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position, as in any file; the new position."""
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, origin + offset)
-        return self._position
-
-    def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
-        """Fill the buffer as far as possible; number of bytes."""
-        wanted = len(buffer)
-        data = self._prefix[self._position : self._position + wanted]
-        while len(data) < wanted:
-            position = self._position + len(data)
-            run = bisect_right(self._starts, position) - 1
-            if run >= len(self._runs):
-                break
-            within = position - self._starts[run]
-            start, stop = self._runs[run]
-            self._file.seek(start + within)
-            piece = self._file.read(min(wanted - len(data), stop - start - within))
-            if not piece:
-                break
-            data += piece
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-
-class Checked(NamedTuple):
-    """A file to decode, its header repaired if necessary, its defect, and its length if counted here.
-
-    ``state`` is an adjective for a file with this defect.
-    """
-
-    file: BinaryIO
-    defect: str | None = None
-    n_frames: int | None = None
-    state: str = "truncated"
-
-
-def file_size(file: BinaryIO) -> int:
-    """Size of a seekable file in bytes."""
-    file.seek(0, io.SEEK_END)
-    return file.tell()
-
-
 def is_unknown(n_bytes: int) -> bool:
     """Whether a header's size means "unknown"."""
     return any(n_bytes in sizes for sizes in _UNKNOWN_SIZES)
@@ -173,16 +87,18 @@ def check_chunks(file: BinaryIO, name: str) -> Checked:
         if identifier[:4] not in (b"data", b"SSND"):
             continue
         if length == 0 and magic == b"RIFF" and size > start and _is_unfinished(file, size):
-            return Checked(_as_rf64(file, start, size - start))
-        if length == 0xFFFF_FFFF and wide_length is not None:
+            return Checked(_as_rf64(file, start, size - start), is_open_ended=True)
+        if length == _UNKNOWN and wide_length is not None:
             length = wide_length
         if start + length > size:
+            if is_unknown(length):
+                return Checked(file, is_open_ended=True)
             return _against_size(file, length, start, size)
         if _is_explained(file, layout, start + length, size):
             return Checked(file)
         follow = size - start
         if magic == b"RIFF" and is_unknown(length):
-            return Checked(_as_rf64(file, start, follow))
+            return Checked(_as_rf64(file, start, follow), is_open_ended=True)
         if magic == b"RIFF" and follow - length >= _WRAP:
             n_wraps = (follow - length) // _WRAP
             return Checked(_as_rf64(file, start, length + n_wraps * _WRAP))
@@ -193,38 +109,78 @@ def check_chunks(file: BinaryIO, name: str) -> Checked:
     )
 
 
+def caf_defect(file: BinaryIO) -> str | None:
+    """The defect of a CAF file whose table of packets describes other bytes than those of its samples."""
+    size = file_size(file)
+    layout = _LAYOUTS[b"caff"]
+    n_bytes, table = None, b""
+    for identifier, start, length in _chunks(file, layout, layout.first_chunk, size):
+        if identifier == b"data":
+            n_bytes = (size - start if is_unknown(length) else length) - 4  # after the count of edits
+        if identifier == b"pakt":
+            file.seek(start)
+            table = file.read(min(length, size - start))
+    if n_bytes is None or len(table) < _PACKET_TABLE_HEAD:
+        return None
+    n_packets = int.from_bytes(table[:8], "big")
+    sizes = _variable_integers(table[_PACKET_TABLE_HEAD:])
+    # Packets of one size have no entries; those of varying duration have two.
+    if not sizes or len(sizes) == 2 * n_packets or (len(sizes) == n_packets and sum(sizes) == n_bytes):
+        return None
+    if len(sizes) != n_packets:
+        return f"its header announces {n_packets} packets, and its table has {len(sizes)}"
+    return f"its table of packets announces {sum(sizes)} bytes of samples and {n_bytes} follow"
+
+
+def _variable_integers(data: bytes) -> list[int]:
+    """Integers of seven bits a byte; the highest bit says that another byte follows."""
+    found, value = [], 0
+    for byte in data:
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            found.append(value)
+            value = 0
+    return found
+
+
+class WavSamples(NamedTuple):
+    """The chunk of samples of a WAV file: its first byte, stated length, and the format tag."""
+
+    start: int
+    length: int
+    kind: int
+
+
+def wav_samples(file: BinaryIO) -> WavSamples | None:
+    """The chunk of samples of a WAV file, or None without one."""
+    size = file_size(file)
+    file.seek(0)
+    layout = _LAYOUTS[file.read(4)]
+    kind = 0
+    for identifier, start, length in _chunks(file, layout, layout.first_chunk, size):
+        if identifier == b"fmt ":
+            file.seek(start)
+            kind = int.from_bytes(file.read(2), "big" if layout is _BIG else "little")
+        if identifier == b"data":
+            return WavSamples(start, length, kind)
+    return None
+
+
 def check_au(file: BinaryIO) -> Checked:
     """An AU file: does it have as many bytes of samples as its header states?"""
     file.seek(4)
     header = file.read(8).ljust(8, b"\0")
     start, length = struct.unpack(">II", header)
     size = file_size(file)
-    if not is_unknown(length) and start + length < size and not _is_padding(file, start + length, size):
+    if is_unknown(length) and (length == _UNKNOWN or start + length >= size):
+        return Checked(file, is_open_ended=True)
+    if start + length < size and not _is_padding(file, start + length, size):
         return _more_than_stated(file, start, length, size)
     return _against_size(file, length, start, size)
 
 
-def check_ogg(file: BinaryIO) -> Checked:
-    """An Ogg file: is its last page complete and marked as the last?"""
-    size = file_size(file)
-    tail_start = max(0, size - _LONGEST_OGG_PAGE - _OGG_HEADER_BYTES)
-    file.seek(tail_start)
-    tail = file.read()
-    at = tail.rfind(b"OggS\0")
-    page = tail[at:]
-    if at < 0 or len(page) < _OGG_HEADER_BYTES:
-        return Checked(file, "it ends within a page")
-    n_segments = page[26]
-    lacing = page[_OGG_HEADER_BYTES : _OGG_HEADER_BYTES + n_segments]
-    if len(lacing) < n_segments or len(page) < _OGG_HEADER_BYTES + n_segments + sum(lacing):
-        return Checked(file, "it ends within a page")
-    if not page[5] & _END_OF_STREAM:
-        return Checked(file, "its last page is not marked as the end of the stream")
-    return Checked(file)
-
-
 def _against_size(file: BinaryIO, length: int, start: int, size: int) -> Checked:
-    if is_unknown(length) or start + length <= size:
+    if start + length <= size:
         return Checked(file)
     return Checked(file, f"its header announces {length} bytes of samples and {max(0, size - start)} follow")
 

@@ -20,21 +20,28 @@ class Format(NamedTuple):
     decoders: tuple[Decoder, ...]
 
 
-_SOUNDFILE: tuple[Decoder, ...] = ("soundfile",)
 _PYAV: tuple[Decoder, ...] = ("pyav",)
-_BOTH: tuple[Decoder, ...] = ("soundfile", "pyav")  # a container whose codec libsndfile may not support
+_BOTH: tuple[Decoder, ...] = ("soundfile", "pyav")  # libsndfile may not support its codec
 
-FLAC = Format("FLAC", _SOUNDFILE)
-MP3 = Format("MP3", _SOUNDFILE)
+FLAC = Format("FLAC", _BOTH)
+MP3 = Format("MP3", _BOTH)
 OGG = Format("Ogg", _BOTH)
 WAV = Format("WAV", _BOTH)
 AIFF = Format("AIFF", _BOTH)
 AU = Format("AU", _BOTH)
 CAF = Format("CAF", _BOTH)
-WAVE64 = Format("Wave64", _SOUNDFILE)
+WAVE64 = Format("Wave64", _BOTH)
 ADTS = Format("AAC (ADTS)", _PYAV)
 MP4 = Format("MP4/M4A", _PYAV)
 MATROSKA = Format("WebM/Matroska", _PYAV)
+AVI = Format("AVI", _PYAV)
+ASF = Format("WMA/ASF", _PYAV)
+AMR = Format("AMR", _PYAV)
+FLV = Format("FLV", _PYAV)
+APE = Format("Monkey's Audio", _PYAV)
+WAVPACK = Format("WavPack", _PYAV)
+TTA = Format("True Audio", _PYAV)
+DSF = Format("DSF", _PYAV)
 
 # Formats that current browsers play: media type by file extension.
 PLAYED_TYPES = {
@@ -59,16 +66,16 @@ _SIGNATURES: tuple[tuple[int, bytes, Format], ...] = (
     (0, b"riff\x2e\x91\xcf\x11", WAVE64),
     (0, b".snd", AU),
     (0, b"caff", CAF),
-    (0, b"NIST_1A", Format("NIST SPHERE", _SOUNDFILE)),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Format("WMA/ASF", _PYAV)),
-    (0, b"#!AMR", Format("AMR", _PYAV)),
-    (0, b"FLV\x01", Format("FLV", _PYAV)),
-    (0, b"MAC ", Format("Monkey's Audio", _PYAV)),
-    (0, b"wvpk", Format("WavPack", _PYAV)),
-    (0, b"TTA1", Format("True Audio", _PYAV)),
+    (0, b"NIST_1A", Format("NIST SPHERE", _BOTH)),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", ASF),
+    (0, b"#!AMR", AMR),
+    (0, b"FLV\x01", FLV),
+    (0, b"MAC ", APE),
+    (0, b"wvpk", WAVPACK),
+    (0, b"TTA1", TTA),
     (0, b"MPCK", Format("Musepack", _PYAV)),
     (0, b"MP+", Format("Musepack", _PYAV)),
-    (0, b"DSD ", Format("DSF", _PYAV)),
+    (0, b"DSD ", DSF),
     (0, b"\x0b\x77", Format("AC-3", _PYAV)),
     (0, b"\x00\x00\x01\xba", Format("MPEG program stream", _PYAV)),
 )
@@ -98,7 +105,7 @@ def sniff(file: BinaryIO) -> Format | None:
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         if head[8:12] == b"WAVE":
             return WAV
-        return Format("AVI", _PYAV) if head[8:12] == b"AVI " else None
+        return AVI if head[8:12] == b"AVI " else None
     if head[:4] == b"FORM":
         return AIFF if head[8:12] in (b"AIFF", b"AIFC") else None
     for offset, signature, found in _SIGNATURES:

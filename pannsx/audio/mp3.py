@@ -9,11 +9,10 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO, NamedTuple
 
-from pannsx.audio.containers import Checked, View, file_size
 from pannsx.audio.formats import id3_length, is_mpeg_audio
+from pannsx.audio.view import Checked, View, Window
 from pannsx.errors import AudioError
 
-_BUFFER_BYTES = 1 << 16
 _LAYER_III, _LAYER_II, _LAYER_I = 1, 2, 3
 _MPEG_1, _MPEG_2 = 3, 2
 _SAMPLE_RATES = (44_100, 48_000, 32_000)  # Hz of MPEG-1; half of it in MPEG-2, a quarter in MPEG-2.5
@@ -48,35 +47,6 @@ class _Frames(NamedTuple):
     cut: bool
 
 
-class _Window:
-    """Random access to the bytes of a file through a buffer."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.size = file_size(file)
-        self._start, self._bytes = 0, b""
-
-    def at(self, position: int, n_bytes: int) -> bytes:
-        """``n_bytes`` from a position; fewer at the end."""
-        first = position - self._start
-        if not 0 <= first <= len(self._bytes) - n_bytes:
-            self._file.seek(position)
-            self._start, self._bytes, first = position, self._file.read(max(_BUFFER_BYTES, n_bytes)), 0
-        return self._bytes[first : first + n_bytes]
-
-    def next_sync(self, position: int, end: int) -> int:
-        """The first byte from a position that is 0xFF; ``end`` if there is none before."""
-        while position < end:
-            piece = self.at(position, min(4096, end - position))
-            found = piece.find(b"\xff")
-            if found >= 0:
-                return position + found
-            if not piece:
-                return end
-            position += len(piece)
-        return end
-
-
 def check_mp3(file: BinaryIO, name: str) -> Checked:
     """An MPEG audio file that states its length rightly, or a view of its frames with their count in front.
 
@@ -85,7 +55,7 @@ def check_mp3(file: BinaryIO, name: str) -> Checked:
     Raises:
         AudioError: the sample rate changes between frames.
     """
-    window = _Window(file)
+    window = Window(file)
     after_tag = _skip_tag(window, 0)
     start = _first_frame(window, after_tag, after_tag + _SEARCH_BYTES)
     if start is None:
@@ -122,7 +92,7 @@ def check_mp3(file: BinaryIO, name: str) -> Checked:
 
 def has_frames(file: BinaryIO) -> bool:
     """Whether frames of MPEG audio begin within the first megabyte."""
-    return _first_frame(_Window(file), 0, _SEARCH_BYTES) is not None
+    return _first_frame(Window(file), 0, _SEARCH_BYTES) is not None
 
 
 def frame_length(header: bytes) -> int:
@@ -160,7 +130,7 @@ def _describe(header: bytes) -> str:
     return f"{_sample_rate(header)} Hz {'mono' if header[3] >> 6 == 3 else 'stereo'} of layer {layer}"
 
 
-def _skip_tag(window: _Window, position: int) -> int:
+def _skip_tag(window: Window, position: int) -> int:
     """The byte after the ID3v2 tags at a position, as far as they are what they say."""
     while length := id3_length(window.at(position, 10)):
         end = position + length
@@ -172,7 +142,7 @@ def _skip_tag(window: _Window, position: int) -> int:
     return position
 
 
-def _reaches(window: _Window, position: int, end: int) -> bool:
+def _reaches(window: Window, position: int, end: int) -> bool:
     """Whether adjacent frames lead from a position to ``end`` or beyond."""
     while position < end:
         length = frame_length(window.at(position, 4))
@@ -182,7 +152,7 @@ def _reaches(window: _Window, position: int, end: int) -> bool:
     return True
 
 
-def _first_frame(window: _Window, start: int, end: int) -> int | None:
+def _first_frame(window: Window, start: int, end: int) -> int | None:
     """The first byte from ``start`` where frames begin; None if none does before ``end``."""
     position = start
     end = min(end, window.size)
@@ -193,7 +163,7 @@ def _first_frame(window: _Window, start: int, end: int) -> int | None:
     return None
 
 
-def _is_stream(window: _Window, start: int, *, at_start: bool) -> bool:
+def _is_stream(window: Window, start: int, *, at_start: bool) -> bool:
     """Whether several frames of one kind follow each other; fewer are enough if the file ends with them."""
     kind = _kind(window.at(start, 4).ljust(4, b"\0"))  # no frame at all in the last three bytes
     position = start
@@ -207,7 +177,7 @@ def _is_stream(window: _Window, start: int, *, at_start: bool) -> bool:
     return True
 
 
-def _tag_length(window: _Window, position: int) -> int:
+def _tag_length(window: Window, position: int) -> int:
     """Length in bytes of the ID3v1, ID3v2 or APE tag at a position; 0 if there is none."""
     head = window.at(position, 32)
     if head[:3] == b"TAG":
@@ -219,7 +189,7 @@ def _tag_length(window: _Window, position: int) -> int:
     return _skip_tag(window, position) - position
 
 
-def _find_frames(window: _Window, start: int, name: str) -> _Frames:
+def _find_frames(window: Window, start: int, name: str) -> _Frames:
     """All frames from byte ``start``; bytes between them that are no frames are left out."""
     runs: list[tuple[int, int]] = []
     n_frames = 0
@@ -263,7 +233,8 @@ def _stated_frames(frame: bytes) -> _Stated | None:
     """The number of frames after this one, if it is a length header."""
     at = 4 + _side_length(frame)
     if frame[at : at + 4] in (b"Xing", b"Info"):
-        has_count = len(frame) >= at + 12 and frame[at + 7] & 1
+        # mpg123 takes a frame with other bits set for one of sound.
+        has_count = len(frame) >= at + 12 and frame[at + 7] & 1 and not any(frame[4:at])
         return _Stated(int.from_bytes(frame[at + 8 : at + 12], "big") if has_count else 0, bool(has_count))
     if frame[36:40] == b"VBRI":
         return _Stated(int.from_bytes(frame[50:54], "big"), usable=False)

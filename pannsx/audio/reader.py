@@ -12,12 +12,15 @@ import numpy as np
 
 from pannsx.audio.guard import reading
 from pannsx.errors import AudioError
-from pannsx.types import FloatArray
+from pannsx.types import Channel, FloatArray
 
 MIN_SAMPLE_RATE = 100  # Hz; slow seismic and infrasound recorders
 MAX_SAMPLE_RATE = 10_000_000  # Hz; far above the fastest hydrophone
 BLOCK_FRAMES = 1 << 16  # frames decoded at a time
 MAX_PLAUSIBLE = 32.0  # 30 dB beyond full scale; mixes that were never limited stay far below
+# A mean that is 40 dB below its channels is no accident of stereo; -80 dB of full scale is silence anyway.
+_CANCELLED_SHARE, _LEAST_POWER = 1e-4, 1e-8
+_MOST_CANCELLED_S = 1.0
 
 
 class Reader(ABC):
@@ -34,6 +37,9 @@ class Reader(ABC):
         duration_s: length in seconds, possibly approximate, or None.
         defect: reason why the source is incomplete, such as ``"its header announces 9.000 s"``, or None.
         state: an adjective for a source with this defect.
+        remarks: what to warn of, as predicates of the source.
+        channel: the channel to read, or ``"mean"``.
+        salvage: read a defective source as far as possible, and warn.
     """
 
     name: str
@@ -43,6 +49,10 @@ class Reader(ABC):
     n_frames: int | None = None
     defect: str | None = None
     state: str = "truncated"
+    remarks: tuple[str, ...] = ()
+    channel: Channel = "mean"
+    salvage: bool = False
+    _warned_of_end: bool = False
 
     @property
     def duration_s(self) -> float | None:
@@ -61,44 +71,127 @@ class Reader(ABC):
         """Check a source that ended at frame ``end``, before the end of the requested part.
 
         Raises:
-            AudioError: the source is truncated.
+            AudioError: the source is truncated; a warning with ``salvage``.
         """
         defect = self.defect
         if defect is None and self.n_frames is not None and end < self.n_frames:
-            defect = f"its header announces {self.n_frames / self.sample_rate:.3f} s"
-        if defect is not None:
+            defect = f"its header announces {self._length(self.n_frames, end)}"
+        if defect is None or self._warned_of_end:
+            return
+        message = f"{self.name} is {self.state}: {defect}, {self._length(end, self.n_frames)} can be read"
+        if not self.salvage:
             raise AudioError(
-                f"{self.name} is {self.state}: {defect}, {end / self.sample_rate:.3f} s can be read; fetch "
-                "or copy it again, or take what is there with a start_s and duration_s inside of it"
+                f"{message}; fetch or copy it again, or read it as far as it goes with salvage=True"
             )
+        self.warn_of_end(f"{message}, and no more is used")
+
+    def warn_of_end(self, message: str) -> None:
+        """Warn, once, that the source was not read to its stated end."""
+        if not self._warned_of_end:
+            self._warned_of_end = True
+            warnings.warn(message, stacklevel=3)
 
     def close(self) -> None:  # noqa: B027 - most readers hold nothing
         """Close files."""
 
+    def _length(self, n_frames: int, other: int | None) -> str:
+        """A length in seconds, or in samples if it could not be told from the other one."""
+        if other is not None and other != n_frames and abs(n_frames - other) < self.sample_rate / 1000:
+            return f"{n_frames} samples"
+        return f"{n_frames / self.sample_rate:.3f} s"
+
 
 def blocks_of(reader: Reader, start: int, stop: int | None) -> Iterator[FloatArray]:
-    """:meth:`Reader.read`, where any error in decoding is an AudioError that names the source."""
+    """:meth:`Reader.read`, where any error in decoding is an AudioError that names the source.
+
+    With ``reader.salvage``, an error after the first block is a warning and the end.
+    """
     blocks = reader.read(start, stop)
+    position = start
     while True:
-        with reading(reader.name):
-            block = next(blocks, None)
+        try:
+            with reading(reader.name):
+                block = next(blocks, None)
+        except AudioError as error:
+            if not reader.salvage or position == start:
+                raise
+            whole = "" if reader.duration_s is None else f" of {reader.duration_s:.3f} s"
+            reader.warn_of_end(
+                f"{reader.name} could be read to {position / reader.sample_rate:.3f} s{whole}, and no more "
+                f"is used: {error}"
+            )
+            return
         if block is None:
             return
+        position += len(block)
         yield block
 
 
-def mono_blocks(reader: Reader, start: int, stop: int | None) -> Iterator[FloatArray]:
-    """Frames ``[start, stop)`` of a reader as the mean over channels, in blocks ``(n,)``.
+class Watch:
+    """Warns, once each, of samples that are probably not as they were meant."""
 
-    Warns of samples that are far beyond full scale.
+    def __init__(self) -> None:
+        self._warned_of_scale = self._warned_of_cancelling = False
+        self._n_cancelled = self._n_seen = 0
+
+    def see(self, reader: Reader, block: FloatArray, waveform: FloatArray, position: int) -> None:
+        """Look at frames ``(n, C)`` and the waveform ``(n,)`` made of them, which begin at ``position``."""
+        if not self._warned_of_scale and np.abs(waveform).max(initial=0) > MAX_PLAUSIBLE:
+            self._warned_of_scale = True
+            place = position + int(np.argmax(np.abs(waveform)))
+            warnings.warn(
+                f"{reader.name} has the value {waveform[place - position]:.5g} at sample {place} "
+                f"({place / reader.sample_rate:.3f} s); full scale of floating-point samples is 1: were they "
+                "16-bit integers? divide them by 32768",
+                stacklevel=2,
+            )
+        if reader.channel == "mean" and block.shape[1] > 1 and not self._warned_of_cancelling:
+            self._n_seen += len(block)
+            if _cancels(block, waveform):
+                self._n_cancelled += len(block)
+            if self._n_cancelled >= _MOST_CANCELLED_S * reader.sample_rate:
+                self._warn_of_cancelling(reader)
+
+    def finish(self, reader: Reader) -> None:
+        """At the end of a source: warn also of one that is too short to be sure before."""
+        if self._n_cancelled > 0.5 * self._n_seen and not self._warned_of_cancelling:
+            self._warn_of_cancelling(reader)
+
+    def _warn_of_cancelling(self, reader: Reader) -> None:
+        self._warned_of_cancelling = True
+        warnings.warn(
+            f"{reader.name} has channels that cancel each other (L = -R) for "
+            f"{self._n_cancelled / reader.sample_rate:.3f} s or more, and their mean is silent: choose one "
+            "with channel=0",
+            stacklevel=3,
+        )
+
+
+def _cancels(block: FloatArray, waveform: FloatArray) -> bool:
+    """Whether sound in the channels ``(n, C)`` is gone in their mean ``(n,)``."""
+    power = float(np.vdot(block, block)) / block.size
+    left = float(np.vdot(waveform, waveform)) / len(waveform)
+    return power > _LEAST_POWER and left < _CANCELLED_SHARE * power
+
+
+def mono_blocks(
+    reader: Reader, start: int, stop: int | None, watch: Watch | None = None
+) -> Iterator[FloatArray]:
+    """Frames ``[start, stop)`` of a reader as its channel, or the mean over channels, in blocks ``(n,)``.
+
+    Warns of samples that are far beyond full scale, and of channels that cancel each other.
+
+    Args:
+        reader, start, stop: see :meth:`Reader.read`.
+        watch: what has been seen of a stream that these frames continue; None: nothing.
 
     Raises:
         AudioError: a sample is not finite; whatever :meth:`Reader.read` raises.
     """
     position = start
-    warned = False
+    watching = watch or Watch()
     for block in blocks_of(reader, start, stop):
-        waveform = downmix(block)
+        waveform = downmix(block, reader.channel)
         finite = np.isfinite(waveform)
         if not finite.all():
             first = int(np.argmin(finite))
@@ -109,28 +202,50 @@ def mono_blocks(reader: Reader, start: int, stop: int | None) -> Iterator[FloatA
                 f"({(position + first) / reader.sample_rate:.3f} s), {n_bad} such samples in this block; "
                 "replace them (numpy.nan_to_num) or cut them out"
             )
-        if not warned and np.abs(waveform).max(initial=0) > MAX_PLAUSIBLE:
-            warned = True
-            place = position + int(np.argmax(np.abs(waveform)))
-            warnings.warn(
-                f"{reader.name} has the value {waveform[place - position]:.5g} at sample {place} "
-                f"({place / reader.sample_rate:.3f} s); full scale of floating-point samples is 1: were they "
-                "16-bit integers? divide them by 32768",
-                stacklevel=2,
-            )
+        watching.see(reader, block, waveform, position)
         position += len(waveform)
         yield waveform
+    if watch is None:
+        watching.finish(reader)
 
 
-def downmix(frames: FloatArray) -> FloatArray:
-    """``(n, C)`` frames -> ``(n,)`` mean over channels, summed in float64."""
+def downmix(frames: FloatArray, channel: Channel = "mean") -> FloatArray:
+    """``(n, C)`` frames -> ``(n,)`` one channel, or the mean over channels, summed in float64."""
     if frames.shape[1] == 1:
         return frames[:, 0]
+    if channel != "mean":
+        return np.ascontiguousarray(frames[:, channel])
     with np.errstate(
         invalid="ignore", over="ignore"
     ):  # infinities are reported with their position instead of a warning
         mean: FloatArray = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
     return mean
+
+
+def check_channel(channel: Any, reader: Reader) -> Channel:
+    """A channel of a reader by its number from 0, or ``"mean"``.
+
+    Raises:
+        AudioError: the reader has no such channel.
+    """
+    if isinstance(channel, str) and channel == "mean":
+        return "mean"
+    try:
+        if isinstance(channel, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(channel)
+    except TypeError:
+        raise AudioError(
+            f"channel is {channel!r}; 'mean' or a number is needed, 0 for the first or left channel"
+        ) from None
+    if not 0 <= number < reader.n_channels:
+        known = "0" if reader.n_channels == 1 else f"0 to {reader.n_channels - 1}"
+        plural = "s" * (reader.n_channels > 1)
+        raise AudioError(
+            f"{reader.name} has {reader.n_channels} channel{plural}, and channel is {number}; "
+            f"give {known}, or 'mean'"
+        )
+    return number
 
 
 def rate_given(source_rate: int | None, sample_rate: int | None) -> int | None:

@@ -7,11 +7,10 @@ import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from pannsx.audio.containers import Checked, check_au, check_chunks, check_ogg
-from pannsx.audio.formats import AIFF, AU, CAF, FLAC, MP3, OGG, WAV, WAVE64, Format
+from pannsx.audio.formats import AIFF, AU, CAF, FLAC, WAV, WAVE64, Format
 from pannsx.audio.guard import GuardedFile
-from pannsx.audio.mp3 import check_mp3
 from pannsx.audio.reader import BLOCK_FRAMES, Reader, check_rate
+from pannsx.audio.view import Checked
 from pannsx.errors import AudioError
 from pannsx.types import FloatArray
 
@@ -21,23 +20,25 @@ _EXACT_SEEK = (WAV, AIFF, FLAC, AU, CAF, WAVE64)
 _LEAD_IN_FRAMES = 16_384
 
 
+# A block that cannot be decoded is lost whole: with salvage, as little as possible.
+_SALVAGED_FRAMES = 512
+
+
 class UnsupportedCodecError(AudioError):
-    """libsndfile supports the container but not its codec; another decoder may."""
+    """libsndfile cannot decode a file; another decoder may."""
 
 
 class SndfileReader(Reader):
     """An audio file in a format that libsndfile reads.
 
     Raises:
-        UnsupportedCodecError: libsndfile cannot decode this file, although it looks complete.
-        AudioError: the file is damaged or truncated.
+        UnsupportedCodecError: libsndfile cannot decode this file.
     """
 
-    def __init__(self, file: BinaryIO, found: Format, name: str) -> None:
+    def __init__(self, checked: Checked, found: Format, name: str) -> None:
         import soundfile
 
         self.name = name
-        checked = _check(file, found, name)
         checked.file.seek(0)
         self._guard = GuardedFile(checked.file)
         try:
@@ -45,12 +46,7 @@ class SndfileReader(Reader):
         except soundfile.LibsndfileError as error:
             self._guard.check()
             reason = error.error_string.rstrip(".")
-            if checked.defect or "pyav" not in found.decoders:
-                what = checked.defect or reason
-                raise AudioError(
-                    f"{name} ({found.name}) is truncated or damaged: {what}; fetch or copy it again"
-                ) from error
-            raise UnsupportedCodecError(f"{name} ({found.name}): libsndfile says: {reason}") from error
+            raise UnsupportedCodecError(f"libsndfile says: {reason}") from error
         self._guard.check()
         kind = {"VORBIS": " Vorbis", "OPUS": " Opus"}.get(self._sound.subtype, "")
         self.format = found.name + kind
@@ -61,9 +57,10 @@ class SndfileReader(Reader):
         self.n_frames = stated if checked.n_frames is None else checked.n_frames
         self._counted = checked.n_frames  # libsndfile may go on to frames that are not in the file
         self.defect, self.state = checked.defect, checked.state
+        self.remarks = () if checked.remark is None else (checked.remark,)
         self._lead_in = 0 if found in _EXACT_SEEK else _LEAD_IN_FRAMES
         # libsndfile cannot seek in a FLAC stream of unknown length, GSM 6.10, G.721 and NMS ADPCM.
-        self._sequential = not (known and self._sound.can_seek)
+        self._sequential = checked.sequential or not (known and self._sound.can_seek)
 
     def read(self, start: int, stop: int | None) -> Iterator[FloatArray]:
         """Frames ``[start, stop)``, or to the end, as float32 blocks ``(n, C)``."""
@@ -72,8 +69,9 @@ class SndfileReader(Reader):
         if self._counted is not None:
             stop = self._counted if stop is None else min(stop, self._counted)
         position = self._seek(start)
+        most = _SALVAGED_FRAMES if self.salvage else BLOCK_FRAMES
         while stop is None or position < stop:
-            wanted = BLOCK_FRAMES if stop is None else min(BLOCK_FRAMES, stop - position)
+            wanted = most if stop is None else min(most, stop - position)
             block = self._read_block(wanted, position)
             if len(block) == 0:
                 self.n_frames = max(position, self.n_frames or 0)
@@ -115,22 +113,10 @@ class SndfileReader(Reader):
 
     def _damaged(self, position: int, error: Any) -> AudioError:
         return AudioError(
-            f"{self.name} ({self.format}) is truncated or damaged near {position / self.sample_rate:.3f} s: "
-            f"{error.error_string.rstrip('.')}; fetch or copy it again, or take the part before it "
-            "with duration_s"
+            f"{self.name} ({self.format}) is damaged near {position / self.sample_rate:.3f} s: "
+            f"{error.error_string.rstrip('.') or 'it cannot be decoded'}; fetch or make it again, or read it "
+            "as far as it goes with salvage=True"
         )
-
-
-def _check(file: BinaryIO, found: Format, name: str) -> Checked:
-    if found in (WAV, AIFF, CAF, WAVE64):
-        return check_chunks(file, name)
-    if found == AU:
-        return check_au(file)
-    if found == OGG:
-        return check_ogg(file)
-    if found == MP3:
-        return check_mp3(file, name)
-    return Checked(file)
 
 
 def _open(file: BinaryIO, guard: GuardedFile) -> Any:
@@ -152,18 +138,33 @@ def _open(file: BinaryIO, guard: GuardedFile) -> Any:
 
     # libsndfile reads a file on disk by itself; other file objects it calls for every few kilobytes, and
     # each call waits for the interpreter's lock.
-    # Not one within another file, such as a member of an archive or a decompressed file: its name and
-    # descriptor are those of the outer file.
-    if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO) and _is_at_its_path(file):
-        return Sequential(os.fsencode(file.name) if os.name == "posix" else os.fsdecode(file.name))
+    if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):
+        place = _own_place(file)
+        if place is not None:
+            return Sequential(place)
     return Sequential(guard)
 
 
-def _is_at_its_path(file: io.BufferedReader) -> bool:
-    """Whether an open file is still the one at its path, not removed or replaced since."""
-    if not isinstance(file.name, (str, bytes)):  # a descriptor
-        return False
+def _own_place(file: io.BufferedReader) -> int | str | None:
+    """A new descriptor or the path of an open file; None if the file is not at its path.
+
+    Given a path, libsndfile would also look for macOS's companion ``._name`` and stumble over it; but on
+    Windows, its C library does not know Python's descriptors.  The file may have been removed or replaced
+    since, or lie within another one, such as a member of an archive, with the outer file's name.
+    """
+    if not isinstance(file.name, (str, bytes)):
+        return None
+    path = os.fsdecode(file.name)
     try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))  # noqa: PTH116
+        if os.name != "posix":
+            is_same = os.path.samestat(os.fstat(file.fileno()), os.stat(path))  # noqa: PTH116
+            folder, name = os.path.split(path)
+            return path if is_same and not os.path.exists(os.path.join(folder, f"._{name}")) else None  # noqa: PTH110, PTH118
+        # Without O_NONBLOCK, a pipe that has taken the file's place would wait for a writer.
+        descriptor = os.open(file.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
-        return False
+        return None
+    if os.path.samestat(os.fstat(file.fileno()), os.fstat(descriptor)):
+        return descriptor
+    os.close(descriptor)
+    return None

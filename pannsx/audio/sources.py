@@ -7,22 +7,27 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from pannsx.audio.arrays import ArrayReader, is_tensor
-from pannsx.audio.formats import MP3, describe_unknown, may_hide_frames, sniff
+from pannsx.audio.formats import MP3, Format, describe_unknown, may_hide_frames, sniff
 from pannsx.audio.guard import reading
+from pannsx.audio.joined import JoinedReader
 from pannsx.audio.mp3 import has_frames
+from pannsx.audio.parts import parts_of, unwrapped
 from pannsx.audio.pyav import PyavReader
-from pannsx.audio.reader import Reader, check_rate
+from pannsx.audio.reader import Reader, check_channel, check_rate
 from pannsx.audio.sndfile import SndfileReader, UnsupportedCodecError
+from pannsx.audio.view import Checked
 from pannsx.errors import AudioError
-from pannsx.types import Source
+from pannsx.types import Channel, Source
 
 _SPOOL_BYTES = 32 << 20  # a stream without seek is kept in memory up to this size, then on disk
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # at least two letters: "C:/" is a drive
@@ -30,9 +35,20 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # at least two letters: "C:/" 
 
 @contextmanager
 def open_reader(
-    source: Source, *, source_rate: int | None = None, wanted_rate: int | None = None
+    source: Source,
+    *,
+    source_rate: int | None = None,
+    wanted_rate: int | None = None,
+    channel: Channel = "mean",
+    salvage: bool = False,
 ) -> Iterator[Reader]:
     """The reader of a source, closed at the end, together with the file if it was opened here.
+
+    Args:
+        source: see :data:`Source`.
+        source_rate: rate of an array or tensor, in Hz; None: ``wanted_rate``.
+        wanted_rate: the rate that the caller will convert to, if any.
+        channel, salvage: see :func:`pannsx.audio.load`.
 
     Raises:
         AudioError: the source cannot be opened or is not audio, or its rate is missing or contradicted.
@@ -43,7 +59,9 @@ def open_reader(
         rate = source_rate or wanted_rate
         if rate is None:
             raise AudioError("an array has no sample rate; give it: source_rate=44100 (or its actual rate)")
-        yield ArrayReader(source, rate)
+        reader: Reader = ArrayReader(source, rate)
+        reader.channel = check_channel(channel, reader)
+        yield reader
         return
     with ExitStack() as stack:
         file, name = _open_file(source, stack)
@@ -55,6 +73,9 @@ def open_reader(
                 f"{name} has a sample rate of {reader.sample_rate} Hz, and source_rate is {source_rate} Hz; "
                 "a rate is needed for arrays only: leave it out for files"
             )
+        reader.channel, reader.salvage = check_channel(channel, reader), salvage
+        for remark in reader.remarks:
+            warnings.warn(f"{name} {remark}", stacklevel=3)
         yield reader
 
 
@@ -75,13 +96,28 @@ def _open_decoder(file: BinaryIO, name: str) -> Reader:
             f"{name} is not audio: it is {describe_unknown(file)}; give WAV, FLAC, AIFF, Ogg, MP3, or with "
             "pannsx[av] M4A, MP4 or WebM"
         )
+    file, found, around = unwrapped(file, found, name)
+    parts = parts_of(file, found, name)
+    if around is not None and around.defect is not None and parts[-1].defect is None:
+        parts[-1] = parts[-1]._replace(defect=around.defect, state=around.state)
+    if len(parts) == 1:
+        return _open_part(parts[0], found, name)
+    openers = [
+        partial(_open_part, part, found, f"{name} (file {i} of {len(parts)} in it)")
+        for i, part in enumerate(parts, 1)
+    ]
+    return JoinedReader(openers, name)
+
+
+def _open_part(checked: Checked, found: Format, name: str) -> Reader:
+    """A reader by the first decoder that can decode it."""
     reason = ""
     if "soundfile" in found.decoders:
         try:
-            return SndfileReader(file, found, name)
+            return SndfileReader(checked, found, name)
         except UnsupportedCodecError as error:
             reason = str(error)
-    return PyavReader(file, found, name, reason)
+    return PyavReader(checked, found, name, reason)
 
 
 def _open_file(source: Any, stack: ExitStack) -> tuple[BinaryIO, str]:

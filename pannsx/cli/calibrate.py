@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -43,12 +44,16 @@ each recording. Thresholds are then fitted on frames. Weak labels give only the 
 in each recording, as DESED's table (filename, event_labels); thresholds are then fitted on
 recordings, each with the greatest probability of its frames.
 
+With --whole-events, hysteresis and smoothing of each class are chosen too, by the F1 of events
+whose onset and offset are right.
+
 TRUTH and the FILEs must cover the same recordings; they are matched by name. Classes missing from
 TRUTH keep the threshold 0.5."""
 
 _EXAMPLES = """\
   pannsx calibrate truth.tsv recordings/
   pannsx calibrate truth.jams night.flac --wanted-precision 0.9
+  pannsx calibrate truth.tsv recordings/ --whole-events --hop 0.16
   pannsx calibrate weak.tsv clips/*.wav --model Cnn14 -o cnn14_points.json"""
 
 
@@ -66,6 +71,11 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="the recordings, or folders of them")
     parser.add_argument(
         "--wanted-precision", type=_share, metavar="P", help="precision to reach (default: best F1)"
+    )
+    parser.add_argument(
+        "--whole-events",
+        action="store_true",
+        help="choose hysteresis and smoothing of each class, too, by the F1 of whole events",
     )
     parser.add_argument(
         "--truth-format", choices=TRUTH_FORMATS, help="format of TRUTH (default: by its extension)"
@@ -110,6 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     if points is None:
         return FAILED
+    n_files = f"{len(items)} recording" + ("s" if len(items) > 1 else "")
+    points = replace(points, data=f"{n_files}, {arguments.truth.name}", weights_sha256=tagger.record.sha256)
     try:
         write_operating_points(points, output)
     except OSError as error:
@@ -129,12 +141,14 @@ def _calibrated(
     """Operating points from all recordings; None, after a message, if one cannot be read."""
     import numpy as np
 
-    from pannsx.events import calibrate, frame_edges, frame_targets
+    from pannsx.events import Annotated, calibrate, frame_edges, frame_targets, tune_events
     from pannsx.events.formats import read_events
     from pannsx.events.formats.weak_labels import are_weak, read_weak_labels
     from pannsx.labels import LabelSet
 
     truth: Path = arguments.truth
+    if arguments.whole_events and arguments.wanted_precision is not None:
+        raise ValueError("--whole-events finds the best F1 of events; leave --wanted-precision out")
     is_weak = arguments.truth_format in (None, "tsv") and not truth.is_dir() and are_weak(truth)
     weak: dict[str, tuple[str, ...]] = {}
     strong: dict[str, list[Event]] = {}
@@ -150,7 +164,10 @@ def _calibrated(
         raise ValueError(
             f"{truth} holds no events, so there is nothing to calibrate on; give annotated recordings"
         )
+    if is_weak and arguments.whole_events:
+        raise ValueError(f"{truth} gives no times of events, which --whole-events needs")
     wanted = np.array([reader.labels.index(label) for label in labels])
+    recorded: list[Annotated] = []
     targets: list[npt.NDArray[np.bool_]] = []
     scores: list[FloatArray] = []
     with Progress(items, quiet=arguments.quiet) as progress:
@@ -172,6 +189,7 @@ def _calibrated(
                 )
                 targets.append(frame_targets(strong[item.name], edges, labels))
                 scores.append(framewise)
+                recorded.append(Annotated(framewise, strong[item.name], blocks[-1][1] or 0.0))
     points = calibrate(
         np.concatenate(targets),
         np.concatenate(scores),
@@ -180,6 +198,8 @@ def _calibrated(
         model=model,
         hop_s=reader.hop_s,
     )
+    if arguments.whole_events:
+        points = tune_events(recorded, points, labels, hop_s=reader.hop_s, offset_s=reader.offset_s)
     without = [label for label in labels if label not in points.points]
     if without:
         complain(

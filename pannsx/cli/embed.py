@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from pannsx.cli.console import FAILED, CommandError
 from pannsx.cli.options import (
     add_files,
     add_model_options,
+    add_selection_options,
     add_verbosity,
     build,
     named,
     new_command,
+    selection_of,
 )
 from pannsx.cli.outcome import Outcome
 from pannsx.cli.parser import Commands
@@ -26,6 +29,7 @@ from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
+    from pannsx.audio import Selection
     from pannsx.corpus.embedding_files import EmbeddingWriter
     from pannsx.features import FeatureExtractor
     from pannsx.results import FrameEmbeddings
@@ -78,6 +82,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--frames", action="store_true", help="one embedding per frame, with its time")
     add_verbosity(parser)
+    add_selection_options(parser)
     add_model_options(parser)
 
 
@@ -109,7 +114,8 @@ def _write(items: list[Item], temporary: Path, outcome: Outcome, arguments: argp
     from pannsx.features import FeatureExtractor
 
     extractor = build(FeatureExtractor, arguments)
-    analyse: Analyse = _frames(extractor) if arguments.frames else _clips(extractor)
+    selection = selection_of(arguments)
+    analyse: Analyse = _frames(extractor, selection) if arguments.frames else _clips(extractor, selection)
     with (
         _open_writer(
             temporary, arguments.output.suffix.lower(), extractor, frames=arguments.frames
@@ -139,16 +145,16 @@ def _output(text: str) -> Path:
     return path
 
 
-def _clips(extractor: FeatureExtractor) -> Analyse:
+def _clips(extractor: FeatureExtractor, selection: Selection) -> Analyse:
     def analyse(sources: list[Source], on_progress: OnProgress) -> FloatArray:
-        return extractor.extract(sources, on_progress=on_progress)
+        return extractor.extract(sources, **asdict(selection), on_progress=on_progress)
 
     return analyse
 
 
-def _frames(extractor: FeatureExtractor) -> Analyse:
+def _frames(extractor: FeatureExtractor, selection: Selection) -> Analyse:
     def analyse(sources: list[Source], on_progress: OnProgress) -> list[FrameEmbeddings]:
-        found = extractor.extract_frames(sources, on_progress=on_progress)
+        found = extractor.extract_frames(sources, **asdict(selection), on_progress=on_progress)
         return found if isinstance(found, list) else [found]
 
     return analyse

@@ -46,7 +46,10 @@ def _settings(arguments: argparse.Namespace, tagger: AudioTagger, detector: Even
     from pannsx.version import __version__
 
     options = {name: value for name, value in vars(arguments).items() if name not in _WITHOUT_INFLUENCE}
-    thresholds = hashlib.sha256(b"".join(each.tobytes() for each in detector.thresholds)).hexdigest()
+    thresholds, smoothing = (
+        hashlib.sha256(b"".join(each.tobytes() for each in arrays)).hexdigest()
+        for arrays in (detector.thresholds, detector.smoothing)
+    )
     contents = {
         name: file_digest(Path(path), "sha256")
         for name in ("super_classes", "operating_points")
@@ -61,6 +64,8 @@ def _settings(arguments: argparse.Namespace, tagger: AudioTagger, detector: Even
         "hop": detector.hop_s,
         "labels": list(detector.labels),
         "thresholds": thresholds,
+        "smoothing": smoothing,
+        "both-ends": detector.both_ends,
     }
 
 

@@ -38,25 +38,28 @@ def add_event_options(parser: argparse.ArgumentParser) -> None:
         help="probability below which an event ends (default: the threshold)",
     )
     group.add_argument(
+        "--both-ends",
+        action="store_true",
+        default=None,
+        help="let --off move begins too: an event begins where its probability rose to that",
+    )
+    group.add_argument(
         "--median",
         type=not_negative,
-        default=0.0,
         metavar="S",
-        help="length of the median filter in seconds (default: 0)",
+        help="length of the median filter in seconds (default: calibrated, else 0)",
     )
     group.add_argument(
         "--gap",
         type=not_negative,
-        default=0.0,
         metavar="S",
-        help="join events of a class at most this many seconds apart (default: 0)",
+        help="join events of a class at most this many seconds apart (default: calibrated, else 0)",
     )
     group.add_argument(
         "--shortest",
         type=not_negative,
-        default=0.0,
         metavar="S",
-        help="leave out events shorter than this many seconds (default: 0)",
+        help="leave out events shorter than this many seconds (default: calibrated, else 0)",
     )
     add_class_options(group)
     group.add_argument(
@@ -97,6 +100,7 @@ def settings_of(arguments: argparse.Namespace, tagger: AudioTagger) -> EventSett
             threshold=_first(arguments.threshold, arguments.operating_points, threshold),
             off_threshold=arguments.off,
             median_s=arguments.median,
+            both_ends=arguments.both_ends,
             max_gap_s=arguments.gap,
             min_duration_s=arguments.shortest,
         )

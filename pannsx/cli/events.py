@@ -14,7 +14,16 @@ from pannsx.cli.colours import coloured
 from pannsx.cli.console import CLOCK_FROM_S, FAILED, CommandError, clock, clock_fine, remark
 from pannsx.cli.event_journal import journal_path, open_journal
 from pannsx.cli.event_options import add_event_options, settings_of
-from pannsx.cli.options import add_files, add_model_options, add_verbosity, build, named, new_command
+from pannsx.cli.options import (
+    add_files,
+    add_model_options,
+    add_selection_options,
+    add_verbosity,
+    build,
+    named,
+    new_command,
+    selection_of,
+)
 from pannsx.cli.outcome import Outcome
 from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
@@ -104,6 +113,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     add_verbosity(parser)
     add_event_options(parser)
+    add_selection_options(parser)
     add_model_options(parser)
 
 
@@ -133,7 +143,9 @@ def run(arguments: argparse.Namespace) -> int:
     detector = EventDetector(labels_of(tagger.record), reader.hop_s, settings, offset_s=reader.offset_s)
     items = _representable(inputs.items, form, detector.labels, outcome)
     if arguments.output is None:
-        recordings = RecordingReader(reader, detector, leaves=arguments.leaves)
+        recordings = RecordingReader(
+            reader, detector, leaves=arguments.leaves, selection=selection_of(arguments)
+        )
         _print(items, recordings, form, outcome, arguments)
         return outcome.close()
     return _write(items, reader, detector, form, files, tagger, outcome, arguments)
@@ -269,6 +281,7 @@ def _write(
                 digest=arguments.digest,
                 on_change=changed,
                 leaves=arguments.leaves,
+                selection=selection_of(arguments),
             )
             for item in items:
                 recording = _read(item, recordings, progress, outcome)

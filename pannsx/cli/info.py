@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pannsx.cli.availability import MEANINGS, availability
-from pannsx.cli.console import FAILED, complain_of, file_size
-from pannsx.cli.options import add_cache_dir, add_format, is_model, new_command, record_named
+from pannsx.cli.console import CLOCK_FROM_S, FAILED, clock, complain_of, file_size, remark
+from pannsx.cli.options import add_cache_dir, add_verbosity, is_model, new_command, record_named
+from pannsx.cli.output import add_output, output_of, text_output, written
 from pannsx.cli.parser import Commands
 from pannsx.weights import local
 from pannsx.weights.record import Checkpoint
@@ -44,21 +45,35 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "name", metavar="NAME", help="one of `pannsx models`, a record of your own (.json), or an audio file"
     )
-    add_format(parser, "text", "json")
+    add_output(parser, "text", "json")
+    add_verbosity(parser)
     add_cache_dir(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the facts; returns the exit status."""
     name: str = arguments.name
+    output = output_of(arguments)
     if not is_model(name) and Path(name).is_file() and Path(name).suffix.lower() != ".json":
-        return _audio_info(name, as_json=arguments.format == "json")
-    record = record_named(name)
-    if arguments.format == "json":
-        print(json.dumps(record_to_json(record), indent=1))
-        return 0
-    print(record.name)
-    for key, value in _facts(record, arguments.cache_dir):
+        lines: Iterable[str] | None = _audio_lines(name, as_json=output.form == "json")
+        if lines is None:
+            return FAILED
+    else:
+        lines = _record_lines(record_named(name), arguments.cache_dir, as_json=output.form == "json")
+    with text_output(output) as file:
+        for line in lines:
+            print(line, file=file)
+    if output.path is not None and not arguments.quiet:
+        remark(written(output.path))
+    return 0
+
+
+def _record_lines(record: Checkpoint, cache_dir: str | None, *, as_json: bool) -> Iterator[str]:
+    if as_json:
+        yield json.dumps(record_to_json(record), indent=1)
+        return
+    yield record.name
+    for key, value in _facts(record, cache_dir):
         lines = textwrap.wrap(
             value,
             _LINE_WIDTH - _KEY_WIDTH - 2,
@@ -66,11 +81,11 @@ def run(arguments: argparse.Namespace) -> int:
             break_on_hyphens=False,
         )
         for i, line in enumerate(lines):
-            print(f"  {key if i == 0 else '':{_KEY_WIDTH}}{line}")
-    return 0
+            yield f"  {key if i == 0 else '':{_KEY_WIDTH}}{line}"
 
 
-def _audio_info(path: str, *, as_json: bool) -> int:
+def _audio_lines(path: str, *, as_json: bool) -> list[str] | None:
+    """The lines on an audio file; None, after a message, if it cannot be read."""
     from pannsx import audio
     from pannsx.errors import AudioError
 
@@ -78,20 +93,20 @@ def _audio_info(path: str, *, as_json: bool) -> int:
         found = audio.info(path)
     except AudioError as error:
         complain_of(path, error)
-        return FAILED
+        return None
     if as_json:
-        print(json.dumps({"file": path, **found._asdict()}, indent=1))
-        return 0
-    print(path)
-    length = "not given by the file" if found.duration_s is None else f"{found.duration_s:.3f} s"
-    for key, value in (
+        return [json.dumps({"file": path, **found._asdict()}, indent=1)]
+    length = "not given by the file"
+    if found.duration_s is not None:
+        in_hours = f" ({clock(found.duration_s)})" if found.duration_s >= CLOCK_FROM_S else ""
+        length = f"{found.duration_s:.3f} s{in_hours}"
+    facts = (
         ("format", found.format),
         ("sample rate", f"{found.sample_rate} Hz"),
         ("channels", str(found.n_channels)),
         ("length", length),
-    ):
-        print(f"  {key:{_KEY_WIDTH}}{value}")
-    return 0
+    )
+    return [path, *(f"  {key:{_KEY_WIDTH}}{value}" for key, value in facts)]
 
 
 def _facts(record: Checkpoint, cache_dir: str | None) -> Iterator[tuple[str, str]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Iterator
 
 from pannsx.cli.availability import MEANINGS, availability
-from pannsx.cli.console import columns
-from pannsx.cli.options import add_cache_dir, add_format, new_command
+from pannsx.cli.console import columns, remark
+from pannsx.cli.options import add_cache_dir, add_verbosity, new_command
+from pannsx.cli.output import TABLE_FORMATS, add_output, output_of, table_output, text_output, written
 from pannsx.cli.parser import Commands
+from pannsx.table_files import Cell, Column
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, load_manifest
 from pannsx.weights.record import Checkpoint
 
@@ -18,11 +20,21 @@ published mAP on AudioSet, and the availability of its weights."""
 
 _EXAMPLES = """\
   pannsx models
-  pannsx models --format json
+  pannsx models -o models.csv
   pannsx info Cnn14              everything known about one of them"""
 
 _HEADER = ("name", "architecture", "rate", "parameters", "mAP", "weights")
 _NUMBERS = frozenset({2, 3, 4})
+_COLUMNS = (
+    Column("name"),
+    Column("architecture"),
+    Column("sample_rate", "integer"),
+    Column("parameters", "integer"),
+    Column("mAP", "number"),
+    Column("size_bytes", "integer"),
+    Column("weights"),
+    Column("default", "boolean"),
+)
 
 
 def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -35,25 +47,36 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
-    add_format(parser, "table", "json")
+    add_output(parser, "table", *TABLE_FORMATS)
+    add_verbosity(parser)
     add_cache_dir(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the list; returns the exit status."""
     states = {record.name: availability(record, arguments.cache_dir) for record in load_manifest().values()}
-    if arguments.format == "json":
-        listed = [_as_json(record, states[record.name]) for record in load_manifest().values()]
-        print(json.dumps(listed, indent=1))
-        return 0
+    output = output_of(arguments)
+    if output.form == "table":
+        with text_output(output) as file:
+            print("\n".join(_text(states)), file=file)
+    else:
+        with table_output(output, _COLUMNS) as table:
+            for record in load_manifest().values():
+                table.write(_cells(record, states[record.name]))
+    if output.path is not None and not arguments.quiet:
+        remark(written(output.path, content=f"{len(states)} checkpoints"))
+    return 0
+
+
+def _text(states: dict[str, str]) -> Iterator[str]:
+    """The lines for people."""
     rows = [_row(record, states[record.name]) for record in load_manifest().values()]
-    print("\n".join(columns([_HEADER, *rows], right=_NUMBERS)))
-    print()
+    yield from columns([_HEADER, *rows], right=_NUMBERS)
+    yield ""
     for state, meaning in MEANINGS.items():
         if state in states.values():
-            print(f"{state}: {meaning}")
-    print(f"default: {DEFAULT_CHECKPOINT}")
-    return 0
+            yield f"{state}: {meaning}"
+    yield f"default: {DEFAULT_CHECKPOINT}"
 
 
 def _row(record: Checkpoint, state: str) -> tuple[str, ...]:
@@ -68,14 +91,15 @@ def _row(record: Checkpoint, state: str) -> tuple[str, ...]:
     )
 
 
-def _as_json(record: Checkpoint, state: str) -> dict[str, object]:
-    return {
-        "name": record.name,
-        "architecture": record.architecture,
-        "sample_rate": record.sample_rate,
-        "parameters": record.parameters,
-        "mAP": None if record.scores is None else record.scores.mAP,
-        "size_bytes": record.size_bytes,
-        "weights": state,
-        "default": record.name == DEFAULT_CHECKPOINT,
-    }
+def _cells(record: Checkpoint, state: str) -> tuple[Cell, ...]:
+    """The cells of its row."""
+    return (
+        record.name,
+        record.architecture,
+        record.sample_rate,
+        record.parameters,
+        None if record.scores is None else record.scores.mAP,
+        record.size_bytes,
+        state,
+        record.name == DEFAULT_CHECKPOINT,
+    )

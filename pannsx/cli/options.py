@@ -6,12 +6,16 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pannsx.cli.console import FAILED, CommandError
 from pannsx.cli.parser import Commands
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, load_manifest, read_record
 from pannsx.weights.record import Checkpoint
+
+if TYPE_CHECKING:
+    from pannsx.audio import Selection
+    from pannsx.types import Channel
 
 T = TypeVar("T")
 
@@ -45,6 +49,41 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="an audio file, a folder (searched recursively), a pattern such as 'clips/**/*.wav', or - for "
         "standard input",
+    )
+
+
+def add_selection_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the part, the channel and the state of the audio; see `selection_of`."""
+    audio = parser.add_argument_group("audio")
+    audio.add_argument(
+        "--start", type=not_negative, default=0.0, metavar="S", help="read from this second on (default: 0)"
+    )
+    audio.add_argument(
+        "--duration", type=positive, metavar="S", help="read at most so many seconds (default: to the end)"
+    )
+    audio.add_argument(
+        "--channel",
+        type=channel,
+        default="mean",
+        metavar="N",
+        help="the channel to use: 0 for the first or left one, 1 for the second, or mean (default: mean)",
+    )
+    audio.add_argument(
+        "--salvage",
+        action="store_true",
+        help="use truncated and damaged files as far as they can be read, and say how far that is",
+    )
+
+
+def selection_of(arguments: argparse.Namespace) -> Selection:
+    """The `Selection` of the options of `add_selection_options`."""
+    from pannsx.audio import Selection
+
+    return Selection(
+        start_s=arguments.start,
+        duration_s=arguments.duration,
+        channel=arguments.channel,
+        salvage=arguments.salvage,
     )
 
 
@@ -184,6 +223,15 @@ def build(facade: Callable[..., T], arguments: argparse.Namespace) -> T:
         )
     except ValueError as error:
         raise CommandError(str(error)) from error
+
+
+def channel(text: str) -> Channel:
+    """A channel's number from 0, or ``mean``."""
+    if text == "mean":
+        return "mean"
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not mean or a channel's number; the first one is 0")
+    return int(text)
 
 
 def positive(text: str) -> float:

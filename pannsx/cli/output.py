@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from pannsx.atomic import replacing
-from pannsx.cli.console import FAILED, CommandError, file_size
+from pannsx.cli.console import FAILED, CommandError, file_size, remark
 from pannsx.corpus.inputs import Item
 from pannsx.corpus.outputs import OutputError, check_output
 from pannsx.table_files import BINARY_FORMATS, TEXT_FORMATS, Column, TableWriter, check_library, open_table
@@ -25,8 +25,12 @@ class Output(NamedTuple):
     form: str
 
 
-def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
-    """Add ``--output`` and ``--format``; the first format is the one for people, on standard output."""
+def add_output(parser: argparse.ArgumentParser, *formats: str, is_live: bool = False) -> None:
+    """Add ``--output`` and ``--format``; the first format is the one for people, on standard output.
+
+    ``is_live``: results are written to the file as they come, where `live_output` is used.
+    """
+    when = "at the start" if is_live else "when all is done"
     extensions = " ".join(f".{form}" for form in formats[1:])
     parser.add_argument(
         "-o",
@@ -34,7 +38,7 @@ def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
         type=Path,
         metavar="OUT",
         help=f"file to write instead of standard output; the extension selects the format ({extensions}). "
-        "Missing folders are created, and an existing file is replaced when all is done",
+        f"Missing folders are created, and an existing file is replaced {when}",
     )
     parser.add_argument(
         "--format",
@@ -82,6 +86,25 @@ def text_output(output: Output) -> Iterator[TextIO]:
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
     ):
         yield file
+
+
+@contextmanager
+def live_output(output: Output, *, quiet: bool) -> Iterator[TextIO]:
+    """A text file for results without a foreseen end, which keeps every line; or standard output."""
+    if output.path is None:
+        yield sys.stdout
+        return
+    try:
+        output.path.parent.mkdir(parents=True, exist_ok=True)
+        file = output.path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+    except OSError as error:
+        raise CommandError(f"cannot write {output.path}: {error}", FAILED) from error
+    try:
+        with file:
+            yield file
+    finally:  # most streams end by Ctrl-C
+        if not quiet:
+            remark(written(output.path))
 
 
 @contextmanager

@@ -17,16 +17,22 @@ from pannsx.cli.options import (
     new_command,
 )
 from pannsx.cli.outcome import counts
-from pannsx.cli.output import written
+from pannsx.cli.output import Output, add_output, output_of, table_output, text_output, written
 from pannsx.cli.parser import Commands
 from pannsx.cli.progress import counting
 from pannsx.corpus.outputs import OutputError, check_output
 from pannsx.errors import WeightsError
+from pannsx.table_files import Column
 
 if TYPE_CHECKING:
     from pannsx.scoring import ClipSet, GenerationScorer, GenerationScores, Score
 
 DEFAULT_MODEL = "Cnn14_16k"
+
+_COLUMNS = (
+    Column("score"), Column("value", "number"), Column("low", "number"), Column("high", "number"),
+    Column("computed_as"),
+)  # fmt: skip
 
 _PRESETS = "audioldm_eval, av_bench (of 8 s; av_bench:10 of 10 s), kadtk or pannsx"
 
@@ -47,7 +53,7 @@ report, never replaced; the exit status is then 1. It is 0 if all files were hea
 
 _EXAMPLES = """\
   pannsx score reference/ generated/
-  pannsx score 'reference/*.wav' 'generated/*.wav' --preset av_bench --json > scores.json
+  pannsx score 'reference/*.wav' 'generated/*.wav' --preset av_bench -o scores.json
   pannsx statistics reference/ -o reference.npz && pannsx score reference.npz generated/"""
 
 _STATISTICS_DESCRIPTION = """\
@@ -103,7 +109,10 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="of intervals and extrapolation (default: 0)",
     )
-    score.add_argument("--json", action="store_true", help="print everything as one JSON object")
+    add_output(score, "table", "json", "csv", "tsv")
+    score.add_argument(
+        "--json", action="store_const", dest="format", const="json", help="the same as --format json"
+    )
     statistics = new_command(
         commands,
         "statistics",
@@ -135,6 +144,7 @@ def _add_set_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the scores; the exit status."""
     _check_names(arguments)
+    output = output_of(arguments)
     from pannsx.scoring import score_sets
     from pannsx.scoring.scorer import default_convention, find_clips, read_set
     from pannsx.scoring.scores import check_origins
@@ -163,8 +173,10 @@ def run(arguments: argparse.Namespace) -> int:
             infinity=arguments.infinity,
             seed=arguments.seed,
         )
-    print(found.as_json() if arguments.json else _report(found))
+    _write(found, output)
     if not arguments.quiet:
+        if output.path is not None:
+            remark(written(output.path))
         for clips in (reference, generated):
             if clips.skipped.total() or any(not problem.kept for problem in clips.problems):
                 remark(f"{clips.source}: {_counts(clips)}")
@@ -280,6 +292,17 @@ def _said() -> Iterator[None]:
         raise
     except ValueError as error:
         raise CommandError(str(error), FAILED) from error
+
+
+def _write(found: GenerationScores, output: Output) -> None:
+    if output.form in ("table", "json"):
+        with text_output(output) as file:
+            print(found.as_json() if output.form == "json" else _report(found), file=file)
+        return
+    with table_output(output, _COLUMNS) as table:
+        for score in found.scores:
+            limits = (None, None) if score.interval is None else (score.interval.low, score.interval.high)
+            table.write((score.name, score.value, *limits, score.why_not or score.convention))
 
 
 def _report(found: GenerationScores) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pannsx.audio.pcm import ENCODINGS, PcmFormat, read_blocks, read_wav_header
 from pannsx.cli.class_options import add_class_options, check_classes
-from pannsx.cli.console import FAILED, CommandError, complain_of
+from pannsx.cli.console import FAILED, CommandError, complain_of, remark
 from pannsx.cli.options import (
-    add_format,
     add_network_options,
     add_verbosity,
     add_weights_options,
@@ -23,29 +21,37 @@ from pannsx.cli.options import (
     positive,
     probability,
 )
+from pannsx.cli.output import Output, add_output, live_output, output_of
 from pannsx.cli.parser import Commands
+from pannsx.cli.stream_formats import Streaming, StreamWriter, stream_writer
 from pannsx.corpus.inputs import STANDARD_INPUT
 from pannsx.errors import AudioError
 from pannsx.weights.manifest import labels_of
 
 if TYPE_CHECKING:
-    from pannsx.events import Event, EventSettings
+    from pannsx.events import EventSettings
     from pannsx.streaming import StreamTagger, StreamUpdate
 
 _TOP = 3
+_FORMATS = ("table", "jsonl", "csv", "tsv", "json")  # json: another name of jsonl
 
 _DESCRIPTION = """\
 Tags live sound: every second, one line with the most probable classes of the newest final frames.
 Reads WAV from standard input, or raw samples with --rate.
 
 The network also needs the sound after a frame, so a line appears with a delay; its upper bound is
-printed on standard error at the start. Memory and cost do not grow with time."""
+printed on standard error at the start. Memory and cost do not grow with time.
+
+Each line is written at once, to standard output or to the file of --output:
+  .csv .tsv  a row for each tag of a step: file, onset_s, offset_s, label, mid, probability
+  .jsonl     an object for each step, with its tags
+With --events, a row or an object is an event."""
 
 _EXAMPLES = """\
   ffmpeg -i rtsp://camera/stream -f wav - | pannsx stream -
   arecord -f S16_LE -r 44100 -c 2 -t wav - | pannsx stream - --threshold 0.3
   arecord -f S16_LE -r 16000 -t raw - | pannsx stream - --rate 16000 --events --class 'all birds'
-  ffmpeg -i film.mkv -f wav - | pannsx stream - --format json > film.jsonl"""
+  ffmpeg -i film.mkv -f wav - | pannsx stream - -o film.jsonl"""
 
 
 def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -88,7 +94,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "at --threshold (default: the checkpoint's operating points, else 0.5)",
     )
     add_class_options(parser, with_group=False)
-    add_format(parser, "table", "json")
+    add_output(parser, *_FORMATS, is_live=True)
     add_verbosity(parser)
     samples = parser.add_argument_group("raw samples")
     samples.add_argument(
@@ -121,6 +127,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(
             "--leaves needs all events of a recording; leave out --events, or use `pannsx events` on a file"
         )
+    output = output_of(arguments)
+    if output.path is not None and output.path.suffix.lower() == ".json":
+        raise CommandError("a stream is written line by line; name the file .jsonl")
     with ExitStack() as stack:
         if arguments.pipe == STANDARD_INPUT:
             if sys.stdin.isatty():
@@ -129,13 +138,13 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             pipe = stack.enter_context(Path(arguments.pipe).open("rb"))
         try:
-            return _tag(pipe, arguments)
+            return _tag(pipe, output, arguments)
         except AudioError as error:
             complain_of(arguments.pipe, error)
             return FAILED
 
 
-def _tag(pipe: BinaryIO, arguments: argparse.Namespace) -> int:
+def _tag(pipe: BinaryIO, output: Output, arguments: argparse.Namespace) -> int:
     if arguments.rate is None:
         pcm = read_wav_header(pipe)
     else:
@@ -143,16 +152,18 @@ def _tag(pipe: BinaryIO, arguments: argparse.Namespace) -> int:
     stream = _stream_tagger(arguments, pcm.sample_rate)
     check_classes(arguments, labels_of(stream.record))
     if not arguments.quiet:
-        print(
-            f"pannsx: {pcm.sample_rate} Hz, {pcm.n_channels} channel{'s' * (pcm.n_channels > 1)}, "
+        remark(
+            f"{pcm.sample_rate} Hz, {pcm.n_channels} channel{'s' * (pcm.n_channels > 1)}, "
             f"{pcm.encoding}; a line every {stream.step_s:.2f} s, at most "
-            f"{stream.latency_s:.2f} s after its sound",
-            file=sys.stderr,
-            flush=True,
+            f"{stream.latency_s:.2f} s after its sound"
         )
-    for block in read_blocks(pipe, pcm):
-        _write(stream.push(block), stream, arguments)
-    _write(stream.close(), stream, arguments)
+    labels = labels_of(stream.record)
+    mids = dict(zip(labels.names, labels.ids or (), strict=labels.ids is not None))
+    with live_output(output, quiet=arguments.quiet) as file:
+        writer = stream_writer(output.form, file, Streaming(arguments.pipe, stream.record.name, mids))
+        for block in read_blocks(pipe, pcm):
+            _write(stream.push(block), writer, stream, arguments)
+        _write(stream.close(), writer, stream, arguments)
     return 0
 
 
@@ -179,49 +190,21 @@ def _stream_tagger(arguments: argparse.Namespace, source_rate: int) -> StreamTag
         raise CommandError(str(error)) from error
 
 
-def _write(updates: list[StreamUpdate], stream: StreamTagger, arguments: argparse.Namespace) -> None:
+def _write(
+    updates: list[StreamUpdate], writer: StreamWriter, stream: StreamTagger, arguments: argparse.Namespace
+) -> None:
     n_tags = arguments.top or (_TOP if arguments.threshold is None else len(stream.labels))
-    for event in (event for update in updates for event in update.events):
-        _print_event(event, stream, arguments)
+    for update in updates:
+        for event in update.events:
+            writer.event(event)
     for update in () if arguments.events else updates:
         tags = update.top(
             n_tags, threshold=arguments.threshold, classes=arguments.classes, leaves=arguments.leaves
         )
-        if arguments.format == "json":
-            line = json.dumps(
-                {
-                    "start_s": round(update.start_s, 6),
-                    "stop_s": round(update.stop_s, 6),
-                    "model": stream.record.name,
-                    "tags": [
-                        {"label": tag.label, "probability": float(f"{tag.probability:.6g}")} for tag in tags
-                    ],
-                }
-            )
-        else:
-            shown = "  ".join(f"{tag.label} {tag.probability:.2f}" for tag in tags)
-            line = f"{update.start_s:9.2f} - {update.stop_s:.2f} s  {shown or '-'}"
-        # The reader at the other end of a pipe needs the line now.
-        print(line, flush=True)
+        writer.tags(update.start_s, update.stop_s, tags)
 
 
 def _settings(arguments: argparse.Namespace) -> EventSettings:
     from pannsx.events import EventSettings
 
     return EventSettings(threshold=arguments.threshold, classes=arguments.classes)
-
-
-def _print_event(event: Event, stream: StreamTagger, arguments: argparse.Namespace) -> None:
-    if arguments.format == "json":
-        line = json.dumps(
-            {
-                "label": event.label,
-                "onset_s": round(event.onset_s, 6),
-                "offset_s": round(event.offset_s, 6),
-                "probability": float(f"{event.probability:.6g}"),
-                "model": stream.record.name,
-            }
-        )
-    else:
-        line = f"{event.onset_s:9.2f} - {event.offset_s:.2f} s  {event.label} {event.probability:.2f}"
-    print(line, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pannsx.cli.class_options import add_class_options, check_classes, check_group
@@ -11,12 +12,14 @@ from pannsx.cli.console import FAILED, CommandError
 from pannsx.cli.options import (
     add_files,
     add_model_options,
+    add_selection_options,
     add_verbosity,
     build,
     count,
     named,
     new_command,
     probability,
+    selection_of,
 )
 from pannsx.cli.outcome import Outcome
 from pannsx.cli.output import TABLE_FORMATS, Output, add_output, output_of
@@ -48,9 +51,10 @@ exit status is then 1."""
 
 _EXAMPLES = """\
   pannsx tag street.mp3
+  pannsx tag night.flac --start 3600 --duration 60 --channel 0
   pannsx tag recordings/ 'archive/**/*.flac' --model Cnn14 --top 10
   pannsx tag street.mp3 --leaves --group
-  pannsx tag dawn.flac --class 'all birds' --threshold 0.1
+  pannsx tag night.flac --class 'all birds' --threshold 0.1
   pannsx tag recordings/ --threshold 0.5 -o tags.csv
   pannsx tag recordings/ --wide -o tags.xlsx
   ffmpeg -i film.mkv -f wav - | pannsx tag - --format json"""
@@ -87,6 +91,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "their MIDs, and so have .parquet (metadata of the fields) and .xlsx (second sheet)",
     )
     add_verbosity(parser)
+    add_selection_options(parser)
     add_model_options(parser)
 
 
@@ -113,8 +118,10 @@ def run(arguments: argparse.Namespace) -> int:
     tagging = Tagging(tagger.record.name, threshold, chosen, mids, arguments.window, arguments.group)
     how = {"threshold": arguments.threshold, "classes": arguments.classes, "leaves": arguments.leaves}
 
+    selection = asdict(selection_of(arguments))
+
     def analyse(sources: list[Source], on_progress: OnProgress) -> Iterator[TaggingResult]:
-        return tagger.iter_inference(sources, on_progress=on_progress)
+        return tagger.iter_inference(sources, **selection, on_progress=on_progress)
 
     with tag_writer(output, tagging, wide=arguments.wide) as writer:
         with Progress(inputs.items, quiet=arguments.quiet) as progress:

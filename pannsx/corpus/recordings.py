@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pannsx.audio import Selection
 from pannsx.corpus.identity import Digest, Identity, identify
 from pannsx.corpus.inputs import Item
 from pannsx.corpus.journal import Journal
@@ -29,6 +31,7 @@ class RecordingReader:
         digest: how the journal recognises a file, see :func:`pannsx.corpus.identity.identify`.
         on_change: called with an item that is restarted, and how its file differs from that in the journal.
         leaves: hide the parents of what is found; the journal keeps all events.
+        selection: what to read of each recording; times of events are those of the whole recording.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class RecordingReader:
         digest: Digest = "parts",
         on_change: Callable[[Item, list[str]], None] = lambda item, differences: None,
         leaves: bool = False,
+        selection: Selection | None = None,
     ) -> None:
         self._reader = reader
         self._detector = detector
@@ -47,6 +51,7 @@ class RecordingReader:
         self._digest: Digest = digest
         self._on_change = on_change
         self._leaves = leaves
+        self._selection = selection or Selection()
 
     def read(self, item: Item, on_progress: Callable[[float], None] = lambda done_s: None) -> Recording:
         """The events of a recording; ``on_progress`` is called with the seconds of it that are done.
@@ -70,7 +75,7 @@ class RecordingReader:
                 position = self._restored(progressed.state or {})
         save = self._saver(identity)
         duration_s = None
-        for block in self._reader.blocks(item.source, position=position):
+        for block in self._reader.blocks(item.source, **asdict(self._selection), position=position):
             on_progress((block.first_frame + len(block.framewise)) * self._reader.hop_s)
             new = self._detector.push(block.framewise)
             if block.duration_s is not None:
@@ -82,6 +87,13 @@ class RecordingReader:
 
     def _recording(self, item: Item, found: list[Event], duration_s: float | None) -> Recording:
         shown = self._detector.without_parents(found) if self._leaves else found
+        start_s = self._selection.start_s
+        if start_s:
+            shown = [
+                event._replace(onset_s=event.onset_s + start_s, offset_s=event.offset_s + start_s)
+                for event in shown
+            ]
+            duration_s = None if duration_s is None else start_s + duration_s
         events = EventList(self._detector.in_order(shown), file=item.name, mids=self._reader.grid.mids())
         return Recording(item.name, events, duration_s)
 

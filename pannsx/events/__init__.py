@@ -21,6 +21,7 @@ from pannsx.events.operating_points import (
 )
 from pannsx.events.parents import hide_parents
 from pannsx.events.super_classes import noisy_or, read_super_classes
+from pannsx.events.tuning import Annotated, median_filter, tune_events
 from pannsx.lazy import attach
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ else:
     __getattr__, __dir__ = attach(__name__, {}, ["formats"])
 
 __all__ = [
+    "Annotated",
     "Event",
     "EventDetector",
     "EventList",
@@ -40,8 +42,10 @@ __all__ = [
     "frame_edges",
     "frame_targets",
     "hide_parents",
+    "median_filter",
     "noisy_or",
     "read_operating_points",
     "read_super_classes",
+    "tune_events",
     "write_operating_points",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -12,7 +13,13 @@ import numpy.typing as npt
 from pannsx.events import kernel
 from pannsx.events.event import Event
 from pannsx.events.frames import check_duration, check_hop, edges_at
-from pannsx.events.operating_points import DEFAULT_THRESHOLD
+from pannsx.events.operating_points import (
+    DEFAULT_THRESHOLD,
+    SMOOTHING,
+    OperatingPoints,
+    check_seconds,
+    read_operating_points,
+)
 from pannsx.events.parents import check_has_parents, hide_parents
 from pannsx.events.selection import Selection
 from pannsx.events.super_classes import SuperClasses
@@ -42,9 +49,13 @@ class EventSettings:
         off_threshold: probability below which an event ends, in the same forms; not above ``threshold``.
             None: that of the operating points, else ``threshold``.
         median_s: length of a median filter over the probabilities, rounded to an odd number of frames; the
-            outermost frame is repeated at both ends. 0: no filter.
+            outermost frame is repeated at both ends. 0: no filter. None, here and below: that of the
+            operating points, else 0.
         max_gap_s: events of a class with at most this gap between them are joined.
         min_duration_s: events shorter than this are dropped, after joining.
+        both_ends: whether ``off_threshold`` also moves begins: an event that reaches ``threshold`` begins
+            where the probability rose to ``off_threshold`` before (double threshold, Dinkel and Yu 2020,
+            arXiv:1904.03841). None: as the operating points say, else False.
         leaves: hide the parents of what is found: see :func:`pannsx.events.hide_parents`. This needs all
             events of the recording; :class:`EventDetector` refuses it.
     """
@@ -54,16 +65,17 @@ class EventSettings:
     top_k: int | None = None
     threshold: Threshold | None = None
     off_threshold: Threshold | None = None
-    median_s: float = 0.0
-    max_gap_s: float = 0.0
-    min_duration_s: float = 0.0
+    median_s: float | None = None
+    max_gap_s: float | None = None
+    min_duration_s: float | None = None
+    both_ends: bool | None = None
     leaves: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("median_s", "max_gap_s", "min_duration_s"):
+        for name in SMOOTHING:
             value = getattr(self, name)
-            if not np.isfinite(value) or value < 0:
-                raise ValueError(f"{name} is {value}; a finite number of seconds from 0 up is needed")
+            if value is not None:
+                check_seconds(value, name)
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k is {self.top_k}; ask for at least one class at a time")
 
@@ -80,9 +92,10 @@ def detect(
     top_k: int | None = None,
     threshold: Threshold = 0.5,
     off_threshold: Threshold | None = None,
-    median_s: float = 0.0,
-    max_gap_s: float = 0.0,
-    min_duration_s: float = 0.0,
+    median_s: float | None = None,
+    max_gap_s: float | None = None,
+    min_duration_s: float | None = None,
+    both_ends: bool | None = None,
     leaves: bool = False,
 ) -> list[Event]:
     """``(T', K)`` framewise probabilities -> the events, by onset.
@@ -103,8 +116,8 @@ def detect(
         offset_s: centre of the first frame in seconds; None: half a hop.
         duration_s: length of the audio in seconds, the latest end of an event; None: the end of the last
             frame.
-        super_classes, classes, top_k, threshold, off_threshold, median_s, max_gap_s, min_duration_s, leaves:
-            see :class:`EventSettings`.
+        super_classes, classes, top_k, threshold, off_threshold: see :class:`EventSettings`.
+        median_s, max_gap_s, min_duration_s, both_ends, leaves: see :class:`EventSettings`.
 
     Raises:
         OSError: a file given as an argument cannot be read.
@@ -120,6 +133,7 @@ def detect(
         median_s=median_s,
         max_gap_s=max_gap_s,
         min_duration_s=min_duration_s,
+        both_ends=both_ends,
         leaves=leaves,
     )
     return find_events(framewise, hop_s, settings, labels=labels, offset_s=offset_s, duration_s=duration_s)
@@ -149,6 +163,28 @@ class _Found(NamedTuple):
     peaks: FloatArray
 
 
+class Smoothing(NamedTuple):
+    """The times of smoothing of a detector, in seconds, ``(C,)`` each: see :class:`EventSettings`."""
+
+    median_s: npt.NDArray[np.float64]
+    max_gap_s: npt.NDArray[np.float64]
+    min_duration_s: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, settings: EventSettings, threshold: Threshold, names: Sequence[str]) -> Smoothing:
+        """Those of the settings; where they are None, of operating points, else 0."""
+        points = threshold if isinstance(threshold, OperatingPoints) else OperatingPoints({})
+
+        def of_class(time: str, name: str) -> float:
+            for place in (settings, points.points.get(name)):
+                value: float | None = getattr(place, time, None)
+                if value is not None:
+                    return value
+            return float(getattr(points, time))
+
+        return cls(*(np.array([of_class(time, name) for name in names]) for time in SMOOTHING))
+
+
 class EventDetector:
     """Finds events in a recording that comes in pieces; the result does not depend on the division.
 
@@ -174,6 +210,8 @@ class EventDetector:
 
     Attributes:
         labels: the ``C`` classes and super-classes to find.
+        smoothing: the smoothing of these classes.
+        both_ends: whether the off-threshold also moves begins.
     """
 
     def __init__(
@@ -195,14 +233,22 @@ class EventDetector:
         self.settings = settings
         self._selection = Selection(labels, settings.super_classes, settings.classes)
         self.labels = self._selection.names
+        threshold = DEFAULT_THRESHOLD if settings.threshold is None else settings.threshold
+        if isinstance(threshold, (str, os.PathLike)):
+            threshold = read_operating_points(threshold)
         self._on, self._off = resolve_thresholds(
-            DEFAULT_THRESHOLD if settings.threshold is None else settings.threshold,
-            settings.off_threshold,
-            self._selection.labels,
-            self.labels,
+            threshold, settings.off_threshold, self._selection.labels, self.labels
         )
-        self._half = max(0, round((settings.median_s / self.hop_s - 1) / 2)) if settings.median_s else 0
-        self._gap = int(settings.max_gap_s / self.hop_s + _SLACK)
+        self.smoothing = Smoothing.of(settings, threshold, self.labels)
+        self.both_ends = (
+            isinstance(threshold, OperatingPoints) and threshold.both_ends
+            if settings.both_ends is None
+            else settings.both_ends
+        )
+        rows = np.rint((self.smoothing.median_s / self.hop_s - 1) / 2).astype(np.int64)
+        self._halves = np.maximum(rows, 0)
+        self._half = int(self._halves.max())
+        self._gaps = (self.smoothing.max_gap_s / self.hop_s + _SLACK).astype(np.int64)
         self._positions = {label: i for i, label in enumerate(self.labels)}
         self.reset()
 
@@ -223,7 +269,7 @@ class EventDetector:
     @property
     def latency_s(self) -> float:
         """Upper bound, in seconds of frames, from an event's end to its output."""
-        return (self._half + self._gap + 1) * self.hop_s
+        return (self._half + int(self._gaps.max()) + 1) * self.hop_s
 
     def push(self, framewise: npt.ArrayLike) -> list[Event]:
         """``(n, K)`` probabilities of the next frames -> the events that are now final.
@@ -256,7 +302,7 @@ class EventDetector:
 
     def without_parents(self, events: Sequence[Event]) -> list[Event]:
         """All events of a recording without the parents of what is found: :func:`hide_parents`."""
-        least_s = self.settings.min_duration_s
+        least_s = float(self.smoothing.min_duration_s.max())
         return hide_parents(events, min_duration_s=least_s, super_classes=self._selection.super_classes)
 
     def state(self) -> dict[str, Any]:
@@ -299,20 +345,21 @@ class EventDetector:
         half = self._half
         if half:
             kept = levels[max(0, len(levels) - 2 * half) :].copy()
-            levels = kernel.majorities(levels, half)
+            levels = kernel.majorities(levels, self._halves)
             self._levels, self._scores = kept, scores[len(levels) :].copy()
         n = len(levels)
         places, peaks, n_found = kernel.follow(
+            np.where(levels, np.uint8(2), np.uint8(0)) if self.both_ends else levels,
             levels,
             scores[:n],
             self._n_judged,
-            self._gap,
+            self._gaps,
             self._runs,
             np.empty((_ROOM, 3), np.int64),
             np.empty(_ROOM, np.float32),
         )
         self._n_judged += n
-        over = kernel.finished(self._runs, self._n_judged, self._gap, at_end=False)
+        over = kernel.finished(self._runs, self._n_judged, self._gaps, at_end=False)
         return [_Found(places[:n_found], peaks[:n_found]), _Found(*over)]
 
     def _finish(self) -> list[_Found]:
@@ -320,13 +367,13 @@ class EventDetector:
         if self._half and self._n_pushed:
             after = np.repeat(self._levels[-1:], self._half, axis=0)
             found = self._judge(np.concatenate([self._levels, after]), self._scores)
-        return [*found, _Found(*kernel.finished(self._runs, self._n_judged, self._gap, at_end=True))]
+        return [*found, _Found(*kernel.finished(self._runs, self._n_judged, self._gaps, at_end=True))]
 
     def _events(self, found: list[_Found], duration_s: float | None) -> list[Event]:
         """Runs -> events in seconds; too short ones are dropped."""
         if duration_s is not None:
             check_duration(self._n_pushed, self.hop_s, duration_s, self.offset_s)
-        least = self.settings.min_duration_s - _SLACK * self.hop_s
+        least = self.smoothing.min_duration_s - _SLACK * self.hop_s
         events = []
         for places, peaks in found:
             onsets, offsets = (edges_at(places[:, i], self.hop_s, self.offset_s) for i in (1, 2))
@@ -334,7 +381,7 @@ class EventDetector:
                 offsets = np.where(
                     places[:, 2] == self._n_pushed, duration_s, np.minimum(offsets, duration_s)
                 )
-            long_enough = (offsets > onsets) & (offsets - onsets >= least)
+            long_enough = (offsets > onsets) & (offsets - onsets >= least[places[:, 0]])
             columns = (array[long_enough].tolist() for array in (places[:, 0], onsets, offsets, peaks))
             events += [Event(self.labels[c], *rest) for c, *rest in zip(*columns, strict=True)]
         return events

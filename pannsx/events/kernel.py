@@ -30,6 +30,7 @@ class Runs(NamedTuple):
     Attributes:
         start: first frame of the open run; ``NONE`` without one.
         peak: greatest probability in it.
+        sure: whether it has reached level 2, without which it is no event.
         closed_start: first frame of the run before it, if that may still be joined with it, or ``NONE``.
         closed_stop: the frame after its last.
         closed_peak: greatest probability in it.
@@ -37,6 +38,7 @@ class Runs(NamedTuple):
 
     start: npt.NDArray[np.int64]
     peak: FloatArray
+    sure: Levels
     closed_start: npt.NDArray[np.int64]
     closed_stop: npt.NDArray[np.int64]
     closed_peak: FloatArray
@@ -45,7 +47,7 @@ class Runs(NamedTuple):
 def no_runs(n_classes: int) -> Runs:
     """The state at the beginning of a recording."""
     none, zeros = np.full(n_classes, NONE, np.int64), np.zeros(n_classes, np.float32)
-    return Runs(none, zeros, none.copy(), none.copy(), zeros.copy())
+    return Runs(none, zeros, np.zeros(n_classes, np.uint8), none.copy(), none.copy(), zeros.copy())
 
 
 @compiled
@@ -86,32 +88,53 @@ def keep_top(scores, k, levels):
 
 
 @compiled
-def majorities(levels, half):
-    """``(n + 2 half, C)`` levels -> ``(n, C)``: the median of each ``2 half + 1`` rows."""
+def majorities(levels, halves):
+    """``(n + 2 H, C)`` levels -> ``(n, C)``: the median of ``2 halves[c] + 1`` rows around each of the ``n``.
+
+    ``H`` is the greatest of ``halves (C,)``.
+    """
     n_rows, n_classes = levels.shape
-    n = max(0, n_rows - 2 * half)
+    most = np.max(halves)
+    n = max(0, n_rows - 2 * most)
     found = np.empty((n, n_classes), np.uint8)
     above = np.zeros(n_classes, np.int32)
     within = np.zeros(n_classes, np.int32)
-    for i in range(n_rows):
-        for c in range(n_classes):
+    if np.min(halves) == most:  # the usual case, in which the loops over classes are vectorised
+        for i in range(n_rows):
+            for c in range(n_classes):
+                above[c] += levels[i, c] == 2
+                within[c] += levels[i, c] != 0
+            done = i - 2 * most
+            if done >= 0:
+                for c in range(n_classes):
+                    found[done, c] = np.uint8(above[c] > most) + np.uint8(within[c] > most)
+                    above[c] -= levels[done, c] == 2
+                    within[c] -= levels[done, c] != 0
+        return found
+    for c in range(n_classes):
+        for i in range(most - halves[c], min(most + halves[c], n_rows)):
             above[c] += levels[i, c] == 2
             within[c] += levels[i, c] != 0
-        done = i - 2 * half
-        if done >= 0:
-            for c in range(n_classes):
-                found[done, c] = np.uint8(above[c] > half) + np.uint8(within[c] > half)
-                above[c] -= levels[done, c] == 2
-                within[c] -= levels[done, c] != 0
+    for done in range(n):
+        for c in range(n_classes):
+            half = halves[c]
+            last, first = levels[done + most + half, c], levels[done + most - half, c]
+            above[c] += last == 2
+            within[c] += last != 0
+            found[done, c] = np.uint8(above[c] > half) + np.uint8(within[c] > half)
+            above[c] -= first == 2
+            within[c] -= first != 0
     return found
 
 
 @compiled
-def follow(levels, scores, first, gap, runs, places, peaks):
+def follow(steps, levels, scores, first, gaps, runs, places, peaks):
     """Follow the runs of each class through ``(n, C)`` levels and probabilities, starting at frame ``first``.
 
-    Runs with at most ``gap`` frames between them are one. Finished runs are written to ``places (m, 3)``,
-    class, first frame and frame after the last, and ``peaks (m,)``; both grow as needed.
+    A run begins where ``steps (n, C)`` is 2 and ends where it is 0; it counts if its level reaches 2.
+
+    Runs of class ``c`` with at most ``gaps[c]`` frames between them are one. Finished runs are written to
+    ``places (m, 3)``, class, first frame and frame after the last, and ``peaks (m,)``; both grow as needed.
 
     Returns places, peaks, and the number of rows in use.
     """
@@ -124,7 +147,7 @@ def follow(levels, scores, first, gap, runs, places, peaks):
         frame = first + i
         for begin in range(0, n_classes, TILE):
             # Views with indices from 0, so that the loops over them are vectorised.
-            tile = levels[i, begin : begin + TILE]
+            tile = steps[i, begin : begin + TILE]
             turns = turn[begin : begin + TILE]
             n_turns = np.uint8(0)
             for j in range(len(tile)):
@@ -138,7 +161,7 @@ def follow(levels, scores, first, gap, runs, places, peaks):
                     if turns[j] == 2:
                         _close(c, frame, runs)
                         continue
-                    if runs.closed_start[c] >= 0 and frame - runs.closed_stop[c] > gap:
+                    if runs.closed_start[c] >= 0 and frame - runs.closed_stop[c] > gaps[c]:
                         if n_found == len(places):
                             places, peaks = _larger(places, peaks)
                         places[n_found, 0] = c
@@ -149,15 +172,20 @@ def follow(levels, scores, first, gap, runs, places, peaks):
                         runs.closed_start[c] = -1
                     runs.start[c] = frame
                     runs.peak[c] = scores[i, c]
-        row, peak = scores[i], runs.peak
+                    runs.sure[c] = 0
+        row, level, peak, sure = scores[i], levels[i], runs.peak, runs.sure
         for c in range(n_classes):  # meaningless without a run; set at the begin of one
             peak[c] = row[c] if row[c] > peak[c] else peak[c]
+            sure[c] |= np.uint8(level[c] == 2)
     return places, peaks, n_found
 
 
 @compiled
 def _close(c, frame, runs):
     """Close the run of class ``c`` before ``frame``; it is kept, as the next may be joined with it."""
+    if not runs.sure[c]:
+        runs.start[c] = -1
+        return
     if runs.closed_start[c] < 0:
         runs.closed_start[c] = runs.start[c]
         runs.closed_peak[c] = runs.peak[c]
@@ -176,22 +204,24 @@ def _larger(places, peaks):
     return more_places, more_peaks
 
 
-def finished(runs: Runs, frame: int, gap: int, *, at_end: bool) -> tuple[npt.NDArray[Any], FloatArray]:
+def finished(
+    runs: Runs, frame: int, gaps: npt.NDArray[np.int64], *, at_end: bool
+) -> tuple[npt.NDArray[Any], FloatArray]:
     """Remove and return the runs that are final at ``frame``: ``(m, 3)`` places, ``(m,)`` peaks.
 
     With ``at_end``, the recording ends there, so that open runs are final too.
     """
     if at_end:
-        going = runs.start >= 0
+        going = (runs.start >= 0) & (runs.sure != 0)
         fresh = going & (runs.closed_start < 0)
         runs.closed_start[fresh] = runs.start[fresh]
         runs.closed_peak[fresh] = 0
         runs.closed_peak[going] = np.maximum(runs.closed_peak[going], runs.peak[going])
         runs.closed_stop[going] = frame
-        runs.start[going] = NONE
+        runs.start[:] = NONE
         over = runs.closed_start >= 0
     else:
-        over = (runs.closed_start >= 0) & (runs.start < 0) & (frame - runs.closed_stop > gap)
+        over = (runs.closed_start >= 0) & (runs.start < 0) & (frame - runs.closed_stop > gaps)
     classes = np.flatnonzero(over)
     places = np.stack([classes, runs.closed_start[over], runs.closed_stop[over]], axis=1)
     peaks = runs.closed_peak[over]

@@ -1,11 +1,11 @@
-"""Operating points: the threshold of each class, calibrated on labelled data and kept in a JSON file."""
+"""Operating points: thresholds and smoothing, calibrated on labelled data and kept in a JSON file."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from pannsx.types import PathLike
 
 FORMAT = "pannsx operating points 1"
 DEFAULT_THRESHOLD = 0.5
+SMOOTHING = ("median_s", "max_gap_s", "min_duration_s")
+"""Names of the times of smoothing, in :class:`OperatingPoints` and in the settings of events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class OperatingPoint:
         recall: share of the targets that are detected.
         f1: harmonic mean of the two.
         n_positive: frames or clips of the class in the data.
+        median_s, max_gap_s, min_duration_s: smoothing of this class, as in
+            :class:`pannsx.events.EventSettings`; None: that of all classes.
     """
 
     threshold: float
@@ -37,8 +41,14 @@ class OperatingPoint:
     recall: float | None = None
     f1: float | None = None
     n_positive: int | None = None
+    median_s: float | None = None
+    max_gap_s: float | None = None
+    min_duration_s: float | None = None
 
     def __post_init__(self) -> None:
+        for name in SMOOTHING:
+            if getattr(self, name) is not None:
+                check_seconds(getattr(self, name), name)
         check_threshold(self.threshold, "threshold")
         if self.off_threshold is not None:
             check_threshold(self.off_threshold, "off_threshold")
@@ -59,6 +69,11 @@ class OperatingPoints:
         rule: how they were chosen, in words.
         default: threshold of the other classes.
         hop_s: time between the frames of the calibration data, in seconds; None if unknown.
+        median_s, max_gap_s, min_duration_s: smoothing of classes without their own, as in
+            :class:`pannsx.events.EventSettings`.
+        both_ends: whether off-thresholds also move begins, as in :class:`pannsx.events.EventSettings`.
+        data: the calibration data, in words.
+        weights_sha256: digest of the checkpoint's file; None if unknown.
     """
 
     points: Mapping[str, OperatingPoint]
@@ -66,9 +81,17 @@ class OperatingPoints:
     rule: str | None = None
     default: float = DEFAULT_THRESHOLD
     hop_s: float | None = None
+    median_s: float = 0.0
+    max_gap_s: float = 0.0
+    min_duration_s: float = 0.0
+    both_ends: bool = False
+    data: str | None = None
+    weights_sha256: str | None = None
 
     def __post_init__(self) -> None:
         check_threshold(self.default, "default")
+        for name in SMOOTHING:
+            check_seconds(getattr(self, name), name)
 
     def thresholds(self) -> dict[str, float]:
         """By label, the probability at which an event begins, for each class with a point."""
@@ -81,8 +104,13 @@ class OperatingPoints:
             for label, point in self.points.items()
         }
 
-    def check(self, labels: Sequence[str], model: str | None = None) -> None:
+    def check(self, labels: Sequence[str], model: str | None = None, sha256: str | None = None) -> None:
         """ValueError if they are of another checkpoint, or of a class missing from ``labels``."""
+        if sha256 is not None and self.weights_sha256 not in (None, sha256):
+            raise ValueError(
+                f"the operating points are of other weights of {self.model!r}, sha256 "
+                f"{self.weights_sha256}, not {sha256}; calibrate these weights, or remove the file"
+            )
         if model is not None and self.model is not None and self.model != model:
             raise ValueError(
                 f"the operating points are of {self.model!r}, not of {model!r}; calibrate this model"
@@ -95,6 +123,13 @@ class OperatingPoints:
                     f"{len(labels)} classes"
                     f"{did_you_mean(label, labels)}"
                 )
+
+
+def check_seconds(value: Any, name: str) -> float:
+    """The time, unchanged; ValueError for anything but a finite number from 0 up."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} is {value}; a finite number of seconds from 0 up is needed")
+    return float(value)
 
 
 def check_threshold(value: Any, name: str) -> float:
@@ -133,10 +168,7 @@ def write_operating_points(points: OperatingPoints, path: PathLike) -> None:
     """
     content = {
         "format": FORMAT,
-        "model": points.model,
-        "rule": points.rule,
-        "default": points.default,
-        "hop_s": points.hop_s,
+        **{field.name: getattr(points, field.name) for field in fields(points) if field.name != "points"},
         "points": {
             label: {name: value for name, value in asdict(point).items() if value is not None}
             for label, point in points.points.items()

@@ -32,7 +32,8 @@ def resolve_thresholds(
 
     Args:
         threshold: as in :class:`pannsx.events.EventSettings`.
-        off_threshold: the same, or None.
+        off_threshold: the same, or None. With operating points, one number holds for all classes whose
+            threshold is not below it; the others end at their threshold.
         labels: the ``K`` labels, in the order of a sequence of numbers.
         names: ``C`` classes and super-classes that need thresholds.
 
@@ -48,6 +49,8 @@ def resolve_thresholds(
         if isinstance(off_threshold, (str, os.PathLike)):
             off_threshold = read_operating_points(off_threshold)
         off = _by_class(off_threshold, labels, names, "off_threshold", on)
+        if isinstance(threshold, OperatingPoints) and isinstance(off_threshold, (int, float)):
+            off = np.minimum(off, on)  # one number for classes whose thresholds may be below it
     elif isinstance(threshold, OperatingPoints):
         off = _by_class(threshold, labels, names, "threshold", on)
     else:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
-from pannsx.audio import open_blocks
+from pannsx.audio import Selection
 from pannsx.audio.sources import file_name
 from pannsx.errors import AudioError
 from pannsx.inference.engine import Answer, Wanted
@@ -28,7 +28,7 @@ from pannsx.inference.pipeline import OpenNetwork, Pipeline, at_source, is_one
 from pannsx.inference.prefetch import prefetch
 from pannsx.inference.windows import Extent, Window, border_between, combine, combine_logits, slide
 from pannsx.results import OnGrid, TaggingResult
-from pannsx.types import FloatArray, OnProgress, Source
+from pannsx.types import Channel, FloatArray, OnProgress, Source
 
 SHORTEST_HOP_S = 0.02
 LONGEST_HOP_S = 1.0
@@ -122,6 +122,8 @@ class FrameReader(OnGrid):
         *,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        channel: Channel = "mean",
+        salvage: bool = False,
         position: Position | None = None,
     ) -> Iterator[FrameBlock]:
         """The frames of a source, block by block; memory does not grow with its length.
@@ -131,6 +133,7 @@ class FrameReader(OnGrid):
             source_rate: the rate of an array, in Hz.
             start_s: start of the part, in seconds.
             duration_s: length of the part, in seconds; None: to the end.
+            channel, salvage: as for ``AudioTagger.inference``.
             position: resume after an earlier block of the same source, ``start_s`` and ``duration_s``.
 
         Raises:
@@ -139,7 +142,8 @@ class FrameReader(OnGrid):
         at = position or Position(0, 0, 0, np.zeros((0, len(self.labels)), np.float32))
         skipped_s = at.window_frame * self._pipeline.grid.hop_s
         left_s = None if duration_s is None else duration_s - skipped_s
-        windows = self._windows(source, source_rate, start_s + skipped_s, left_s, at.window_frame)
+        selection = Selection(source_rate, start_s + skipped_s, left_s, channel, salvage)
+        windows = self._windows(source, selection, at.window_frame)
         bins = _Bins(self._ratio, at)
         held: _Heard | None = None
         n_given = at.n_fine
@@ -165,6 +169,8 @@ class FrameReader(OnGrid):
         *,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        channel: Channel = "mean",
+        salvage: bool = False,
         on_progress: Callable[[float], None] | None = None,
     ) -> TaggingResult:
         """All frames of one source, and its tags; arguments and errors as for :meth:`blocks`.
@@ -173,7 +179,8 @@ class FrameReader(OnGrid):
         called with the seconds that are done.
         """
         blocks = []
-        for block in self.blocks(source, source_rate, start_s=start_s, duration_s=duration_s):
+        selection = Selection(source_rate, start_s, duration_s, channel, salvage)
+        for block in self.blocks(source, **asdict(selection)):
             blocks.append(block)
             if on_progress is not None:
                 on_progress((block.first_frame + len(block.framewise)) * self.hop_s)
@@ -207,17 +214,18 @@ class FrameReader(OnGrid):
         *,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        channel: Channel = "mean",
+        salvage: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Iterator[TaggingResult]:
         """As :meth:`tag`, source by source; with several sources, errors name the one concerned."""
         alone = is_one(sources)
+        selection = Selection(source_rate, start_s, duration_s, channel, salvage)
         for i, source in enumerate(sources):
             try:
                 result = self.tag(
                     source,
-                    source_rate,
-                    start_s=start_s,
-                    duration_s=duration_s,
+                    **asdict(selection),
                     on_progress=None if on_progress is None else partial(on_progress, i),
                 )
             except AudioError as error:
@@ -244,20 +252,12 @@ class FrameReader(OnGrid):
     def _windows(
         self,
         source: Source,
-        source_rate: int | None,
-        start_s: float,
-        duration_s: float | None,
+        selection: Selection,
         first_frame: int,
     ) -> Generator[tuple[Window, bool], None, None]:
         """The pieces of audio, each with whether it is the last."""
         before: Window | None = None
-        with open_blocks(
-            source,
-            self._pipeline.sample_rate,
-            source_rate=source_rate,
-            start_s=start_s,
-            duration_s=duration_s,
-        ) as blocks:
+        with selection.open(source, self._pipeline.sample_rate) as blocks:
             for window in slide(blocks, self._plan):
                 if before is not None:
                     yield before, False

@@ -13,7 +13,7 @@ from typing import Protocol, cast, get_args
 import numpy as np
 import torch
 
-from pannsx.audio import open_blocks
+from pannsx.audio import Selection
 from pannsx.audio.sources import file_name
 from pannsx.errors import AudioError
 from pannsx.events.operating_points import OperatingPoints
@@ -32,7 +32,7 @@ from pannsx.inference.windows import (
     stitch_frames,
 )
 from pannsx.results import FrameGrid
-from pannsx.types import FloatArray, OnProgress, PathLike, Source
+from pannsx.types import Channel, FloatArray, OnProgress, PathLike, Source
 from pannsx.weights import LoadedCheckpoint, load
 from pannsx.weights.operating_points import points_of
 
@@ -160,6 +160,8 @@ class Pipeline:
         source_rate: int | None = None,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        channel: Channel = "mean",
+        salvage: bool = False,
         framewise: bool = False,
         frame_embeddings: bool = False,
         on_progress: OnProgress | None = None,
@@ -192,7 +194,8 @@ class Pipeline:
 
         failure: AudioError | None = None
         files: list[str | None] = []
-        windows = self._windows_of(sources, files, source_rate, start_s, duration_s)
+        selection = Selection(source_rate, start_s, duration_s, channel, salvage)
+        windows = self._windows_of(sources, files, selection)
         for i, window in prefetch(windows, _BATCHES_AHEAD * self.engine.batch_size):
             if isinstance(window, AudioError):
                 failure = window
@@ -212,12 +215,7 @@ class Pipeline:
             raise failure
 
     def _windows_of(
-        self,
-        sources: Iterable[Source],
-        files: list[str | None],
-        source_rate: int | None,
-        start_s: float,
-        duration_s: float | None,
+        self, sources: Iterable[Source], files: list[str | None], selection: Selection
     ) -> Generator[tuple[int, Window | AudioError | None], None, None]:
         """The windows of each source with its number, then None; or an error as the last item.
 
@@ -227,9 +225,7 @@ class Pipeline:
         for i, source in enumerate(sources):
             files.append(file_name(source))
             try:
-                with open_blocks(
-                    source, self.sample_rate, source_rate=source_rate, start_s=start_s, duration_s=duration_s
-                ) as blocks:
+                with selection.open(source, self.sample_rate) as blocks:
                     for window in slide(blocks, self.plan):
                         yield i, window
             except AudioError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pannsx.audio.arrays import ArrayReader
-from pannsx.audio.reader import check_rate, mono_blocks
+from pannsx.audio.reader import Watch, check_rate, mono_blocks
 from pannsx.audio.resample import StreamResampler
 from pannsx.errors import AudioError
 from pannsx.types import FloatArray, Source
@@ -33,6 +33,7 @@ class Intake:
         self._resampler: StreamResampler | None = None
         self._pieces: list[FloatArray] = []
         self._held_from = 0
+        self._watch = Watch()
 
     def take(self, block: Source, block_rate: int | None) -> None:
         """Add a block ``(n,)`` or ``(n, C)``.
@@ -87,7 +88,7 @@ class Intake:
         """A block ``(n,)`` or ``(n, C)`` of any type -> ``(n,)`` finite float32, a copy."""
         reader = ArrayReader(block, rate)
         reader.name = f"the block that begins at {self._n_source / rate:.3f} s of the stream"
-        return np.concatenate(list(mono_blocks(reader, 0, None)))
+        return np.concatenate(list(mono_blocks(reader, 0, None, self._watch)))
 
     def _hold(self, samples: FloatArray) -> None:
         if len(samples):

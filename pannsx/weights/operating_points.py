@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pannsx.events.operating_points import OperatingPoints, read_operating_points
 from pannsx.types import PathLike
-from pannsx.weights.local import cache_home
+from pannsx.weights.digests import file_digest
+from pannsx.weights.local import PACKAGE, cache_home
 from pannsx.weights.record import Checkpoint
 
 SUFFIX = ".operating_points.json"
@@ -32,20 +33,39 @@ def operating_points_path(record: Checkpoint, checkpoint: PathLike | None = None
     return weights.with_name(weights.stem + SUFFIX)
 
 
+def bundled_points_path(record: Checkpoint) -> Path | None:
+    """The path of the operating points in the package, or None if the checkpoint has none there."""
+    if record.operating_points_sha256 is None:
+        return None
+    return PACKAGE / "data" / f"{record.name}{SUFFIX}"
+
+
 def points_of(
     record: Checkpoint, labels: Sequence[str], checkpoint: PathLike | None = None
 ) -> OperatingPoints | None:
-    """The operating points of a checkpoint, or None if it was not calibrated.
+    """The operating points of a checkpoint: the user's, else those in the package; None if it has neither.
+
+    A checkpoint given as a file has none from the package, as only its name may be that of the bundled one.
 
     Raises:
-        ValueError: the file belongs to another checkpoint, or has other classes.
+        OSError: the file cannot be read.
+        ValueError: the file belongs to another checkpoint or other weights, has other classes, or is not the
+            one that the package was made with.
     """
     path = operating_points_path(record, checkpoint)
     if not path.is_file():
-        return None
+        bundled = None if checkpoint is not None else bundled_points_path(record)
+        if bundled is None:
+            return None
+        if (digest := file_digest(bundled, "sha256")) != record.operating_points_sha256:
+            raise ValueError(
+                f"{bundled} has the sha256 {digest}, not {record.operating_points_sha256}: the package is "
+                "damaged; install it again"
+            )
+        path = bundled
     found = read_operating_points(path)
     try:
-        found.check(labels, record.name)
+        found.check(labels, record.name, record.sha256)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return found

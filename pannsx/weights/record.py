@@ -125,6 +125,7 @@ class Checkpoint:
         recipe: the training recipe of such a checkpoint.
         example: a clip with published probabilities.
         notes: further remarks.
+        operating_points_sha256: digest of the file of operating points in the package, if there is one.
         folder: folder of a user's own record; None for the manifest's entries.
     """
 
@@ -149,6 +150,7 @@ class Checkpoint:
     recipe: str | None = None
     example: Example | None = None
     notes: str | None = None
+    operating_points_sha256: str | None = None
     folder: Path | None = None
 
     @property

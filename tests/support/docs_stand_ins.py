@@ -35,6 +35,7 @@ from pannsx.weights.record_json import record_to_json
 EXAMPLE = "R9_ZSCveAHg_7s.wav"
 RECORDINGS = (
     "street.mp3", "dog.wav", "rain.flac", "lecture.flac", "night.flac", "clips/a.wav", "clips/b.wav",
+    "site1/a.wav", "site2/a.wav",
     "recordings/monday.flac", "archive/may/owl.flac", EXAMPLE, FFMPEG_OUTPUT,
     "reference/dog.wav", "reference/rain.wav", "reference/siren.wav",
     "generated/dog.wav", "generated/rain.wav", "generated/siren.wav",

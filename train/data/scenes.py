@@ -35,7 +35,9 @@ BLOCK = RATE // 50
 
 _AUDIBLE_DB = -40.0  # relative to a part's loudest block: below it is silence
 _LONGEST_GAP = 25  # blocks of silence within a sound: half a second
-_HEARD = 0.3  # minimum probability of a clip of a class
+HEARD = 0.3
+"""Minimum probability of a class that the teacher gives its clips."""
+
 _BACKGROUNDS = frozenset({"music", "surroundings", "noise", "tones and noises", "environment", "crowds"})
 _SHORT_S = 2.5  # clips up to this length may be repeated
 
@@ -118,7 +120,7 @@ class Scenes:
         self._by_kind = [np.flatnonzero(kind_of == kind) for kind in sorted(set(kinds))]
         self._backgrounds = np.flatnonzero(np.isin(kind_of, sorted(_BACKGROUNDS)))
         self._speech = np.flatnonzero(np.char.find(kind_of.astype(str), "speech") >= 0)
-        heard = self._probabilities >= _HEARD
+        heard = self._probabilities >= HEARD
         self._by_class = [np.flatnonzero(column) for column in heard.T if column.any()]
 
     @property
@@ -193,6 +195,10 @@ class Scenes:
         if peak > 0.99:
             mixed = mixed * np.float32(0.99 / peak)
         return Scene(mixed, tuple(int(clip) for clip in clips), sounding)
+
+    def heard_in(self, clip: int) -> list[str]:
+        """The classes of a clip: those of which the teacher gives it at least ``HEARD``."""
+        return [self.labels[k] for k in np.flatnonzero(self._probabilities[clip] >= HEARD)]
 
     def frame_targets(self, scene: Scene) -> NDArray[np.float16]:
         """``(T', K)``: the teacher's probability of a part, times its share of a frame."""

@@ -1,8 +1,10 @@
-"""Stopping a run by a signal: at the end of a step, with a checkpoint."""
+"""Stopping a run by a signal or after some minutes: at the end of a step, with a checkpoint."""
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,19 +13,30 @@ class Stop:
     """A request to stop the run.
 
     Attributes:
-        is_set: set by the signal handler.
+        is_signalled: set by the signal handler.
+        deadline: time of :func:`time.monotonic` from which the run is to stop.
     """
 
-    is_set = False
+    def __init__(self, deadline: float = math.inf) -> None:
+        self.is_signalled = False
+        self.deadline = deadline
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the run is to stop now."""
+        return self.is_signalled or time.monotonic() >= self.deadline
 
 
 @contextmanager
-def stop_signal() -> Iterator[Stop]:
-    """Set by SIGTERM, from schedulers and ``torchrun``, and by Ctrl+C; a second Ctrl+C interrupts."""
-    stop = Stop()
+def stop_signal(deadline: float = math.inf) -> Iterator[Stop]:
+    """Set by SIGTERM, from schedulers and ``torchrun``, and by Ctrl+C; a second Ctrl+C interrupts.
+
+    ``deadline`` is the time of :func:`time.monotonic` at which it is set in any case.
+    """
+    stop = Stop(deadline)
 
     def note(number: int, _: object) -> None:
-        stop.is_set = True
+        stop.is_signalled = True
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
