@@ -21,7 +21,9 @@ from pannsx import AudioTagger
 from pannsx.cli import main
 from pannsx.corpus import recordings as corpus_recordings
 from pannsx.corpus.identity import Identity, identify
+from pannsx.corpus.inputs import Item
 from pannsx.corpus.journal import Journal, JournalError
+from pannsx.corpus.outputs import OutputError, check_outputs, output_files
 from pannsx.events import Event, EventSettings, detect, read_operating_points
 from pannsx.events.formats import Recording, read_events, write_events
 from pannsx.inference.fine_frames import FrameReader
@@ -156,6 +158,74 @@ def test_a_folder_of_label_tracks(tmp_path: Path, capsys: Captured) -> None:
     assert main(["events", *files, "--format", "audacity", "-o", str(out)]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["a.txt", "b.txt"]
     assert "wrote" in capsys.readouterr().err
+
+
+def test_folders_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/1.wav", "b/day/1.wav"):
+        write_wav(Path(name), 0.4)
+    assert main(["events", "a", "b", "--format", "raven", "-o", "lab", "--keep-folders"]) == 0
+    written = sorted(path.relative_to("lab").as_posix() for path in Path("lab").rglob("*.txt"))
+    assert written == ["a/1.selections.txt", "b/day/1.selections.txt"]
+    assert "wrote lab, 2 files (" in capsys.readouterr().err
+    # Below a single folder, its own name is not repeated; any format may have a file for each recording.
+    assert main(["events", "-q", "b", "--format", "csv", "-o", "single", "--keep-folders"]) == 0
+    assert [path.as_posix() for path in Path("single").rglob("*.csv")] == ["single/day/1.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["a", "b", "--format", "audacity", "-o", "lab"],
+            "and b/1.wav -> 1.txt; give --keep-folders",
+        ),
+        (["c", "--format", "audacity", "-o", "lab"], "c/1.flac and c/1.wav -> 1.txt; rename"),
+        (["a", "--format", "csv", "-o", "a/1.wav"], "a/1.wav is one of the sources"),
+        (["a", "-o", "text/e.csv"], "text is not a folder"),
+        (["a", "--format", "csv", "-o", "b"], "b is a folder; name a file"),
+        (
+            ["a", "b", "--format", "jams", "-o", "text", "--keep-folders"],
+            "text is a file; a folder is",
+        ),
+        (["a", "--keep-folders"], "name the folder with --output"),
+    ],
+)
+def test_outputs_are_checked_before_the_work(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/1.wav", "b/1.wav", "c/1.flac", "c/1.wav", "text"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("no sound", "utf-8")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["events", *arguments]) in (1, 2)
+    error = capsys.readouterr().err
+    assert said.replace("/", os.sep) in error
+    assert len(error.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_name_too_long_for_its_output(tmp_path: Path) -> None:
+    items = [Item("x", str(tmp_path / f"{'x' * 240}.wav"), 1, str(tmp_path))]
+    files = output_files(items, tmp_path, ".selections.txt")
+    with pytest.raises(OutputError, match=r"name of 2\d\d bytes, and \d+ are possible"):
+        check_outputs(files, tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_a_name_that_a_format_cannot_hold(tmp_path: Path, capsys: Captured) -> None:
+    """It fails alone, before the work, and is tried again by the same command."""
+    good, bad = write_wav(tmp_path / "a.wav", 0.4), write_wav(tmp_path / "x\ny.wav", 0.4)
+    output = tmp_path / "e.tsv"
+    assert main(["events", good, bad, "-o", str(output)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"pannsx: {tmp_path}/x\\ny.wav: the file name")
+    assert said[-1].endswith("1 of 2 analysed, 1 failed")
+    assert [each.name for each in read_events(output)] == [good]
+    assert main(["events", good, bad, "--format", "tsv"]) == 1
+    assert good in capsys.readouterr().out
+    assert main(["events", "-q", good, bad, "-o", str(output.with_suffix(".csv"))]) == 0
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:

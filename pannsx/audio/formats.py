@@ -51,8 +51,9 @@ PLAYED_TYPES = {
 
 # Extensions that a search of a folder includes. A file given by name may have any: its content decides.
 AUDIO_SUFFIXES = frozenset(PLAYED_TYPES) | {
-    ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".mka", ".mp4", ".snd", ".w64", ".wave", ".wma",
-    ".wv",
+    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".dsf", ".flv", ".m4b",
+    ".mka", ".mkv", ".mov", ".mp2", ".mp4", ".mpc", ".mpga", ".nist", ".rf64", ".snd", ".sph", ".tta", ".w64",
+    ".wave", ".wma", ".wv",
 }  # fmt: skip
 
 # Offset, bytes expected there, and their meaning.

@@ -48,11 +48,18 @@ def complain_of(name: str, error: BaseException) -> None:
     why = str(error)
     for subject in (f"{name!r} ", f"the file object {name!r} "):
         why = why.removeprefix(subject)
-    complain(f"{name}: {in_options(why)}")
+    complain(f"{_on_one_line(name)}: {in_options(why)}")
     logger.debug("%s", name, exc_info=error)
     while (cause := error.__cause__ or error.__context__) is not None:
         logger.info("%s: because of %s: %s", name, type(cause).__name__, cause)
         error = cause
+
+
+def _on_one_line(name: str) -> str:
+    """A name with its control characters as escapes: a terminal would obey them."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in name
+    )
 
 
 def _say(message: str, colour: Colour) -> None:

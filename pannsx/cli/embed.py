@@ -26,6 +26,7 @@ from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
 from pannsx.corpus.batches import each_answer
 from pannsx.corpus.inputs import Item, find_inputs
+from pannsx.corpus.outputs import OutputError, check_output
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
@@ -99,11 +100,14 @@ def run(arguments: argparse.Namespace) -> int:
         return outcome.close()
 
     try:
+        check_output(output, inputs.items)
         with replacing(output) as temporary:
             temporary.touch()  # an unwritable place fails before the work, not after it
             _write(inputs.items, temporary, outcome, arguments)
             if outcome.n_done == 0:
                 raise CommandError(f"no file could be read; {output} is not written", FAILED)
+    except OutputError as error:
+        raise CommandError(str(error), FAILED) from error
     except OSError as error:
         raise CommandError(f"cannot write {output}: {error}", FAILED) from error
     return outcome.close(output)
