@@ -364,7 +364,7 @@ def test_window_and_overlap_are_used(tmp_path: Path, capsys: Captured) -> None:
         found.append(json.loads(capsys.readouterr().out)[0]["tags"])
     assert found[0] != found[1] != found[2]
     assert main(["tag", path, "--window", "1", "--overlap", "1"]) == 2
-    assert "overlap_s is 1.0 s" in capsys.readouterr().err
+    assert "--overlap is 1.0 s" in capsys.readouterr().err
 
 
 def test_impossible_networks_end_with_one_line(tmp_path: Path, capsys: Captured) -> None:
