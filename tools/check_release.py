@@ -35,6 +35,8 @@ WHEEL_DATA = {
     "pannsx/data/MobileNetV1_distilled.safetensors",
     "pannsx/data/MobileNetV1_distilled.ATTRIBUTION.txt",
     "pannsx/report/events.js",
+    "pannsx/report/formats.js",
+    "pannsx/report/index.html",
     "pannsx/report/page.css",
     "pannsx/report/page.html",
     "pannsx/report/page.js",
