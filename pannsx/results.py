@@ -328,8 +328,8 @@ class TaggingResult(OnGrid):
         duration_s: float | None = None,
         title: str | None = None,
         threshold: Threshold | None = None,
-        max_gap_s: float = 0.0,
-        min_duration_s: float = 0.0,
+        max_gap_s: float | None = None,
+        min_duration_s: float | None = None,
         player: Player = "embed",
         codec: Codec = "opus",
         groups: SuperClasses | PathLike | None = None,
@@ -344,7 +344,8 @@ class TaggingResult(OnGrid):
             title: the heading; None: the name of the audio's file.
             threshold: as in :meth:`events`. One number, from 0.05 to 0.99, is the initial position of the
                 page's slider; with thresholds for each class, the page begins with these.
-            max_gap_s, min_duration_s: settings of the events, as in :func:`pannsx.events.detect`.
+            max_gap_s, min_duration_s: settings of the events, as in :meth:`events`; None: as calibrated with
+                calibrated thresholds, else 0.
             player: ``"embed"``: the page holds a compressed mono copy of the audio; ``"link"``: it plays the
                 file from where that is, and must be moved together with it; ``"none"``: no player.
             codec: codec of the copy: ``"opus"``, or ``"mp3"`` for browsers without it (Safari before 18.4).

@@ -54,6 +54,7 @@ function atob(text) {  // which browsers have, and the bare engine has not
 let data, scores;
 function take(text) { data = JSON.parse(text); scores = unpackScores(data); return scores.length; }
 function eventsAt(threshold) { return JSON.stringify(detectEvents(scores, data, threshold)); }
+function ownAt() { return JSON.stringify(ownEvents(data)); }
 function leavesAt(threshold) {
   return JSON.stringify(hideParents(detectEvents(scores, data, threshold), scores, data));
 }
@@ -138,7 +139,9 @@ def test_script_finds_what_python_finds(
     options: dict[str, Any] = {"max_gap_s": max_gap_s, "min_duration_s": min_duration_s}
     on = rng.uniform(0.01, 0.9, 7)
     points = OperatingPoints(
-        {f"class {k}": OperatingPoint(float(on[k]), float(on[k] * rng.random())) for k in range(6)}
+        {f"class {k}": OperatingPoint(float(on[k]), float(on[k] * rng.random())) for k in range(6)},
+        both_ends=True,
+        median_s=0.6,
     )
     text = page(result, tmp_path_factory.mktemp("page"), threshold=points, **options)
     engine.call("take", json.dumps(data_of(text)))
@@ -153,7 +156,9 @@ def test_script_finds_what_python_finds(
             threshold=threshold,
             **options,
         )
-        found = json.loads(engine.call("eventsAt", None if threshold is points else threshold))
+        found = json.loads(
+            engine.call("ownAt") if threshold is points else engine.call("eventsAt", threshold)
+        )
         assert [(e["label"], e["onset_s"], e["offset_s"], e["probability"]) for e in found] == [
             tuple(event) for event in expected
         ]
@@ -350,13 +355,14 @@ def test_page_says_where_it_comes_from(tagger: AudioTagger, tmp_path: Path) -> N
 
 
 def test_calibrated_thresholds_are_used_and_named(tmp_path: Path) -> None:
-    """Below the slider's range, too: the probabilities from a class's own threshold up are in the page."""
+    """Below the slider's range, too."""
     framewise = np.full((5, 2), 0.03, np.float32)
     points = OperatingPoints({"Bark": OperatingPoint(0.02)}, rule="best F1")
     result = made_up(framewise, labels=("Bark", "Speech"), points=points)
     text = page(result, tmp_path)
     data = data_of(text)
-    assert [(each["label"], each["on"]) for each in data["classes"]] == [("Bark", pytest.approx(0.02))]
+    assert data["own_events"] == [[0, 0.0, result.duration_s, pytest.approx(0.03)]]
+    assert [(each["label"], each["runs"]) for each in data["classes"]] == [("Bark", [])]
     assert data["own_thresholds"] == "Calibrated thresholds"
     assert "calibrated threshold (best F1)" in text
     assert data_of(page(result, tmp_path, threshold=0.3))["own_thresholds"] == ""

@@ -167,16 +167,14 @@ def _add_events(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--gap",
         type=not_negative,
-        default=0.0,
         metavar="S",
-        help="join events of a class at most this many seconds apart (default: 0)",
+        help="join events of a class at most this many seconds apart (default: calibrated, else 0)",
     )
     group.add_argument(
         "--shortest",
         type=not_negative,
-        default=0.0,
         metavar="S",
-        help="leave out events shorter than this many seconds (default: 0)",
+        help="leave out events shorter than this many seconds (default: calibrated, else 0)",
     )
     add_hop(group)
 

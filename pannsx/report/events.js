@@ -8,7 +8,7 @@ function bytesOf(base64) {
   return bytes;
 }
 
-// Each class with the runs of frames in which it reaches its floor: {label, place, on, off, runs, values, ...}.
+// Each class with the runs of frames in which it reaches its floor: {label, place, runs, values, ...}.
 // values holds the scores of all runs in order; elsewhere a score counts as 0.
 function unpackScores(data) {
   const view = new DataView(bytesOf(data.values).buffer);
@@ -33,16 +33,22 @@ function frameEdge(i, data) {
   return Math.min(Math.max(0, data.offset_s + data.hop_s * (i - 0.5)), data.duration_s);
 }
 
-// Runs of frames from where a class reaches its threshold to where it falls below its off-threshold, joined
-// across short gaps; too short ones are dropped. threshold: one number for all classes; null: each class's own.
+// The events with the thresholds of each class, as Python found them.
+function ownEvents(data) {
+  const labels = new Map(data.classes.map((each) => [each.place, each.label]));
+  return data.own_events.map(([place, onset_s, offset_s, probability]) => ({
+    label: labels.get(place), place, onset_s, offset_s, probability,
+  }));
+}
+
+// Runs of frames in which a class reaches the threshold, joined across short gaps; too short ones are dropped.
 function detectEvents(scores, data, threshold) {
+  const least = Math.fround(threshold); // scores are float32, and compared as such
   const slack = 1e-6;
   const gap = Math.floor(data.max_gap_s / data.hop_s + slack);
   const events = [];
   for (const own of scores) {
-    const on = Math.fround(threshold === null ? own.on : threshold); // scores are float32, and compared as such
-    const off = Math.fround(threshold === null ? own.off : threshold);
-    if (own.greatest < on) continue;
+    if (own.greatest < least) continue;
     let start = -1;
     let stop = -1;
     let peak = 0;
@@ -56,14 +62,10 @@ function detectEvents(scores, data, threshold) {
     };
     let next = 0;
     for (let r = 0; r < own.runs.length; r += 2) {
-      let isOpen = false; // between two runs the score is below every threshold
       for (let i = own.runs[r]; i < own.runs[r] + own.runs[r + 1]; i++) {
         const value = own.values[next++];
-        if (value < (isOpen ? off : on)) {
-          isOpen = false;
-          continue;
-        }
-        if (!isOpen && start >= 0 && i - stop > gap) {
+        if (value < least) continue;
+        if (start >= 0 && i - stop > gap) {
           end();
           start = -1;
         }
@@ -71,7 +73,6 @@ function detectEvents(scores, data, threshold) {
           start = i;
           peak = 0;
         }
-        isOpen = true;
         stop = i + 1;
         peak = Math.max(peak, value);
       }

@@ -49,11 +49,11 @@ const FORMATS = {
     text(events, data) {
       const header = [
         "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)",
-        "Begin File", "Annotation", "Score",
+        "Begin File", "Begin Path", "Annotation", "Score",
       ];
       const rows = events.map((e, i) => [
         String(i + 1), "Spectrogram 1", "1", exactSeconds(e.onset_s), exactSeconds(e.offset_s), "0.0", "16000.0",
-        inOneCell(data.name), inOneCell(e.label), sixDigits(e.probability),
+        inOneCell(data.name), inOneCell(data.name), inOneCell(e.label), sixDigits(e.probability),
       ]);
       return lines([header, ...rows]);
     },

@@ -54,7 +54,7 @@
     const threshold = Number(byId("threshold").value);
     byId("threshold-value").textContent = own ? "–" : threshold.toFixed(2);
     byId("threshold").parentElement.classList.toggle("resting", own);
-    events = detectEvents(scores, data, own ? null : threshold);
+    events = own ? ownEvents(data) : detectEvents(scores, data, threshold);
     if (byId("parents").checked) events = hideParents(events, scores, data);
     nRows = ROWS;
     makeTracks();

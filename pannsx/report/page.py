@@ -6,12 +6,13 @@ import base64
 import html
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from pannsx.events import EventSettings, OperatingPoints, frame_edges
+from pannsx.events import Event, EventDetector, EventSettings, OperatingPoints, frame_edges
 from pannsx.events.parents import SHORTEST_REST_S, SLACK_S
 from pannsx.report.details import length, origin_facts, source_facts
 from pannsx.report.groups import Groups, groups_of
@@ -61,15 +62,20 @@ class PageMaker:
         self._grid, self._settings = grid, settings
         self._player, self._codec = player, codec
         self._groups = groups_of(grid.labels) if groups is None else groups
-        self._thresholds = page_thresholds(settings, grid.labels, points)
-        floors = np.full(len(grid.labels), LEAST_THRESHOLD, np.float32)
-        if self._thresholds.off is not None:
-            floors = np.minimum(floors, self._thresholds.off)
-        self._scores = Scores(floors)
+        self._thresholds = page_thresholds(settings, points)
+        self._scores = Scores(np.full(len(grid.labels), LEAST_THRESHOLD, np.float32))
+        # Events with thresholds and smoothing of each class are found here, not by the page's script.
+        self._detector: EventDetector | None = None
+        self._events: list[Event] = []
+        if self._thresholds.own is not None:
+            settings = replace(settings, threshold=self._thresholds.own)
+            self._detector = EventDetector(grid.labels, grid.hop_s, settings, offset_s=grid.offset_s)
 
     def push(self, framewise: FloatArray) -> None:
         """``(n, K)`` probabilities of the next frames."""
         self._scores.push(framewise)
+        if self._detector is not None:
+            self._events += self._detector.push(framewise)
 
     def write(self, result: Result, path: Path, sound: Sound | None, *, title: str) -> None:
         """Write the page of the frames pushed so far; ``result`` is of the whole recording.
@@ -82,6 +88,8 @@ class PageMaker:
         frame_edges(
             self._scores.n_frames, result.hop_s, offset_s=result.offset_s, duration_s=result.duration_s
         )  # raises an error if the frames do not fit the duration
+        if self._detector is not None:
+            self._events = self._detector.in_order([*self._events, *self._detector.close(result.duration_s)])
         seen = None
         if sound is not None:
             seen = overview_of(sound)
@@ -145,12 +153,15 @@ class PageMaker:
 
     def _data(self, result: Result, audio: dict[str, Any] | None, title: str) -> dict[str, Any]:
         own = self._thresholds
-        packed = self._scores.packed(result.labels, result.duration_s)
+        place = {label: k for k, label in enumerate(result.labels)}
+        own_events = [
+            [place[event.label], event.onset_s, event.offset_s, event.probability] for event in self._events
+        ]
+        needed = {place[event.label] for event in self._events}
+        packed = self._scores.packed(result.labels, result.duration_s, needed)
         groups = self._groups
         for each in packed["classes"]:
             k = each["place"]
-            if own.on is not None and own.off is not None:
-                each |= {"on": float(own.on[k]), "off": float(own.off[k])}
             if groups.of[k] is not None:
                 each["group"] = groups.of[k]
             if groups.above[k]:
@@ -166,8 +177,9 @@ class PageMaker:
             "least_threshold": LEAST_THRESHOLD,
             "most_threshold": MOST_THRESHOLD,
             "own_thresholds": own.name,
-            "max_gap_s": self._settings.max_gap_s,
-            "min_duration_s": self._settings.min_duration_s,
+            "own_events": own_events,
+            "max_gap_s": self._settings.max_gap_s or 0.0,
+            "min_duration_s": self._settings.min_duration_s or 0.0,
             "shortest_rest_s": SHORTEST_REST_S,
             "rest_slack_s": SLACK_S,
             "groups": list(groups.names),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,15 @@ class Scores:
         self.n_frames += len(framewise)
         np.maximum(self.greatest, framewise.max(axis=0, initial=0.0), out=self.greatest)
 
-    def packed(self, labels: tuple[str, ...], duration_s: float) -> dict[str, Any]:
+    def packed(
+        self, labels: tuple[str, ...], duration_s: float, needed: Collection[int] = ()
+    ) -> dict[str, Any]:
         """The classes that reach their floor, most probable first, ready for JSON.
 
         Each class has its ``label``, its ``place`` among the labels, and ``runs``: pairs of a first frame and
         a number of frames. ``values`` holds the values of all runs in order (base64 of little-endian
-        float32). If the text would become too long, the least probable classes are left out.
+        float32). If the text would become too long, the least probable classes are left out. Classes in
+        ``needed`` are there in any case, if need be without runs.
         """
         most_bytes = max(MOST_BYTES, round(_MORE_BYTES_PER_S * duration_s))
         of_class, frames = (np.concatenate([_NONE, *parts]) for parts in (self._classes, self._frames))
@@ -64,10 +68,12 @@ class Scores:
                 break
             kept.append(values[own])
             classes.append({"label": labels[k], "place": int(k), "runs": runs})
+        present = {each["place"] for each in classes}
+        classes += [{"label": labels[k], "place": int(k), "runs": []} for k in sorted(set(needed) - present)]
         packed = np.concatenate(kept) if kept else np.zeros(0, np.float32)
         return {
             "n_frames": self.n_frames,
-            "n_classes_left_out": n_reaching - len(classes),
+            "n_classes_left_out": n_reaching - len(present),
             "classes": classes,
             "values": base64.b64encode(packed.astype("<f4").tobytes()).decode("ascii"),
         }

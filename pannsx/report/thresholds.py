@@ -9,9 +9,7 @@ import numpy as np
 
 from pannsx.events import EventSettings, OperatingPoints
 from pannsx.events.operating_points import DEFAULT_THRESHOLD
-from pannsx.events.thresholds import resolve_thresholds
-from pannsx.labels import LabelSet
-from pannsx.types import FloatArray
+from pannsx.events.thresholds import Threshold
 
 LEAST_THRESHOLD = 0.05
 MOST_THRESHOLD = 0.99
@@ -22,27 +20,22 @@ class PageThresholds(NamedTuple):
 
     Attributes:
         slider: initial position of the slider.
-        on: ``(K,)`` probability at which an event of each class begins, or None: the slider's.
-        off: ``(K,)`` below which it ends, or None.
+        own: thresholds of each class, with which the page begins; None: the slider's.
         name: name of the classes' own thresholds, ``""`` without them.
         origin: where these are from, as a sentence.
     """
 
     slider: float
-    on: FloatArray | None
-    off: FloatArray | None
+    own: Threshold | None
     name: str
     origin: str
 
 
-def page_thresholds(
-    settings: EventSettings, labels: tuple[str, ...], points: OperatingPoints | None
-) -> PageThresholds:
+def page_thresholds(settings: EventSettings, points: OperatingPoints | None) -> PageThresholds:
     """The thresholds of the settings; without any, the operating points, else 0.5.
 
     Raises:
-        OSError: a file cannot be read.
-        ValueError: one number outside of the slider's range, or thresholds of other classes.
+        ValueError: one number outside of the slider's range.
     """
     given = settings.threshold
     if given is None:
@@ -53,12 +46,11 @@ def page_thresholds(
                 f"threshold is {given}; a number from {LEAST_THRESHOLD} to {MOST_THRESHOLD}, the range of "
                 "the page's slider, is needed"
             )
-        return PageThresholds(float(given), None, None, "", "")
-    on, off = resolve_thresholds(given, settings.off_threshold, LabelSet(labels), labels)
+        return PageThresholds(float(given), None, "", "")
     calibrated = isinstance(given, (OperatingPoints, str, os.PathLike))
     rule = f" ({given.rule})" if isinstance(given, OperatingPoints) and given.rule else ""
     name = "Calibrated thresholds" if calibrated else "Given thresholds"
     kind = "calibrated" if calibrated else "given"
     return PageThresholds(
-        DEFAULT_THRESHOLD, on, off, name, f"Each class begins with its own {kind} threshold{rule}."
+        DEFAULT_THRESHOLD, given, name, f"Each class begins with its own {kind} threshold{rule}."
     )
