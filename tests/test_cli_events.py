@@ -22,7 +22,7 @@ from pannsx.cli import main
 from pannsx.corpus import recordings as corpus_recordings
 from pannsx.corpus.identity import Identity, identify
 from pannsx.corpus.journal import Journal, JournalError
-from pannsx.events import Event, EventSettings, detect, read_operating_points
+from pannsx.events import Event, detect, read_operating_points
 from pannsx.events.formats import Recording, read_events, write_events
 from pannsx.inference.fine_frames import FrameReader
 
@@ -484,10 +484,9 @@ def test_truth_that_does_not_fit(truth: str, said: str, tmp_path: Path, capsys: 
 def test_the_detector_of_the_command_is_that_of_a_result(tagger: AudioTagger, long: str) -> None:
     result = tagger.inference(long)
     assert result.framewise is not None
-    how = EventSettings()
     direct = detect(
         result.framewise, result.hop_s, labels=result.labels, offset_s=result.offset_s,
-        duration_s=result.duration_s, threshold=how.threshold,
+        duration_s=result.duration_s, threshold=result.operating_points,
     )  # fmt: skip
     assert result.events() == direct
     assert max(event.offset_s for event in direct) <= result.duration_s
