@@ -1,9 +1,13 @@
-"""For all tests: how much memory they take.
+"""For all tests: how much memory they take, and how they are shared between processes.
 
-Networks run once or twice in a test, and half of that time went into mapping memory anew; so the allocator
+Networks run once or twice in a test, and half of that time went into mapping memory again; so the allocator
 keeps what is freed (`train.loop.memory`). Weights of the largest layers are left out of that, since they come
 in every size and leave gaps; and what is free goes back to the system after each file of tests, and after
 each test that took much.
+
+With `-n 2` of pytest-xdist a file's tests stay together, because they share its fixtures, and the files with
+the largest networks and those that start processes stay together in one process, because two at once would
+take too much memory. Each process then computes with its share of the processors.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +31,8 @@ _MUCH = 2**27
 """Bytes that tests may add before memory is given back: the largest networks have six times as much."""
 
 os.environ.update(ENVIRONMENT)  # for the processes that tests start
+if _n_processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _n_processes)))
 _LIBC = ctypes.CDLL(None) if keep_freed_memory() else None
 if _LIBC is not None:
     _LIBC.mallopt(_MMAP_THRESHOLD, _ALWAYS_RETURNED)
@@ -45,12 +52,30 @@ def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-_LARGEST_NETWORKS = {"test_models_golden.py", "test_docs.py"}
+_LARGE = {
+    "test_models_golden.py": 0, "test_prepared.py": 1, "test_scoring.py": 2, "test_streaming.py": 3,
+    "test_train_distributed.py": 4, "test_report_browser.py": 5,
+}  # fmt: skip
+"""Files whose tests take over half a gigabyte, in the order in which they run."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The largest networks first, while libraries and compiled code of the others are not there yet."""
-    items.sort(key=lambda item: item.path.name not in _LARGEST_NETWORKS)
+    items.sort(key=lambda item: _LARGE.get(item.path.name, len(_LARGE)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Whole files to each process, and all large ones to the same."""
+    from xdist.scheduler import LoadScopeScheduling  # only here: tests run without pytest-xdist, too
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "large" if file.rpartition("/")[2] in _LARGE else file
+
+    config.option.loadscopereorder = False  # in the order of the collection
+    return ByFile(config, log)
 
 
 def pytest_runtest_logfinish() -> None:
