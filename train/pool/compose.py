@@ -119,7 +119,7 @@ def read_compositions(path: Path) -> list[Composition]:
 
 
 def compose(kind: str, seed: int, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Clips ``(n,)`` each -> ``(S,)``: five seconds, composed in one of the manners of `KINDS`."""
+    """Clips ``(n,)`` each -> ``(S,)``: five seconds, composed as one of `KINDS`."""
     rng = np.random.default_rng([seed, 17])
     trimmed = [_lively(clip.astype(np.float64)) for clip in clips]
     waves: list[Wave] = [clip / (np.abs(clip).max() + 1e-9) for clip in trimmed]
