@@ -1,8 +1,9 @@
 """What the documentation names and does not make: recordings, and published weights on a local server.
 
-The weights are random, so what they answer means nothing, and their networks have narrow layers, of which
-several take little memory and time; the golden tests compute the real ones.  Their records are the manifest's,
-but for digest and source; all others lose their sources, so that nothing can reach out to a network.
+The weights are random, so what they answer means nothing, and their networks have narrow layers, so that
+several take little memory and time; the golden tests compute the real ones.  Their records are the
+manifest's, but for digest and source; all others lose their sources, so that nothing can reach out to a
+network.
 """
 
 from __future__ import annotations
