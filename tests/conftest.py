@@ -5,9 +5,10 @@ keeps what is freed (`train.loop.memory`). Weights of the largest layers are lef
 in every size and leave gaps; and what is free goes back to the system after each file of tests, and after
 each test that took much.
 
-With `-n 2` of pytest-xdist a file's tests stay together, because they share its fixtures, and the files with
-the largest networks and those that start processes stay together in one process, because two at once would
-take too much memory. Each process then computes with its share of the processors.
+With `-n 2` of pytest-xdist a file's tests stay together, because they share its fixtures. The files with the
+largest networks come first, in one process with all processors, while the others wait: two such networks at
+once would take too much memory. After that each process computes with its share of the processors, and one of
+them begins with all files of the next size.
 """
 
 from __future__ import annotations
@@ -52,30 +53,45 @@ def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-_LARGE = {
-    "test_models_golden.py": 0, "test_prepared.py": 1, "test_scoring.py": 2, "test_streaming.py": 3,
-    "test_train_distributed.py": 4, "test_report_browser.py": 5,
-}  # fmt: skip
-"""Files whose tests take over half a gigabyte, in the order in which they run."""
+_LARGE = (
+    "test_models_golden.py", "test_prepared.py", "test_scoring.py", "test_models_timing.py",
+    "test_models_structure.py",
+)  # fmt: skip
+"""Files whose tests take about a gigabyte beside what the process has, in the order in which they run."""
+
+_MIDDLE = (
+    "test_models_dropout.py", "test_streaming.py", "test_train_finetune.py", "test_train_augment.py",
+    "test_train_step.py", "test_report.py",
+)  # fmt: skip
+"""Files whose tests take over half a gigabyte."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The largest networks first, while libraries and compiled code of the others are not there yet."""
-    items.sort(key=lambda item: _LARGE.get(item.path.name, len(_LARGE)))
+    order = {name: number for number, name in enumerate((*_LARGE, *_MIDDLE))}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Whole files to each process, and all large ones to the same."""
-    from xdist.scheduler import LoadScopeScheduling  # only here: tests run without pytest-xdist, too
+    """Whole files to each process, in the order of the collection; the large ones before all others."""
+    from by_file import ByFile  # only here: tests run without pytest-xdist, too
 
-    class ByFile(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return "large" if file.rpartition("/")[2] in _LARGE else file
+    config.option.loadscopereorder = False
+    return ByFile(config, log, _LARGE, _MIDDLE)
 
-    config.option.loadscopereorder = False  # in the order of the collection
-    return ByFile(config, log)
+
+@pytest.fixture(scope="module", autouse=True)
+def _share_of_the_processors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All processors for a large file, beside which nothing runs."""
+    torch = sys.modules.get("torch")
+    if not _n_processes or torch is None or request.path.name not in _LARGE:
+        yield
+        return
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(max(n_threads, os.cpu_count() or 1))
+    yield
+    torch.set_num_threads(n_threads)
 
 
 def pytest_runtest_logfinish() -> None:
