@@ -542,7 +542,9 @@ def test_the_command(packages: Path, bank: Path, tmp_path: Path, capsys: pytest.
 
 def test_coverage_counts_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiers, splits = ["permissive", "share-alike", "permissive"], ["train", "train", "valid"]
-    folder = write_bank_of(tmp_path / "bank", [np.ones(9, np.int16)] * 3, n_samples=9, tier=tiers, split=splits)
+    folder = write_bank_of(
+        tmp_path / "bank", [np.ones(9, np.int16)] * 3, n_samples=9, tier=tiers, split=splits
+    )
     arguments = [str(folder), "--write", str(tmp_path / "coverage.csv")]
     assert coverage.main(arguments) == 1
     assert "python -m train.teach" in capsys.readouterr().err

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from train.data.banks import INDEX_COLUMNS, RATE
 
-
 N_CLASSES = 527
 
 
