@@ -570,3 +570,8 @@ def test_coverage_counts_classes(tmp_path: Path, capsys: pytest.CaptureFixture[s
     np.save(folder / "logits.npy", logits[:, :10])
     assert coverage.main(arguments) == 1
     assert "holds (3, 10); (3, 527) is needed" in capsys.readouterr().err
+    np.save(folder / "logits.npy", logits)
+    index = folder / "index.csv"
+    index.write_text(index.read_text("utf-8").replace("tier", "level"), encoding="utf-8")
+    assert coverage.main(arguments) == 1
+    assert "has no tier for some clips" in capsys.readouterr().err

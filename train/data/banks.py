@@ -4,7 +4,7 @@ A folder with
 
     pool.npy      int16 ``(N, S)`` at 32 kHz, zero after a clip's end
     lengths.npy   ``(N,)`` samples of each clip
-    index.csv     a row for each clip, with the columns `INDEX_COLUMNS`
+    index.csv     a row for each clip, with the columns `INDEX_COLUMNS` (of a subset: some of them)
     logits.npy    ``(N, K)`` of a teacher, of each clip padded with zeros (:mod:`train.teach`)
 
 ``python -m train.pool`` makes such folders.
@@ -54,7 +54,8 @@ class Bank:
         lengths: ``(N,)`` samples.
         kinds: kind of each clip, such as ``speech``.
         splits: split of each clip, ``train`` or ``valid``.
-        tiers: tier of each clip's licence (:mod:`train.pool.licences`), such as ``permissive``.
+        tiers: tier of each clip's licence (:mod:`train.pool.licences`), such as ``permissive``; empty without
+            this column, as in a bank of :mod:`train.data.subset`.
         names: name of each clip: package and file.
         logits: ``(N, K)``, the teacher's.
         digest: SHA-256 of index and logits together.
@@ -79,8 +80,8 @@ def is_bank(folder: Path) -> bool:
     return (folder / "pool.npy").is_file()
 
 
-def read_clips(folder: Path) -> BankClips:
-    """The clips of the bank in a folder.
+def read_clips(folder: Path, columns: Sequence[str]) -> BankClips:
+    """The clips of the bank in a folder, whose index must have some columns.
 
     Raises:
         ValueError: a file or a column is missing, or the files do not match.
@@ -92,7 +93,7 @@ def read_clips(folder: Path) -> BankClips:
     with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows = tuple(reader)
-        lacking = [column for column in INDEX_COLUMNS if column not in (reader.fieldnames or ())]
+        lacking = [column for column in columns if column not in (reader.fieldnames or ())]
     if lacking:
         raise ValueError(
             f"{folder / 'index.csv'} lacks the columns {', '.join(lacking)}; make the bank again"
@@ -113,7 +114,7 @@ def open_bank(folder: str | Path) -> Bank:
         OSError: a file cannot be read.
     """
     folder = Path(folder).absolute()
-    pcm, lengths, rows = read_clips(folder)
+    pcm, lengths, rows = read_clips(folder, ("package", "file", "kind", "split"))
     path = folder / "logits.npy"
     _check_files(folder, (path.name,), f"make it: python -m train.teach {path} {folder}")
     logits = np.load(path, allow_pickle=False).astype(np.float32)
@@ -122,7 +123,7 @@ def open_bank(folder: str | Path) -> Bank:
         folder.name, pcm, lengths,
         tuple(row["kind"] for row in rows),
         tuple(row["split"] for row in rows),
-        tuple(row["tier"] for row in rows),
+        tuple(row.get("tier", "") for row in rows),
         tuple(f"{row['package']}/{row['file']}" for row in rows),
         logits,
         file_digest(folder / "index.csv", "sha256") + file_digest(path, "sha256"),

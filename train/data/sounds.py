@@ -114,7 +114,7 @@ class Bank:
 
     def __init__(self, folder: Path, sample_rate: int) -> None:
         self._sample_rate = sample_rate
-        self._pcm, _, rows = banks.read_clips(folder)
+        self._pcm, _, rows = banks.read_clips(folder, ("package", "file", "start_s"))
         self.digest = file_digest(folder / "index.csv", "sha256")
         self.n_samples = self._pcm.shape[1] * sample_rate // banks.RATE
         self._ids = tuple(f"{row['package']}:{row['file']}@{row['start_s']}" for row in rows)

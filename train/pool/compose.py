@@ -73,7 +73,8 @@ class Sources:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._clips: dict[str, _Clip] = {}
-        self._banks = [read_clips(folder) for folder in folders]
+        columns = ("package", "file", "start_s", "licence", "split")
+        self._banks = [read_clips(folder, columns) for folder in folders]
         for number, bank in enumerate(self._banks):
             for place, row in enumerate(bank.rows):
                 name = f"{row['package']}|{row['file']}|{row['start_s']}"

@@ -57,7 +57,7 @@ def read_banks(folders: Sequence[Path]) -> Heard:
     """The teacher's probabilities ``(N, K)`` of the clips of banks.
 
     Raises:
-        PoolError: a bank's logits are not of AudioSet's classes.
+        PoolError: a bank's logits are not of AudioSet's classes, or its clips have no tiers.
         ValueError: a bank has no logits, or is incomplete.
         OSError: a file cannot be read.
     """
@@ -71,6 +71,8 @@ def read_banks(folders: Sequence[Path]) -> Heard:
                 f"{folder / 'logits.npy'} holds {bank.logits.shape}; "
                 f"{(len(bank), len(labels.audioset()))} is needed; make it again"
             )
+        if not all(bank.tiers):
+            raise PoolError(f"{folder / 'index.csv'} has no tier for some clips; give a bank of train.pool")
         logits.append(bank.logits)
         tiers += bank.tiers
         splits += bank.splits
