@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pannsx.events.operating_points import OperatingPoints
     from pannsx.events.super_classes import SuperClasses
     from pannsx.events.thresholds import Threshold
+    from pannsx.report import Codec, Player
 
 _SHOWN = 5
 
@@ -41,6 +42,7 @@ class FrameGrid:
         frame_source: ``"native"`` if the network was trained through its frames (the DecisionLevel
             models); ``"local_pooling"`` if its clip head is applied to each frame and its neighbours.
         label_ids: ``K`` machine ids of the labels, such as AudioSet's ``/m/09x0r``, or None.
+        model: name of the checkpoint, or None.
     """
 
     hop_s: float
@@ -48,6 +50,7 @@ class FrameGrid:
     labels: tuple[str, ...] = field(repr=False)
     frame_source: FrameSource
     label_ids: tuple[str, ...] | None = field(default=None, repr=False)
+    model: str | None = None
 
     def times_s(self, n_frames: int, first: int = 0) -> npt.NDArray[np.float64]:
         """``(n_frames,)`` centres of the frames in seconds, starting at frame ``first``."""
@@ -87,6 +90,11 @@ class OnGrid:
     def label_ids(self) -> tuple[str, ...] | None:
         """``K`` machine ids, such as AudioSet's ``/m/09x0r``, or None."""
         return self.grid.label_ids
+
+    @property
+    def model(self) -> str | None:
+        """Name of the checkpoint, or None."""
+        return self.grid.model
 
     @property
     def frame_source(self) -> FrameSource:
@@ -241,12 +249,10 @@ class TaggingResult(OnGrid):
         from pannsx.events.detector import find_events
         from pannsx.events.event_list import EventList
 
-        if self.framewise is None:
-            raise ValueError("there are no frames: the inference was asked for with framewise=False")
         if settings.threshold is None:
             settings = replace(settings, threshold=self.operating_points)
         found = find_events(
-            self.framewise,
+            self._frames,
             self.hop_s,
             settings,
             labels=self.grid.label_set,
@@ -258,9 +264,7 @@ class TaggingResult(OnGrid):
     @property
     def frame_times(self) -> npt.NDArray[np.float64]:
         """``(T',)`` centre of each frame, in seconds."""
-        if self.framewise is None:
-            raise ValueError("there are no frames: the inference was asked for with framewise=False")
-        return self.grid.times_s(len(self.framewise))
+        return self.grid.times_s(len(self._frames))
 
     def plot(
         self,
@@ -269,6 +273,8 @@ class TaggingResult(OnGrid):
         source_rate: int | None = None,
         *,
         sample_rate: int | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
         title: str | None = None,
         threshold: Threshold | None = None,
         max_gap_s: float | None = None,
@@ -281,6 +287,7 @@ class TaggingResult(OnGrid):
             path: file to write; the extension selects the format (.png, .svg, .pdf). None: no file.
             audio: the source of the result, as in :func:`pannsx.audio.load`.
             source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
+            start_s, duration_s: the part of the source that the result is of, as given to the inference.
             title: title line; None: the name of the audio's file.
             threshold, max_gap_s, min_duration_s: settings of the events, as in :meth:`events`.
             n_classes: number of classes to draw.
@@ -291,16 +298,24 @@ class TaggingResult(OnGrid):
         Raises:
             AudioError: the audio cannot be used.
             ImportError: matplotlib is not installed.
-            ValueError: the result has no frames, or an argument is invalid.
+            ValueError: the result has no frames or is of other audio, or an argument is invalid.
         """
         from pannsx.audio.reader import rate_given
         from pannsx.events.detector import EventSettings
-        from pannsx.report import plot
+        from pannsx.report import FigureMaker, Sound
+        from pannsx.report.plot import check_extension, save
 
         rate = rate_given(source_rate, sample_rate)
         settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
-        events = self._events(settings)
-        return plot(self, events, path, audio, rate, title=title, n_classes=n_classes)
+        maker = FigureMaker(self, settings, self.operating_points, n_classes=n_classes)
+        if path is not None:
+            check_extension(Path(path))
+        maker.push(self._frames)
+        sound = None if audio is None else Sound(audio, rate, start_s, duration_s)
+        figure = maker.figure(self, sound, title=title or (sound and sound.name))
+        if path is not None:
+            save(figure, Path(path))
+        return figure
 
     def report(
         self,
@@ -309,10 +324,15 @@ class TaggingResult(OnGrid):
         source_rate: int | None = None,
         *,
         sample_rate: int | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
         title: str | None = None,
-        threshold: float = 0.5,
-        max_gap_s: float = 0.0,
-        min_duration_s: float = 0.0,
+        threshold: Threshold | None = None,
+        max_gap_s: float | None = None,
+        min_duration_s: float | None = None,
+        player: Player = "embed",
+        codec: Codec = "opus",
+        groups: SuperClasses | PathLike | None = None,
     ) -> Path:
         """Write a self-contained page with the events and, with ``audio``, a player.
 
@@ -320,24 +340,52 @@ class TaggingResult(OnGrid):
             path: the ``.html`` file to write.
             audio: the source of the result, as in :func:`pannsx.audio.load`.
             source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
+            start_s, duration_s: the part of the source that the result is of, as given to the inference.
             title: the heading; None: the name of the audio's file.
-            threshold: initial position of the page's slider, from 0.05 to 0.99.
-            max_gap_s, min_duration_s: settings of the events, as in :func:`pannsx.events.detect`.
+            threshold: as in :meth:`events`. One number, from 0.05 to 0.99, is the initial position of the
+                page's slider; with thresholds for each class, the page begins with these.
+            max_gap_s, min_duration_s: settings of the events, as in :meth:`events`; None: as calibrated with
+                calibrated thresholds, else 0.
+            player: ``"embed"``: the page holds a compressed mono copy of the audio; ``"link"``: it plays the
+                file from where that is, and must be moved together with it; ``"none"``: no player.
+            codec: codec of the copy: ``"opus"``, or ``"mp3"`` for browsers without it (Safari before 18.4).
+            groups: groups of classes, shown by colour, in the forms of ``super_classes`` in :meth:`events`;
+                None: the top of AudioSet's tree.
 
         Returns:
             the path.
 
         Raises:
             AudioError: the audio cannot be used.
+            OSError: the page cannot be written.
             ValueError: the result has no frames or is of other audio, or an argument is invalid.
         """
         from pannsx.audio.reader import rate_given
         from pannsx.events.detector import EventSettings
-        from pannsx.report import report
+        from pannsx.report import PageMaker, Sound
+        from pannsx.report.groups import groups_of
 
         rate = rate_given(source_rate, sample_rate)
         settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
-        return report(self, settings, path, audio, rate, title=title)
+        target = Path(path)
+        maker = PageMaker(
+            self,
+            settings,
+            self.operating_points,
+            player=player,
+            codec=codec,
+            groups=groups_of(self.labels, groups),
+        )
+        maker.push(self._frames)
+        sound = None if audio is None else Sound(audio, rate, start_s, duration_s)
+        maker.write(self, target, sound, title=title or (sound and sound.name) or target.stem)
+        return target
+
+    @property
+    def _frames(self) -> FloatArray:
+        if self.framewise is None:
+            raise ValueError("there are no frames: the inference was asked for with framewise=False")
+        return self.framewise
 
     def _repr_html_(self) -> str:
         """The display in Jupyter."""

@@ -71,7 +71,7 @@ def test_a_part_of_a_file_equals_that_part_of_the_whole(kind: str, rate: int | N
 
 
 def test_a_part_of_m4a_lies_where_it_should() -> None:
-    # AAC's noise substitution is drawn anew in each decoding: the place is exact, the noise is not.
+    # AAC's noise substitution is drawn again in each decoding: the place is exact, the noise is not.
     data = muxed("m4a")
     whole, _ = audio.load(data)
     for start_s in (0.3, 0.5001, 0.7):

@@ -142,6 +142,33 @@ def test_bad_options(
 def test_bad_sets(sets: tuple[str, str], tmp_path: Path, capsys: Captured) -> None:
     assert main(["score", str(tmp_path), sets[1], *SMALL]) == 1
     assert "has no audio files in it" in capsys.readouterr().err
+
+
+def test_both_sets_are_looked_for_before_the_work_on_one(
+    sets: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(GenerationScorer, "__init__", lambda *_, **__: pytest.fail("the network was loaded"))
+    for wrong, said in (("nothing", "there is no file or folder"), ("*.wav", "no file matches the pattern")):
+        assert main(["score", sets[0], str(tmp_path / wrong), *SMALL]) == 1
+        assert said in capsys.readouterr().err
+    for name in ("a/1.wav", "b/1.wav"):
+        write_wav(tmp_path / name, 0.5)
+    assert main(["statistics", str(tmp_path), "-o", str(tmp_path / "cache"), *SMALL]) == 1
+    assert "several clips named '1'" in capsys.readouterr().err
+
+
+def test_files_passed_over_are_counted(sets: tuple[str, str], tmp_path: Path, capsys: Captured) -> None:
+    for i in range(2):
+        write_wav(tmp_path / f"clip{i}.wav", 0.5, 50 + i)
+    (tmp_path / "clip2.wav").write_bytes(b"no audio")
+    (tmp_path / ".hidden.wav").touch()
+    (tmp_path / "readme.md").touch()
+    assert main(["score", sets[0], str(tmp_path), *SMALL, "--resamples", "0"]) == 1
+    line = f"{tmp_path}: 2 of 3 heard, 1 failed, 2 skipped (1 hidden, 1 not named as audio)"
+    assert line in " ".join(capsys.readouterr().err.split("\n"))
+
+
+def test_files_that_are_no_sets(sets: tuple[str, str], tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "x.npz").write_bytes(b"nothing")
     assert main(["score", str(tmp_path / "x.npz"), sets[1]]) == 1
     assert "holds no statistics of pannsx" in capsys.readouterr().err

@@ -32,9 +32,15 @@ PUBLISHED_REPEATS = 32
 """The published decision-level code repeats each decision so often, to get back to log-mel frames."""
 
 
-@pytest.fixture(scope="module", params=sorted(published_classes()))
+@pytest.fixture(
+    scope="module",
+    params=sorted(published_classes(), key=lambda name: (-manifest.find(name).parameters, name)),
+)
 def seeded(request: pytest.FixtureRequest) -> tuple[str, Pann]:
-    """A published class and its model: the tests of a class follow one another, related classes too."""
+    """A published class and its model: the tests of a class follow one another, related classes too.
+
+    The largest come first, while the process is still small.
+    """
     name: str = request.param
     return name, seeded_model(name)
 

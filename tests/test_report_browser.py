@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +15,15 @@ import numpy as np
 import pytest
 
 from pannsx import AudioTagger, TaggingResult
-from pannsx.events import detect
+from pannsx.events import OperatingPoint, OperatingPoints, detect
+from pannsx.events.formats import read_events
+from pannsx.results import FrameGrid
 
 pytest.importorskip("playwright", reason="the page is tried in a browser with the extra pannsx[browser]")
 from playwright.sync_api import Page, sync_playwright
 
 SCENE = Path(__file__).resolve().parents[1] / "examples" / "scene.flac"
+OWN = ("data:", "file:", "blob:")  # addresses that reach no network
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 Rows = list[list[str]]
@@ -54,9 +56,10 @@ def page(result: TaggingResult, tmp_path_factory: pytest.TempPathFactory) -> Ite
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on(
             "request",
-            lambda request: None if request.url.startswith(("data:", "file:")) else said.append(request.url),
+            lambda request: None if request.url.startswith(OWN) else said.append(request.url),
         )
         page.goto(path.as_uri())
+        wait_until(page, "document.getElementById('audio').readyState > 0")
         yield page
         browser.close()
         assert said == []
@@ -148,12 +151,19 @@ def test_seeking(page: Page, result: TaggingResult) -> None:
     assert seconds(page) == pytest.approx(result.duration_s, abs=0.05)
     set_threshold(page, 0.6)
     page.evaluate("document.getElementById('audio').muted = true")
-    onsets = [float(row[0]) for row in rows(page)]
-    clicked = time.monotonic()
-    page.locator("#table tbody button").nth(len(onsets) - 1).click()
-    played_s = seconds(page) - onsets[-1]
-    assert -0.05 <= played_s <= time.monotonic() - clicked + 0.05  # it plays from there on
-    page.evaluate("document.getElementById('audio').pause()")
+    shown = rows(page)
+    shortest = min(range(len(shown)), key=lambda i: float(shown[i][1]) - float(shown[i][0]))
+    onset_s, offset_s = map(float, shown[shortest][:2])
+    button = page.locator("#table tbody button").nth(shortest)
+    button.click()
+    assert onset_s - 0.05 <= seconds(page) <= offset_s + 0.05
+    # It stops where the event ends, and plays on from there when asked to.
+    wait_until(page, "document.getElementById('audio').paused")
+    assert seconds(page) == pytest.approx(offset_s, abs=0.02)
+    assert button.inner_text() == "Play"
+    timeline.press(" ")
+    wait_until(page, f"document.getElementById('audio').currentTime > {offset_s + 0.2}")
+    timeline.press(" ")
 
 
 def test_table_sorts_filters_and_downloads(page: Page, result: TaggingResult) -> None:
@@ -169,15 +179,47 @@ def test_table_sorts_filters_and_downloads(page: Page, result: TaggingResult) ->
     labels = [row[2] for row in rows(page)]
     assert labels
     assert all("guitar" in label.lower() for label in labels)
-    with page.expect_download() as started:
-        page.get_by_role("button", name="Download TSV").click()
-    lines = Path(started.value.path()).read_text("utf-8").splitlines()
-    assert started.value.suggested_filename == "scene.tsv"
-    assert lines[0].split("\t") == ["filename", "onset", "offset", "event_label"]
-    assert [line.split("\t")[3] for line in lines[1:]] == labels
-    page.get_by_role("searchbox").fill("")
+    for name, file in DOWNLOADS.items():
+        with page.expect_download() as started:
+            page.get_by_role("button", name=name).click()
+        assert started.value.suggested_filename == file
+        (recording,) = read_events(Path(started.value.path()), FORMATS[name])
+        assert sorted(event.label for event in recording.events) == labels
     page.get_by_role("button", name="Onset (s)").click()
+    page.get_by_role("searchbox").fill("no such class")
+    n_events = len(result.events(threshold=0.1))
+    assert page.locator("#empty").inner_text() == (
+        f"No event's name contains “no such class”: {n_events} events are hidden by the filter."
+    )
+    assert not page.locator("#table").is_visible()
+    page.get_by_role("searchbox").fill("")
     assert rows(page) == expected_rows(result, 0.1)
+    set_threshold(page, 0.99)
+    label, greatest = max(zip(result.labels, greatest_of(result), strict=True), key=lambda pair: pair[1])
+    assert page.locator("#empty").inner_text() == (
+        f"No class reaches its threshold. The most probable class, {label}, reaches {greatest:.2f}."
+    )
+    set_threshold(page, 0.5)
+
+
+FORMATS = {"TSV": "tsv", "CSV": "csv", "Audacity": "audacity", "Raven": "raven"}
+DOWNLOADS = {
+    "TSV": "scene.tsv", "CSV": "scene.csv", "Audacity": "scene.txt", "Raven": "scene.selections.txt",
+}  # fmt: skip
+
+
+def greatest_of(result: TaggingResult) -> list[float]:
+    assert result.framewise is not None
+    return [float(value) for value in result.framewise.max(axis=0)]
+
+
+def test_parents_are_hidden(page: Page, result: TaggingResult) -> None:
+    set_threshold(page, 0.3)
+    page.get_by_label("Hide parents").check()
+    expected = [e.label for e in result.events(threshold=0.3, leaves=True)]
+    assert [row[2] for row in rows(page)] == expected
+    page.get_by_label("Hide parents").uncheck()
+    set_threshold(page, 0.5)
 
 
 def test_zoom(page: Page) -> None:
@@ -192,10 +234,93 @@ def test_zoom(page: Page) -> None:
     page.locator("#zoom").fill("1")
 
 
+# From a small phone to a laptop.
+WIDTHS = (360, 390, 768, 1280)
+
+# Elements that reach past the page's edge, or whose text is wider than they are; the timeline scrolls.
+CUT = """
+(() => [...document.querySelectorAll("body *")].filter((element) => {
+  const style = getComputedStyle(element);
+  if (style.display === "none" || element.closest(".hidden, .skip, #timeline, script")) return false;
+  const box = element.getBoundingClientRect();
+  return box.right > document.documentElement.clientWidth + 0.5 || box.left < -0.5
+    || (element.scrollWidth > element.clientWidth + 1 && style.display !== "inline"
+      && !element.children.length);
+}).map((element) => element.tagName + "." + element.className + ": " + element.textContent.slice(0, 40)))()
+"""
+
+# Ticks whose text ends beyond the timeline, and names of tracks without their end.
+CUT_IN_TIMELINE = """
+(() => {
+  const end = document.getElementById("sheet").getBoundingClientRect().right;
+  const ticks = [...document.querySelectorAll("#ticks span")].filter((tick) => tick.textContent);
+  const names = [...document.querySelectorAll(".track .name")];
+  return [...ticks.filter((tick) => tick.getBoundingClientRect().right > end + 0.5),
+    ...names.filter((name) => name.scrollWidth > name.clientWidth + 1)].map((each) => each.textContent);
+})()
+"""
+
+
+@pytest.fixture(scope="module")
+def long_page(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """In the same browser: three hours, long names, calibrated thresholds, a name without a space."""
+    labels = (
+        "Accelerating, revving, vroom, vroom and on it goes",
+        "Donaudampfschifffahrtsgesellschaft" * 2,
+        "Bark",
+    )
+    framewise = np.zeros((34_000, 3), np.float32)
+    for k in range(3):
+        framewise[30_000 + k :: 97 + k, k] = 0.9
+        framewise[k:20_000:1000, k] = 0.4
+    result = TaggingResult(
+        clipwise=framewise.max(axis=0),
+        logits=np.zeros(3, np.float32),
+        embedding=np.zeros(2, np.float32),
+        framewise=framewise,
+        grid=FrameGrid(0.32, 0.16, labels, "native", model="Cnn14_DecisionLevelMax"),
+        duration_s=34_000 * 0.32,
+        operating_points=OperatingPoints({"Bark": OperatingPoint(0.02), labels[0]: OperatingPoint(0.3)}),
+    )
+    title = "a_recording_with_a_name_of_many_words_and_no_space_at_all_2026-11-26T10-00-00.wav"
+    path = result.report(tmp_path_factory.mktemp("long") / "page.html", title=title)
+    assert page.context.browser is not None
+    other = page.context.browser.new_page()
+    said: list[str] = []
+    other.on("console", lambda message: said.append(message.text))
+    other.on("pageerror", lambda error: said.append(str(error)))
+    other.goto(path.as_uri())
+    other.locator("details").evaluate("element => element.open = true")
+    yield other
+    other.close()
+    assert said == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_cut(page: Page, long_page: Page, width: int) -> None:
+    for each in (page, long_page):
+        each.set_viewport_size({"width": width, "height": 800})
+        assert each.evaluate("document.documentElement.scrollWidth") <= width
+        assert each.evaluate(CUT) == []
+        assert each.evaluate(CUT_IN_TIMELINE) == []
+    page.set_viewport_size({"width": 1200, "height": 900})
+
+
+def test_long_recordings_and_calibrated_thresholds(long_page: Page) -> None:
+    assert long_page.get_by_label("Calibrated thresholds").is_checked()
+    assert "2:40:00.00" in {row[0] for row in rows(long_page)}
+    n_calibrated = long_page.locator("#status").inner_text()
+    set_threshold(long_page, 0.5)
+    assert not long_page.get_by_label("Calibrated thresholds").is_checked()
+    assert long_page.locator("#status").inner_text() != n_calibrated
+    long_page.get_by_label("Calibrated thresholds").check()
+    assert long_page.locator("#status").inner_text() == n_calibrated
+
+
 def test_light_and_dark(page: Page) -> None:
     grounds = []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         contrasts = page.evaluate(CONTRASTS)
         assert min(contrasts) >= 4.5  # what WCAG asks for text of this size
@@ -214,7 +339,7 @@ CONTRASTS = """
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
   };
   const ground = light(getComputedStyle(document.body).backgroundColor);
-  return ["h1", "header p", ".note", "td", "#status", "#ticks"].map((name) => {
+  return ["h1", "header p", ".note", "td", "#status", "#ticks", ".legend li"].map((name) => {
     const own = light(getComputedStyle(document.querySelector(name)).color);
     return (Math.max(own, ground) + 0.05) / (Math.min(own, ground) + 0.05);
   });
@@ -225,11 +350,16 @@ CONTRASTS = """
 def test_everything_can_be_reached_by_keyboard(page: Page) -> None:
     page.locator(".skip").focus()
     reached = set()
-    for _ in range(30):
+    for _ in range(40):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.id || document.activeElement.dataset.key || ''"))
-    assert {"audio", "threshold", "zoom", "timeline", "filter", "download"} <= reached
+        reached.add(
+            page.evaluate(
+                "(({ id, dataset }) => id || dataset.key || dataset.format || '')(document.activeElement)"
+            )
+        )
+    assert {"audio", "threshold", "parents", "zoom", "timeline", "filter"} <= reached
+    assert set(FORMATS.values()) <= reached
     assert {"onset_s", "offset_s", "label", "probability"} <= reached
     tree = page.locator("body").aria_snapshot()
-    for name in ("Threshold", "Zoom", "Position in the sound", "Filter by name", "Download TSV"):
+    for name in ("Threshold", "Zoom", "Position in the sound", "Filter by name", "Raven"):
         assert name in tree

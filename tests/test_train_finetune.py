@@ -11,12 +11,13 @@ import pytest
 import soundfile
 import torch
 from numpy.typing import NDArray
+from seeded_models import empty_model
 
 from pannsx import AudioTagger, FeatureExtractor, weights
 from pannsx.labels import LabelSet
 from pannsx.models.zoo import build_empty
 from pannsx.results import FrameEmbeddings
-from pannsx.weights import LoadedCheckpoint, create_model
+from pannsx.weights import LoadedCheckpoint
 from train.data.encoding import as_pcm
 from train.finetune import main
 from train.transfer.data_set import DataSet
@@ -271,7 +272,7 @@ def test_heads_of_several_layers_are_saved(tmp_path: Path, layers: int) -> None:
 
 
 def test_what_a_checkpoint_cannot_hold(tmp_path: Path) -> None:
-    model = create_model("Cnn14_DecisionLevelMax")
+    model = empty_model("Cnn14_DecisionLevelMax")
     base = bundled()._replace(model=model)
     head = Head(model.embedding_size, 3, HeadSettings())
     with pytest.raises(ValueError, match="decides frame by frame; take a model with a clip head"):

@@ -1,4 +1,4 @@
-"""Freed memory stays with the process that asked for it, and so is not mapped anew."""
+"""Freed memory stays with the process that asked for it, and so is not mapped again."""
 
 from __future__ import annotations
 

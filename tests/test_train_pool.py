@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_banks import write_bank_of
 from small_packages import (
     RATE,
     clonk_group,
@@ -540,10 +541,10 @@ def test_the_command(packages: Path, bank: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_coverage_counts_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "bank"
-    folder.mkdir()
-    rows = ["clip,tier,split", "0,permissive,train", "1,share-alike,train", "2,permissive,valid"]
-    (folder / "index.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    tiers, splits = ["permissive", "share-alike", "permissive"], ["train", "train", "valid"]
+    folder = write_bank_of(
+        tmp_path / "bank", [np.ones(9, np.int16)] * 3, n_samples=9, tier=tiers, split=splits
+    )
     arguments = [str(folder), "--write", str(tmp_path / "coverage.csv")]
     assert coverage.main(arguments) == 1
     assert "python -m train.teach" in capsys.readouterr().err
@@ -565,4 +566,12 @@ def test_coverage_counts_classes(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert len(table) == 528
     np.save(folder / "logits.npy", logits[:2])
     assert coverage.main(arguments) == 1
-    assert "holds (2, 527), but the bank has 3 clips" in capsys.readouterr().err
+    assert "hold different numbers of clips: {'index.csv': 3, 'logits.npy': 2}" in capsys.readouterr().err
+    np.save(folder / "logits.npy", logits[:, :10])
+    assert coverage.main(arguments) == 1
+    assert "holds (3, 10); (3, 527) is needed" in capsys.readouterr().err
+    np.save(folder / "logits.npy", logits)
+    index = folder / "index.csv"
+    index.write_text(index.read_text("utf-8").replace("tier", "level"), encoding="utf-8")
+    assert coverage.main(arguments) == 1
+    assert "has no tier for some clips" in capsys.readouterr().err

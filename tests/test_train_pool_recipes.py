@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_banks import write_bank_of
 
 from pannsx import labels
 from train.data.encoding import as_pcm
@@ -199,18 +200,13 @@ def test_singing_holds_its_notes() -> None:
     assert peak_hz == pytest.approx(220, rel=0.02)
 
 
-def write_bank(folder: Path, licences: list[str], splits: list[str]) -> Path:
-    folder.mkdir()
+def bank_of_tones(folder: Path, licences: list[str], splits: list[str]) -> Path:
     times = np.arange(SAMPLE_RATE) / SAMPLE_RATE
-    clips = np.zeros((len(licences), CLIP_SAMPLES), np.int16)
-    rows = ["clip,package,file,start_s,seconds,licence,tier,kind,split"]
-    for place, (licence, split) in enumerate(zip(licences, splits, strict=True)):
-        clips[place, :SAMPLE_RATE] = as_pcm(0.3 * np.sin(2 * np.pi * (300 + 100 * place) * times))
-        rows.append(f"{place},birds,/{place}.wav,0.0,1.0,{licence},,animals,{split}")
-    np.save(folder / "pool.npy", clips)
-    np.save(folder / "lengths.npy", np.full(len(licences), SAMPLE_RATE))
-    (folder / "index.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return folder
+    numbers = range(len(licences))
+    clips = [as_pcm(0.3 * np.sin(2 * np.pi * (300 + 100 * number) * times)) for number in numbers]
+    names = [f"/{number}.wav" for number in numbers]
+    packages = ["birds" for _ in numbers]
+    return write_bank_of(folder, clips, package=packages, file=names, licence=licences, split=splits)
 
 
 def write_compositions(path: Path, *rows: tuple[str, int, str]) -> Path:
@@ -220,7 +216,7 @@ def write_compositions(path: Path, *rows: tuple[str, int, str]) -> Path:
 
 
 def test_composed_banks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bank = write_bank(tmp_path / "bank", ["MIT or GPL-2", "GPL-3", "CC0"], ["train", "train", "valid"])
+    bank = bank_of_tones(tmp_path / "bank", ["MIT or GPL-2", "GPL-3", "CC0"], ["train", "train", "valid"])
     two = "birds|/0.wav|0.0 ; birds|/1.wav|0.0"
     table = write_compositions(
         tmp_path / "table.csv",
@@ -249,7 +245,7 @@ def test_composed_banks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_compositions_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bank = write_bank(tmp_path / "bank", ["CC0", "CC0"], ["train", "valid"])
+    bank = bank_of_tones(tmp_path / "bank", ["CC0", "CC0"], ["train", "valid"])
     for row, message in (
         (("loop", 1, "cats|/0.wav|0.0"), "no bank has the clip 'cats|/0.wav|0.0'"),
         (("layer", 1, "birds|/0.wav|0.0 ; birds|/1.wav|0.0"), "of both splits"),

@@ -226,6 +226,11 @@ def test_banks_that_do_not_belong_together(banks: Path, settings: Settings, tmp_
     (banks / "dogs" / "logits.npy").unlink()
     with pytest.raises(ValueError, match=r"lacks logits.npy; .*train.teach"):
         open_bank(banks / "dogs")
+    index = banks / "dogs" / "index.csv"
+    index.write_text(index.read_text("utf-8").replace("split", "part"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"lacks the columns split; make the bank again"):
+        open_bank(banks / "dogs")
+    index.write_text(index.read_text("utf-8").replace("part", "split"), encoding="utf-8")
     np.save(banks / "dogs" / "logits.npy", np.zeros((2, N_CLASSES), np.float16))
     with pytest.raises(ValueError, match="different numbers of clips"):
         open_bank(banks / "dogs")

@@ -35,10 +35,15 @@ WHEEL_DATA = {
     "pannsx/data/MobileNetV1_distilled.safetensors",
     "pannsx/data/MobileNetV1_distilled.ATTRIBUTION.txt",
     "pannsx/report/events.js",
+    "pannsx/report/formats.js",
+    "pannsx/report/index.html",
     "pannsx/report/page.css",
     "pannsx/report/page.html",
     "pannsx/report/page.js",
 }
+POINTS = "pannsx/data/MobileNetV1_distilled.operating_points.json"
+if (ROOT / POINTS).is_file():  # made by train.calibrate
+    WHEEL_DATA.add(POINTS)
 WHEEL_METADATA = {
     "METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "licenses/NOTICE",
     "licenses/pannsx/data/audioset_tree.LICENSE.txt",

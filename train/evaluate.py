@@ -28,7 +28,8 @@ from pannsx.models import Pann
 from pannsx.types import FloatArray
 from pannsx.weights import manifest
 from train.data.indexed import open_index
-from train.data.loader import Clips, LoaderError, as_waveform, ordered_batches
+from train.data.loader import LoaderError, as_waveform, ordered_batches
+from train.data.packed import Clips
 from train.loop import checkpoints
 from train.loop.distributed import Ranks, gathered, joined
 from train.loop.step import DTYPES, ClipLogits

@@ -12,7 +12,7 @@ from pannsx.weights.manifest import load_manifest
 
 _DESCRIPTION = """\
 Prints a script on standard output; it teaches a shell to complete commands, options, and the names
-of models and labels. Print it anew after an update.
+of models and labels. Print it again after an update.
 
   bash        add to ~/.bashrc: eval "$(pannsx completion bash)"
   zsh         add to ~/.zshrc, after compinit: eval "$(pannsx completion zsh)"

@@ -1,48 +1,86 @@
-"""``pannsx plot`` and ``pannsx report``: a figure or a page of one file."""
+"""``pannsx plot`` and ``pannsx report``: a figure or a page of each file."""
 
 from __future__ import annotations
 
 import argparse
+import glob
+import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from pannsx.cli.console import FAILED, CommandError, complain, complain_of
+from pannsx.cli.console import FAILED, CommandError, complain
+from pannsx.cli.event_options import add_hop
 from pannsx.cli.options import (
+    add_files,
     add_model_options,
     add_verbosity,
     build,
     count,
     named,
     new_command,
+    not_negative,
     probability,
 )
+from pannsx.cli.outcome import Outcome
 from pannsx.cli.parser import Commands
+from pannsx.cli.progress import Progress
+from pannsx.corpus.inputs import Item, find_inputs
+from pannsx.corpus.outputs import OutputError, check_output, check_outputs, output_files
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
+    from pannsx.events import EventSettings
+    from pannsx.inference.fine_frames import FrameReader
+    from pannsx.report import Sound
+    from pannsx.report.index import Entry
     from pannsx.results import TaggingResult
+    from pannsx.tagger import AudioTagger
+    from pannsx.types import FloatArray
 
 _CLASSES = 8
-_THRESHOLD = 0.5
+_PAGES = (".html", ".htm")
+_FIGURES = ("png", "svg", "pdf")
+_TAGS = 3  # of each recording, in the index page
+_NAMED = 3  # of the arguments, in its heading
+_STANDARD_INPUT = "standard input"
 
 _PLOT = """\
-Draws a recording: waveform, log-mel, the most probable classes over time, and the events at a
-threshold. The extension of OUT selects the format (.png, .svg, .pdf).
+Draws recordings: waveform, log-mel, the most probable classes over time, and the events. The
+extension of OUT selects the format (.png, .svg, .pdf).
+
+For a folder or several files, OUT is a folder: it gets a figure of each recording and index.html
+with all of them. Memory does not grow with the length of a recording.
 
 Needs matplotlib: pip install 'pannsx[plot]'."""
 
 _PLOT_EXAMPLES = """\
   pannsx plot street.mp3 -o street.png
-  pannsx plot street.mp3 -o street.svg --classes 12 --threshold 0.3"""
+  pannsx plot street.mp3 -o street.svg --classes 12 --threshold 0.3
+  pannsx plot recordings/ -o figures/"""
 
 _REPORT = """\
-Writes one HTML page with a recording and its events. The page plays the sound, with a cursor over
+Writes an HTML page with a recording and its events. The page plays the sound, with a cursor over
 log-mel and events; a slider sets the threshold; the table of events can be sorted, filtered and
-downloaded as TSV. It opens in any browser and loads nothing from elsewhere."""
+downloaded for other programs. It opens in any browser and loads nothing from elsewhere.
+
+For a folder or several files, OUT is a folder: it gets a page of each recording and index.html
+with links to them. Memory does not grow with the length of a recording."""
 
 _REPORT_EXAMPLES = """\
   pannsx report street.mp3 -o street.html
-  pannsx report street.mp3 -o street.html --model Cnn14_DecisionLevelMax --threshold 0.3"""
+  pannsx report street.mp3 -o street.html --model Cnn14_DecisionLevelMax --threshold 0.3
+  pannsx report night.flac -o night.html --audio link
+  pannsx report recordings/ -o pages/"""
+
+
+class _Maker(Protocol):
+    """Makes the page or figure of one recording."""
+
+    def push(self, framewise: FloatArray) -> None: ...
+
+    def write(self, result: TaggingResult, path: Path, sound: Sound, *, title: str) -> None: ...
 
 
 def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -51,11 +89,14 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "plot",
         _plot,
-        summary="draw a recording and its events",
+        summary="draw recordings and their events",
         description=_PLOT,
         examples=_PLOT_EXAMPLES,
     )
-    _add_options(plot, "figure", f"the checkpoint's operating points, else {_THRESHOLD}")
+    _add_output(plot, "figure")
+    plot.add_argument(
+        "--format", choices=_FIGURES, default="png", help="format of the figures of a folder (default: png)"
+    )
     plot.add_argument(
         "--classes",
         type=count,
@@ -67,64 +108,244 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "report",
         _report,
-        summary="make a page that plays a recording and shows its events",
+        summary="make pages that play recordings and show their events",
         description=_REPORT,
         examples=_REPORT_EXAMPLES,
     )
-    _add_options(report, "page", str(_THRESHOLD))
-    report.set_defaults(threshold=_THRESHOLD)
+    _add_output(report, "page")
+    report.add_argument(
+        "--audio",
+        choices=("embed", "link", "none"),
+        default="embed",
+        help="embed: the page holds a compressed mono copy, 0.4 MB a minute; link: it plays the file from "
+        "where that is, and must be moved together with it; none: no player (default: embed)",
+    )
+    report.add_argument(
+        "--codec",
+        choices=("opus", "mp3"),
+        default="opus",
+        help="codec of the copy; mp3 for browsers without Opus, such as Safari before 18.4 (default: opus)",
+    )
+    report.add_argument(
+        "--groups",
+        metavar="PATH",
+        help='colour classes by groups of a JSON file such as {"Pet": ["Dog", "Cat"]}, or of an ontology '
+        "(default: the top of AudioSet's tree)",
+    )
     for parser in (plot, report):
+        _add_events(parser)
         add_verbosity(parser)
         add_model_options(parser)
 
 
-def _add_options(parser: argparse.ArgumentParser, what: str, default: str) -> None:
-    parser.add_argument("file", metavar="FILE", help="an audio file")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help=f"the {what} to write")
+def _add_output(parser: argparse.ArgumentParser, what: str) -> None:
+    add_files(parser)
     parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help=f"the {what} to write, or a folder of {what}s; missing folders are created",
+    )
+
+
+def _add_events(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("events")
+    thresholds = group.add_mutually_exclusive_group()
+    thresholds.add_argument(
         "-t",
         "--threshold",
         type=probability,
         metavar="P",
-        help=f"probability at which an event begins (default: {default})",
+        help="probability at which an event begins (default: the calibrated thresholds, else 0.5)",
     )
+    thresholds.add_argument(
+        "--operating-points",
+        metavar="PATH",
+        help="file from `pannsx calibrate` with a threshold for each class",
+    )
+    group.add_argument(
+        "--gap",
+        type=not_negative,
+        metavar="S",
+        help="join events of a class at most this many seconds apart (default: calibrated, else 0)",
+    )
+    group.add_argument(
+        "--shortest",
+        type=not_negative,
+        metavar="S",
+        help="leave out events shorter than this many seconds (default: calibrated, else 0)",
+    )
+    add_hop(group)
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    def write(result: TaggingResult) -> None:
-        result.plot(
-            arguments.output,
-            arguments.file,
-            threshold=arguments.threshold,
-            n_classes=arguments.classes,
-        )
-
-    return _make(arguments, write)
-
-
-def _report(arguments: argparse.Namespace) -> int:
-    def write(result: TaggingResult) -> None:
-        result.report(arguments.output, arguments.file, threshold=arguments.threshold)
-
-    return _make(arguments, write)
-
-
-def _make(arguments: argparse.Namespace, write: Callable[[TaggingResult], None]) -> int:
-    """Tag the file and write the figure or page; returns the exit status."""
-    if arguments.model is not None:
-        named(arguments.model)  # a mistyped name fails before torch is loaded
-
-    from pannsx.tagger import AudioTagger
-
-    tagger = build(AudioTagger, arguments)
     try:
-        write(tagger.inference(arguments.file))
-    except AudioError as error:
-        complain_of(arguments.file, error)
-        return FAILED
+        from pannsx.report.plot import check_extension
+
+        check_extension(Path(f"figure.{arguments.format}"))
+        if not _is_folder(arguments):
+            check_extension(Path(arguments.output))
     except ImportError as error:
         complain(str(error))
         return FAILED
     except ValueError as error:
         raise CommandError(str(error)) from error
-    return 0
+
+    def makers(tagger: AudioTagger, reader: FrameReader, settings: EventSettings) -> Callable[[], _Maker]:
+        from pannsx.report import FigureMaker
+
+        return lambda: FigureMaker(reader, settings, tagger.operating_points, n_classes=arguments.classes)
+
+    return _make(arguments, f".{arguments.format}", "Figures", makers)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    if not _is_folder(arguments) and Path(arguments.output).suffix.lower() not in _PAGES:
+        raise CommandError(f"{arguments.output!r} is no page; give a name that ends in .html, or a folder")
+
+    def makers(tagger: AudioTagger, reader: FrameReader, settings: EventSettings) -> Callable[[], _Maker]:
+        from pannsx.report import PageMaker
+        from pannsx.report.groups import groups_of
+
+        groups = groups_of(tagger.labels, arguments.groups)
+        return lambda: PageMaker(
+            reader,
+            settings,
+            tagger.operating_points,
+            player=arguments.audio,
+            codec=arguments.codec,
+            groups=groups,
+        )
+
+    return _make(arguments, ".html", "Pages", makers)
+
+
+def _make(
+    arguments: argparse.Namespace,
+    suffix: str,
+    what: str,
+    makers: Callable[[AudioTagger, FrameReader, EventSettings], Callable[[], _Maker]],
+) -> int:
+    """Tag the files and write a figure or page of each; returns the exit status."""
+    if arguments.model is not None:
+        named(arguments.model)  # a mistyped name fails before torch is loaded
+    inputs = find_inputs(arguments.files)
+    outcome = Outcome(inputs, "done", quiet=arguments.quiet)
+    if not inputs.items:
+        return outcome.close()
+    places, folder = _places(arguments, inputs.items, suffix)
+
+    from pannsx.events import EventSettings
+    from pannsx.inference.fine_frames import FrameReader
+    from pannsx.tagger import AudioTagger
+
+    tagger = build(AudioTagger, arguments)
+    try:
+        settings = EventSettings(
+            threshold=arguments.operating_points if arguments.threshold is None else arguments.threshold,
+            max_gap_s=arguments.gap,
+            min_duration_s=arguments.shortest,
+        )
+        reader = FrameReader(tagger, arguments.hop)
+        new_maker = makers(tagger, reader, settings)
+        new_maker()  # invalid settings fail before the work
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    made, failures = _make_each(places, new_maker, reader, outcome, quiet=arguments.quiet)
+    written = [entry.path for entry in made]
+    if folder is None:
+        return outcome.close(written[0] if written else None, content=_content(made))
+    if made:
+        from pannsx.report.index import write_index
+
+        of = ", ".join(arguments.files[:_NAMED]) + (", ..." if len(arguments.files) > _NAMED else "")
+        entries = [entry._replace(name=_below(entry.path, folder, suffix)) for entry in made]
+        title = f"{what} of {of}"
+        written.append(write_index(folder, entries, failures, title=title, model=reader.model))
+    return outcome.close(folder if made else None, written)
+
+
+def _make_each(
+    places: dict[Item, Path],
+    new_maker: Callable[[], _Maker],
+    reader: FrameReader,
+    outcome: Outcome,
+    *,
+    quiet: bool,
+) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """Make each page or figure; returns what was made, and names and reasons of those that failed."""
+    from pannsx.report import Sound
+    from pannsx.report.index import Entry
+
+    made: list[Entry] = []
+    failures: list[tuple[str, str]] = []
+    with Progress(list(places), quiet=quiet) as progress:
+        for item, place in places.items():
+            maker, sound = new_maker(), Sound(item.source)
+            try:
+                result = reader.tag(
+                    item.source,
+                    on_progress=partial(progress.reached, item),
+                    on_frames=maker.push,
+                )
+                maker.write(result, place, sound, title=sound.name or _STANDARD_INPUT)
+            except AudioError as error:
+                failures.append((item.name, str(error)))
+                with progress.writing():
+                    outcome.failed(item.name, error)
+            except ValueError as error:
+                raise CommandError(f"{item.name}: {error}") from error
+            else:
+                made.append(Entry(item.name, place, result.duration_s, result.top(_TAGS)))
+                outcome.n_done += 1
+            finally:
+                progress.finished(item)
+    return made, failures
+
+
+def _content(made: list[Entry]) -> str:
+    from pannsx.report.details import length
+
+    return f"{length(made[0].duration_s)} of audio" if made else ""
+
+
+def _below(path: Path, folder: Path, suffix: str) -> str:
+    """The name of a recording in the index: its path from the folder that is common to all."""
+    from pannsx.report.sound import printable
+
+    return printable(str(path.relative_to(folder)).removesuffix(suffix))
+
+
+def _is_folder(arguments: argparse.Namespace) -> bool:
+    """Whether the output is a folder: it is one, or a folder, a pattern or several files were given."""
+    sources: list[str] = arguments.files
+    output: str = arguments.output
+    return (
+        len(sources) > 1
+        or Path(sources[0]).is_dir()
+        or (not Path(sources[0]).exists() and glob.has_magic(sources[0]))
+        or output.endswith(("/", os.sep))
+        or Path(output).is_dir()
+    )
+
+
+def _places(
+    arguments: argparse.Namespace, items: list[Item], suffix: str
+) -> tuple[dict[Item, Path], Path | None]:
+    """The file to write for each item, and their folder, None for a single file; checked before the work."""
+    output = Path(arguments.output)
+    try:
+        if not _is_folder(arguments):
+            check_output(output, items)
+            return {items[0]: output}, None
+        places = output_files(items, output, suffix, keep_folders=True, keep_extensions=True)
+        check_outputs(places, output)
+    except OutputError as error:
+        raise CommandError(str(error)) from error
+    for item, place in places.items():
+        if place == output / "index.html":
+            raise CommandError(
+                f"the {suffix[1:]} of {item.name} would be index.html, the list of all; rename it"
+            )
+    return places, output

@@ -19,7 +19,12 @@ class OutputError(ValueError):
 
 
 def output_files(
-    items: Sequence[Item], folder: Path, suffix: str, *, keep_folders: bool = False
+    items: Sequence[Item],
+    folder: Path,
+    suffix: str,
+    *,
+    keep_folders: bool = False,
+    keep_extensions: bool = False,
 ) -> dict[Item, Path]:
     """A file for each item, named after it.
 
@@ -28,12 +33,14 @@ def output_files(
         folder: folder of the files.
         suffix: their extension, with its dot.
         keep_folders: repeat the folders of the sources, from the folder that is common to all arguments.
+        keep_extensions: keep the extension of a source before ``suffix``, so that ``a.wav`` and ``a.mp3``
+            have an output each.
 
     Raises:
         OutputError: two items have the same output; the message names them.
     """
     root = _common_root(items) if keep_folders else None
-    files = {item: folder / _relative(item, root) for item in items}
+    files = {item: folder / _relative(item, root, keep_extensions) for item in items}
     files = {item: path.with_name(path.name + suffix) for item, path in files.items()}
     _check_distinct(files, advise_folders=not keep_folders)
     return files
@@ -83,13 +90,14 @@ def _common_root(items: Sequence[Item]) -> str:
         ) from error
 
 
-def _relative(item: Item, root: str | None) -> Path:
-    """Path of an item's output without extension, relative to the folder of outputs."""
+def _relative(item: Item, root: str | None, keep_extension: bool) -> Path:
+    """Path of an item's output without its suffix, relative to the folder of outputs."""
     if isinstance(item.source, bytes):
         return Path(item.name)
     # The source, not the name, in which bytes that are not text are escaped.
     path = Path(os.path.abspath(item.source))  # noqa: PTH100 - without "..", and links as they are
-    return Path(path.stem) if root is None else path.relative_to(root).with_suffix("")
+    relative = Path(path.name) if root is None else path.relative_to(root)
+    return relative if keep_extension else relative.with_suffix("")
 
 
 def _check_distinct(files: Mapping[Item, Path], *, advise_folders: bool) -> None:

@@ -172,19 +172,32 @@ class FrameReader(OnGrid):
         channel: Channel = "mean",
         salvage: bool = False,
         on_progress: Callable[[float], None] | None = None,
+        on_frames: Callable[[FloatArray], None] | None = None,
     ) -> TaggingResult:
         """All frames of one source, and its tags; arguments and errors as for :meth:`blocks`.
 
-        ``clipwise`` and ``embedding`` are those of the first pass, independent of the hop. ``on_progress`` is
-        called with the seconds that are done.
+        ``clipwise`` and ``embedding`` are those of the first pass, independent of the hop.
+
+        Args:
+            source, source_rate, start_s, duration_s, channel, salvage: as for :meth:`blocks`.
+            on_progress: called with the seconds that are done.
+            on_frames: takes the frames ``(n, K)``, block by block, in place of the result's ``framewise``,
+                which is then None: for recordings whose frames do not fit in memory.
         """
-        blocks = []
+        frames: list[FloatArray] = []
+        take = frames.append if on_frames is None else on_frames
+        extents: list[Extent] = []
+        answers: list[Answer] = []
+        length_s = 0.0
         selection = Selection(source_rate, start_s, duration_s, channel, salvage)
         for block in self.blocks(source, **asdict(selection)):
-            blocks.append(block)
+            take(block.framewise)
+            length_s = block.duration_s or 0.0
+            for extent, answer in block.heard:
+                extents.append(extent)
+                answers.append(answer._replace(framewise=None))
             if on_progress is not None:
                 on_progress((block.first_frame + len(block.framewise)) * self.hop_s)
-        extents, answers = zip(*(each for block in blocks for each in block.heard), strict=True)
         pipeline = self._pipeline
         settings, hop_samples = pipeline.settings, self._plan.hop_samples
         return TaggingResult(
@@ -195,9 +208,9 @@ class FrameReader(OnGrid):
             embedding=combine(
                 [a.embedding for a in answers], extents, settings.combine_embedding, hop_samples
             ),
-            framewise=np.concatenate([block.framewise for block in blocks]),
+            framewise=np.concatenate(frames) if on_frames is None else None,
             grid=self.grid,
-            duration_s=blocks[-1].duration_s or 0.0,
+            duration_s=length_s,
             operating_points=pipeline.operating_points,
             file=file_name(source),
             clipwise_max=(

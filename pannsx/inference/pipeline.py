@@ -123,6 +123,7 @@ class Pipeline:
             labels=checkpoint.labels.names,
             frame_source=model.frame_source,
             label_ids=checkpoint.labels.ids,
+            model=checkpoint.record.name,
         )
         self.embedding_size = model.embedding_size
         self._set(settings or WindowSettings())

@@ -24,13 +24,13 @@ HEAT: npt.NDArray[np.uint8] = np.stack(
 ).astype(np.uint8)
 """``(256, 3)`` red, green, blue."""
 
-_SHOWN_DB = 70.0  # below the loudest band: the rest is dark
+SHOWN_DB = 70.0  # below the loudest band: the rest is dark
 
 
 def levels_of_log_mel(log_mel: FloatArray) -> npt.NDArray[np.uint8]:
     """``(N, F)`` dB -> ``(F, N)`` levels 0 to 255, low bands at the bottom."""
-    loudest = float(log_mel.max(initial=-_SHOWN_DB))
-    share = (log_mel - (loudest - _SHOWN_DB)) / _SHOWN_DB
+    loudest = float(log_mel.max(initial=-SHOWN_DB))
+    share = (log_mel - (loudest - SHOWN_DB)) / SHOWN_DB
     return np.flipud(levels(share).T)
 
 

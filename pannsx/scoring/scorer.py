@@ -221,13 +221,15 @@ def find_clips(source: str | PathLike[str] | Sequence[str | PathLike[str]]) -> t
     """The title of a set of audio files, and the files.
 
     Raises:
-        ValueError: an argument without audio files.
+        ValueError: an argument without audio files, or no file that exists.
     """
     named = [source] if isinstance(source, (str, PathLike)) else list(source)
     inputs = find_inputs([str(each) for each in named])
     title = ", ".join(map(str, named))
     if inputs.skipped[EMPTY] or not inputs.items:
         raise ValueError("; ".join(inputs.problems) or f"{title or 'the list'} names no files")
+    if not any(isinstance(item.source, bytes) or Path(item.source).exists() for item in inputs.items):
+        raise ValueError(f"there is no file or folder {inputs.items[0].name!r}; check the path")
     return title, inputs
 
 

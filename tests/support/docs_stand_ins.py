@@ -1,7 +1,9 @@
 """What the documentation names and does not make: recordings, and published weights on a local server.
 
-The weights are random, so what they answer means nothing.  Their records are the manifest's, but for
-digest and source; all others lose their sources, so that nothing can reach out to a network.
+The weights are random, so what they answer means nothing, and their networks have narrow layers, so that
+several take little memory and time; the golden tests compute the real ones.  Their records are the
+manifest's, but for digest and source; all others lose their sources, so that nothing can reach out to a
+network.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,9 @@ from hub_server import LocalHub, local_hub
 from pannsx import AudioTagger, create_model
 from pannsx.events import Event
 from pannsx.events.formats import Recording, write_events
+from pannsx.models import ARCHITECTURES
 from pannsx.models.convert import to_published
+from pannsx.models.trunks import Cnn
 from pannsx.weights import manifest
 from pannsx.weights.record_json import record_to_json
 
@@ -41,6 +46,8 @@ RECORDINGS = (
     "generated/dog.wav", "generated/rain.wav", "generated/siren.wav",
 )  # fmt: skip
 RATE = 32_000
+CHANNELS = 64
+"""Of every layer of the narrow networks; the embeddings and frames are those of the published ones."""
 
 
 def make_files(folder: Path) -> None:
@@ -66,7 +73,7 @@ def published_weights(folder: Path) -> Iterator[Path]:
 
     Yields the path of the manifest; weights and manifest lie in ``folder``.
     """
-    with local_hub() as hub:
+    with local_hub() as hub, _narrow(("Cnn14", 6), ("Cnn14_DecisionLevelMax", 6), ("Cnn10", 4)):
         entries = json.loads(manifest.manifest_path().read_text("utf-8"))
         by_name: dict[str, Any] = {entry["name"]: entry for entry in entries["checkpoints"]}
         for entry in by_name.values():
@@ -76,11 +83,21 @@ def published_weights(folder: Path) -> Iterator[Path]:
         _publish(hub, folder, by_name["Cnn14_DecisionLevelMax"], weights)  # the two have the same keys
         _publish(hub, folder, by_name["Cnn14_16k"], _weights("Cnn14_16k"))
         _publish(hub, folder, by_name["Cnn10"], _weights("Cnn10"))
-        del weights  # each page has room for the networks that it loads
         by_name["Cnn14"]["example"]["top"] = _answer(folder, by_name["Cnn14"])
         path = folder / "manifest.json"
         path.write_text(json.dumps(entries), "utf-8")
         yield path
+
+
+@contextmanager
+def _narrow(*networks: tuple[str, int]) -> Iterator[None]:
+    """Architectures, of so many blocks, with narrow layers."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, n_blocks in networks:
+            pools = (2, 2, 2, 2, 2, 1)[:n_blocks]
+            narrow = replace(ARCHITECTURES[name], trunk=partial(Cnn, (CHANNELS,) * n_blocks, pools))
+            patch.setitem(ARCHITECTURES, name, narrow)
+        yield
 
 
 def _answer(folder: Path, entry: dict[str, Any]) -> dict[str, float]:

@@ -15,10 +15,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -97,7 +98,9 @@ class LocalHub:
         return sum(request.method == method for request in self.seen)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers a request from the files of a hub, which `serving` gives it."""
+
     protocol_version = "HTTP/1.1"
     hub: LocalHub
 
@@ -196,11 +199,18 @@ class _Server(ThreadingHTTPServer):
         pass  # a client that hangs up is part of the tests
 
 
-@contextmanager
-def local_hub() -> Iterator[LocalHub]:
+def local_hub() -> AbstractContextManager[LocalHub]:
     """Run the server on a free port."""
-    hub = LocalHub()
-    handler = type("Handler", (_Handler,), {"hub": hub})
+    return serving(LocalHub(), Handler)
+
+
+_HubT = TypeVar("_HubT", bound=LocalHub)
+
+
+@contextmanager
+def serving(hub: _HubT, handler_class: type[Handler]) -> Iterator[_HubT]:
+    """Run a server that answers as ``handler_class`` does, on a free port."""
+    handler = type("HandlerOfHub", (handler_class,), {"hub": hub})
     with _Server(("127.0.0.1", 0), handler) as server:
         hub.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -6,13 +6,10 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from typing import Any
 
-from hub_server import COMMIT, LocalHub, _Handler
+from hub_server import COMMIT, Handler, LocalHub, serving
 
 
 class UploadHub(LocalHub):
@@ -26,7 +23,7 @@ class UploadHub(LocalHub):
         self.objects: dict[str, bytes] = {}
 
 
-class _Uploads(_Handler):
+class _Uploads(Handler):
     hub: UploadHub
 
     def do_GET(self) -> None:
@@ -120,22 +117,6 @@ class _Uploads(_Handler):
         self.wfile.write(body)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-
-@contextmanager
-def upload_hub(token: str) -> Iterator[UploadHub]:
+def upload_hub(token: str) -> AbstractContextManager[UploadHub]:
     """Run the server on a free port."""
-    hub = UploadHub(token)
-    handler: type[BaseHTTPRequestHandler] = type("Handler", (_Uploads,), {"hub": hub})
-    with _Server(("127.0.0.1", 0), handler) as server:
-        hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield hub
-        finally:
-            hub.closing.set()
-            server.shutdown()
-            thread.join()
+    return serving(UploadHub(token), _Uploads)

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pannsx.atomic import replacing
+from train.data.packed import Clips
 from train.data.store import Ids, Store, StoreError
 from train.data.targets import Targets
 
 FORMAT = 1
 
 
-class Indexed:
+class Indexed(Clips):
     """Rows of stores, with the interface of a :class:`train.data.store.Store`.
 
     Attributes:

@@ -10,45 +10,22 @@ import re
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from train.data.packed import Clips
 from train.data.samplers import Rows, Sampler
-from train.data.scenes import Scenes
-from train.data.targets import Targets
 
 PREFETCH = 4
 """Batches per worker that are ready or in progress."""
 
 GRACE_S = 60
 """Seconds a worker has from the first SIGTERM to its end."""
-
-
-class Clips(Protocol):
-    """Packed clips: a :class:`train.data.store.Store`, an :class:`train.data.indexed.Indexed` or the like."""
-
-    sample_rate: int
-    n_samples: int
-    labels: tuple[str, ...]
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """``N`` ids."""
-
-    @property
-    def targets(self) -> Targets:
-        """``(N, K)`` whether a clip has a label."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> NDArray[np.int16]:
-        """``(n_samples,)`` of a clip."""
 
 
 class LoaderError(RuntimeError):
@@ -126,12 +103,8 @@ class _Reader(Dataset[Any]):
         self.clips = clips
 
     def __getitem__(self, rows: Rows) -> tuple[Tensor, Rows, Tensor | None] | _Failure:
-        targets = None
         try:
-            if isinstance(self.clips, Scenes):
-                pcm, targets = self.clips.read_batch(rows)
-            else:
-                pcm = np.stack([self.clips.read(int(row)) for row in rows])
+            pcm, targets = self.clips.read_batch(rows)
         except (OSError, RuntimeError, ValueError, MemoryError) as error:
             return _Failure(f"{error}" or type(error).__name__)
         return torch.from_numpy(pcm), rows, None if targets is None else torch.from_numpy(targets)

@@ -23,6 +23,7 @@ from pannsx import audio, labels
 from pannsx.types import FloatArray
 from pannsx.weights.digests import file_digest
 from train.data.encoding import as_float, as_pcm
+from train.data.packed import Clips
 from train.data.targets import Targets
 
 DURATION_S = 5.0
@@ -30,7 +31,7 @@ _SHIFTS_AT = 32000
 _FOLDERS = {"esc10": "esc10", "esc50": "esc50_16k"}
 
 
-class Mixtures:
+class Mixtures(Clips):
     """Mixtures, with the interface of a :class:`train.data.store.Store`.
 
     Their clips are decoded once and kept in memory, 320 kB each.

@@ -7,8 +7,8 @@ from pathlib import Path
 from pannsx import labels
 from pannsx.labels import LabelSet
 from train.data.indexed import open_index
-from train.data.loader import Clips
 from train.data.mixtures import Mixtures
+from train.data.packed import Clips
 from train.data.scenes import Scenes
 from train.recipe import Recipe
 

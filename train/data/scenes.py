@@ -24,6 +24,7 @@ from pannsx.types import FloatArray
 from train.data import effects
 from train.data.banks import RATE, Bank, open_banks
 from train.data.encoding import as_float, as_pcm
+from train.data.packed import Clips
 from train.data.probabilities import sigmoid
 from train.data.targets import Targets
 from train.recipe import Scenes as Settings
@@ -68,7 +69,7 @@ class Scene(NamedTuple):
     sounding: NDArray[np.bool_]
 
 
-class Scenes:
+class Scenes(Clips):
     """Scenes by number, with the interface of a :class:`train.data.store.Store`.
 
     All scenes of a batch have one length, drawn for its first number.

@@ -1,12 +1,11 @@
 """Clips of any kind of source, for computation: ids and samples of equal length at one rate.
 
-An index (``.npz``), a store, a bank of the pool (``pool.npy`` and ``index.csv``), a folder with
-``mixtures.csv``, or any folder of audio files.
+An index (``.npz``), a store, a bank (:mod:`train.data.banks`), a folder with ``mixtures.csv``, or any folder
+of audio files.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +19,11 @@ from pannsx.audio.resample import resample
 from pannsx.errors import AudioError
 from pannsx.types import FloatArray
 from pannsx.weights.digests import file_digest
+from train.data import banks
 from train.data.encoding import as_float
 from train.data.indexed import open_index
-from train.data.loader import Clips
 from train.data.mixtures import Mixtures
-
-BANK_RATE = 32000
-"""Sample rate in Hz of every bank."""
+from train.data.packed import Clips
 
 
 class Sounds(Protocol):
@@ -63,7 +60,7 @@ def open_sounds(path: str | Path, sample_rate: int, *, duration_s: float = 10.0)
         OSError, StoreError, AudioError: it cannot be read.
     """
     path = Path(path)
-    if (path / "pool.npy").is_file():
+    if banks.is_bank(path):
         return Bank(path, sample_rate)
     if (path / "mixtures.csv").is_file():
         return _Packed(Mixtures(path, sample_rate), sample_rate)
@@ -111,26 +108,16 @@ class Bank:
         digest: SHA-256 of the bank's index.
 
     Raises:
-        ValueError: its files do not match.
+        ValueError: a file or a column is missing, or the files do not match.
         OSError: a file cannot be read.
     """
 
     def __init__(self, folder: Path, sample_rate: int) -> None:
         self._sample_rate = sample_rate
-        self._clips = np.load(folder / "pool.npy", mmap_mode="r", allow_pickle=False)
+        self._pcm, _, rows = banks.read_clips(folder, ("package", "file", "start_s"))
         self.digest = file_digest(folder / "index.csv", "sha256")
-        with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        if self._clips.ndim != 2 or len(rows) != len(self._clips):
-            raise ValueError(
-                f"{folder}: pool.npy holds {self._clips.shape}, index.csv {len(rows)} clips; "
-                "make the bank again with train.pool"
-            )
-        self.n_samples = self._clips.shape[1] * sample_rate // BANK_RATE
-        try:
-            self._ids = tuple(f"{row['package']}:{row['file']}@{row['start_s']}" for row in rows)
-        except KeyError as error:
-            raise ValueError(f"{folder / 'index.csv'} has no column {error}") from error
+        self.n_samples = self._pcm.shape[1] * sample_rate // banks.RATE
+        self._ids = tuple(f"{row['package']}:{row['file']}@{row['start_s']}" for row in rows)
 
     @property
     def ids(self) -> Sequence[str]:
@@ -138,11 +125,11 @@ class Bank:
         return self._ids
 
     def __len__(self) -> int:
-        return len(self._clips)
+        return len(self._pcm)
 
     def read(self, index: int) -> FloatArray:
         """``(n_samples,)`` of a clip."""
-        return resample(as_float(np.asarray(self._clips[index])), BANK_RATE, self._sample_rate)
+        return resample(as_float(np.asarray(self._pcm[index])), banks.RATE, self._sample_rate)
 
 
 class AudioFiles:

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.encoding import FULL_SCALE, VARIANTS, as_float, decode
+from train.data.packed import Clips
 from train.data.targets import Targets
 
 __all__ = ["FORMAT", "FULL_SCALE", "Ids", "Store", "StoreError", "as_float", "part_path", "row_dtype"]
@@ -63,7 +64,7 @@ class Ids(Sequence[str]):
         return bytes(self.encoded[index]).decode()
 
 
-class Store:
+class Store(Clips):
     """Packed clips, read-only.
 
     Attributes:

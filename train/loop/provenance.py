@@ -11,7 +11,7 @@ import torch
 
 from pannsx import __version__
 from pannsx.weights.digests import file_digest
-from train.data.loader import Clips
+from train.data.packed import Clips
 
 _ROWS = 65536
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]

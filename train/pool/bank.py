@@ -2,7 +2,7 @@
 
 pool.npy          int16 ``(N, 160000)``, zeros after a clip's end
 lengths.npy       ``(N,)`` samples of each clip
-index.csv         a row for each clip: package, file, start_s, seconds, licence, tier, kind, split
+index.csv         a row for each clip (:mod:`train.data.banks`)
 groups.csv        for each row of the table: clips and seconds obtained
 report.csv        excluded files and clips, with the reasons
 attribution.csv   every package with its version, digest and licences
@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pannsx.atomic import replacing
+from train.data.banks import INDEX_COLUMNS
 from train.pool.cutting import CLIP_SAMPLES, SAMPLE_RATE
 from train.pool.licences import TIERS, tier_of
 from train.pool.parts import Part, Problem, read_part
 from train.pool.table import Row
-
-INDEX_COLUMNS = ("clip", "package", "file", "start_s", "seconds", "licence", "tier", "kind", "split")
 
 
 class _Chosen(NamedTuple):
@@ -92,12 +92,12 @@ def write_bank(
             attribution.append((package, part.version, part.sha256, " | ".join(names), len(own)))
             if part.copyright:
                 copyrights[package] = part.copyright
-    _write_samples(folder, chosen)
-    _write_csv(folder / "attribution.csv", ("package", "version", "sha256", "licences", "clips"), attribution)
-    _write_csv(folder / "groups.csv", ("package", "files", "kind", "split", "clips", "seconds"), groups)
-    _write_csv(folder / "report.csv", Problem._fields, problems)
+    write_samples(folder, _samples_of(chosen), len(chosen))
+    write_csv(folder / "attribution.csv", ("package", "version", "sha256", "licences", "clips"), attribution)
+    write_csv(folder / "groups.csv", ("package", "files", "kind", "split", "clips", "seconds"), groups)
+    write_csv(folder / "report.csv", Problem._fields, problems)
     _write_copyrights(folder / "copyright", copyrights)
-    _write_csv(folder / "index.csv", INDEX_COLUMNS, _index_rows(chosen))
+    write_csv(folder / "index.csv", INDEX_COLUMNS, _index_rows(chosen))
     seconds = sum(clip.n_samples for clip in chosen) / SAMPLE_RATE
     return Summary(len(chosen), seconds, tuple(problems))
 
@@ -128,21 +128,27 @@ def _choose(
     return chosen
 
 
-def _write_samples(folder: Path, chosen: Sequence[_Chosen]) -> None:
-    """Write the samples ``(N, S)``, with one part in memory at a time."""
+def _samples_of(chosen: Iterable[_Chosen]) -> Iterator[NDArray[np.int16]]:
+    """The samples ``(n,)`` of each clip, with one part in memory at a time."""
+    part, path = None, None
+    for clip in chosen:
+        if part is None or clip.part != path:
+            part, path = read_part(clip.part), clip.part
+        yield part.clip(clip.number)
+
+
+def write_samples(folder: Path, clips: Iterable[NDArray[np.int16]], n_clips: int) -> None:
+    """Write ``pool.npy`` and ``lengths.npy`` of clips ``(n,)``, one after the other."""
+    lengths = np.zeros(n_clips, np.int32)
     with replacing(folder / "pool.npy") as temporary:
-        clips = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype="<i2", shape=(len(chosen), CLIP_SAMPLES)
-        )
-        part, path = None, None
-        for place, clip in enumerate(chosen):
-            if part is None or clip.part != path:
-                part, path = read_part(clip.part), clip.part
-            clips[place, : clip.n_samples] = part.clip(clip.number)
-        clips.flush()
-        del clips
+        pool = np.lib.format.open_memmap(temporary, mode="w+", dtype="<i2", shape=(n_clips, CLIP_SAMPLES))
+        for place, clip in enumerate(clips):
+            lengths[place] = len(clip)
+            pool[place, : len(clip)] = clip
+        pool.flush()
+        del pool
     with replacing(folder / "lengths.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, np.array([clip.n_samples for clip in chosen], np.int32))
+        np.save(file, lengths)
 
 
 def _index_rows(chosen: Sequence[_Chosen]) -> Iterable[tuple[object, ...]]:
@@ -154,7 +160,8 @@ def _index_rows(chosen: Sequence[_Chosen]) -> Iterable[tuple[object, ...]]:
         )  # fmt: skip
 
 
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table atomically."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

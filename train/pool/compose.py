@@ -28,9 +28,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pannsx.atomic import replacing
+from train.data.banks import INDEX_COLUMNS, read_clips
 from train.data.encoding import as_float
-from train.pool.bank import INDEX_COLUMNS
+from train.pool.bank import write_csv, write_samples
 from train.pool.cutting import CLIP_SAMPLES, SAMPLE_RATE, as_samples
 from train.pool.errors import PoolError
 from train.pool.licences import freest, tier_of
@@ -67,20 +67,18 @@ class Sources:
     """The clips of banks by name: ``package|file|start_s``; for equal names, that of the first bank.
 
     Raises:
+        ValueError: a bank is incomplete.
         OSError: a bank cannot be read.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._clips: dict[str, _Clip] = {}
-        self._pcm: list[NDArray[np.int16]] = []
-        self._lengths: list[NDArray[np.int64]] = []
-        for number, folder in enumerate(folders):
-            self._pcm.append(np.load(folder / "pool.npy", mmap_mode="r", allow_pickle=False))
-            self._lengths.append(np.load(folder / "lengths.npy", allow_pickle=False))
-            with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
-                for place, row in enumerate(csv.DictReader(file)):
-                    name = f"{row['package']}|{row['file']}|{row['start_s']}"
-                    self._clips.setdefault(name, _Clip(number, place, row["licence"], row["split"]))
+        columns = ("package", "file", "start_s", "licence", "split")
+        self._banks = [read_clips(folder, columns) for folder in folders]
+        for number, bank in enumerate(self._banks):
+            for place, row in enumerate(bank.rows):
+                name = f"{row['package']}|{row['file']}|{row['start_s']}"
+                self._clips.setdefault(name, _Clip(number, place, row["licence"], row["split"]))
 
     def missing(self, names: Sequence[str]) -> list[str]:
         """The names missing from all banks."""
@@ -97,7 +95,8 @@ class Sources:
 
     def read(self, clip: _Clip) -> NDArray[np.float32]:
         """``(n,)`` samples of a clip, without the zeros after its end."""
-        return as_float(np.asarray(self._pcm[clip.bank][clip.row, : int(self._lengths[clip.bank][clip.row])]))
+        pcm, lengths, _ = self._banks[clip.bank]
+        return as_float(np.asarray(pcm[clip.row, : int(lengths[clip.row])]))
 
 
 def read_compositions(path: Path) -> list[Composition]:
@@ -121,7 +120,7 @@ def read_compositions(path: Path) -> list[Composition]:
 
 
 def compose(kind: str, seed: int, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Clips ``(n,)`` each -> ``(S,)``: five seconds, composed in one of the manners of `KINDS`."""
+    """Clips ``(n,)`` each -> ``(S,)``: five seconds, composed as one of `KINDS`."""
     rng = np.random.default_rng([seed, 17])
     trimmed = [_lively(clip.astype(np.float64)) for clip in clips]
     waves: list[Wave] = [clip / (np.abs(clip).max() + 1e-9) for clip in trimmed]
@@ -187,23 +186,12 @@ def write_composed(folder: Path, rows: Sequence[Composition], sources: Sources) 
                 splits[0],
             )
         )
-    with replacing(folder / "pool.npy") as temporary:
-        pool = np.lib.format.open_memmap(temporary, mode="w+", dtype="<i2", shape=(len(rows), CLIP_SAMPLES))
-        for number, row in enumerate(rows):
-            clips = sources.find(row.sources)
-            waveform = compose(row.kind, row.seed, [sources.read(clip) for clip in clips])
-            pool[number] = as_samples(waveform)
-        pool.flush()
-        del pool
-    with replacing(folder / "lengths.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, np.full(len(rows), CLIP_SAMPLES, np.int32))
-    with (
-        replacing(folder / "index.csv") as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as text,
-    ):
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(INDEX_COLUMNS)
-        writer.writerows(index)
+    composed = (
+        as_samples(compose(row.kind, row.seed, [sources.read(clip) for clip in sources.find(row.sources)]))
+        for row in rows
+    )
+    write_samples(folder, composed, len(rows))
+    write_csv(folder / "index.csv", INDEX_COLUMNS, index)
     return len(rows)
 
 

@@ -2,10 +2,10 @@
 
 python -m train.pool.coverage BANK... [--write COVERAGE.csv]
 
-Every BANK needs ``logits.npy`` (:mod:`train.teach`). The table has a row for each class: the numbers of
-clips with a probability over .5, .3 and .1, and of those over .3 the numbers of permissive clips, of the
-training split and of the valid split. The output is the number of classes with at least 1, 5 and 20 clips of
-the training split.
+Every BANK (:mod:`train.data.banks`) needs the logits of a teacher. The table has a row for each class: the
+numbers of clips with a probability over .5, .3 and .1, and of those over .3 the numbers of permissive clips,
+of the training split and of the valid split. The output is the number of classes with at least 1, 5 and 20
+clips of the training split.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from pannsx import labels
 from pannsx.atomic import replacing
+from pannsx.types import FloatArray
+from train.data.banks import open_bank
 from train.data.probabilities import sigmoid
 from train.pool.errors import PoolError
 
@@ -55,23 +57,25 @@ def read_banks(folders: Sequence[Path]) -> Heard:
     """The teacher's probabilities ``(N, K)`` of the clips of banks.
 
     Raises:
-        PoolError: a bank has no logits, or those of other clips.
+        PoolError: a bank's logits are not of AudioSet's classes, or its clips have no tiers.
+        ValueError: a bank has no logits, or is incomplete.
         OSError: a file cannot be read.
     """
-    logits, tiers, splits = [], [], []
+    logits: list[FloatArray] = []
+    tiers: list[str] = []
+    splits: list[str] = []
     for folder in folders:
-        path = folder / "logits.npy"
-        if not path.is_file():
-            raise PoolError(f"{path} is missing; make it: python -m train.teach {path} {folder}")
-        with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        logits.append(np.load(path, allow_pickle=False).astype(np.float32))
-        if logits[-1].shape != (len(rows), len(labels.audioset())):
+        bank = open_bank(folder)
+        if bank.logits.shape[1:] != (len(labels.audioset()),):
             raise PoolError(
-                f"{path} holds {logits[-1].shape}, but the bank has {len(rows)} clips; make it again"
+                f"{folder / 'logits.npy'} holds {bank.logits.shape}; "
+                f"{(len(bank), len(labels.audioset()))} is needed; make it again"
             )
-        tiers += [row["tier"] for row in rows]
-        splits += [row["split"] for row in rows]
+        if not all(bank.tiers):
+            raise PoolError(f"{folder / 'index.csv'} has no tier for some clips; give a bank of train.pool")
+        logits.append(bank.logits)
+        tiers += bank.tiers
+        splits += bank.splits
     probabilities = sigmoid(np.concatenate(logits))
     return Heard(
         probabilities.astype(np.float32),

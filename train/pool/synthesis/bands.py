@@ -1,4 +1,4 @@
-"""Bands by genre: scores of our own, distorted guitars, singers."""
+"""Bands by genre: generated scores, distorted guitars, singers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KICK, RIM, SNARE, CLAP, HAT, OPEN_HAT, CRASH, RIDE = 36, 37, 38, 39, 42, 46, 49,
 TAMBOURINE, COWBELL, BONGO, CONGA, LOW_CONGA, TIMBALE, SHAKER, JINGLE = 54, 56, 60, 63, 64, 65, 70, 83
 QUIET_DRUMS = (HAT, SHAKER, RIDE, CONGA, TAMBOURINE, LOW_CONGA, TIMBALE)
 
-# General MIDI programs that a genre with an amplifier plays through it.
+# General MIDI programs played through the amplifier, if the genre has one.
 GUITARS = (26, 27, 28, 29, 30)
 LEAD_GUITARS = (27, 29, 30)
 LEAD_CHANNEL = 5
@@ -90,16 +90,16 @@ class Genre(NamedTuple):
 
     Attributes:
         classes: intended classes of AudioSet.
-        groove: of `GROOVES`.
+        groove: a name in `GROOVES`.
         kits: drum kits to choose from.
-        tempi: range of beats a minute, the upper end exclusive.
-        scale: of `SCALES`.
-        progressions: to choose from.
+        tempi: range of tempi in beats a minute, the upper end exclusive.
+        scale: a name in `SCALES`.
+        progressions: chord progressions to choose from.
         bass: program and pattern.
         comps: programs, patterns and octaves of the chord instruments.
-        drive: of the guitars' amplifier; 0: there is none.
+        drive: overdrive of the guitars' amplifier; 0: no amplifier.
         leads: programs of the melody to choose from.
-        singers: to choose from; None: nobody sings.
+        singers: singers to choose from; None: an instrumental song.
     """
 
     classes: Sequence[str]
@@ -770,14 +770,14 @@ GENRES: dict[str, Genre] = {
 
 
 class Vocals(NamedTuple):
-    """Facts about a band's song for its singers.
+    """Properties of a song for its singers and its mix.
 
     Attributes:
-        singer: who; ``rap``, a name of `SINGERS` or one that begins with ``choir``; None: nobody.
-        beat_s: length of a beat.
-        key: of the song (MIDI).
+        singer: ``rap``, a name in `SINGERS` or one beginning with ``choir``; None: an instrumental song.
+        beat_s: length of a beat, in seconds.
+        key: key of the song (MIDI).
         scale: name of the scale.
-        drive: of the guitars' amplifier; 0: clean.
+        drive: overdrive of the guitars' amplifier; 0: clean.
     """
 
     singer: str | None
@@ -792,14 +792,14 @@ class _Bars:
     """Positions and pitches in a song.
 
     Attributes:
-        rng: of the song.
-        step_s: length of a sixteenth.
-        swing_s: how late every second sixteenth comes.
-        n_steps: sixteenths of the song.
+        rng: random numbers of the song.
+        step_s: length of a sixteenth, in seconds.
+        swing_s: delay of every second sixteenth, in seconds.
+        n_steps: number of sixteenths of the song.
         key: MIDI key of the first degree.
         degrees: semitones of the scale.
         roots: degree of the chord of each bar.
-        first_root: of the first bar.
+        first_root: position of the first bar's chord in `roots`.
     """
 
     rng: Draws
@@ -825,11 +825,11 @@ class _Bars:
 
 
 def track(rng: Draws, name: str, seconds: float) -> tuple[Score, Score, Vocals]:
-    """A band's scores: everything but the distorted guitars, the guitars, and the facts for singers."""
+    """A band's scores, without distorted guitars and for these alone, and the song's properties."""
     genre = GENRES[name]
     tempo = int(rng.integers(*genre.tempi))
     step_s = 15 / tempo
-    # Blues and pentatonic melodies have chords of a scale of seven.
+    # Chords need a scale of seven notes; that of blues and pentatonic melodies has fewer.
     chords = {"blues": "mixo", "penta": "major"}.get(genre.scale, genre.scale)
     swings = genre.groove in ("swing", "shuffle") and rng.random() < 0.5
     swing_s = 0.3 * step_s if swings else rng.uniform(0, 0.06) * step_s
@@ -905,7 +905,7 @@ def _comp(
     """Chords or broken chords of one instrument."""
     number, steps, octave = comp
     rng = bars.rng
-    if distorted:  # what the amplifier gets is a clean or muted guitar
+    if distorted:  # a clean or muted guitar is the amplifier's input
         number = 27 if rng.random() < 0.5 else 28 if rng.random() < 0.3 else 29
     score = [program(channel, number)]
     if distorted:
@@ -953,7 +953,7 @@ def _steps_to_next(steps: str, step: int) -> int:
 
 
 def amplifier(audio: Wave, drive: float, rng: Draws) -> Wave:
-    """A guitar amplifier: cut, overdriven, and through a loudspeaker's band."""
+    """A guitar amplifier: a filter, overdrive, the band of a loudspeaker."""
     x = audio / max(np.abs(audio).max(), 1e-6)
     x = shape(x, [(60, -24), (150, 0), (800, 4), (3000, 2), (9000, -12)])
     gain = (4, 15, 60)[min(int(drive + 0.5), 2)] * rng.uniform(0.6, 1.6)
@@ -979,7 +979,7 @@ def _vocals(rng: Draws, singer: str, song: Vocals, seconds: float) -> Wave:
 
 
 def band_mix(rng: Draws, clean: Wave, dirty: Wave, song: Vocals, seconds: float) -> Wave:
-    """The two renderings and the voices mixed, as a record or as heard in a room."""
+    """Clean and distorted instruments and voices, mixed as on a record or as in a room."""
     size = len(clean)
     out = clean / rms(clean)
     if np.abs(dirty).max() > 1e-4:
@@ -1007,7 +1007,7 @@ def band_mix(rng: Draws, clean: Wave, dirty: Wave, song: Vocals, seconds: float)
 
 
 def bands(font: str, jobs: Sequence[tuple[str, int]], seconds: float = 5.0) -> Iterator[tuple[str, Wave]]:
-    """Songs: genres with seeds."""
+    """Songs by genre and seed, played with a soundfont."""
     rngs = [np.random.default_rng([number, 41, *map(ord, name)]) for name, number in jobs]
     tracks = [track(rng, name, seconds) for rng, (name, _) in zip(rngs, jobs, strict=True)]
     clean = play(font, [score for score, _, _ in tracks], seconds)

@@ -15,6 +15,7 @@ from train.pool.synthesis.blocks import (
     resonate,
     room,
     shape,
+    spaced,
     swept,
     thud,
     unit,
@@ -36,13 +37,12 @@ def church(rng: Draws, f: float, seconds: float = 4.5) -> Wave:
 
 @recipe("Church bell", "Bell", "Change ringing (campanology)")
 def church_bell(rng: Draws) -> Wave:
-    x, at = np.zeros(SIZE), rng.uniform(0, 0.6)
+    x, first = np.zeros(SIZE), rng.uniform(0, 0.6)
     bells = np.sort(
         rng.uniform(220, 700) * np.array([1, 1.122, 1.26, 1.335, 1.5, 1.68, 1.89, 2.0])[: rng.integers(1, 6)]
     )
-    while at < 4.8:
+    for at in spaced(first, 4.8, lambda: rng.uniform(0.4, 1.8)):
         put(x, at * RATE, church(rng, rng.choice(bells)), rng.uniform(0.6, 1))
-        at += rng.uniform(0.4, 1.8)
     x = unit(x) + rng.uniform(0.01, 0.1) * noise(rng, [(50, 3), (400, 0), (1500, -10), (8000, -35)])
     return recorded(wet(x, room(rng, rng.uniform(1, 3.5))), rng, 0.0)
 
@@ -66,8 +66,8 @@ def change_ringing(rng: Draws) -> Wave:
 
 @recipe("Jingle bell", "Jingle, tinkle", "Bell")
 def jingle_bells(rng: Draws) -> Wave:
-    x, at, period = np.zeros(SIZE), rng.uniform(0, 0.2), rng.choice([0.18, 0.25, 0.33, 0.5])
-    while at < 4.9:
+    x, first, period = np.zeros(SIZE), rng.uniform(0, 0.2), rng.choice([0.18, 0.25, 0.33, 0.5])
+    for at in spaced(first, 4.9, lambda: period * rng.uniform(0.92, 1.08)):
         for _ in range(rng.integers(5, 14)):
             f = rng.uniform(3000, 8000)
             put(
@@ -76,7 +76,6 @@ def jingle_bells(rng: Draws) -> Wave:
                 modes(rng, [f, f * 1.4, f * 1.9], [0.3, 0.2, 0.1], [1, 0.6, 0.3], 0.3),
                 rng.random(),
             )
-        at += period * rng.uniform(0.92, 1.08)
     return recorded(x, rng, 0.6)
 
 
@@ -97,9 +96,9 @@ def wind_chime(rng: Draws) -> Wave:
 
 @recipe("Tubular bells", "Chime", "Bell")
 def tubular(rng: Draws) -> Wave:
-    x, at = np.zeros(SIZE), 0.0
+    x, first = np.zeros(SIZE), 0.0
     base = rng.uniform(260, 420)
-    while at < 4.5:
+    for at in spaced(first, 4.5, lambda: rng.choice([0.35, 0.5, 0.7, 1.0])):
         f = base * 2 ** (rng.choice([0, 2, 4, 5, 7, 9, 11, 12]) / 12)
         put(
             x,
@@ -112,7 +111,6 @@ def tubular(rng: Draws) -> Wave:
                 4,
             ),
         )
-        at += rng.choice([0.35, 0.5, 0.7, 1.0])
     return recorded(wet(x, room(rng, rng.uniform(1, 3))), rng, 0.0)
 
 
@@ -144,10 +142,10 @@ def bowl(rng: Draws) -> Wave:
 
 @recipe("Doorbell", "Ding-dong")
 def doorbell(rng: Draws) -> Wave:
-    x, at = np.zeros(SIZE), rng.uniform(0, 0.5)
+    x, first = np.zeros(SIZE), rng.uniform(0, 0.5)
     f = rng.uniform(600, 900)
     kind = rng.integers(3)
-    while at < 3.8:
+    for at in spaced(first, 3.8, lambda: rng.uniform(1.6, 3)):
         for shift, r in ((0, 1), (rng.uniform(0.4, 0.7), 0.794)):
             r = r * f
             if kind < 2:
@@ -171,7 +169,6 @@ def doorbell(rng: Draws) -> Wave:
                     np.sin(2 * np.pi * r * t) * np.exp(-t * 3)
                     + 0.3 * np.sin(6 * np.pi * r * t) * np.exp(-t * 5),
                 )
-        at += rng.uniform(1.6, 3)
     return recorded(wet(x, room(rng, rng.uniform(0.3, 0.9))), rng, 0.2)
 
 
@@ -204,10 +201,9 @@ def phone_bell(rng: Draws) -> Wave:
 def bell_clock(rng: Draws) -> Wave:
     f = rng.uniform(1800, 3600)
     cell = modes(rng, f * np.array([1, 1.01, 1.7, 2.65, 3.9]), [0.3] * 5, [1, 0.8, 0.7, 0.8, 0.5], 0.3)
-    x, at = np.zeros(SIZE), rng.uniform(0, 1)
-    while at < 5:
+    x, first = np.zeros(SIZE), rng.uniform(0, 1)
+    for at in spaced(first, 5, lambda: rng.uniform(0.03, 0.05)):
         put(x, at * RATE, cell, rng.uniform(0.6, 1))
-        at += rng.uniform(0.03, 0.05)
     return recorded(x + 0.3 * unit(band(rng, 300, 2000)) * curve(rng, 40) * (x != 0), rng, 0.8)
 
 
@@ -335,9 +331,9 @@ def foghorn(rng: Draws) -> Wave:
 
 @recipe("Telephone dialing, DTMF", "Telephone")
 def dialing(rng: Draws) -> Wave:
-    x, at = 0.004 * rng.standard_normal(SIZE), rng.uniform(0, 0.5)
+    x, first = 0.004 * rng.standard_normal(SIZE), rng.uniform(0, 0.5)
     on, off = rng.uniform(0.06, 0.25), rng.uniform(0.05, 0.3)
-    while at < 4.8:
+    for at in spaced(first, 4.8, lambda: on + off * rng.uniform(0.8, 1.3)):
         t = np.arange(int(on * RATE)) / RATE
         put(
             x,
@@ -345,7 +341,6 @@ def dialing(rng: Draws) -> Wave:
             np.sin(2 * np.pi * rng.choice([697, 770, 852, 941]) * t)
             + np.sin(2 * np.pi * rng.choice([1209, 1336, 1477]) * t),
         )
-        at += on + off * rng.uniform(0.8, 1.3)
     x = shape(x, [(100, -40), (300, 0), (3400, 0), (5000, -30)]) if rng.random() < 0.5 else x
     return recorded(x, rng, 0.4)
 

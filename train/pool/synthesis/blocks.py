@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 from scipy import signal
 
@@ -9,16 +11,16 @@ from train.pool.synthesis.waves import RATE, SIZE, Curve, Draws, Numbers, Points
 
 
 def curve(rng: Draws, rate: float, low: float = 0.0, high: float = 1.0, size: int = SIZE) -> Wave:
-    """A smooth random curve with so many knots a second."""
+    """A smooth random curve ``(size,)`` between two values, with ``rate`` knots a second."""
     count = max(int(size / RATE * rate) + 4, 5)
     knots = rng.uniform(low, high, count)
     return np.interp(np.arange(size) / size * (count - 2), np.arange(count), knots)
 
 
 def noise(rng: Draws, points: Points, size: int = SIZE, loose: float = 4.0) -> Wave:
-    """Gaussian noise of the magnitude given as (Hz, dB) points, joined on a logarithmic axis; RMS one.
+    """Gaussian noise with a magnitude given as (Hz, dB) points, interpolated over the log frequency; RMS 1.
 
-    The points are moved at random, by up to `loose` dB and a tenth of as many octaves.
+    The points are shifted at random: each by up to `loose` dB, all together by up to `loose` / 10 octaves.
     """
     spectrum = np.fft.rfft(rng.standard_normal(size))
     frequency = np.maximum(np.fft.rfftfreq(size, 1 / RATE), 1.0)
@@ -31,7 +33,7 @@ def noise(rng: Draws, points: Points, size: int = SIZE, loose: float = 4.0) -> W
 
 
 def shape(audio: Wave, points: Points) -> Wave:
-    """The audio with a gain given as (Hz, dB) points."""
+    """The audio filtered with a gain given as (Hz, dB) points."""
     spectrum = np.fft.rfft(audio)
     frequency = np.maximum(np.fft.rfftfreq(len(audio), 1 / RATE), 1.0)
     hertz, decibels = np.array(points, float).T
@@ -64,10 +66,18 @@ def put(out: Wave, at: float, piece: Wave, gain: float = 1.0) -> None:
     out[at : at + len(piece)] += gain * piece
 
 
+def spaced(first_s: float, end_s: float, gap_s: Callable[[], float]) -> Iterator[float]:
+    """Times in seconds from `first_s` to before `end_s`; a gap is drawn after the use of the time before."""
+    at = first_s
+    while at < end_s:
+        yield at
+        at += gap_s()
+
+
 def modes(
     rng: Draws, frequencies: Numbers, decays: Numbers, gains: Numbers, seconds: float, attack: float = 0.0005
 ) -> Wave:
-    """A struck body: damped sines (decay: seconds to -60 dB)."""
+    """A struck body: damped sines; `decays` are times to -60 dB, in seconds."""
     t = np.arange(int(seconds * RATE)) / RATE
     out = np.zeros(len(t))
     for f, d, g in zip(frequencies, decays, gains, strict=False):
@@ -104,7 +114,7 @@ def bubbles(
     size: int = SIZE,
     loss: float = 1.0,
 ) -> Wave:
-    """Many bubbles; density a second, a number or a curve."""
+    """Many bubbles, `density` a second: a number or a curve."""
     out = np.zeros(size)
     density = np.broadcast_to(density, (size,))
     times = np.flatnonzero(rng.random(size) < density / RATE)
@@ -145,7 +155,7 @@ def resonate(audio: Wave, frequencies: Numbers, widths: Numbers, gains: Numbers,
 def fires(
     rng: Draws, rate: Curve, uneven: float = 0.15, jitter: float = 0.01, pattern: Numbers | None = None
 ) -> Wave:
-    """Ignition pulses at a rate (Hz, a curve): impulses whose size belongs to the cylinder."""
+    """Ignition pulses at a rate in Hz, a number or a curve; each cylinder has its own pulse size."""
     rate = np.broadcast_to(rate, (SIZE,))
     phase = np.cumsum(rate / RATE) + jitter * curve(rng, 40, -1, 1)
     wanted = pattern if pattern is not None else [0.0, 0.25, 0.5, 0.75]
@@ -213,7 +223,7 @@ def filtered(
     scale: float = 1.0,
     ring: float = 0.0,
 ) -> Wave:
-    """A source through formants that move along `track`; `ring` dB of singer's formant."""
+    """A source through formants that move along `track`; `ring`: gain of the singer's formant in dB."""
     n, hop = 1024, 256
     _, _, spectrum = signal.stft(source, RATE, nperseg=n, noverlap=n - hop, boundary="zeros")
     times = np.arange(spectrum.shape[1]) * hop / RATE
@@ -236,7 +246,7 @@ def filtered(
 def glottis(
     rng: Draws, f0: Wave, open_: float = 0.6, rough: float = 0.0, jitter: float = 0.006, shimmer: float = 0.05
 ) -> tuple[Wave, Wave]:
-    """Derivative of the flow through the vocal folds at a pitch curve; `rough` adds half-rate beating."""
+    """Derivative of the glottal flow at a pitch curve in Hz, and phase; `rough` weakens every other pulse."""
     f0 = np.maximum(f0, 1.0) * (
         1
         + jitter * curve(rng, 60, -1, 1, len(f0))
@@ -269,7 +279,7 @@ def voice(
     jitter: float = 0.006,
     shimmer: float = 0.05,
 ) -> Wave:
-    """A voice of a pitch curve (Hz), a loudness curve and vowels over time; all of one length."""
+    """A voice from curves of pitch (Hz) and loudness, of one length, and from vowels over time."""
     buzz, phase = glottis(rng, f0, open_, rough, jitter, shimmer)
     air = noise(rng, [(100, -20), (1000, -3), (3000, 0), (12000, -4)], len(f0)) * (
         0.4 + 0.6 * (phase < open_)
@@ -284,7 +294,7 @@ def voice(
 def room(
     rng: Draws, seconds: float, size: float | None = None, dark: float | None = None, direct: float = 1.0
 ) -> Wave:
-    """An impulse response: direct sound, early reflections of a box of `size` metres, a tail that darkens."""
+    """An impulse response: direct sound, early reflections of a box of `size` metres, a darkening tail."""
     size = size or rng.uniform(2, 6) * max(seconds, 0.2) ** 0.5
     length = int(max(seconds, 0.05) * RATE)
     t = np.arange(length) / RATE
@@ -311,7 +321,7 @@ def wet(audio: Wave, response: Wave) -> Wave:
 
 
 def level(audio: Wave, decibels: float) -> Wave:
-    """At so many dB (RMS, full scale), limited softly at the peaks."""
+    """The audio with an RMS level in dB of full scale; lower if its peak would exceed 0.98."""
     audio = audio * (10 ** (decibels / 20) / max(np.sqrt(np.mean(audio**2)), 1e-9))
     peak = np.abs(audio).max()
     return audio / peak * 0.98 if peak > 0.98 else audio
@@ -325,7 +335,7 @@ def recorded(
     lowest: tuple[float, float] = (-34, -14),
     far: float = 0.25,
 ) -> Wave:
-    """As a recording would have it: perhaps a room, a microphone's band, a floor of noise; any level."""
+    """The audio as if recorded: at random a room and a microphone's band; a noise floor, a random level."""
     audio = np.nan_to_num(audio[:SIZE])
     if rng.random() < reverb:
         audio = wet(audio, room(rng, rng.uniform(0.1, 0.9), direct=rng.uniform(0.6, 2.0)))
@@ -356,5 +366,5 @@ def unit(x: Wave) -> Wave:
 
 
 def rms(audio: Wave) -> float:
-    """Root mean square; of silence not quite zero, so that it can be divided by."""
+    """Root mean square plus 1e-9: a divisor that is never zero."""
     return float(np.sqrt(np.mean(audio**2))) + 1e-9

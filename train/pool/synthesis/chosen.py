@@ -50,10 +50,10 @@ class Chosen(NamedTuple):
     """A row of the table.
 
     Attributes:
-        group: of `GROUPS`.
+        group: one of `GROUPS`.
         generator: ``events``, ``songs``, ``singing`` or ``bands <font>``.
-        recipe: of the generator.
-        seeds: of the sound.
+        recipe: a recipe of the generator.
+        seeds: seeds of the sound.
     """
 
     group: str
@@ -63,7 +63,7 @@ class Chosen(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the sound."""
+        """Name of the sound: recipe and seeds."""
         return f"{self.recipe} {' '.join(map(str, self.seeds))}"
 
 

@@ -26,7 +26,7 @@ from train.pool.synthesis.waves import RATE, SIZE, TIME, Curve, Draws, Wave
 def syllables(
     rng: Draws, rate: Curve, size: int = SIZE, open_: float = 0.55, shape_: float = 1.0
 ) -> tuple[Wave, Wave]:
-    """Loudness and place of repeated bursts."""
+    """Loudness and phase (in bursts) of repeated bursts."""
     phase = np.cumsum(rate * np.ones(size) / RATE)
     x = phase % 1
     return np.where(x < open_, np.sin(np.pi * x / open_) ** shape_, 0.0), phase

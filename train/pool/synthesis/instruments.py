@@ -1,4 +1,4 @@
-"""Instruments and drums of our own, by General MIDI programs and keys."""
+"""Synthesised instruments and drums, by General MIDI programs and keys."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Heard(NamedTuple):
     """A note of a score.
 
     Attributes:
-        start_s: when it begins.
-        length_s: how long it is held.
+        start_s: its start, in seconds.
+        length_s: its duration, in seconds.
         channel: its MIDI channel.
         key: its MIDI key.
-        velocity: how hard it is struck, up to 127.
+        velocity: its MIDI velocity, 1 to 127.
     """
 
     start_s: float
@@ -50,7 +50,7 @@ def heard(score: Score) -> tuple[list[Heard], dict[int, int]]:
 def plucked(
     rng: Draws, f: float, seconds: float, bright: float = 0.6, sustain: float = 3.0, place: float = 0.2
 ) -> Wave:
-    """A string: harmonics with the comb of the plucking place, the higher ones dying sooner."""
+    """A plucked string: harmonics weighted by the plucking position; higher ones decay sooner."""
     t = np.arange(int(min(seconds, 2.5) * RATE)) / RATE
     out = np.zeros(len(t))
     for k in range(1, int(min(12000 / f, 32)) + 1):
@@ -92,7 +92,7 @@ def saws(
 
 
 def instrument(rng: Draws, program: int, f: float, seconds: float, taste: Wave) -> Wave:
-    """One note of a General MIDI program's kind; `taste` are the band's settings."""
+    """One note of a General MIDI program; `taste` holds the band's settings, in [0, 1)."""
     t = np.arange(int(seconds * RATE)) / RATE
     vibrato = 1 + 0.006 * np.sin(2 * np.pi * 5.5 * t) * np.clip(t / 0.3, 0, 1)
     phase = 2 * np.pi * np.cumsum(f * vibrato) / RATE
@@ -240,7 +240,7 @@ def drum(rng: Draws, key: int, taste: Wave) -> Wave:
 
 
 def played(rng: Draws, score: Score, seconds: float, taste: Wave, detune: float) -> dict[int, Wave]:
-    """The audio of one score: each channel apart, notes of one kind made once."""
+    """The audio of a score, a track for each channel; equal notes are computed once."""
     notes, programs = heard(score)
     size = int(seconds * RATE)
     tracks: dict[int, Wave] = {}

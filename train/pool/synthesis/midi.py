@@ -30,7 +30,7 @@ DRUM_CHANNEL = 9
 
 
 def note(start_s: float, length_s: float, channel: int, key: float, velocity: SupportsInt) -> Score:
-    """A note; keys beyond MIDI's are brought back to the nearest one."""
+    """A note; its key is limited to MIDI's range, 0 to 127."""
     clamped = int(min(max(key, 0), 127))
     return [
         (start_s, bytes([0x90 | channel, clamped, int(velocity)])),
@@ -39,7 +39,7 @@ def note(start_s: float, length_s: float, channel: int, key: float, velocity: Su
 
 
 def program(channel: int, number: int) -> tuple[float, bytes]:
-    """The choice of an instrument, or of a kit on the drum channel, at the beginning."""
+    """A program change at time 0: an instrument, or a kit on the drum channel."""
     return 0.0, bytes([0xC0 | channel, number])
 
 

@@ -49,7 +49,7 @@ def crowds(count: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
         rng = np.random.default_rng([number, 9])
         mix = np.zeros(CLIP_SAMPLES, np.float32)
         for _ in range(int(rng.integers(8, 40))):
-            # At a slightly different rate the same voice is another person.
+            # Slightly resampled, the same voice sounds like another person.
             voice_again = resample(voices[rng.integers(len(voices))], 1000, round(rng.uniform(850, 1150)))
             shifted = np.roll(np.resize(voice_again, len(mix)), int(rng.integers(len(mix))))
             mix += shifted * np.float32(rng.uniform(0.2, 1))

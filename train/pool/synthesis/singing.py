@@ -1,4 +1,4 @@
-"""Singing: spoken sentences sung on melodies of our own."""
+"""Singing: spoken sentences, sung on generated melodies."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def words(rng: Draws) -> str:
     )
 
 
-@lru_cache(maxsize=1024)  # a text is sung again and again
+@lru_cache(maxsize=1024)  # texts repeat
 def spoken(voice: str, text: str) -> Wave:
     """A text read by Flite."""
     return flite(voice, text).astype(np.float64)
@@ -92,9 +92,9 @@ def sung(
     ring: float = 0.0,
     legato: float = 1.0,
 ) -> Wave:
-    """A sentence sung: its syllables' nuclei held on notes (MIDI keys), consonants as spoken.
+    """A sung sentence: syllable nuclei held on notes (MIDI keys), consonants as spoken.
 
-    `notes` are (key, beats) pairs, used in turn; gives audio as long as it takes.
+    `notes` are (key, beats) pairs, used in turn; text and notes determine the duration.
     """
     audio = spoken(voice, text)
     hop, size = 160, 1024
@@ -203,12 +203,12 @@ def tune(
 
 
 class Singer(NamedTuple):
-    """Who sings.
+    """A singer.
 
     Attributes:
-        voice: of Flite.
-        formants: factor of its formants.
-        keys: lowest and highest MIDI key that melodies begin from.
+        voice: voice of Flite.
+        formants: factor of the voice's formants.
+        keys: lowest and highest MIDI key for the start of a melody.
         vibrato: depth, as a share of the pitch.
         more: further arguments of `sung`.
     """
@@ -244,7 +244,7 @@ def line(
     notes: Notes | None = None,
     **more: Any,
 ) -> Wave:
-    """One singer, for so many seconds."""
+    """A melody by one singer, of a duration in seconds."""
     who = SINGERS[singer]
     key = int(rng.integers(*who.keys)) if key is None else key
     beat = rng.uniform(0.35, 0.7) if beat is None else beat
@@ -277,7 +277,7 @@ def choir(
     beat: float | None = None,
     **more: Any,
 ) -> Wave:
-    """Several singers, one text, chords."""
+    """Several singers with one text, in chords."""
     text, beat = text or words(rng), beat or rng.uniform(0.5, 1.1)
     root, scale = int(rng.integers(41, 50)), str(rng.choice(["major", "minor"]))
     degrees = [int(rng.choice([0, 3, 4, 5, 0])) for _ in range(8)]
@@ -300,9 +300,8 @@ def choir(
         ]
         x = line(rng, who, beat=beat, seconds=seconds, text=text, notes=notes, drift=0.012, **more)
         out += x * rng.uniform(0.6, 1)
-        for _ in range(
-            2 * copies - 1
-        ):  # more singers of the part: the same, late and out of tune by a slow delay
+        # More singers of the part: the same voice, late; its slowly varying delay puts it out of tune.
+        for _ in range(2 * copies - 1):
             delay = rng.uniform(200, 1300) + 90 * curve(rng, rng.uniform(1, 3), -1, 1, len(x))
             out += np.interp(np.arange(len(x)) - delay, np.arange(len(x)), x) * rng.uniform(0.5, 1)
     return out
@@ -404,4 +403,4 @@ KINDS: dict[str, list[str]] = {
     "hum": ["Humming"],
     "bass": ["Male singing", "Chant"],
 }
-"""Kinds of singing, and the classes of AudioSet that each is meant for."""
+"""Kinds of singing, and the intended classes of AudioSet of each."""

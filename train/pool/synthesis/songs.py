@@ -1,4 +1,4 @@
-"""Songs played by instruments of our own, and duets of a voice with an instrument."""
+"""Songs by synthesised instruments, and duets of a voice with an instrument."""
 
 from __future__ import annotations
 
@@ -119,4 +119,4 @@ DUETS: dict[str, list[str]] = {
     "guitar girl": ["Female singing", "Child singing", "Folk music"],
     "lead guitar": ["Electric guitar", "Tapping (guitar technique)", "Steel guitar, slide guitar"],
 }
-"""Kinds of duets, and the classes of AudioSet that each is meant for."""
+"""Kinds of duets, and the intended classes of AudioSet of each."""

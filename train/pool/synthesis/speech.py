@@ -1,4 +1,4 @@
-"""Speech of free synthesisers: sentences of a grammar of our own, and numbers in many languages."""
+"""Speech of free synthesisers: sentences of a grammar of this project, and numbers in many languages."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from train.pool.synthesis.blocks import (
     recorded,
     resonate,
     room,
+    spaced,
     specks,
     thud,
     unit,
@@ -62,11 +63,11 @@ def gears(rng: Draws) -> Wave:
 
 @recipe("Hammer", "Tools", "Wood")
 def hammer(rng: Draws) -> Wave:
-    x, at = np.zeros(SIZE), rng.uniform(0, 0.4)
+    x, first = np.zeros(SIZE), rng.uniform(0, 0.4)
     metal = rng.random() < 0.5
     fs = rng.uniform(700, 6000, 8) if metal else rng.uniform(150, 1400, 6)
     period = rng.uniform(0.3, 0.9)
-    while at < 4.8:
+    for at in spaced(first, 4.8, lambda: period * rng.uniform(0.8, 1.2)):
         put(x, at * RATE, thud(rng, 150, 5000, 0.03, 0.8) / 3, 1)
         put(
             x,
@@ -80,7 +81,6 @@ def hammer(rng: Draws) -> Wave:
             ),
             0.5,
         )
-        at += period * rng.uniform(0.8, 1.2)
     return recorded(wet(x, room(rng, rng.uniform(0.2, 0.8))), rng, 0.2)
 
 
@@ -106,7 +106,7 @@ def jackhammer(rng: Draws) -> Wave:
 def strokes(
     rng: Draws, rate: Curve, low: float, high: float, grain: float, tone: Numbers | None = None
 ) -> Wave:
-    """To and fro of a rough edge: noise made of small hits, louder in one direction."""
+    """Strokes of a rough edge, back and forth: noise of small hits, louder in one direction."""
     phase = np.cumsum(rate * (1 + 0.1 * curve(rng, 2, -1, 1)) / RATE)
     speed = np.abs(np.sin(np.pi * phase)) ** 0.7 * np.where(phase % 2 < 1, 1, rng.uniform(0.3, 0.9))
     x = (
@@ -202,10 +202,10 @@ def typing(rng: Draws) -> Wave:
 
 @recipe("Walk, footsteps", "Run")
 def footsteps(rng: Draws) -> Wave:
-    x, at = 0.002 * noise(rng, [(50, 3), (400, 0), (6000, -20)]), rng.uniform(0, 0.3)
+    x, first = 0.002 * noise(rng, [(50, 3), (400, 0), (6000, -20)]), rng.uniform(0, 0.3)
     period = rng.choice([rng.uniform(0.45, 0.65), rng.uniform(0.26, 0.36)])
     kind = rng.integers(4)
-    while at < 4.9:
+    for at in spaced(first, 4.9, lambda: period * rng.uniform(0.94, 1.06)):
         g = rng.uniform(0.7, 1)
         if kind == 0:  # hard heels
             put(
@@ -226,16 +226,15 @@ def footsteps(rng: Draws) -> Wave:
             put(x, at * RATE, thud(rng, 80, 1800, 0.03, 0.1), g)
             n = int(0.12 * RATE)
             put(x, (at + 0.05) * RATE, band(rng, 1500, 7000, n) * np.hanning(n), 0.15 * g)
-        at += period * rng.uniform(0.94, 1.06)
     return recorded(wet(x, room(rng, rng.uniform(0.15, 1.2))), rng, 0.2)
 
 
 @recipe("Clip-clop", "Horse")
 def clip_clop(rng: Draws) -> Wave:
-    x, at = np.zeros(SIZE), 0.0
+    x, first = np.zeros(SIZE), 0.0
     fs, period = rng.uniform(600, 1500, 4), rng.uniform(0.32, 0.6)
     offsets = [0, 0.25, 0.5, 0.75] if rng.random() < 0.5 else [0, 0.12, 0.45]
-    while at < 5:
+    for at in spaced(first, 5, lambda: 2 * period):
         for i, o in enumerate(offsets):
             put(
                 x,
@@ -251,7 +250,6 @@ def clip_clop(rng: Draws) -> Wave:
                 rng.uniform(0.7, 1),
             )
             put(x, (at + period * 2 * o) * RATE, thud(rng, 200, 3500, 0.01, 0.3), 0.8)
-        at += 2 * period
     return recorded(wet(x, room(rng, rng.uniform(0.2, 0.8))), rng, 0.2)
 
 
@@ -349,9 +347,9 @@ def shatter(rng: Draws) -> Wave:
 
 @recipe("Basketball bounce", "Bouncing", "Thump, thud")
 def bounce(rng: Draws) -> Wave:
-    x, at, f = np.zeros(SIZE), rng.uniform(0, 0.4), rng.uniform(70, 140)
+    x, first, f = np.zeros(SIZE), rng.uniform(0, 0.4), rng.uniform(70, 140)
     period = rng.uniform(0.35, 0.9)
-    while at < 4.8:
+    for at in spaced(first, 4.8, lambda: period * rng.uniform(0.93, 1.07)):
         put(
             x,
             at * RATE,
@@ -359,15 +357,14 @@ def bounce(rng: Draws) -> Wave:
             1,
         )
         put(x, at * RATE, thud(rng, 200, 3500, 0.012, 0.3), 0.8)
-        at += period * rng.uniform(0.93, 1.07)
     return recorded(wet(x, room(rng, rng.uniform(0.6, 2.5))), rng, 0.1)
 
 
 @recipe("Clapping", "Hands", "Applause")
 def clapping(rng: Draws) -> Wave:
-    x, at, period = np.zeros(SIZE), rng.uniform(0, 0.3), rng.uniform(0.2, 0.6)
+    x, first, period = np.zeros(SIZE), rng.uniform(0, 0.3), rng.uniform(0.2, 0.6)
     f = rng.uniform(900, 2200)
-    while at < 4.9:
+    for at in spaced(first, 4.9, lambda: period * rng.uniform(0.93, 1.07)):
         put(
             x,
             at * RATE,
@@ -380,7 +377,6 @@ def clapping(rng: Draws) -> Wave:
             ),
             rng.uniform(0.7, 1),
         )
-        at += period * rng.uniform(0.93, 1.07)
     return recorded(wet(x, room(rng, rng.uniform(0.2, 1.5))), rng, 0.2)
 
 
@@ -409,11 +405,10 @@ def applause(rng: Draws) -> Wave:
 
 @recipe("Finger snapping", "Hands")
 def snapping(rng: Draws) -> Wave:
-    x, at, period = np.zeros(SIZE), rng.uniform(0, 0.3), rng.uniform(0.35, 0.8)
-    while at < 4.9:
+    x, first, period = np.zeros(SIZE), rng.uniform(0, 0.3), rng.uniform(0.35, 0.8)
+    for at in spaced(first, 4.9, lambda: period * rng.uniform(0.97, 1.03)):
         f = rng.uniform(1700, 2600)
         put(x, at * RATE, resonate(thud(rng, 900, 9000, 0.004, 1.0), [f, f * 2.2], [250, 500], [6, 2], 0.3))
-        at += period * rng.uniform(0.97, 1.03)
     return recorded(wet(x, room(rng, rng.uniform(0.2, 0.9))), rng, 0.2)
 
 
@@ -490,13 +485,12 @@ def explosion(rng: Draws) -> Wave:
 
 @recipe("Whoosh, swoosh, swish", "Arrow")
 def whoosh(rng: Draws) -> Wave:
-    x, at = np.zeros(SIZE), rng.uniform(0, 0.5)
-    while at < 4.6:
+    x, first = np.zeros(SIZE), rng.uniform(0, 0.5)
+    for at in spaced(first, 4.6, lambda: rng.uniform(0.4, 1.4)):
         n = int(rng.uniform(0.15, 0.7) * RATE)
         f = rng.uniform(400, 1800)
         p = band(rng, f, f * 4, n, 12) * np.hanning(n) ** 1.5
         put(x, at * RATE, p, rng.uniform(0.5, 1))
-        at += rng.uniform(0.4, 1.4)
     return recorded(x, rng, 0.4)
 
 
@@ -535,12 +529,11 @@ def creak(rng: Draws) -> Wave:
 @recipe("Heart sounds, heartbeat", "Throbbing", "Heart murmur")
 def heartbeat(rng: Draws) -> Wave:
     period, x = rng.uniform(0.5, 1.1), np.zeros(SIZE)
-    at = rng.uniform(0, 0.4)
-    while at < 4.8:
+    first = rng.uniform(0, 0.4)
+    for at in spaced(first, 4.8, lambda: period * rng.uniform(0.97, 1.03)):
         for shift, g in ((0, 1), (period * 0.35, 0.7)):
             put(x, (at + shift) * RATE, thud(rng, 25, 110, 0.07), g)
         if rng.random() < 2:
             n = int(period * 0.25 * RATE)
             put(x, (at + 0.08) * RATE, band(rng, 100, 400, n) * np.hanning(n), 0.05)
-        at += period * rng.uniform(0.97, 1.03)
     return recorded(x, rng, 0.1, (-85, -55), (-28, -12))

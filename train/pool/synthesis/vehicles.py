@@ -19,6 +19,7 @@ from train.pool.synthesis.blocks import (
     resonate,
     room,
     shape,
+    spaced,
     specks,
     swept,
     thud,
@@ -131,7 +132,7 @@ def race_car(rng: Draws) -> Wave:
 def passing(
     x: Wave, rng: Draws, speed: float | None = None, near: float | None = None, at: float | None = None
 ) -> Wave:
-    """Past a listener: delay, level and air all follow the distance."""
+    """A source that passes a listener: its delay, level and high frequencies follow the distance."""
     speed, near, at = speed or rng.uniform(12, 55), near or rng.uniform(3, 12), at or rng.uniform(1.5, 3.5)
     distance = np.sqrt(near**2 + (speed * (TIME - at)) ** 2)
     heard = TIME - distance / 340 + distance.min() / 340
@@ -256,12 +257,11 @@ def steam_train(rng: Draws) -> Wave:
 
 def rails(rng: Draws) -> Wave:
     x = unit(noise(rng, [(30, 3), (100, 0), (400, -4), (1500, -10), (6000, -26)]) * curve(rng, 6, 0.6, 1))
-    period, gap, at = rng.uniform(0.5, 1.3), rng.uniform(0.1, 0.22), rng.uniform(0, 0.5)
+    period, gap, first = rng.uniform(0.5, 1.3), rng.uniform(0.1, 0.22), rng.uniform(0, 0.5)
     clacks = np.zeros(SIZE)
-    while at < 5:
+    for at in spaced(first, 5, lambda: period * rng.uniform(0.97, 1.03)):
         for shift in (0, gap, gap * 2.2, gap * 3.2)[: rng.integers(2, 5) if rng.random() < 0.1 else 2]:
             put(clacks, (at + shift) * RATE, thud(rng, 120, 1800, 0.05, 0.2), rng.uniform(0.7, 1.2))
-        at += period * rng.uniform(0.97, 1.03)
     return x + rng.uniform(0.4, 1.2) * clacks / max(np.abs(clacks).max(), 1e-9) * 3
 
 
@@ -407,7 +407,7 @@ def motor(
     colour: Numbers = (300, 1200, 3000),
     brush: float = 0.3,
 ) -> Wave:
-    """An electric motor: harmonics of the turning rate, brushes, moved air."""
+    """An electric motor: harmonics of its rotation, noise of the brushes and of moved air."""
     rate = np.broadcast_to(rate, (SIZE,)) * (1 + 0.003 * curve(rng, 20, -1, 1))
     phase = 2 * np.pi * np.cumsum(rate) / RATE
     x = sum(
@@ -645,9 +645,9 @@ def jet(rng: Draws) -> Wave:
 @recipe("Ice cream truck, ice cream van", "Jingle (music)")
 def ice_cream(rng: Draws) -> Wave:
     x = np.zeros(SIZE)
-    scale, at, degree = [0, 2, 4, 5, 7, 9, 11], 0.0, 4
+    scale, first, degree = [0, 2, 4, 5, 7, 9, 11], 0.0, 4
     step, base = rng.uniform(0.14, 0.24), rng.uniform(520, 800)
-    while at < 5:
+    for at in spaced(first, 5, lambda: step * rng.choice([1, 1, 1, 2])):
         degree = int(np.clip(degree + rng.choice([-2, -1, 0, 1, 2, 4, -4]), 0, 12))
         f = base * 2 ** ((12 * (degree // 7) + scale[degree % 7]) / 12)
         put(
@@ -655,7 +655,6 @@ def ice_cream(rng: Draws) -> Wave:
             at * RATE,
             modes(rng, [f, f * 2.0, f * 3.01, f * 5.4], [1.2, 0.7, 0.4, 0.1], [1, 0.5, 0.3, 0.3], 1.0),
         )
-        at += step * rng.choice([1, 1, 1, 2])
     x = np.tanh(shape(x, [(150, -40), (500, 0), (4000, 0), (9000, -30)]) * 2)
     x += rng.uniform(0.05, 0.3) * engine(rng, rng.uniform(22, 32), clatter=0.4)
     return recorded(wet(x, room(rng, rng.uniform(0.4, 1.5))), rng, 0.2)

@@ -16,6 +16,7 @@ from train.pool.synthesis.blocks import (
     recorded,
     resonate,
     room,
+    spaced,
     specks,
     swept,
     thud,
@@ -110,8 +111,8 @@ def drops_on_roof(rng: Draws) -> Wave:
 @recipe("Ocean", "Waves, surf", "Water")
 def ocean(rng: Draws) -> Wave:
     x = 0.15 * noise(rng, [(40, 6), (200, 3), (900, -4), (6000, -18)])
-    at = -rng.uniform(0, 3)
-    while at < 5:
+    first = -rng.uniform(0, 3)
+    for at in spaced(first, 5, lambda: rng.uniform(1.5, 3.5)):
         n = rng.uniform(3, 6)
         t = np.arange(int(n * RATE)) / RATE
         rise = rng.uniform(0.5, 2)
@@ -123,7 +124,6 @@ def ocean(rng: Draws) -> Wave:
             * np.clip(t / rise, 0, 1)
         )
         put(x, at * RATE, low + rng.uniform(0.4, 1.1) * high, rng.uniform(0.6, 1))
-        at += rng.uniform(1.5, 3.5)
     return recorded(x, rng, 0.0)
 
 
@@ -187,20 +187,19 @@ def pouring(rng: Draws) -> Wave:
 
 @recipe("Drip", "Plop", "Liquid")
 def drip(rng: Draws) -> Wave:
-    x, at, f = (
+    x, first, f = (
         0.004 * noise(rng, [(60, 0), (600, -5), (6000, -25)]),
         rng.uniform(0, 0.5),
         rng.uniform(500, 1800),
     )
     period = rng.uniform(0.25, 1.2)
-    while at < 4.9:
+    for at in spaced(first, 4.9, lambda: period * rng.uniform(0.7, 1.4)):
         put(
             x,
             at * RATE,
             bubble(rng, f * rng.uniform(0.8, 1.25), rng.uniform(0.15, 0.5), rng.uniform(0.3, 0.8)),
         )
         put(x, (at - 0.01) * RATE, thud(rng, 2000, 9000, 0.003), 0.2)
-        at += period * rng.uniform(0.7, 1.4)
     return recorded(wet(x, room(rng, rng.uniform(0.2, 1.6))), rng, 0.2)
 
 
