@@ -15,7 +15,7 @@ from pannsx.labels import LabelSet
 from pannsx.table import Row, data_frame
 from pannsx.tags import Tag as Tag
 from pannsx.tags import top_tags
-from pannsx.types import FloatArray, FrameSource, PathLike, Source
+from pannsx.types import Channel, FloatArray, FrameSource, PathLike, Source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -275,6 +275,8 @@ class TaggingResult(OnGrid):
         sample_rate: int | None = None,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        channel: Channel = "mean",
+        salvage: bool = False,
         title: str | None = None,
         threshold: Threshold | None = None,
         max_gap_s: float | None = None,
@@ -287,7 +289,7 @@ class TaggingResult(OnGrid):
             path: file to write; the extension selects the format (.png, .svg, .pdf). None: no file.
             audio: the source of the result, as in :func:`pannsx.audio.load`.
             source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
-            start_s, duration_s: the part of the source that the result is of, as given to the inference.
+            start_s, duration_s, channel, salvage: what the result is of, as given to the inference.
             title: title line; None: the name of the audio's file.
             threshold, max_gap_s, min_duration_s: settings of the events, as in :meth:`events`.
             n_classes: number of classes to draw.
@@ -300,6 +302,7 @@ class TaggingResult(OnGrid):
             ImportError: matplotlib is not installed.
             ValueError: the result has no frames or is of other audio, or an argument is invalid.
         """
+        from pannsx.audio import Selection
         from pannsx.audio.reader import rate_given
         from pannsx.events.detector import EventSettings
         from pannsx.report import FigureMaker, Sound
@@ -311,7 +314,9 @@ class TaggingResult(OnGrid):
         if path is not None:
             check_extension(Path(path))
         maker.push(self._frames)
-        sound = None if audio is None else Sound(audio, rate, start_s, duration_s)
+        sound = (
+            None if audio is None else Sound(audio, Selection(rate, start_s, duration_s, channel, salvage))
+        )
         figure = maker.figure(self, sound, title=title or (sound and sound.name))
         if path is not None:
             save(figure, Path(path))
@@ -326,6 +331,8 @@ class TaggingResult(OnGrid):
         sample_rate: int | None = None,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        channel: Channel = "mean",
+        salvage: bool = False,
         title: str | None = None,
         threshold: Threshold | None = None,
         max_gap_s: float | None = None,
@@ -340,7 +347,7 @@ class TaggingResult(OnGrid):
             path: the ``.html`` file to write.
             audio: the source of the result, as in :func:`pannsx.audio.load`.
             source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
-            start_s, duration_s: the part of the source that the result is of, as given to the inference.
+            start_s, duration_s, channel, salvage: what the result is of, as given to the inference.
             title: the heading; None: the name of the audio's file.
             threshold: as in :meth:`events`. One number, from 0.05 to 0.99, is the initial position of the
                 page's slider; with thresholds for each class, the page begins with these.
@@ -360,6 +367,7 @@ class TaggingResult(OnGrid):
             OSError: the page cannot be written.
             ValueError: the result has no frames or is of other audio, or an argument is invalid.
         """
+        from pannsx.audio import Selection
         from pannsx.audio.reader import rate_given
         from pannsx.events.detector import EventSettings
         from pannsx.report import PageMaker, Sound
@@ -377,7 +385,9 @@ class TaggingResult(OnGrid):
             groups=groups_of(self.labels, groups),
         )
         maker.push(self._frames)
-        sound = None if audio is None else Sound(audio, rate, start_s, duration_s)
+        sound = (
+            None if audio is None else Sound(audio, Selection(rate, start_s, duration_s, channel, salvage))
+        )
         maker.write(self, target, sound, title=title or (sound and sound.name) or target.stem)
         return target
 

@@ -277,6 +277,15 @@ def test_the_bar_counts_seconds_of_sound(tmp_path: Path) -> None:
     assert "0:03:20 of 0:03:20" in terminal.getvalue()
 
 
+def test_the_bar_counts_the_part_that_is_read(tmp_path: Path) -> None:
+    items = find_inputs([write_wav(tmp_path / "a.wav", 30.0)]).items
+    with at_a_terminal() as terminal, Progress(items, quiet=False, start_s=5.0, duration_s=20.0) as bar:
+        bar.reached(items[0], 10.0)
+        with bar.writing():
+            pass
+    assert "a.wav:  50%|" in terminal.getvalue()
+
+
 def test_lengths_that_no_header_states_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = write_wav(tmp_path / "a.wav", 3.0)
     bad = tmp_path / "b.wav"

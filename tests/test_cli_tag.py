@@ -367,6 +367,14 @@ def test_window_and_overlap_are_used(tmp_path: Path, capsys: Captured) -> None:
     assert "--overlap is 1.0 s" in capsys.readouterr().err
 
 
+def test_rows_of_a_part_have_its_times(tmp_path: Path, capsys: Captured) -> None:
+    path = write_wav(tmp_path / "a.wav", 2.0)
+    part = ["--start", "0.5", "--duration", "1"]
+    assert main(["tag", path, *part, "--top", "1", "--format", "csv"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["onset_s"], row["offset_s"]) == ("0.5", "1.5")
+
+
 def test_impossible_networks_end_with_one_line(tmp_path: Path, capsys: Captured) -> None:
     path = write_wav(tmp_path / "a.wav", 0.4)
     for status, options, said in (

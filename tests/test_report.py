@@ -22,6 +22,7 @@ from py_mini_racer import MiniRacer
 from small_models import noise
 
 from pannsx import AudioError, AudioTagger, TaggingResult
+from pannsx.audio import Selection
 from pannsx.cli import main
 from pannsx.events import EventSettings, OperatingPoint, OperatingPoints, detect, hide_parents
 from pannsx.events.formats import FORMATS, Recording
@@ -467,7 +468,7 @@ def test_overview(seconds: float) -> None:
     waveform = (0.01 * noise(n_samples)).astype(np.float32)
     at = n_samples * 2 // 3
     waveform[at] = 0.9
-    seen = overview_of(Sound(waveform, 32_000))
+    seen = overview_of(Sound(waveform, Selection(32_000)))
     assert seen.duration_s == n_samples / 32_000
     assert len(seen.peaks) == len(seen.log_mel) == -(-n_samples // round(seen.column_s * 32_000))
     assert len(seen.peaks) <= MOST_COLUMNS
@@ -479,7 +480,7 @@ def test_overview(seconds: float) -> None:
 def test_bands_are_where_their_frequencies_are() -> None:
     for frequency in (200, 1000, 5000):
         sine = np.sin(2 * np.pi * frequency * np.arange(32_000) / 32_000).astype(np.float32)
-        loudest = int(overview_of(Sound(sine, 32_000)).log_mel[50].argmax())
+        loudest = int(overview_of(Sound(sine, Selection(32_000))).log_mel[50].argmax())
         assert abs(loudest + 0.5 - band_of(frequency)) < 1.0
 
 
@@ -532,11 +533,11 @@ def test_errors_write_nothing(tagger: AudioTagger, tmp_path: Path) -> None:
 
 def test_cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "page.html"
-    options = ["--threshold", "0.3", "--gap", "0.5", "--audio", "none"]
+    options = ["--threshold", "0.3", "--gap", "0.5", "--audio", "none", "--start", "2", "--duration", "3.5"]
     assert main(["report", str(SCENE), "-o", str(target), *options]) == 0
     said = capsys.readouterr().err
     assert said.startswith(f"pannsx: wrote {target} (")
-    assert "8.6 s of audio" in said
+    assert "3.5 s of audio" in said
     data = data_of(target.read_text("utf-8"))
     assert data["name"] == "scene.flac"
     assert (data["threshold"], data["max_gap_s"], data["audio"]) == (0.3, 0.5, None)

@@ -124,7 +124,9 @@ def _write(items: list[Item], temporary: Path, outcome: Outcome, arguments: argp
         _open_writer(
             temporary, arguments.output.suffix.lower(), extractor, frames=arguments.frames
         ) as writer,
-        Progress(items, quiet=arguments.quiet) as progress,
+        Progress(
+            items, quiet=arguments.quiet, start_s=arguments.start, duration_s=arguments.duration
+        ) as progress,
     ):
         for item, answer in each_answer(items, analyse, progress):
             if isinstance(answer, AudioError):

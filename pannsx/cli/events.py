@@ -232,7 +232,9 @@ def _print(
     kind = FORMATS.get(form)
     sys.stdout.write(kind.header if kind else "")
     between = kind.between if kind else "\n"
-    with Progress(items, quiet=arguments.quiet) as progress:
+    with Progress(
+        items, quiet=arguments.quiet, start_s=arguments.start, duration_s=arguments.duration
+    ) as progress:
         for item in items:
             recording = _read(item, recordings, progress, outcome)
             if recording is None:
@@ -267,7 +269,9 @@ def _write(
         if journal.is_begun and not arguments.quiet:
             n_done = sum(each.duration_s is not None for each in journal.files.values())
             remark(f"resuming from {place}: {n_done} of {len(items)} files are done")
-        with Progress(items, quiet=arguments.quiet) as progress:
+        with Progress(
+            items, quiet=arguments.quiet, start_s=arguments.start, duration_s=arguments.duration
+        ) as progress:
 
             def changed(item: Item, differences: list[str]) -> None:
                 with progress.writing():

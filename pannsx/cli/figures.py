@@ -6,6 +6,7 @@ import argparse
 import glob
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +16,7 @@ from pannsx.cli.event_options import add_hop
 from pannsx.cli.options import (
     add_files,
     add_model_options,
+    add_selection_options,
     add_verbosity,
     build,
     count,
@@ -22,6 +24,7 @@ from pannsx.cli.options import (
     new_command,
     not_negative,
     probability,
+    selection_of,
 )
 from pannsx.cli.outcome import Outcome
 from pannsx.cli.parser import Commands
@@ -31,6 +34,7 @@ from pannsx.corpus.outputs import OutputError, check_output, check_outputs, outp
 from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
+    from pannsx.audio import Selection
     from pannsx.events import EventSettings
     from pannsx.inference.fine_frames import FrameReader
     from pannsx.report import Sound
@@ -134,6 +138,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     for parser in (plot, report):
         _add_events(parser)
+        add_selection_options(parser)
         add_verbosity(parser)
         add_model_options(parser)
 
@@ -252,7 +257,9 @@ def _make(
         new_maker()  # invalid settings fail before the work
     except ValueError as error:
         raise CommandError(str(error)) from error
-    made, failures = _make_each(places, new_maker, reader, outcome, quiet=arguments.quiet)
+    made, failures = _make_each(
+        places, new_maker, reader, selection_of(arguments), outcome, quiet=arguments.quiet
+    )
     written = [entry.path for entry in made]
     if folder is None:
         return outcome.close(written[0] if written else None, content=_content(made))
@@ -270,6 +277,7 @@ def _make_each(
     places: dict[Item, Path],
     new_maker: Callable[[], _Maker],
     reader: FrameReader,
+    selection: Selection,
     outcome: Outcome,
     *,
     quiet: bool,
@@ -282,10 +290,11 @@ def _make_each(
     failures: list[tuple[str, str]] = []
     with Progress(list(places), quiet=quiet) as progress:
         for item, place in places.items():
-            maker, sound = new_maker(), Sound(item.source)
+            maker, sound = new_maker(), Sound(item.source, selection)
             try:
                 result = reader.tag(
                     item.source,
+                    **asdict(selection),
                     on_progress=partial(progress.reached, item),
                     on_frames=maker.push,
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,13 +25,22 @@ class Progress:
     """Draws a bar where it is useful: the sound that is done, of all files together.
 
     There is no bar if ``quiet``, if standard error is not a terminal, or for a few short files.
+    ``start_s`` and ``duration_s`` are the part of each file that is read.
     """
 
-    def __init__(self, items: Sequence[Item], *, quiet: bool) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        *,
+        quiet: bool,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+    ) -> None:
         self._bar: Any = None
         if quiet or not sys.stderr.isatty():
             return
-        lengths_s = _lengths_s(items)
+        most_s = math.inf if duration_s is None else duration_s
+        lengths_s = [min(max(length_s - start_s, 0.0), most_s) for length_s in _lengths_s(items)]
         if len(items) <= _FEW_FILES and sum(lengths_s) < _LONG_S:
             return
         self._lengths_s = {item.name: length_s for item, length_s in zip(items, lengths_s, strict=True)}

@@ -115,7 +115,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_classes(arguments, labels)
     mids = dict(zip(labels.names, labels.ids or (), strict=labels.ids is not None))
     chosen = [labels[i] for i in labels.select(arguments.classes or labels)]
-    tagging = Tagging(tagger.record.name, threshold, chosen, mids, arguments.window, arguments.group)
+    tagging = Tagging(
+        tagger.record.name, threshold, chosen, mids, arguments.window, arguments.group, arguments.start
+    )
     how = {"threshold": arguments.threshold, "classes": arguments.classes, "leaves": arguments.leaves}
 
     selection = asdict(selection_of(arguments))
@@ -124,7 +126,9 @@ def run(arguments: argparse.Namespace) -> int:
         return tagger.iter_inference(sources, **selection, on_progress=on_progress)
 
     with tag_writer(output, tagging, wide=arguments.wide) as writer:
-        with Progress(inputs.items, quiet=arguments.quiet) as progress:
+        with Progress(
+            inputs.items, quiet=arguments.quiet, start_s=arguments.start, duration_s=arguments.duration
+        ) as progress:
             for item, answer in each_answer(inputs.items, analyse, progress):
                 with progress.writing():
                     if isinstance(answer, AudioError):

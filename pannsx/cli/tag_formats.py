@@ -22,7 +22,8 @@ _NESTED = ("json", "jsonl")
 
 class Tagging(NamedTuple):
     """What is the same for all files: the model's name, the least probability asked for, the labels asked for
-    and MIDs by label, the length of a window of long files, and whether tags stand in AudioSet's tree.
+    and MIDs by label, the length of a window of long files, whether tags stand in AudioSet's tree, and where
+    in each file the part that is read begins.
     """
 
     model: str
@@ -31,6 +32,7 @@ class Tagging(NamedTuple):
     mids: dict[str, str]
     window_s: float
     is_grouped: bool
+    start_s: float
 
 
 class TagWriter(Protocol):
@@ -133,15 +135,17 @@ class _RowWriter:
 
     def __init__(self, table: TableWriter, tagging: Tagging) -> None:
         self._table = table
-        self._mids = tagging.mids
+        self._tagging = tagging
 
     def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
         """The file's rows."""
+        start_s = self._tagging.start_s
+        times = start_s, start_s + result.duration_s
         for tag in tags:
-            mid = self._mids.get(tag.label)
-            self._table.write((name, 0.0, result.duration_s, tag.label, mid, tag.probability))
+            mid = self._tagging.mids.get(tag.label)
+            self._table.write((name, *times, tag.label, mid, tag.probability))
         if not tags:
-            self._table.write((name, 0.0, result.duration_s, None, None, None))
+            self._table.write((name, *times, None, None, None))
 
 
 class _WideWriter:

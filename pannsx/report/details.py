@@ -53,8 +53,13 @@ def source_facts(sound: Sound | None) -> list[tuple[str, str]]:
             ("Size", size(memoryview(sound.source).nbytes)),
             ("SHA-256", hashlib.sha256(sound.source).hexdigest()),
         ]
-    if sound.start_s or sound.duration_s is not None:
-        facts.append(("Part", f"from {clock(sound.start_s, 2)}"))
+    part = sound.selection
+    if part.start_s or part.duration_s is not None:
+        facts.append(("Part", f"from {clock(part.start_s, 2)}"))
+    if part.channel != "mean":
+        facts.append(("Channel", str(part.channel)))
+    if part.salvage:
+        facts.append(("Damaged", "read as far as possible"))
     return facts
 
 

@@ -105,7 +105,7 @@ class PageMaker:
         if sound is None or seen is None or self._player == "none":
             return None
         if self._player == "link":
-            return {"link": link_to(sound, path), "start_s": sound.start_s}
+            return {"link": link_to(sound, path), "start_s": sound.selection.start_s}
         loudest = float(np.abs(seen.peaks).max(initial=0.0))
         rate = encode(sound, copy, self._codec, gain=1 / max(1.0, loudest))
         return {"type": media_type(self._codec), "start_s": 0.0, "rate": rate}

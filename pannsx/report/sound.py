@@ -9,7 +9,7 @@ from typing import IO, Literal, NamedTuple, TypeAlias
 import numpy as np
 import soundfile
 
-from pannsx.audio import Blocks, info, open_blocks
+from pannsx.audio import Blocks, Selection, info
 from pannsx.types import Source
 
 Player: TypeAlias = Literal["embed", "link", "none"]
@@ -19,22 +19,14 @@ _PRINTED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234
 
 
 class Sound(NamedTuple):
-    """A source as :func:`pannsx.audio.open_blocks` takes it, with its part."""
+    """A source as :func:`pannsx.audio.open_blocks` takes it, and what is read of it."""
 
     source: Source
-    source_rate: int | None = None
-    start_s: float = 0.0
-    duration_s: float | None = None
+    selection: Selection = Selection()
 
     def blocks(self, sample_rate: int | None) -> Blocks:
         """Its mono blocks at a rate; None: at its own."""
-        return open_blocks(
-            self.source,
-            sample_rate,
-            source_rate=self.source_rate,
-            start_s=self.start_s,
-            duration_s=self.duration_s,
-        )
+        return self.selection.open(self.source, sample_rate)
 
     @property
     def path(self) -> Path | None:
@@ -87,7 +79,7 @@ def encode(sound: Sound, file: IO[bytes], codec: Codec, *, gain: float = 1.0) ->
         OSError: the codec is missing in this libsndfile, or the file cannot be written.
     """
     how = _ENCODINGS[codec]
-    own_rate = info(sound.source, source_rate=sound.source_rate).sample_rate
+    own_rate = info(sound.source, source_rate=sound.selection.source_rate).sample_rate
     rate = next((each for each in how.rates if each >= own_rate), how.rates[-1])
     if how.subtype not in soundfile.available_subtypes(how.container):
         raise OSError(
