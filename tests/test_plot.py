@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,40 @@ def test_cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["plot", str(SCENE), "-o", str(target)]) == 1
     assert "pannsx[plot]" in capsys.readouterr().err
+
+
+def test_a_long_recording(result: TaggingResult) -> None:
+    """Times as a clock, panels up to the end, and a short event that can be seen."""
+    n_frames = 5_000
+    framewise = np.zeros((n_frames, len(result.labels)), np.float32)
+    framewise[2_000, 0] = 0.9
+    framewise[-1, 1] = 0.8
+    duration_s = n_frames * 0.32 + 0.3  # sound after the last whole frame
+    long = replace(
+        result,
+        framewise=framewise,
+        duration_s=duration_s,
+        grid=replace(result.grid, hop_s=0.32, offset_s=0.16),
+    )
+    figure = long.plot(threshold=0.5, n_classes=2, title="costs $5 or $6")
+    classes, events = (axes for axes in figure.axes if axes.get_label() != "<colorbar>")
+    assert events.get_xlabel() == "time (m:ss)"
+    ticks = [label.get_text() for label in events.get_xticklabels()]
+    assert ticks == ["0:00", "5:00", "10:00", "15:00", "20:00", "25:00"]
+    (mesh,) = classes.collections
+    edges = mesh.get_coordinates()[0, :, 0]  # type: ignore[attr-defined]
+    assert (edges[0], edges[-1]) == (0.0, pytest.approx(duration_s))
+    spans = [path.get_extents() for bars in events.collections for path in bars.get_paths()]
+    assert sorted(span.width for span in spans) == pytest.approx([duration_s / 500] * 2)
+    for span in spans:
+        assert 0 <= span.x0 < span.x1 <= duration_s + 1e-9
+    figure.canvas.draw()  # a pair of dollar signs is no formula
+
+
+def test_cli_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "figures"
+    target.mkdir()
+    assert main(["plot", str(SCENE), "-o", str(target), "--classes", "2", "--format", "svg"]) == 0
+    assert (target / "scene.flac.svg").read_bytes().startswith(MAGIC[".svg"])
+    assert '<img src="scene.flac.svg"' in (target / "index.html").read_text("utf-8")
+    assert "2 files" in capsys.readouterr().err

@@ -49,6 +49,7 @@ def _photograph(result: TaggingResult, target: Path, browser: str) -> None:
         window = playwright.chromium.launch(executable_path=browser)
         page = window.new_page(viewport=VIEW)
         page.goto(report.as_uri())
+        page.wait_for_timeout(1000)  # milliseconds: the player knows the length of the audio
         page.screenshot(path=target)
         window.close()
 
