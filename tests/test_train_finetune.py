@@ -17,16 +17,17 @@ from pannsx import AudioTagger, FeatureExtractor, weights
 from pannsx.labels import LabelSet
 from pannsx.models.zoo import build_empty
 from pannsx.results import FrameEmbeddings
+from pannsx.transfer.clips import Clips, batch_of
+from pannsx.transfer.data_set import DataSet
+from pannsx.transfer.experiment import Result, few, head_on, network_and_head, run, targets_of
+from pannsx.transfer.head import Head, HeadSettings, apply, batches, learning_rate_at, new_head, train_head
+from pannsx.transfer.tuning import TuneSettings, embed, fresh, save, tune, unchanged
 from pannsx.weights import LoadedCheckpoint
 from train.data.encoding import as_pcm
 from train.finetune import main
-from train.transfer.data_set import DataSet
+from train.transfer.augmented import mixup_and_stripes
 from train.transfer.data_sets import read_data_set
-from train.transfer.experiment import Result, few, head_on, network_and_head, run, targets_of
-from train.transfer.head import Head, HeadSettings, apply, batches, learning_rate_at, new_head, train_head
 from train.transfer.mfcc import mfcc_statistics
-from train.transfer.tuning import AUGMENT, NO_AUGMENT, TuneSettings, embed, fresh, save, tune
-from train.transfer.waveforms import batch_of, read_waveforms
 
 RATE = 16000
 SAME_NETWORK = 2e-5
@@ -152,7 +153,7 @@ def test_several_labels_a_clip(tmp_path: Path) -> None:
         rows.append(f"{i}.wav,{label},{'train' if i < 24 else 'test'}")
     (tmp_path / "table.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     data = read_data_set("table", tmp_path / "table.csv")
-    features = mfcc_statistics(read_waveforms(data, RATE), RATE)
+    features = mfcc_statistics(Clips(data.recordings, RATE), RATE)
     assert features.shape == (36, 80)
     result = run(
         data,
@@ -164,7 +165,7 @@ def test_several_labels_a_clip(tmp_path: Path) -> None:
 
 
 def frozen(data: DataSet, settings: HeadSettings, shots: int | None = None) -> Result:
-    embeddings = embed(bundled(), read_waveforms(data, bundled().record.sample_rate))
+    embeddings = embed(bundled(), Clips(data.recordings, bundled().record.sample_rate))
     return run(
         data, targets_of(data), head_on(embeddings, targets_of(data), settings, bundled()), shots=shots
     )
@@ -204,13 +205,13 @@ def test_tuned(kinds: Path, tmp_path: Path, from_scratch: bool) -> None:
     """Network and head change together; the network it began with does not."""
     base, data = bundled(), read_data_set("folder", kinds)
     before = {key: tensor.clone() for key, tensor in base.model.state_dict().items()}
-    waveforms, targets = read_waveforms(data, base.record.sample_rate), targets_of(data)
+    waveforms, targets = Clips(data.recordings, base.record.sample_rate), targets_of(data)
     settings = TuneSettings(
         epochs=1 if from_scratch else 4,
         batch_size=9,
         clip_s=0.5,
         learning_rate=1e-3,
-        augment=NO_AUGMENT if from_scratch else AUGMENT,
+        augment=unchanged if from_scratch else mixup_and_stripes,
     )
     learn = network_and_head(base, waveforms, targets, settings, HeadSettings(), from_scratch=from_scratch)
     fitted = learn(data.rows({"train"}), 0)
@@ -229,8 +230,8 @@ def test_tuned(kinds: Path, tmp_path: Path, from_scratch: bool) -> None:
 
 def test_tuning_is_reproducible(kinds: Path) -> None:
     base, data = bundled(), read_data_set("folder", kinds)
-    waveforms, targets = read_waveforms(data, base.record.sample_rate), targets_of(data)
-    settings = TuneSettings(epochs=1, batch_size=4, clip_s=0.2, augment=AUGMENT)
+    waveforms, targets = Clips(data.recordings, base.record.sample_rate), targets_of(data)
+    settings = TuneSettings(epochs=1, batch_size=4, clip_s=0.2, augment=mixup_and_stripes)
     head = new_head(base.model.embedding_size, 3, HeadSettings(), seed=1)
     first, second = (
         tune(base, waveforms, targets, data.rows({"train"})[:8], settings, head, seed=1) for _ in range(2)
@@ -241,7 +242,7 @@ def test_tuning_is_reproducible(kinds: Path) -> None:
 
 def test_a_loss_that_is_no_number_stops(kinds: Path) -> None:
     base, data = bundled(), read_data_set("folder", kinds)
-    waveforms, targets = read_waveforms(data, base.record.sample_rate), targets_of(data)
+    waveforms, targets = Clips(data.recordings, base.record.sample_rate), targets_of(data)
     settings = TuneSettings(epochs=3, batch_size=4, clip_s=0.2, learning_rate=1e30)
     head = new_head(base.model.embedding_size, 3, HeadSettings(), seed=1)
     with pytest.raises(ValueError, match=r"the loss is .* in step \d; use a smaller learning rate"):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.transfer.data_set import Recording
+from pannsx.transfer.data_set import Recording
+from pannsx.transfer.folds import make_folds
 from train.transfer.data_sets import read_data_set
-from train.transfer.folds import make_folds
 
 
 def clip(number: int, *labels: int, group: str = "") -> Recording:

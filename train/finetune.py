@@ -28,15 +28,16 @@ from pannsx import weights
 from pannsx.atomic import replacing
 from pannsx.corpus.outputs import check_output
 from pannsx.errors import AudioError, WeightsError
+from pannsx.transfer.clips import Clips
+from pannsx.transfer.data_set import DataSet, Split, check_files
+from pannsx.transfer.experiment import Learn, Result, head_on, network_and_head, run, targets_of
+from pannsx.transfer.head import MAX_LAYERS, HeadSettings
+from pannsx.transfer.tuning import TuneSettings, clip_head_of, embed, save, unchanged
 from pannsx.weights.saving import check_path
 from train.loop.memory import keep_freed_memory
-from train.transfer.data_set import DataSet, Split, check_files
+from train.transfer.augmented import mixup_and_stripes
 from train.transfer.data_sets import DATA_SETS, read_data_set
-from train.transfer.experiment import Learn, Result, head_on, network_and_head, run, targets_of
-from train.transfer.head import MAX_LAYERS, HeadSettings
 from train.transfer.mfcc import mfcc_statistics
-from train.transfer.tuning import AUGMENT, NO_AUGMENT, TuneSettings, clip_head_of, embed, save
-from train.transfer.waveforms import Waveforms, read_waveforms
 
 MODES = ("frozen", "tuned", "scratch", "mfcc")
 HEAD_ALONE = ("frozen", "mfcc")
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.save is not None:
             clip_head_of(base.model)
         print(f"{data.name}: {len(data.recordings)} clips, {len(data.labels)} classes; {base.record.name}")
-        waveforms = read_waveforms(data, base.record.sample_rate)
+        waveforms = Clips(data.recordings, base.record.sample_rate)
         learn = _learner(given, data, base, waveforms)
         results = [
             run(data, targets_of(data), learn, seed=given.seed, splits=splits, shots=shots, on_score=_tell)
@@ -117,7 +118,7 @@ def _check_outputs(given: argparse.Namespace) -> None:
 
 
 def _learner(
-    given: argparse.Namespace, data: DataSet, base: weights.LoadedCheckpoint, waveforms: Waveforms
+    given: argparse.Namespace, data: DataSet, base: weights.LoadedCheckpoint, waveforms: Clips
 ) -> Learn:
     targets = targets_of(data)
     head = HeadSettings(layers=given.layers, batch_size=given.batch_size)
@@ -140,7 +141,7 @@ def _learner(
         batch_size=given.batch_size,
         clip_s=data.clip_s,
         device=given.device,
-        augment=AUGMENT if given.augment else NO_AUGMENT,
+        augment=mixup_and_stripes if given.augment else unchanged,
     )
     return network_and_head(base, waveforms, targets, settings, head, from_scratch=given.mode == "scratch")
 

@@ -20,6 +20,7 @@ from pannsx.cli import (
     events,
     fetch,
     figures,
+    finetune,
     help,
     info,
     labels,
@@ -38,7 +39,9 @@ from pannsx.version import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = (tag, events, embed, stream, figures, calibrate, score, models, labels, info, fetch, verify)
+_COMMANDS = (
+    tag, events, embed, stream, figures, calibrate, score, finetune, models, labels, info, fetch, verify,
+)  # fmt: skip
 _ABOUT_ITSELF = (help, completion)  # they need the whole parser
 
 _DESCRIPTION = """\

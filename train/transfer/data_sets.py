@@ -1,7 +1,7 @@
 """Data sets for transfer, as short declarations of files, labels and folds.
 
 A declaration reads the authors' original files and keeps the official folds.  Any other
-data set is a folder of folders or a CSV (:func:`folder_of_classes`, :func:`table`).
+data set is a folder of folders or a CSV (:mod:`pannsx.transfer.own_sounds`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pannsx.errors import did_you_mean
 from pannsx.labels import LabelSet
-from train.transfer.data_set import (
+from pannsx.transfer.data_set import (
     TRAIN_TEST,
     DataSet,
     Recording,
@@ -21,7 +21,7 @@ from train.transfer.data_set import (
     listed_file,
     table_rows,
 )
-from train.transfer.folds import make_folds
+from pannsx.transfer.own_sounds import folder_of_classes, table
 
 
 def esc50(folder: Path, *, only_ten: bool = False) -> DataSet:
@@ -151,57 +151,6 @@ def dcase2019_task1(folder: Path) -> DataSet:
     labels = label_set(label for _, _, label in rows)
     recordings = [Recording(path, (labels.index(label),), fold) for fold, path, label in rows]
     return DataSet("DCASE 2019 task 1", labels, tuple(recordings), (TRAIN_TEST,), 10.0)
-
-
-def folder_of_classes(folder: Path) -> DataSet:
-    """Any folder: ``<class>/<file>``, or ``<fold>/<class>/<file>``, the folds being ``train`` and ``test``.
-
-    Without folds, five are made, each with an equal number of clips of every class; a clip's fold depends
-    only on the file names.
-    """
-    has_folds = all((folder / fold).is_dir() for fold in ("train", "test"))
-    found = []
-    for path in audio_files(folder):
-        inner = path.relative_to(folder).parts
-        if len(inner) > 1 + has_folds and (not has_folds or inner[0] in ("train", "test")):
-            found.append((path, inner[has_folds], inner[0] if has_folds else ""))
-    labels = label_set(label for _, label, _ in found) if found else LabelSet(("none",))
-    recordings = [Recording(path, (labels.index(label),), fold) for path, label, fold in found]
-    if has_folds:
-        return DataSet(folder.name, labels, tuple(recordings), (TRAIN_TEST,), 10.0)
-    recordings = make_folds(recordings)
-    return DataSet(folder.name, labels, tuple(recordings), each_fold(recordings), 10.0)
-
-
-def table(path: Path) -> DataSet:
-    """Any CSV with the columns file (relative to it) and label; optionally fold, start_s, duration_s, group.
-
-    Several labels of a clip are separated by ``;``; one such clip makes the data set multi-label.  The
-    folds ``train`` and ``test`` are one split, any others are held out in turn. Without folds, five are made
-    (:mod:`train.transfer.folds`), with all clips of a group, or else of a file, in one.
-    """
-    rows = list(table_rows(path, {"file", "label"}))
-    names = [[name.strip() for name in row["label"].split(";") if name.strip()] for row in rows]
-    labels = label_set(name for several in names for name in several)
-    recordings = [
-        Recording(
-            listed_file(path.parent, row["file"]),
-            tuple(labels.index(name) for name in several),
-            (row.get("fold") or "").strip(),
-            float(row.get("start_s") or 0),
-            float(row["duration_s"]) if row.get("duration_s") else None,
-            (row.get("group") or "").strip(),
-        )
-        for row, several in zip(rows, names, strict=True)
-    ]
-    folds = {recording.fold for recording in recordings}
-    if "" in folds and len(folds) > 1:
-        raise ValueError(f"{path}: some clips have a fold and some have none; give every clip one")
-    if folds == {""}:
-        recordings = make_folds(recordings)
-    splits = (TRAIN_TEST,) if {"train", "test"} <= folds else each_fold(recordings)
-    multi_label = any(len(several) != 1 for several in names)
-    return DataSet(path.stem, labels, tuple(recordings), splits, 10.0, multi_label)
 
 
 DATA_SETS: Mapping[str, Callable[[Path], DataSet]] = {

@@ -7,8 +7,8 @@ from scipy.fft import dct
 
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.frontend.settings import FrontEnd
+from pannsx.transfer.clips import Waveforms
 from pannsx.types import FloatArray
-from train.transfer.waveforms import Waveforms
 
 N_COEFFICIENTS = 20
 N_STATISTICS = 4

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pannsx.metrics import accuracy, tagging_scores
+from pannsx.transfer.clips import Waveforms, chosen
+from pannsx.transfer.data_set import DataSet, Split
+from pannsx.transfer.head import Head, HeadSettings, apply, new_head, train_head
+from pannsx.transfer.tuning import TuneSettings, embed, fresh, tune
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
-from train.transfer.data_set import DataSet, Split
-from train.transfer.head import Head, HeadSettings, apply, new_head, train_head
-from train.transfer.tuning import TuneSettings, embed, fresh, tune
-from train.transfer.waveforms import Waveforms
 
 
 class Fitted(NamedTuple):
@@ -79,7 +79,7 @@ def head_on(
 
     def learn(rows: Sequence[int], seed: int) -> Fitted:
         head = train_head(features[rows], targets[rows], settings, seed=seed)
-        return Fitted(base, head, lambda chosen: apply(head, features[chosen]))
+        return Fitted(base, head, lambda rows: apply(head, features[rows]))
 
     return learn
 
@@ -106,8 +106,8 @@ def network_and_head(
             begin, first = base, train_head(embeddings[rows], targets[rows], head_settings, seed=seed)
         tuned, head = tune(begin, waveforms, targets, rows, settings, first, seed=seed)
 
-        def predict(chosen: Sequence[int]) -> FloatArray:
-            return apply(head, embed(tuned, [waveforms[row] for row in chosen], device=settings.device))
+        def predict(rows: Sequence[int]) -> FloatArray:
+            return apply(head, embed(tuned, chosen(waveforms, rows), device=settings.device))
 
         return Fitted(tuned, head, predict)
 
@@ -123,6 +123,7 @@ def run(
     splits: Sequence[Split] | None = None,
     shots: int | None = None,
     on_score: Callable[[str, float], None] = lambda split, score: None,
+    on_logits: Callable[[Sequence[int], FloatArray], None] = lambda rows, logits: None,
 ) -> Result:
     """Train and test on every split.
 
@@ -134,6 +135,7 @@ def run(
         splits: some of its splits; None: all.
         shots: training clips per class; None: all.
         on_score: called with the name and score of each finished split.
+        on_logits: called with the positions of its test clips and their ``(n, K)`` logits.
     """
     scores = {}
     for split in data.splits if splits is None else splits:
@@ -141,6 +143,7 @@ def run(
         if shots is not None:
             rows = few(targets, rows, shots, seed)
         logits = learn(rows, seed).predict(tests)
+        on_logits(tests, logits)
         if data.multi_label:
             scores[split.name] = tagging_scores(targets[tests], logits).mAP
         else:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,29 +17,47 @@ from pannsx.inference.pipeline import Pipeline
 from pannsx.labels import LabelSet
 from pannsx.models.convert import to_published
 from pannsx.models.heads import ClipHead
-from pannsx.models.pann import Pann
+from pannsx.models.pann import Augment, Pann
 from pannsx.models.zoo import build
+from pannsx.transfer.clips import Waveforms, batch_of
+from pannsx.transfer.head import Head, batches, learning_rate_at, loss_of
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint, save_checkpoint
 from pannsx.weights.record import Checkpoint, Scores
-from train.loop.augment import Choices, choose
-from train.recipe import Augment
-from train.transfer.head import Head, batches, learning_rate_at, loss_of
-from train.transfer.waveforms import Waveforms, batch_of
 
-NO_AUGMENT = Augment(
-    mixup="none",
-    mixup_alpha=1.0,
-    time_stripes=0,
-    time_width=64,
-    band_stripes=0,
-    band_width=8,
-    gain_db=0.0,
-    roll_s=0.0,
-    soften_db=0.0,
-)
-AUGMENT = replace(NO_AUGMENT, mixup="representation", time_stripes=2, band_stripes=2)
-"""Mixup and SpecAugment as in pretraining; stripes are narrower where clips are short."""
+
+class Augmented(NamedTuple):
+    """A batch after its augmentation.
+
+    Attributes:
+        waveform: ``(B, S)``.
+        targets: ``(B, K)``; with mixup, of the ``B / 2`` mixed clips.
+        representations: augmentation of log-mel and wavegram inside the network, if any.
+    """
+
+    waveform: Tensor
+    targets: Tensor
+    representations: Augment | None = None
+
+
+Augmenter = Callable[[Tensor, Tensor, int, Pann], Augmented]
+"""``(B, S)`` clips, ``(B, K)`` targets, a seed for this step and the model -> the batch to train on."""
+
+GAIN_DB, ROLL_S = 6.0, 0.5
+
+
+def gain_and_roll(waveform: Tensor, targets: Tensor, seed: int, model: Pann) -> Augmented:
+    """Each clip up to 6 dB softer or louder, and rolled in time by up to half a second."""
+    rng = np.random.default_rng(seed)
+    gains = 10.0 ** (rng.uniform(-GAIN_DB, GAIN_DB, len(waveform)) / 20.0)
+    rolls = np.round(rng.uniform(-ROLL_S, ROLL_S, len(waveform)) * model.sample_rate).astype(int)
+    clips = [clip.roll(roll) * gain for clip, roll, gain in zip(waveform, rolls, gains, strict=True)]
+    return Augmented(torch.stack(clips).to(waveform.dtype), targets)
+
+
+def unchanged(waveform: Tensor, targets: Tensor, seed: int, model: Pann) -> Augmented:
+    """No augmentation."""
+    return Augmented(waveform, targets)
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,7 @@ class TuneSettings:
         batch_size: clips per step.
         clip_s: longest part of a clip used in training, in seconds.
         device: such as ``cpu`` or ``cuda``.
-        augment: augmentation of clips (:mod:`train.loop.augment`).
+        augment: augmentation of a batch.
     """
 
     epochs: int = 10
@@ -59,7 +78,7 @@ class TuneSettings:
     batch_size: int = 32
     clip_s: float = 10.0
     device: str = "cpu"
-    augment: Augment = NO_AUGMENT
+    augment: Augmenter = unchanged
 
 
 class Tuned(nn.Module):
@@ -69,10 +88,9 @@ class Tuned(nn.Module):
         super().__init__()
         self.model, self.head = model, head
 
-    def forward(self, waveform: Tensor, choices: Choices) -> Tensor:
+    def forward(self, waveform: Tensor, augment: Augment | None = None) -> Tensor:
         """``(B, S)`` waveform -> ``(B, K)`` logits; ``(B / 2, K)`` with mixup."""
-        waveform = choices.waveform(waveform)
-        features = self.model.forward_features(waveform, augment=choices.representations)
+        features = self.model.forward_features(waveform, augment=augment)
         head = self.model.head
         # The new head has its own dropout.
         embedding = head.embed(features) if isinstance(head, ClipHead) else head.clip(features)[1]
@@ -80,7 +98,7 @@ class Tuned(nn.Module):
         return logits
 
 
-def embed(base: LoadedCheckpoint, waveforms: Waveforms, *, device: str = "cpu") -> FloatArray:
+def embed(base: LoadedCheckpoint, waveforms: Iterable[FloatArray], *, device: str = "cpu") -> FloatArray:
     """``N`` clips at the model's rate -> ``(N, D)`` embeddings, those of :class:`pannsx.FeatureExtractor`."""
     pipeline = Pipeline(base, device=device)
     return np.stack([analysis.answer.embedding for analysis in pipeline.analyse(waveforms)])
@@ -136,12 +154,11 @@ def tune(
         n_steps, step = settings.epochs * len(batches(rows, settings.batch_size, rng)), 0
         for _ in range(settings.epochs):
             for drawn in batches(rows, settings.batch_size, rng):
-                chosen = drawn if settings.augment.mixup == "none" else drawn[: len(drawn) // 2 * 2]
                 for group in optimiser.param_groups:
                     group["lr"] = learning_rate_at(step, n_steps, settings.learning_rate)
-                waveform = torch.from_numpy(batch_of(waveforms, chosen, longest, rng)).to(device)
-                choices = _choices(settings.augment, seed, step, model, tuple(waveform.shape))
-                loss = loss_of(tuned(waveform, choices), choices.targets(wanted[chosen].to(device)))
+                waveform = torch.from_numpy(batch_of(waveforms, drawn, longest, rng)).to(device)
+                batch = settings.augment(waveform, wanted[drawn].to(device), _seed_of(seed, step), model)
+                loss = loss_of(tuned(batch.waveform, batch.representations), batch.targets)
                 if not torch.isfinite(loss):
                     raise ValueError(f"the loss is {loss.item()} in step {step}; use a smaller learning rate")
                 optimiser.zero_grad()
@@ -152,17 +169,8 @@ def tune(
     return base._replace(model=tuned.model), tuned.head
 
 
-def _choices(augment: Augment, seed: int, step: int, model: Pann, shape: tuple[int, ...]) -> Choices:
-    """Augmentation of a ``(B, S)`` batch; each stripe covers at most a quarter of the axis."""
-    log_mel = None
-    if model.frontend is not None:
-        log_mel = (model.frontend.n_frames(max(shape[1], model.min_samples)), model.frontend.n_mels)
-        augment = replace(
-            augment,
-            time_width=min(augment.time_width, log_mel[0] // 4),
-            band_width=min(augment.band_width, log_mel[1] // 4),
-        )
-    return choose(augment, seed, step, n_clips=shape[0], sample_rate=model.sample_rate, log_mel=log_mel)
+def _seed_of(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
 
 
 def clip_head_of(model: Pann) -> ClipHead:

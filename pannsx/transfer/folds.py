@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from train.transfer.data_set import MADE_UP_FOLDS, Recording
+from pannsx.transfer.data_set import MADE_UP_FOLDS, Recording
 
 
 def make_folds(recordings: Sequence[Recording], n_folds: int = MADE_UP_FOLDS) -> list[Recording]:
