@@ -42,7 +42,8 @@ With --tune the whole network is trained with it, from there.
 The clips are divided into five folds, each held out once; every class is spread evenly over them. The
 scores are those of the held-out clips. The saved checkpoint is then trained on all clips. Beside it are
 its record, labels and operating points, NAME.classes.csv (scores by class) and NAME.confusion.svg (a
-picture of which class is taken for which). Load it by AudioTagger(checkpoint=...), or give it to any command by --checkpoint."""
+picture of which class is taken for which). Load it by AudioTagger(checkpoint=...), or give it to any
+command by --checkpoint."""
 
 _EXAMPLES = """\
   pannsx finetune sounds/ --save mine.safetensors

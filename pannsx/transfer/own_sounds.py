@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from pannsx.labels import LabelSet
 from pannsx.transfer.data_set import (
     TRAIN_TEST,
     DataSet,
@@ -71,7 +70,9 @@ def folder_of_classes(folder: Path) -> DataSet:
         inner = path.relative_to(folder).parts
         if len(inner) > 1 + has_folds and (not has_folds or inner[0] in ("train", "test")):
             found.append((path, inner[has_folds], inner[0] if has_folds else ""))
-    labels = label_set(label for _, label, _ in found) if found else LabelSet(("none",))
+    if not found:
+        raise ValueError(f"{folder} has no clips; audio files in a folder for each class are needed")
+    labels = label_set(label for _, label, _ in found)
     recordings = [Recording(path, (labels.index(label),), fold) for path, label, fold in found]
     if has_folds:
         return DataSet(folder.name, labels, tuple(recordings), (TRAIN_TEST,), 10.0)
