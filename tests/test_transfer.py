@@ -112,7 +112,7 @@ def test_several_labels_a_clip_and_the_whole_network(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--save", "mine.bin"], "a name that ends in .safetensors is needed"),
+        (["--save", "mine.bin"], "checkpoints are written as .safetensors"),
         (["--save", "mine.safetensors", "--model", "Cnn41"], "did you mean"),
     ],
 )
@@ -131,7 +131,7 @@ def test_data_are_checked_before_the_work(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "own.csv"
     some = folder / "tone" / "0.wav"
     table.write_text(f"file,label\n{some},a\ngone.wav,a\n{some},b", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"names 1 files that do not exist: .*gone\.wav"):
+    with pytest.raises(ValueError, match=r"1 of its files are missing: .*gone\.wav"):
         read_own(table)
     table.write_text(f"file,label\n{some},a\n{folder / 'tone' / '3.wav'},a", encoding="utf-8")
     with pytest.raises(ValueError, match="has one class, 'a'; two are needed"):

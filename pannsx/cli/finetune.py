@@ -24,6 +24,7 @@ from pannsx.cli.parser import Commands
 from pannsx.cli.progress import counting
 from pannsx.corpus.outputs import OutputError, check_output
 from pannsx.errors import AudioError
+from pannsx.weights.saving import check_path
 
 if TYPE_CHECKING:
     from pannsx.transfer.data_set import DataSet
@@ -94,12 +95,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.model is not None:
         named(arguments.model)  # a mistyped name fails before torch is loaded
     save: Path = arguments.save
-    if save.suffix != ".safetensors":
-        raise CommandError(f"--save is {save.name!r}; a name that ends in .safetensors is needed")
     try:
+        check_path(save)
         check_output(save, ())
     except OutputError as error:
         raise CommandError(str(error), FAILED) from error
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
     from pannsx.transfer.own_sounds import read_own
 

@@ -12,12 +12,11 @@ from pannsx.errors import WeightsError
 from pannsx.events import calibrate, write_operating_points
 from pannsx.metrics import tagging_scores
 from pannsx.metrics.classification import ClassScores, class_scores
-from pannsx.models.heads import ClipHead
 from pannsx.transfer.clips import Clips
 from pannsx.transfer.data_set import DataSet
 from pannsx.transfer.experiment import Learn, Result, head_on, network_and_head, run, targets_of
 from pannsx.transfer.head import HeadSettings
-from pannsx.transfer.tuning import TuneSettings, embed, gain_and_roll, save, unchanged
+from pannsx.transfer.tuning import TuneSettings, clip_head_of, embed, gain_and_roll, save, unchanged
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
 from pannsx.weights.operating_points import operating_points_path
@@ -93,11 +92,7 @@ def carry_out(
         AudioError: a clip cannot be read.
         WeightsError: the checkpoint cannot be written.
     """
-    if not isinstance(base.model.head, ClipHead):
-        raise ValueError(
-            f"{base.record.architecture} decides frame by frame and cannot take a new head; choose a model "
-            "with a clip head, such as Cnn14"
-        )
+    clip_head_of(base.model)
     targets = targets_of(data)
     learn = _learner(data, base, method, on_clip)
     held_out = np.full(targets.shape, np.nan, np.float32)
