@@ -299,7 +299,7 @@ def test_outputs_and_lists_are_checked_before_the_work(
     def work(*_: object) -> None:
         raise AssertionError("a file was decoded")
 
-    monkeypatch.setattr("train.finetune.read_waveforms", work)
+    monkeypatch.setattr("train.finetune.Clips", work)
     (tmp_path / "file").touch()
     table = tmp_path / "list.csv"
     table.write_text("file,label\nkinds/train/tone/0.wav,tone\nlost.wav,noise\n", "utf-8")

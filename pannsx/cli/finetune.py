@@ -12,7 +12,7 @@ from pannsx.atomic import replacing
 from pannsx.cli.console import FAILED, CommandError, columns, remark
 from pannsx.cli.options import (
     add_network_options,
-    add_quiet,
+    add_verbosity,
     add_weights_options,
     count,
     named,
@@ -24,7 +24,6 @@ from pannsx.cli.parser import Commands
 from pannsx.cli.progress import counting
 from pannsx.corpus.outputs import OutputError, check_output
 from pannsx.errors import AudioError
-from pannsx.weights.saving import check_path
 
 if TYPE_CHECKING:
     from pannsx.transfer.data_set import DataSet
@@ -86,7 +85,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--no-augment", action="store_true", help="with --tune: no random gain and roll in time"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all random choices (default: 0)")
-    add_quiet(parser)
+    add_verbosity(parser)
     add_weights_options(add_network_options(parser))
 
 
@@ -94,6 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Train and score; returns the exit status."""
     if arguments.model is not None:
         named(arguments.model)  # a mistyped name fails before torch is loaded
+    from pannsx.weights.saving import check_path
+
     save: Path = arguments.save
     try:
         check_path(save)
