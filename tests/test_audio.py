@@ -399,24 +399,6 @@ def test_a_file_whose_disk_fails() -> None:
     assert isinstance(raised.value.__cause__, OSError)
 
 
-@settings(max_examples=2_000, deadline=None, derandomize=True)
-@given(
-    kind=st.sampled_from(["WAV", "FLAC", "OGG", "MP3", "AIFF", "CAF", "W64", "RF64", "AU"]),
-    changes=st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), min_size=1, max_size=12),
-    cut=st.integers(0, 40),
-)
-def test_a_mutated_file_is_an_audio_error_or_still_audio(
-    kind: str, changes: list[tuple[int, int]], cut: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    data = bytearray(written(kind))
-    for at, value in changes:
-        data[at] = value
-    path = tmp_path_factory.getbasetemp() / "mutated"
-    path.write_bytes(data[: len(data) - cut])
-    with suppress(AudioError):
-        assert len(audio.load(path).waveform)
-
-
 @cache
 def written(kind: str) -> bytes:
     """A short file of a kind."""

@@ -18,6 +18,7 @@ _MAX_CHUNKS = 10_000
 # Sizes that programs write to a pipe, where the length is unknown; a few kilobytes of header may have been
 # subtracted.  2**31 - 1 is SoX's, 2**32 - 1 is FFmpeg's.
 _UNKNOWN_SIZES = (
+    range(0x7EFF_F000, 0x7F00_1000),  # SoX's in AIFF
     range(0x7FFF_E000, 0x8000_1000),
     range(0xFFFF_E000, 0x1_0000_0000),
     range(0xFFFF_FFFF_FFFF_E000, 0x1_0000_0000_0000_0000),  # CAF's -1
@@ -30,7 +31,7 @@ _PACKET_TABLE_HEAD = 24
 _FEW_BYTES = 8  # less than a chunk
 _MOST_PADDING = 1 << 16  # the largest blocks of usual disks
 # Chunks that may follow the samples in WAV, AIFF and CAF.
-_METADATA = (
+METADATA = (
     b"LIST", b"list", b"id3 ", b"ID3 ", b"bext", b"cue ", b"JUNK", b"junk", b"PAD ", b"FLLR", b"fact",
     b"smpl", b"inst", b"iXML", b"axml", b"_PMX", b"PEAK", b"levl", b"cart", b"afsp", b"NAME", b"AUTH",
     b"(c) ", b"ANNO", b"COMT", b"MARK", b"INST", b"MIDI", b"APPL", b"AESD", b"CHAN", b"info", b"strg",
@@ -215,7 +216,7 @@ def _is_explained(file: BinaryIO, layout: _Layout, position: int, size: int) -> 
                     return True
                 break
             if start + length > size:
-                if n_before or name in _METADATA:  # the file may be cut within what is no sound
+                if n_before or name in METADATA:  # the file may be cut within what is no sound
                     return True
                 break
         else:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pannsx.jit import is_enabled
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, broadcast, load, store
 from pannsx.types import FloatArray
@@ -206,8 +207,20 @@ def _store_three(out, at, a, b, c):
     store(out, at + 2 * N_LANES, c)
 
 
+def _multiply(source, origin, n_rows, row_in, first_in, starts, order, weights, out):
+    """The kernel without compilation, for debuggers; its sums are rounded in another order."""
+    bands = out.reshape(n_rows, len(first_in), BAND)
+    rows = origin + row_in * np.arange(n_rows)[:, None]
+    for band, first in enumerate(first_in):
+        begin, end = starts[band], starts[band + 1]
+        products = source[rows + first + order[begin:end]]
+        bands[:, band] = products @ weights[begin * BAND : end * BAND].reshape(-1, BAND)
+
+
 @lru_cache(maxsize=1)
 def _kernel():
+    if not is_enabled():
+        return _multiply
     sources = digest_of("jit/simd.py", "audio/polyphase.py")
 
     def multiply(source, origin, n_rows, row_in, first_in, starts, order, weights, out):

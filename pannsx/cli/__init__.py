@@ -1,7 +1,7 @@
 """The ``pannsx`` command: parses the arguments, runs one command and returns its exit status.
 
-0: success.  1: a failure, explained on standard error.  2: invalid arguments.  130: interrupted.  No command
-module imports torch before it needs it.
+0: success.  1: a failure, explained on standard error.  2: invalid arguments.  130: interrupted.  143: ended
+by SIGTERM.  No command module imports torch before it needs it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from pannsx.cli import (
 )
 from pannsx.cli.console import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, CommandError, complain
 from pannsx.cli.parser import Parser
+from pannsx.cli.process import ending_in_order, replace_closed_streams
 from pannsx.cli.verbosity import speaking
 from pannsx.cli.words import in_options
 from pannsx.errors import WeightsError
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit status, for ``sys.exit``.
     """
+    lost = replace_closed_streams()
     _never_fail_to_print()
     parser = _parser()
     try:
@@ -81,9 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return USAGE
     try:
-        with speaking(quiet=getattr(arguments, "quiet", False), verbose=getattr(arguments, "verbose", 0)):
+        with (
+            ending_in_order(),
+            speaking(quiet=getattr(arguments, "quiet", False), verbose=getattr(arguments, "verbose", 0)),
+        ):
             status: int = arguments.run(arguments)
         sys.stdout.flush()  # a closed pipe shows here, not when the interpreter exits
+        if lost is not None and lost.n_bytes:
+            raise CommandError("standard output is closed, and the results are lost", FAILED)
     except CommandError as error:
         complain(str(error))
         return error.status

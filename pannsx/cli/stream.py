@@ -161,8 +161,12 @@ def _tag(pipe: BinaryIO, output: Output, arguments: argparse.Namespace) -> int:
     mids = dict(zip(labels.names, labels.ids or (), strict=labels.ids is not None))
     with live_output(output, quiet=arguments.quiet) as file:
         writer = stream_writer(output.form, file, Streaming(arguments.pipe, stream.record.name, mids))
-        for block in read_blocks(pipe, pcm):
-            _write(stream.push(block), writer, stream, arguments)
+        try:
+            for block in read_blocks(pipe, pcm):
+                _write(stream.push(block), writer, stream, arguments)
+        except AudioError:  # the pipe ended too early
+            _write(stream.close(), writer, stream, arguments)
+            raise
         _write(stream.close(), writer, stream, arguments)
     return 0
 

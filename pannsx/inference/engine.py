@@ -22,6 +22,7 @@ from pannsx.inference.batcher import Batcher
 from pannsx.inference.cpu.network import PreparedNetwork
 from pannsx.inference.cpu.workers import Workers
 from pannsx.inference.device import DEFAULT_BATCH, choose_device, exact_float32, one_thread_after_fork
+from pannsx.jit import is_enabled
 from pannsx.models import Pann
 from pannsx.types import FloatArray
 
@@ -94,7 +95,7 @@ class Engine:
         self._workers = Workers()
         self._kernel: LogMelKernel | None = None
         self._prepared: PreparedNetwork | None = None
-        if self.device.type == "cpu":
+        if self.device.type == "cpu" and is_enabled():
             if model.frontend is not None:
                 self._kernel = LogMelKernel(model.frontend)
             if not low_memory:
