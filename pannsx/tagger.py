@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from os import PathLike as OsPathLike
 from typing import TYPE_CHECKING, cast, overload
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast, overload
 import numpy as np
 
 from pannsx.audio import Selection
+from pannsx.audio.objects import is_pair
 from pannsx.audio.reader import rate_given
 from pannsx.events.operating_points import OperatingPoints
 from pannsx.inference.fine_frames import FrameReader
@@ -243,7 +244,9 @@ class AudioTagger:
             ValueError: as :meth:`inference`, or a single source.
         """
         several = not (
-            isinstance(sources, (str, OsPathLike, bytes, bytearray, memoryview)) or hasattr(sources, "read")
+            isinstance(sources, (str, OsPathLike, bytes, bytearray, memoryview, Mapping))
+            or hasattr(sources, "read")
+            or is_pair(sources)
         )
         if hasattr(sources, "shape"):
             sources, several = as_sources(cast(Source, sources))

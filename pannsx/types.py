@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, Union
 
 if TYPE_CHECKING:  # paths do not need NumPy, arrays do not need torch
@@ -31,11 +31,14 @@ class BinaryFile(Protocol):
 
 
 Source: TypeAlias = Union[
-    PathLike, bytes, bytearray, memoryview, BinaryFile, "npt.NDArray[Any]", "torch.Tensor"
-]
+    PathLike, bytes, bytearray, memoryview, BinaryFile, "npt.NDArray[Any]", "torch.Tensor",
+    Mapping[str, Any], "tuple[int, npt.NDArray[Any]]", "tuple[npt.NDArray[Any], int]",
+]  # fmt: skip
 """A path (``str`` or ``os.PathLike``); the bytes of a file; a binary file object, read from its
 beginning if it can seek; a NumPy array ``(S,)`` or ``(S, C)`` of any integer or floating-point type; or a
-torch tensor of these shapes, on any device."""
+torch tensor of these shapes, on any device.  Also sounds that state their rate: a pair ``(rate, array)`` or
+``(array, rate)``, as Gradio and soundfile give them; the audio of Hugging Face datasets, as a dict or a
+decoder of torchcodec; a pydub ``AudioSegment``."""
 
 OnProgress: TypeAlias = Callable[[int, float], None]
 """Called with the number of a source, from 0, and the seconds of it that are done."""

@@ -21,6 +21,7 @@ from pannsx.audio.formats import MP3, Format, describe_unknown, may_hide_frames,
 from pannsx.audio.guard import reading
 from pannsx.audio.joined import JoinedReader
 from pannsx.audio.mp3 import has_frames
+from pannsx.audio.objects import Sound, opened
 from pannsx.audio.parts import parts_of, unwrapped
 from pannsx.audio.pyav import PyavReader
 from pannsx.audio.reader import Reader, check_channel, check_rate
@@ -55,6 +56,16 @@ def open_reader(
     """
     if source_rate is not None:
         source_rate = check_rate(source_rate, "source_rate")
+    with reading(f"the {type(source).__name__}"):
+        source = opened(source)
+    if isinstance(source, Sound):
+        if source_rate not in (None, source.sample_rate):
+            raise AudioError(
+                f"the sound has a sample rate of {source.sample_rate} Hz, and source_rate is {source_rate} "
+                "Hz; leave source_rate out: a pair, a dict or an AudioSegment states its rate"
+            )
+        source_rate = check_rate(source.sample_rate, "the sample rate of the sound")
+        source = source.samples
     if isinstance(source, np.ndarray) or is_tensor(source):
         rate = source_rate or wanted_rate
         if rate is None:
@@ -130,7 +141,8 @@ def _open_file(source: Any, stack: ExitStack) -> tuple[BinaryIO, str]:
     if not hasattr(source, "read"):
         raise AudioError(
             f"cannot read audio from {type(source).__name__}; give a path, the bytes of a file, a binary "
-            "file object, a NumPy array (samples,) or (samples, channels), or a torch tensor"
+            "file object, a NumPy array (samples,) or (samples, channels), a torch tensor, a pair "
+            "(rate, array), or an audio dict of Hugging Face datasets"
         )
     known = getattr(source, "name", None)  # None: of a temporary file in memory
     name = f"the file object {type(source).__name__ if known is None else known!r}"

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from pannsx.audio import Selection
+from pannsx.audio.objects import is_pair
 from pannsx.audio.sources import file_name
 from pannsx.errors import AudioError
 from pannsx.events.operating_points import OperatingPoints
@@ -353,12 +354,15 @@ def at_source(number: int, source: Source, error: AudioError) -> AudioError:
 def as_sources(audio_in: Source | Sequence[Source]) -> tuple[list[Source], bool]:
     """One source or several -> a list, and whether there were several.
 
-    Several are a list or tuple of sources, or a 2-D array or tensor ``(N, S)`` of equally long waveforms.
+    Several are a list or tuple of sources (but a pair of a rate and an array is one), or a 2-D array or
+    tensor ``(N, S)`` of equally long waveforms.
 
     Raises:
         AudioError: nothing, numbers instead of sources, or a 2-D array that is apparently
             ``(samples, channels)``.
     """
+    if is_pair(audio_in):
+        return [cast(Source, audio_in)], False
     if isinstance(audio_in, (list, tuple)):
         if not audio_in:
             raise AudioError("the list of sources is empty; give at least one path or waveform")

@@ -7,4 +7,4 @@ def is_enabled() -> bool:
     """Whether functions are compiled; not with ``NUMBA_DISABLE_JIT=1``, as debuggers and coverage use it."""
     from numba import config
 
-    return not config.DISABLE_JIT
+    return not getattr(config, "DISABLE_JIT", False)
