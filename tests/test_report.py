@@ -547,6 +547,10 @@ def test_cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "threshold is 0.0" in capsys.readouterr().err
     assert main(["report", str(SCENE), "-o", str(tmp_path / "page.txt")]) == 2
     assert "give a name that ends in .html" in capsys.readouterr().err
+    assert main(["report", "-", "-o", str(target), "--audio", "link"]) == 2
+    assert "standard input cannot be linked" in capsys.readouterr().err
+    assert main(["report", str(SCENE), "-o", str(target), "--groups", str(tmp_path / "none.json")]) == 1
+    assert "cannot read" in capsys.readouterr().err
 
 
 def test_cli_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ from pannsx.cli.options import (
 from pannsx.cli.outcome import Outcome
 from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
-from pannsx.corpus.inputs import Item, find_inputs
+from pannsx.corpus.inputs import STANDARD_INPUT, Item, find_inputs
 from pannsx.corpus.outputs import OutputError, check_output, check_outputs, output_files
 from pannsx.errors import AudioError
 
@@ -209,6 +209,9 @@ def _report(arguments: argparse.Namespace) -> int:
     if not _is_folder(arguments) and Path(arguments.output).suffix.lower() not in _PAGES:
         raise CommandError(f"{arguments.output!r} is no page; give a name that ends in .html, or a folder")
 
+    if arguments.audio == "link" and STANDARD_INPUT in arguments.files:
+        raise CommandError("standard input cannot be linked; give --audio embed or none")
+
     def makers(tagger: AudioTagger, reader: FrameReader, settings: EventSettings) -> Callable[[], _Maker]:
         from pannsx.report import PageMaker
         from pannsx.report.groups import groups_of
@@ -257,6 +260,8 @@ def _make(
         new_maker()  # invalid settings fail before the work
     except ValueError as error:
         raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"cannot read {error.filename}: {error.strerror}", FAILED) from error
     made, failures = _make_each(
         places, new_maker, reader, selection_of(arguments), outcome, quiet=arguments.quiet
     )
@@ -299,12 +304,10 @@ def _make_each(
                     on_frames=maker.push,
                 )
                 maker.write(result, place, sound, title=sound.name or _STANDARD_INPUT)
-            except AudioError as error:
+            except (AudioError, ValueError) as error:
                 failures.append((item.name, str(error)))
                 with progress.writing():
                     outcome.failed(item.name, error)
-            except ValueError as error:
-                raise CommandError(f"{item.name}: {error}") from error
             else:
                 made.append(Entry(item.name, place, result.duration_s, result.top(_TAGS)))
                 outcome.n_done += 1

@@ -383,7 +383,7 @@
     audio.addEventListener("error", () =>
       complain(
         data.audio.link
-          ? `The audio cannot be played: this page expects ${data.name} at ${decodeURI(data.audio.link)}, in a format that the browser knows.`
+          ? `The audio cannot be played: this page expects ${data.name} at ${data.audio.link}, in a format that the browser knows.`
           : "The browser cannot play the audio of this page.",
       ),
     );
