@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pannsx.cli import _parser, main
+from pannsx.cli import _parser, completion, main
 from pannsx.cli.completion import completion_script
 from pannsx.cli.completion_scripts import SCRIPTS
 from pannsx.cli.console import clock, file_size
@@ -148,6 +148,18 @@ def test_every_option_is_in_every_script() -> None:
         words = {option: option if shell != "fish" else f"{option.lstrip('-')}" for option in options}
         assert not [option for option, word in words.items() if word not in script]
         assert all(name in script for name in load_manifest())
+
+
+def test_every_placeholder_is_known_to_completion() -> None:
+    free = {"C", "HZ", "KEY", "N", "P", "PRESET", "S"}  # numbers and free text
+    unknown = {
+        f"{name} {action.metavar}"
+        for name, parser in subparsers(_parser()).items()
+        for action in parser._actions
+        if action.nargs != 0 and not completion._kind(action) and not completion._choices(action)
+        if action.metavar not in free
+    }
+    assert not unknown, "add the placeholder to pannsx/cli/completion.py, or here if nothing can complete it"
 
 
 @pytest.mark.skipif(shutil.which("bash") is None or sys.platform == "win32", reason="needs bash")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cli_files import wav_bytes, write_wav
 
-from pannsx import AudioTagger
+from pannsx import AudioTagger, FeatureExtractor
 from pannsx.cli import main
 from pannsx.cli.console import file_size
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT
@@ -365,6 +365,25 @@ def test_window_and_overlap_are_used(tmp_path: Path, capsys: Captured) -> None:
     assert found[0] != found[1] != found[2]
     assert main(["tag", path, "--window", "1", "--overlap", "1"]) == 2
     assert "--overlap is 1.0 s" in capsys.readouterr().err
+
+
+def test_progress_is_reported_in_seconds_of_each_source(tmp_path: Path, tagger: AudioTagger) -> None:
+    paths = [write_wav(tmp_path / "a.wav", 3.5), write_wav(tmp_path / "b.wav", 0.5)]
+    extractor = FeatureExtractor(tagger, window_s=1.0)
+    short = AudioTagger(tagger, window_s=1.0)
+    for run in (
+        lambda on_progress: list(short.iter_inference(paths, on_progress=on_progress)),
+        lambda on_progress: short.inference(paths, hop_s=0.32, on_progress=on_progress),
+        lambda on_progress: extractor.extract(paths, on_progress=on_progress),
+        lambda on_progress: extractor.extract_frames(paths, on_progress=on_progress),
+    ):
+        said: list[tuple[int, float]] = []
+        run(lambda number, done_s, said=said: said.append((number, done_s)))
+        first, second = ([done_s for number, done_s in said if number == i] for i in (0, 1))
+        assert len(first) >= 3
+        assert first == sorted(first)
+        assert first[-1] == pytest.approx(3.5, abs=0.32)  # by frames, the last may end before the sound
+        assert second[-1] == pytest.approx(0.5, abs=0.32)
 
 
 def test_rows_of_a_part_have_its_times(tmp_path: Path, capsys: Captured) -> None:
