@@ -298,7 +298,7 @@ def test_bad_arguments():
 
 def test_unknown_label_is_answered_with_a_close_one(tagger):
     with pytest.raises(ValueError, match="did you mean 'Speech'"):
-        tagger.inference(noise(32000)).probability("speech")
+        tagger.inference(noise(32000)).probability("Speehc")
 
 
 def test_models_by_any_case():
