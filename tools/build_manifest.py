@@ -98,14 +98,16 @@ BUNDLED_NOTES = (
 )
 BUNDLED_TRAINED_ON = (
     "Scenes of one to three clips, composed as they are read: of 1,324 clips of ESC-50 and ESC-10 "
-    "(folds 1 to 4, CC0 and CC BY) and 16,070 clips of train.pool (permissive and share-alike tiers). "
+    "(folds 1 to 4, CC0 and CC BY) and 16,933 clips of train.pool (permissive and share-alike tiers). "
     "Targets are the AudioSet probabilities of EfficientAT mn04_as (MIT, mAP 0.432), of each scene and,"
-    " by frame, of each part. Five runs, each begun with the last one's averaged weights: 3,623 and "
+    " by frame, of each part. Six runs, each begun with the last one's averaged weights: 3,623 and "
     "3,600 steps of 32 mixtures of ESC clips, 1,449 steps of single clips of the first pool and "
     "mixtures of ESC clips (sha256 af19596695c5e5a291d112ba87762051bd563b6c383111ec70fce73e23166580), "
     "2,180 steps of 32 scenes of ESC and the first pool (10,491 clips, seed 11), 3,000 steps of ESC and"
     " both rounds of the pool (seed 12, decay over the last 1,500, parts 0.55/0.27/0.18; clips and "
-    "teacher's logits: sha256 696182c8a08e828d7c5fa54b7dcb20133d24ac549c9d7e73dc82e7b094c5ef69). "
+    "teacher's logits: sha256 696182c8a08e828d7c5fa54b7dcb20133d24ac549c9d7e73dc82e7b094c5ef69), 6,000 "
+    "steps of ESC, twice as often, and the pool's present table (seed 13, loss of frames with weight 1, "
+    "decay over the last 1,500; sha256 1870d10189347a1085262b183eafdf315726c273b2fa618efd0ec240c45158d4). "
     "Teacher's weights: sha256 899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c. pannsx"
     " 0.1.0, torch 2.13.0 on a CPU in bfloat16, numpy 2.4.6."
 )

@@ -19,7 +19,7 @@ from typing_extensions import assert_type
 import pannsx
 from pannsx import AudioTagger, BatchResult, FeatureExtractor, StreamTagger, TaggingResult, create_model
 from pannsx.audio import Audio, AudioInfo
-from pannsx.events import Event
+from pannsx.events import EventList
 from pannsx.models import Pann
 from pannsx.results import FrameEmbeddings, Tag
 from pannsx.streaming import StreamUpdate
@@ -47,7 +47,7 @@ def tags(tagger: AudioTagger, path: Path) -> None:
     assert_type(result, TaggingResult)
     assert_type(result.clipwise, Floats)
     assert_type(result.top(3), list[Tag])
-    assert_type(result.events(threshold=0.5), list[Event])
+    assert_type(result.events(threshold=0.5), EventList)
     waveform: Floats = np.zeros(1000, np.float32)
     assert_type(tagger.inference(waveform, 8000), TaggingResult)
     assert_type(tagger.inference(torch.zeros(1000), source_rate=8000), TaggingResult)
