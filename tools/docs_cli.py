@@ -48,7 +48,7 @@ def _names(action: argparse.Action) -> str:
     """An argument as written on the command line: `` `-n N`, `--top N` ``."""
     value = action.metavar if isinstance(action.metavar, str) else None
     if value is None:
-        value = "{" + ",".join(action.choices) + "}" if action.choices else action.dest.upper()
+        value = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
     if not action.option_strings:
         many = {"+": " ...", "*": " ...", "?": ""}.get(str(action.nargs), "")
         text = f"`{value}{many}`"
