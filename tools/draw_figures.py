@@ -43,12 +43,13 @@ def main() -> None:
 
 
 def _photograph(result: TaggingResult, target: Path, browser: str) -> None:
-    """The report page in the browser's first view."""
+    """The report page in the browser's first view, without the parents of what is found."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         report = result.report(Path(folder) / "scene.html", SCENE)
         window = playwright.chromium.launch(executable_path=browser)
         page = window.new_page(viewport=VIEW)
         page.goto(report.as_uri())
+        page.get_by_label("Hide parents").check()
         page.wait_for_timeout(1000)  # milliseconds: the player knows the length of the audio
         page.screenshot(path=target)
         window.close()

@@ -87,7 +87,8 @@ def ogg_streams(file: BinaryIO) -> list[Checked]:
     rest = window.at(end, min(window.size - end, len(_MAGIC)))
     if rest and _MAGIC.startswith(rest):
         found[-1] = found[-1]._replace(defect="it ends within a page", state="truncated")
-    if len(found) == 1 and len(links[0]) == 1:
+    # In a cut file, libsndfile finds no length; a view of its complete pages has one.
+    if len(found) == 1 and len(links[0]) == 1 and found[0].defect is None:
         return [found[0]._replace(file=file)]
     return found
 
