@@ -12,6 +12,7 @@ import soundfile
 from audio_files import LOSSLESS, RATE, encoded, encoded_by_ffmpeg, sound
 
 from pannsx import audio
+from pannsx.audio import flac
 from pannsx.errors import AudioError
 
 N_FIRST, N_SECOND = 24_000, 12_000
@@ -135,6 +136,25 @@ def test_flac_cut_by_a_stream_copy_is_read_as_it_is() -> None:
         audio.load(to_third[:-1])
     with pytest.raises(AudioError, match=r"is damaged: frames before its byte .* are missing"):
         audio.load(data[: frames[2]] + data[frames[3] :])
+
+
+def test_large_flac_is_searched_at_some_places_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    plain, other = io.BytesIO(), io.BytesIO()
+    for file in (plain, other):
+        soundfile.write(file, rng.normal(0, 0.1, 400_000), RATE, format="FLAC")
+    monkeypatch.setattr(flac, "_FEW_BYTES", 0)
+    scanned: list[int] = []
+    streams = flac._streams
+    monkeypatch.setattr(flac, "_streams", lambda window, start: scanned.append(1) or streams(window, start))
+    assert len(audio.load(plain.getvalue()).waveform) == 400_000
+    assert not scanned
+    for data, n_samples in (
+        (plain.getvalue() + other.getvalue(), 800_000),
+        (with_total(plain.getvalue(), 5_000), 400_000),
+    ):
+        assert len(audio.load(data).waveform) == n_samples
+        assert scanned
 
 
 def test_a_tag_in_front_of_any_format_is_passed_over() -> None:

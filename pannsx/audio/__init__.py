@@ -22,7 +22,7 @@ from pannsx.errors import AudioError
 from pannsx.types import Channel, FloatArray, Source
 
 __all__ = [
-    "Audio", "AudioInfo", "Blocks", "Preparation", "Selection", "Source", "av_bench", "info", "load",
+    "Audio", "AudioInfo", "Blocks", "Preparation", "Source", "av_bench", "info", "load",
     "open_blocks",
 ]  # fmt: skip
 
