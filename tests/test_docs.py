@@ -25,7 +25,7 @@ from docs_pages import (
     without_blocks,
 )
 from docs_shell import Shell
-from docs_stand_ins import make_files, manifest_at, published_weights, put_weights
+from docs_stand_ins import make_files, manifest_at, narrow_networks, published_weights, put_weights
 
 import pannsx
 from pannsx.frontend.settings import FrontEnd
@@ -87,7 +87,7 @@ def test_blocks_run(
         return
     weights: Path = request.getfixturevalue("weights")
     put_weights(weights, folder, Path.home())
-    with manifest_at(weights / "manifest.json"):
+    with manifest_at(weights / "manifest.json"), narrow_networks():
         run_page(page, shell)
 
 

@@ -391,6 +391,8 @@ def _argument(parameter: inspect.Parameter) -> str:
         text += f": {_annotation(parameter.annotation)}"
     if parameter.default is not parameter.empty:
         default = parameter.default
+        if repr(default) == "<factory>":  # of a dataclass: an empty value of its type, made for each object
+            return f"{text} = ..."
         text += f" = {json.dumps(default) if isinstance(default, str) else repr(default)}"
     return text
 

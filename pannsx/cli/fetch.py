@@ -7,6 +7,7 @@ import argparse
 from pannsx.cli.console import FAILED, CommandError, complain
 from pannsx.cli.options import add_verbosity, named, new_command
 from pannsx.cli.parser import Commands
+from pannsx.cli.words import in_options
 from pannsx.weights.fetch import fetch_each
 from pannsx.weights.manifest import load_manifest
 
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for record, outcome in zip(records, outcomes, strict=True):
         if outcome.path is None:
-            complain(f"{record.name}: {outcome.problem}")
+            complain(f"{record.name}: {in_options(str(outcome.problem))}")
             n_failed += record.released or not arguments.all
         else:
             print(f"{record.name}: {outcome.path}", flush=True)

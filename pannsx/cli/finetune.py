@@ -46,9 +46,9 @@ picture of which class is taken for which). Load it by AudioTagger(checkpoint=..
 command by --checkpoint."""
 
 _EXAMPLES = """\
-  pannsx finetune sounds/ --save mine.safetensors
-  pannsx finetune clips.csv --save mine.safetensors --model Cnn14 --tune --epochs 20
-  pannsx tag new.wav --checkpoint mine.safetensors"""
+  pannsx finetune my_sounds/ --save mine.safetensors
+  pannsx finetune my_sounds/ --save mine.safetensors --layers 2 --seed 1
+  pannsx tag street.mp3 --checkpoint mine.safetensors"""
 
 
 def add_command(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -51,7 +51,7 @@ exit status is then 1."""
 
 _EXAMPLES = """\
   pannsx tag street.mp3
-  pannsx tag night.flac --start 3600 --duration 60 --channel 0
+  pannsx tag night.flac --start 0.5 --duration 0.25 --channel 0
   pannsx tag recordings/ 'archive/**/*.flac' --model Cnn14 --top 10
   pannsx tag street.mp3 --leaves --group
   pannsx tag night.flac --class 'all birds' --threshold 0.1

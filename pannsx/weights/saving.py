@@ -41,7 +41,8 @@ def save(
 ) -> Checkpoint:
     """Save a model with its labels and record, as ``AudioTagger(checkpoint=path)`` loads it.
 
-    >>> model = create_model("MobileNetV1_distilled", pretrained=True, n_classes=2)
+    >>> import pannsx
+    >>> model = pannsx.create_model("MobileNetV1_distilled", pretrained=True, n_classes=2)
     >>> pannsx.save(model, "doors.safetensors", labels=["creak", "slam"])
 
     Args:

@@ -47,6 +47,7 @@ RECORDINGS = (
     "my_sounds/pump/1.wav", "my_sounds/pump/2.wav", "my_sounds/fan/1.wav", "my_sounds/fan/2.wav",
 )  # fmt: skip
 RATE = 32_000
+_NARROW = {"Cnn14": 6, "Cnn14_DecisionLevelMax": 6, "Cnn10": 4}  # blocks
 CHANNELS = 64
 """Of every layer of the narrow networks; the embeddings and frames are those of the published ones."""
 
@@ -74,27 +75,28 @@ def published_weights(folder: Path) -> Iterator[Path]:
 
     Yields the path of the manifest; weights and manifest lie in ``folder``.
     """
-    with local_hub() as hub, _narrow(("Cnn14", 6), ("Cnn14_DecisionLevelMax", 6), ("Cnn10", 4)):
-        entries = json.loads(manifest.manifest_path().read_text("utf-8"))
-        by_name: dict[str, Any] = {entry["name"]: entry for entry in entries["checkpoints"]}
-        for entry in by_name.values():
-            entry["sources"] = [source for source in entry["sources"] if source["type"] == "bundled"]
-        weights = _weights("Cnn14")
-        _publish(hub, folder, by_name["Cnn14"], weights)
-        _publish(hub, folder, by_name["Cnn14_DecisionLevelMax"], weights)  # the two have the same keys
-        _publish(hub, folder, by_name["Cnn14_16k"], _weights("Cnn14_16k"))
-        _publish(hub, folder, by_name["Cnn10"], _weights("Cnn10"))
-        by_name["Cnn14"]["example"]["top"] = _answer(folder, by_name["Cnn14"])
-        path = folder / "manifest.json"
-        path.write_text(json.dumps(entries), "utf-8")
+    with local_hub() as hub:
+        with narrow_networks():
+            entries = json.loads(manifest.manifest_path().read_text("utf-8"))
+            by_name: dict[str, Any] = {entry["name"]: entry for entry in entries["checkpoints"]}
+            for entry in by_name.values():
+                entry["sources"] = [source for source in entry["sources"] if source["type"] == "bundled"]
+            weights = _weights("Cnn14")
+            _publish(hub, folder, by_name["Cnn14"], weights)
+            _publish(hub, folder, by_name["Cnn14_DecisionLevelMax"], weights)  # the two have the same keys
+            _publish(hub, folder, by_name["Cnn14_16k"], _weights("Cnn14_16k"))
+            _publish(hub, folder, by_name["Cnn10"], _weights("Cnn10"))
+            by_name["Cnn14"]["example"]["top"] = _answer(folder, by_name["Cnn14"])
+            path = folder / "manifest.json"
+            path.write_text(json.dumps(entries), "utf-8")
         yield path
 
 
 @contextmanager
-def _narrow(*networks: tuple[str, int]) -> Iterator[None]:
-    """Architectures, of so many blocks, with narrow layers."""
+def narrow_networks() -> Iterator[None]:
+    """The architectures of the published stand-ins have narrow layers."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, n_blocks in networks:
+        for name, n_blocks in _NARROW.items():
             pools = (2, 2, 2, 2, 2, 1)[:n_blocks]
             narrow = replace(ARCHITECTURES[name], trunk=partial(Cnn, (CHANNELS,) * n_blocks, pools))
             patch.setitem(ARCHITECTURES, name, narrow)
