@@ -21,7 +21,7 @@ of models and labels. Print it again after an update.
 
 _EXAMPLES = """\
   pannsx completion bash > pannsx.bash
-  pannsx completion fish > ~/.config/fish/completions/pannsx.fish"""
+  pannsx completion fish > pannsx.fish"""
 
 # What completes an argument is known by its placeholder.  All others are numbers or free text.
 _FILES = {"AUDIO", "DATA", "FILE", "GENERATED", "OUT", "PATH", "PIPE", "REFERENCE", "TRUTH"}
