@@ -54,8 +54,8 @@ def _resident_bytes() -> int:
 
 
 _LARGE = (
-    "test_models_golden.py", "test_prepared.py", "test_scoring.py", "test_models_timing.py",
-    "test_models_structure.py",
+    "test_train_distributed.py", "test_models_golden.py", "test_prepared.py", "test_scoring.py",
+    "test_models_timing.py", "test_models_structure.py",
 )  # fmt: skip
 """Files whose tests take about a gigabyte beside what the process has, in the order in which they run."""
 
