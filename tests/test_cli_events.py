@@ -220,12 +220,21 @@ def test_a_name_that_a_format_cannot_hold(tmp_path: Path, capsys: Captured) -> N
     output = tmp_path / "e.tsv"
     assert main(["events", good, bad, "-o", str(output)]) == 1
     said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith(f"pannsx: {tmp_path}/x\\ny.wav: the file name")
+    assert said[0].startswith("pannsx: thresholds calibrated for ")
+    assert said[1].startswith(f"pannsx: {tmp_path}/x\\ny.wav: the file name")
     assert said[-1].endswith("1 of 2 analysed, 1 failed")
     assert [each.name for each in read_events(output)] == [good]
     assert main(["events", good, bad, "--format", "tsv"]) == 1
     assert good in capsys.readouterr().out
     assert main(["events", "-q", good, bad, "-o", str(output.with_suffix(".csv"))]) == 0
+
+
+def test_the_thresholds_are_said(tmp_path: Path, capsys: Captured) -> None:
+    recording = write_wav(tmp_path / "a.wav", 0.4)
+    assert main(["events", recording]) == 0
+    assert "0.15 for the others; --threshold sets one for all" in capsys.readouterr().err
+    assert main(["events", recording, "--threshold", "0.5"]) == 0
+    assert "thresholds" not in capsys.readouterr().err
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:

@@ -114,5 +114,18 @@ def settings_of(arguments: argparse.Namespace, tagger: AudioTagger) -> EventSett
     return settings
 
 
+def thresholds_in_words(arguments: argparse.Namespace, tagger: AudioTagger) -> str | None:
+    """Which thresholds hold where none is given; None if one is."""
+    if arguments.threshold is not None or arguments.operating_points is not None:
+        return None
+    points = tagger.operating_points
+    if points is None:
+        return "threshold 0.5 for every class, as this checkpoint is not calibrated"
+    return (
+        f"thresholds calibrated for {len(points.points)} classes, {points.default:.2f} for the others; "
+        "--threshold sets one for all"
+    )
+
+
 def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)

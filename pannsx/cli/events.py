@@ -13,7 +13,7 @@ from pannsx.cli.class_options import check_group, in_tree
 from pannsx.cli.colours import coloured
 from pannsx.cli.console import CLOCK_FROM_S, FAILED, CommandError, clock, clock_fine, remark
 from pannsx.cli.event_journal import journal_path, open_journal
-from pannsx.cli.event_options import add_event_options, settings_of
+from pannsx.cli.event_options import add_event_options, settings_of, thresholds_in_words
 from pannsx.cli.options import (
     add_files,
     add_model_options,
@@ -141,6 +141,8 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from error
     detector = EventDetector(labels_of(tagger.record), reader.hop_s, settings, offset_s=reader.offset_s)
+    if (thresholds := thresholds_in_words(arguments, tagger)) and not arguments.quiet:
+        remark(thresholds)
     items = _representable(inputs.items, form, detector.labels, outcome)
     if arguments.output is None:
         recordings = RecordingReader(
