@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -107,6 +108,20 @@ def test_several_labels_a_clip_and_the_whole_network(
     assert not said.err
     assert not (tmp_path / "mine.confusion.svg").exists()
     assert AudioTagger(checkpoint=save).labels == ("noise", "tone")
+
+
+def test_a_clip_that_cannot_be_read_is_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sounds = tmp_path / "sounds"
+    shutil.copytree(folder, sounds)
+    (sounds / "tone" / "notes.wav").write_text("remember the milk", encoding="utf-8")
+    save = tmp_path / "mine.safetensors"
+    assert main(["finetune", str(sounds), "--save", str(save), "-q"]) == 1
+    said = capsys.readouterr().err
+    assert "notes.wav' is not audio: it is text" in said
+    assert said.count("\n") == 1
+    assert not save.exists()
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from pannsx.cli.parser import Parser
 from pannsx.cli.process import ending_in_order, replace_closed_streams
 from pannsx.cli.verbosity import speaking
 from pannsx.cli.words import in_options
-from pannsx.errors import WeightsError
+from pannsx.errors import AudioError, WeightsError
 from pannsx.version import __version__
 
 __all__ = ["main"]
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as error:
         complain(str(error))
         return error.status
-    except WeightsError as error:
+    except (AudioError, WeightsError) as error:
         complain(in_options(str(error)))
         return FAILED
     except KeyboardInterrupt:
