@@ -34,6 +34,7 @@ Captured = pytest.CaptureFixture[str]
         ("given as checkpoint=, or in cache_dir=.", "given as --checkpoint, or in --cache-dir."),
         ("use device='auto'", "use --device auto"),
         ("hop_s=0.3 needs frames", "--hop 0.3 needs frames"),
+        ("as well, such as model='Cnn14'", "as well, such as --model Cnn14"),
         ("give checkpoint=./a.pth", "give --checkpoint ./a.pth"),
         ("the threshold is 3 for this model", "the threshold is 3 for this model"),
         ("hop_seconds is no keyword", "hop_seconds is no keyword"),

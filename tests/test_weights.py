@@ -439,6 +439,8 @@ def test_a_file_without_a_record(tmp_path: Path, published: dict[str, Tensor]) -
     torch.save(published, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=r"there is no record .*w\.json .*give the model's name as well"):
         load(checkpoint=tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"there is no file .*v\.pth; check the path"):
+        load(checkpoint=tmp_path / "v.pth")
 
 
 def test_a_wrong_record_is_named(tmp_path: Path) -> None:

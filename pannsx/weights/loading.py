@@ -96,9 +96,11 @@ def _own_record(path: Path) -> Checkpoint:
     else:
         record_path = path.with_suffix(".json")
     if not record_path.is_file():
+        if not path.exists():
+            raise WeightsError(f"there is no file {path}; check the path")
         raise WeightsError(
             f"there is no record {record_path} to describe the weights; write one, or give "
-            'the model\'s name as well, as in AudioTagger("Cnn14", checkpoint="Cnn14.pth")'
+            "the model's name as well, such as model='Cnn14'"
         )
     try:
         record = read_record(record_path)
