@@ -9,6 +9,7 @@ import lzma
 import os
 import sys
 import tarfile
+import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -307,6 +308,11 @@ def test_file_objects_that_cannot_be_read(tmp_path: Path) -> None:
     closed.close()
     with pytest.raises(AudioError, match="closed"):
         audio.load(closed)
+    with tempfile.SpooledTemporaryFile() as nameless:
+        nameless.write(b"notes")
+        nameless.seek(0)
+        with pytest.raises(AudioError, match=r"^the file object is not audio: it is text"):
+            audio.load(nameless)
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])

@@ -144,8 +144,8 @@ def _open_file(source: Any, stack: ExitStack) -> tuple[BinaryIO, str]:
             "file object, a NumPy array (samples,) or (samples, channels), a torch tensor, a pair "
             "(rate, array), or an audio dict of Hugging Face datasets"
         )
-    known = getattr(source, "name", None)  # None: of a temporary file in memory
-    name = f"the file object {type(source).__name__ if known is None else known!r}"
+    known = getattr(source, "name", None)  # None or a number: of a temporary file
+    name = f"the file object {known!r}" if isinstance(known, (str, bytes)) else "the file object"
     if isinstance(source, io.TextIOBase):
         raise AudioError(f"{name} is open as text; open it in binary mode: open(path, 'rb')")
     return _seekable(source, stack, name), name
