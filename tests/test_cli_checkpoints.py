@@ -156,6 +156,14 @@ def test_info_of_an_own_record(own_record: Path, capsys: Captured) -> None:
     assert str(own_record.parent) in shown.replace("\n", "")
 
 
+def test_info_of_own_weights(own_record: Path, capsys: Captured) -> None:
+    shutil.copy(own_record, own_record.with_name("own.json"))
+    assert main(["info", str(own_record.with_name("own.json"))]) == 0
+    by_record = capsys.readouterr().out
+    assert main(["info", str(own_record.with_name("own.safetensors"))]) == 0
+    assert capsys.readouterr().out == by_record
+
+
 def test_info_of_audio(tmp_path: Path, capsys: Captured) -> None:
     path = write_wav(tmp_path / "a.wav", 1.5)
     assert main(["info", path, "--format", "json"]) == 0

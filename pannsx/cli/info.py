@@ -25,9 +25,10 @@ sample rate, channels and length."""
 _EXAMPLES = """\
   pannsx info Cnn14
   pannsx info Cnn14 --format json
-  pannsx info my_checkpoint.json     the record of a checkpoint of your own
+  pannsx info mine.safetensors     a checkpoint of your own, by the record beside it
   pannsx info street.mp3"""
 
+_WEIGHTS = (".safetensors", ".pth", ".pt")
 _KEY_WIDTH = 16
 _LINE_WIDTH = 100
 
@@ -43,7 +44,10 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument(
-        "name", metavar="NAME", help="one of `pannsx models`, a record of your own (.json), or an audio file"
+        "name",
+        metavar="NAME",
+        help="one of `pannsx models`, a checkpoint of your own (.safetensors, .pth, or its record, .json), "
+        "or an audio file",
     )
     add_output(parser, "text", "json")
     add_verbosity(parser)
@@ -54,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the facts; returns the exit status."""
     name: str = arguments.name
     output = output_of(arguments)
+    if not is_model(name) and Path(name).suffix.lower() in _WEIGHTS:
+        name = str(Path(name).with_suffix(".json"))
     if not is_model(name) and Path(name).is_file() and Path(name).suffix.lower() != ".json":
         lines: Iterable[str] | None = _audio_lines(name, as_json=output.form == "json")
         if lines is None:
