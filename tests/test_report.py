@@ -575,13 +575,14 @@ def test_cli_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     links = [attributes["href"] for tag, attributes in parser.found if tag == "a"]
     assert links == ["a.flac.html", "a.wav.html", "sub/it%27s%20%3Cb%3E%20%26%20100%25%20%231.wav.html"]
     assert "<i>" not in index.replace("&lt;i&gt;", "")
-    assert "bad &lt;i&gt;.wav" in index
+    assert re.search(r"bad &lt;i&gt;.wav</b>: is not audio", index)
     soundfile.write(recordings / "index", noise(16_000), 16_000, format="WAV")
     page_file = tmp_path / "page.html"
     page_file.touch()
     for files, output, message in (
         ([recordings / "index", recordings / "a.wav"], pages, "would be index.html"),
         ([recordings], page_file, "is a file; a folder is needed"),
+        ([recordings], tmp_path / "all.html", "is named as a page"),
     ):
         assert main(["report", *map(str, files), "-o", str(output)]) == 2
         assert message in capsys.readouterr().err

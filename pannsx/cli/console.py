@@ -45,14 +45,19 @@ def complain_of(name: str, error: BaseException) -> None:
 
     Verbose, the errors behind it are printed too.
     """
-    why = str(error)
-    for subject in (f"{name!r} ", f"the file object {name!r} "):
-        why = why.removeprefix(subject)
-    complain(f"{_on_one_line(name)}: {in_options(why)}")
+    complain(f"{_on_one_line(name)}: {in_options(reason(name, error))}")
     logger.debug("%s", name, exc_info=error)
     while (cause := error.__cause__ or error.__context__) is not None:
         logger.info("%s: because of %s: %s", name, type(cause).__name__, cause)
         error = cause
+
+
+def reason(name: str, error: BaseException) -> str:
+    """What is wrong with a file, without its name, for a line that begins with the name."""
+    why = str(error)
+    for subject in (f"{name!r} ", f"the file object {name!r} "):
+        why = why.removeprefix(subject)
+    return why
 
 
 def _on_one_line(name: str) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pannsx.cli.console import FAILED, CommandError, complain
+from pannsx.cli.console import FAILED, CommandError, complain, reason
 from pannsx.cli.event_options import add_hop
 from pannsx.cli.options import (
     add_files,
@@ -206,8 +206,14 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    if not _is_folder(arguments) and Path(arguments.output).suffix.lower() not in _PAGES:
+    named_as_page = Path(arguments.output).suffix.lower() in _PAGES
+    if not _is_folder(arguments) and not named_as_page:
         raise CommandError(f"{arguments.output!r} is no page; give a name that ends in .html, or a folder")
+    if _is_folder(arguments) and named_as_page and not Path(arguments.output).exists():
+        raise CommandError(
+            f"{arguments.output!r} is named as a page, and pages of a folder or of several files are written "
+            "to a folder; give its name"
+        )
 
     if arguments.audio == "link" and STANDARD_INPUT in arguments.files:
         raise CommandError("standard input cannot be linked; give --audio embed or none")
@@ -305,7 +311,7 @@ def _make_each(
                 )
                 maker.write(result, place, sound, title=sound.name or _STANDARD_INPUT)
             except (AudioError, ValueError) as error:
-                failures.append((item.name, str(error)))
+                failures.append((item.name, reason(item.name, error)))
                 with progress.writing():
                     outcome.failed(item.name, error)
             else:
