@@ -186,7 +186,9 @@ def _output_files(arguments: argparse.Namespace, form: str, items: list[Item]) -
     one_each = form in FORMATS and FORMATS[form].one_each
     several = one_each and len(items) > 1
     if several and (output is None or (output.suffix and not output.is_dir())):
-        raise CommandError(f"a {form} file holds one recording; name a folder with --output for {len(items)}")
+        raise CommandError(
+            f"the format {form} is a file for each recording; name a folder with --output for {len(items)}"
+        )
     if output is None:
         return None
     try:
@@ -313,7 +315,7 @@ def _write(
         remark(f"{place} keeps what is done; the same command tries only the failed files again")
     n_events = sum(len(recording.events) for recording in found.values())
     written = [] if files is None else [files[item] for item in found]
-    return outcome.close(output, written, f"{n_events} events")
+    return outcome.close(output, written, "1 event" if n_events == 1 else f"{n_events} events")
 
 
 def _read(item: Item, recordings: RecordingReader, progress: Progress, outcome: Outcome) -> Recording | None:
