@@ -42,6 +42,7 @@ def save(
     """Save a model with its labels and record, as ``AudioTagger(checkpoint=path)`` loads it.
 
     >>> import pannsx
+    >>>
     >>> model = pannsx.create_model("MobileNetV1_distilled", pretrained=True, n_classes=2)
     >>> pannsx.save(model, "doors.safetensors", labels=["creak", "slam"])
 
