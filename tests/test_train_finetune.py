@@ -313,7 +313,7 @@ def test_outputs_and_lists_are_checked_before_the_work(
         (["folder", str(kinds), "--json", str(tmp_path)], "is a folder; name a file"),
         (["table", str(table)], "1 of its files are missing"),
         (["table", str(short)], "short.csv, line 2: fewer cells"),
-        (["table", str(other)], "['file', 'label'] are needed"),
+        (["table", str(other)], "file and label are needed"),
         (["esc50", str(tmp_path)], "index.csv"),
     ):
         assert main(command) == 1

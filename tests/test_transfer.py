@@ -110,6 +110,23 @@ def test_several_labels_a_clip_and_the_whole_network(
     assert AudioTagger(checkpoint=save).labels == ("noise", "tone")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "own.csv has no columns; file and label are needed"),
+        ("file,label\n", "own.csv has no clips"),
+        ("file;label;start_s\n", "own.csv are separated by semicolons; save it with commas"),
+        ("file,label,start_s\na.wav,x,soon\n", "own.csv: start_s of a.wav is 'soon'; seconds are needed"),
+    ],
+)
+def test_a_wrong_table_is_explained(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.csv").write_text(text, encoding="utf-8")
+    assert main(["finetune", str(tmp_path / "own.csv"), "--save", str(tmp_path / "mine.safetensors")]) == 1
+    assert message in capsys.readouterr().err
+
+
 def test_a_clip_that_cannot_be_read_is_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,7 +172,7 @@ def test_data_are_checked_before_the_work(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'b' has clips of one file or group only"):
         read_own(table)
     table.write_text("file;label\nx.wav;a", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"\['file', 'label'\] are needed"):
+    with pytest.raises(ValueError, match="separated by semicolons"):
         read_own(table)
 
 

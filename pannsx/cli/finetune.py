@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pannsx.atomic import replacing
-from pannsx.cli.console import FAILED, CommandError, columns, remark
+from pannsx.cli.console import FAILED, CommandError, columns, complain, remark
 from pannsx.cli.options import (
     add_network_options,
     add_verbosity,
@@ -32,18 +32,19 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Trains a network for classes of your own, and says how well it does on clips that it has not heard.
 
-DATA is a folder with a folder of clips for each class, or a CSV with the columns file (relative to the
-CSV) and label; several labels of a clip are separated by ";". Optional columns: group (such as a speaker or
-a place, never on both sides), start_s and duration_s (a part of the file), fold.
+DATA is a folder with a folder of clips for each class (or with the folders train and test, each with a
+folder for each class), or a CSV with the columns file (relative to the CSV) and label; several labels of a
+clip are separated by ";". Optional columns: group (such as a speaker or a place, never on both sides),
+start_s and duration_s (a part of the file), fold.
 
 By default a new last layer is trained on the embeddings of the network, which takes seconds to minutes.
 With --tune the whole network is trained with it, from there.
 
-The clips are divided into five folds, each held out once; every class is spread evenly over them. The
-scores are those of the held-out clips. The saved checkpoint is then trained on all clips. Beside it are
-its record, labels and operating points, NAME.classes.csv (scores by class) and NAME.confusion.svg (a
-picture of which class is taken for which). Load it by AudioTagger(checkpoint=...), or give it to any
-command by --checkpoint."""
+Without a split of your own, the clips are divided into five folds, each held out once; every class is
+spread evenly over them. The scores are those of the held-out clips. The saved checkpoint is then trained on
+all clips. Beside it are its record, labels and operating points, NAME.classes.csv (scores by class) and
+NAME.confusion.svg (a picture of which class is taken for which). Load it by AudioTagger(checkpoint=...), or
+give it to any command by --checkpoint."""
 
 _EXAMPLES = """\
   pannsx finetune my_sounds/ --save mine.safetensors
@@ -108,9 +109,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         data = read_own(arguments.data)
+    except (OSError, ValueError) as error:
+        complain(str(error))  # start_s is a column of the CSV here, not an option
+        return FAILED
+    try:
         study = _study(arguments, data)
-    except AudioError:
-        raise
+    except AudioError as error:
+        complain(str(error))  # likewise
+        return FAILED
     except (OSError, ValueError) as error:
         raise CommandError(str(error), FAILED) from error
     return _report(arguments, data, study)
@@ -166,8 +172,9 @@ def _report(arguments: argparse.Namespace, data: DataSet, study: Study) -> int:
     ]  # fmt: skip
     header = ("label", "clips", "precision", "recall", "F1", "average precision")
     print("\n".join(columns([header, *rows], right=frozenset(range(1, len(header))))))
+    folds = "1 fold" if len(result.scores) == 1 else f"{len(result.scores)} folds"
     print(
-        f"{result.measure} {result.mean:.3f} ± {result.spread:.3f} over {len(result.scores)} folds, "
+        f"{result.measure} {result.mean:.3f} ± {result.spread:.3f} over {folds}, "
         f"balanced accuracy {classes.balanced_accuracy:.3f}, macro F1 {classes.macro_f1:.3f}"
     )
     table, picture = save.with_suffix(".classes.csv"), save.with_suffix(".confusion.svg")

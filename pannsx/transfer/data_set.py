@@ -98,8 +98,12 @@ def table_rows(path: Path, needed: set[str], delimiter: str = ",") -> Iterator[d
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter=delimiter)
-        if not needed <= set(reader.fieldnames or ()):
-            raise ValueError(f"{path} has the columns {reader.fieldnames}; {sorted(needed)} are needed")
+        names = reader.fieldnames or ()
+        if not needed <= set(names):
+            if len(names) == 1 and delimiter == "," and ";" in names[0]:
+                raise ValueError(f"the cells of {path} are separated by semicolons; save it with commas")
+            found = f"the columns {', '.join(names)}" if names else "no columns"
+            raise ValueError(f"{path} has {found}; {' and '.join(sorted(needed))} are needed")
         for row in reader:
             if any(row[column] is None for column in needed):
                 raise ValueError(f"{path}, line {reader.line_num}: fewer cells than the header has columns")

@@ -80,6 +80,16 @@ def folder_of_classes(folder: Path) -> DataSet:
     return DataSet(folder.name, labels, tuple(recordings), each_fold(recordings), 10.0)
 
 
+def _seconds(row: dict[str, str], column: str, path: Path) -> float | None:
+    """The number in a column of a row of the CSV; None if the cell is empty."""
+    if not (cell := row.get(column)):
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        raise ValueError(f"{path}: {column} of {row['file']} is {cell!r}; seconds are needed") from None
+
+
 def table(path: Path) -> DataSet:
     """Any CSV with the columns file (relative to it) and label; optionally fold, start_s, duration_s, group.
 
@@ -88,6 +98,8 @@ def table(path: Path) -> DataSet:
     (:mod:`pannsx.transfer.folds`), with all clips of a group, or else of a file, in one.
     """
     rows = list(table_rows(path, {"file", "label"}))
+    if not rows:
+        raise ValueError(f"{path} has no clips; a line for each clip is needed")
     names = [[name.strip() for name in row["label"].split(";") if name.strip()] for row in rows]
     labels = label_set(name for several in names for name in several)
     recordings = [
@@ -95,8 +107,8 @@ def table(path: Path) -> DataSet:
             listed_file(path.parent, row["file"]),
             tuple(labels.index(name) for name in several),
             (row.get("fold") or "").strip(),
-            float(row.get("start_s") or 0),
-            float(row["duration_s"]) if row.get("duration_s") else None,
+            _seconds(row, "start_s", path) or 0.0,
+            _seconds(row, "duration_s", path),
             (row.get("group") or "").strip(),
         )
         for row, several in zip(rows, names, strict=True)
