@@ -102,3 +102,24 @@ def test_a_mutated_file_is_an_audio_error_or_still_audio(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_many_mutated_files(tmp_path: Path) -> None:
     assert read_mutations(2_800, tmp_path / "mutated", seed=1).total() >= 50_000
+
+
+def test_eight_channels_are_read_within_their_planes() -> None:
+    """7.1 AAC, of which PyAV's own conversion reads beyond the list of planes."""
+    av = pytest.importorskip("av", reason="PyAV, the extra pannsx[av], is not installed")
+    n_samples, levels = 48_000, np.linspace(0.1, 0.8, 8)
+    tone = np.sin(2 * np.pi * 440 * np.arange(n_samples) / 48_000)
+    interleaved = np.round(20_000 * tone[:, None] * levels).astype(np.int16)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as out:
+        stream = out.add_stream("aac", rate=48_000, layout="7.1", bit_rate=768_000)
+        resampler = av.AudioResampler(stream.format, "7.1", 48_000, frame_size=stream.frame_size or 1_024)
+        frame = av.AudioFrame.from_ndarray(interleaved.reshape(1, -1), format="s16", layout="7.1")
+        frame.sample_rate, frame.pts = 48_000, 0
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            out.mux(stream.encode(piece))
+        out.mux(stream.encode(None))
+    for channel in (0, 7):
+        read = audio.load(file.getvalue(), 48_000, channel=channel).waveform[4_000:40_000]
+        loudest = 20_000 / 32_768 * levels[channel]
+        assert float(np.abs(read).max()) == pytest.approx(loudest, rel=0.05)

@@ -160,6 +160,10 @@ def test_data_are_checked_before_the_work(folder: Path, tmp_path: Path) -> None:
         read_own(tmp_path / "absent")
     with pytest.raises(ValueError, match="has no clips"):
         read_own(tmp_path)
+    write(tmp_path / "two" / "tone" / "0.wav", "tone", 0)
+    (tmp_path / "two" / "none").mkdir()
+    with pytest.raises(ValueError, match="two: none without any audio file"):
+        read_own(tmp_path / "two")
     table = tmp_path / "own.csv"
     some = folder / "tone" / "0.wav"
     table.write_text(f"file,label\n{some},a\ngone.wav,a\n{some},b", encoding="utf-8")

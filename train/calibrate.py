@@ -9,7 +9,8 @@ are composed of them with another seed than a training's (:mod:`train.data.scene
 part sounds of which the teacher gives it at least 0.3.
 
 Each class with enough clips gets the threshold, off-threshold and smoothing that find most of its events
-(:mod:`pannsx.events.tuning`); every other class gets the one threshold that is best for those on average.
+(:mod:`pannsx.events.tuning`), unless even so most of its events are wrong. Every other class gets the one
+threshold that is best on average.
 
 Without options, the points of the bundled checkpoint are written into the package. Run
 ``python tools/build_manifest.py`` afterwards, which records their digest.
@@ -55,6 +56,9 @@ SEED = 20_001
 
 FEWEST_CLIPS = 8
 """Different clips of a class, below which its threshold would be that of single clips."""
+
+LEAST_F1 = 0.2
+"""Of a class's events, below which its threshold says little: of mostly wrong events, at any probability."""
 
 _FLAT = np.arange(1, 100, dtype=np.float32) / 100
 
@@ -107,8 +111,10 @@ def calibrated(tagger: AudioTagger, banks: Path, *, n_scenes: int, seed: int, qu
     targets = np.concatenate([frame_targets(each.events, edges, labels) for each in recordings])
     points = calibrate(targets, scores, labels, model=tagger.record.name)
     points = tune_events(recordings, points, labels, hop_s=grid.hop_s, offset_s=grid.offset_s)
+    useful = {label: point for label, point in points.points.items() if (point.f1 or 0.0) >= LEAST_F1}
     return replace(
         points,
+        points=useful,
         default=best_flat_threshold(targets, scores),
         data=f"{n_scenes:,} scenes of {SCENE_S:g} s, seed {seed}, of the banks {scenes.digest[:12]}, "
         f"split train; targets: the teacher's, from {HEARD:g} on",

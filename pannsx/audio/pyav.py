@@ -234,12 +234,24 @@ def _pieces(n_samples: int) -> Iterator[int]:
         yield min(BLOCK_FRAMES, n_samples - first)
 
 
+_SAMPLE_TYPES = {
+    "u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64,
+}  # fmt: skip
+"""Types of samples by FFmpeg's names of packed formats."""
+
+
 def _frames(frame: Any) -> FloatArray:
     """A decoded frame of any sample format -> ``(n, C)`` in [-1, 1]."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, len(frame.layout.channels)).T
-    return np.ascontiguousarray(scale_to_unit(samples).T)
+    n_channels = len(frame.layout.channels)
+    dtype = _SAMPLE_TYPES[frame.format.packed.name]
+    # Not to_ndarray: of eight channels, PyAV counts a ninth plane behind the list of planes, and reads where
+    # it points.
+    if frame.format.is_planar:
+        planes = frame.planes[:n_channels]
+        samples = np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes], axis=1)
+    else:
+        samples = np.frombuffer(frame.planes[0], dtype, frame.samples * n_channels).reshape(-1, n_channels)
+    return np.ascontiguousarray(scale_to_unit(samples))
 
 
 def _reason(error: Exception) -> str:

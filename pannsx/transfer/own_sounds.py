@@ -72,6 +72,19 @@ def folder_of_classes(folder: Path) -> DataSet:
             found.append((path, inner[has_folds], inner[0] if has_folds else ""))
     if not found:
         raise ValueError(f"{folder} has no clips; audio files in a folder for each class are needed")
+    in_fold = [folder / "train", folder / "test"] if has_folds else [folder]
+    with_clips = {parent for path, *_ in found for parent in path.parents}
+    silent = sorted(
+        str(each.relative_to(folder))
+        for place in in_fold
+        for each in place.iterdir()
+        if each.is_dir() and not each.name.startswith(".") and each not in with_clips
+    )
+    if silent:
+        raise ValueError(
+            f"{folder}: {', '.join(silent[:_SHOWN])}{', ...' if len(silent) > _SHOWN else ''} without any "
+            "audio file; add clips, or remove the folder"
+        )
     labels = label_set(label for _, label, _ in found)
     recordings = [Recording(path, (labels.index(label),), fold) for path, label, fold in found]
     if has_folds:
