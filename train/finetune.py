@@ -185,14 +185,12 @@ def _write_json(given: argparse.Namespace, data: DataSet, model: str, results: S
 
 
 def _save(given: argparse.Namespace, data: DataSet, learn: Learn, measured: Result) -> None:
-    has_test_set = len(data.splits) == 1
-    folds = data.splits[0].train if has_test_set else {recording.fold for recording in data.recordings}
-    fitted = learn(data.rows(folds), given.seed)
+    fitted = learn(data.final_rows(), given.seed)
     if fitted.base is None:
         raise ValueError("there is no network to save")
     on = (
         "the training side"
-        if has_test_set
+        if data.has_test_set
         else "all folds; the score of each fold is from training on the others"
     )
     record = save(

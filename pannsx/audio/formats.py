@@ -43,18 +43,12 @@ WAVPACK = Format("WavPack", _PYAV)
 TTA = Format("True Audio", _PYAV)
 DSF = Format("DSF", _PYAV)
 
-# Formats that current browsers play: media type by file extension.
-PLAYED_TYPES = {
-    ".mp3": "audio/mpeg", ".flac": "audio/flac", ".wav": "audio/wav", ".ogg": "audio/ogg",
-    ".oga": "audio/ogg", ".opus": "audio/ogg", ".m4a": "audio/mp4", ".webm": "audio/webm",
-}  # fmt: skip
-
 # Extensions that a search of a folder includes. A file given by name may have any: its content decides.
-AUDIO_SUFFIXES = frozenset(PLAYED_TYPES) | {
-    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".dsf", ".flv", ".m4b",
-    ".mka", ".mkv", ".mov", ".mp2", ".mp4", ".mpc", ".mpga", ".nist", ".rf64", ".snd", ".sph", ".tta", ".w64",
-    ".wave", ".wma", ".wv",
-}  # fmt: skip
+AUDIO_SUFFIXES = frozenset({
+    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".dsf", ".flac", ".flv",
+    ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpc", ".mpga", ".nist", ".oga", ".ogg",
+    ".opus", ".rf64", ".snd", ".sph", ".tta", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv",
+})  # fmt: skip
 
 # Offset, bytes expected there, and their meaning.
 _SIGNATURES: tuple[tuple[int, bytes, Format], ...] = (

@@ -18,19 +18,7 @@ if TYPE_CHECKING:
 def add_event_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for thresholds, smoothing and classes."""
     group = parser.add_argument_group("events")
-    thresholds = group.add_mutually_exclusive_group()
-    thresholds.add_argument(
-        "-t",
-        "--threshold",
-        type=probability,
-        metavar="P",
-        help="probability at which an event begins (default: the calibrated thresholds, else 0.5)",
-    )
-    thresholds.add_argument(
-        "--operating-points",
-        metavar="PATH",
-        help="file from `pannsx calibrate` with a threshold for each class",
-    )
+    add_thresholds(group)
     group.add_argument(
         "--off",
         type=probability,
@@ -49,18 +37,7 @@ def add_event_options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="length of the median filter in seconds (default: calibrated, else 0)",
     )
-    group.add_argument(
-        "--gap",
-        type=not_negative,
-        metavar="S",
-        help="join events of a class at most this many seconds apart (default: calibrated, else 0)",
-    )
-    group.add_argument(
-        "--shortest",
-        type=not_negative,
-        metavar="S",
-        help="leave out events shorter than this many seconds (default: calibrated, else 0)",
-    )
+    add_joining(group)
     add_class_options(group)
     group.add_argument(
         "--super-classes",
@@ -80,6 +57,39 @@ def add_hop(parser: argparse._ActionsContainer) -> None:
         type=positive,
         metavar="S",
         help="seconds between frames, 0.02 to 1, by overlapping windows (default: the network's own)",
+    )
+
+
+def add_thresholds(group: argparse._ArgumentGroup) -> None:
+    """Add ``--threshold`` and ``--operating-points``, one of which may be given."""
+    thresholds = group.add_mutually_exclusive_group()
+    thresholds.add_argument(
+        "-t",
+        "--threshold",
+        type=probability,
+        metavar="P",
+        help="probability at which an event begins (default: the calibrated thresholds, else 0.5)",
+    )
+    thresholds.add_argument(
+        "--operating-points",
+        metavar="PATH",
+        help="file from `pannsx calibrate` with a threshold for each class",
+    )
+
+
+def add_joining(group: argparse._ArgumentGroup) -> None:
+    """Add ``--gap`` and ``--shortest``."""
+    group.add_argument(
+        "--gap",
+        type=not_negative,
+        metavar="S",
+        help="join events of a class at most this many seconds apart (default: calibrated, else 0)",
+    )
+    group.add_argument(
+        "--shortest",
+        type=not_negative,
+        metavar="S",
+        help="leave out events shorter than this many seconds (default: calibrated, else 0)",
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pannsx.cli.console import FAILED, CommandError, complain, reason
-from pannsx.cli.event_options import add_hop
+from pannsx.cli.event_options import add_hop, add_joining, add_thresholds
 from pannsx.cli.options import (
     add_files,
     add_model_options,
@@ -22,8 +22,6 @@ from pannsx.cli.options import (
     count,
     named,
     new_command,
-    not_negative,
-    probability,
     selection_of,
 )
 from pannsx.cli.outcome import Outcome
@@ -156,31 +154,8 @@ def _add_output(parser: argparse.ArgumentParser, what: str) -> None:
 
 def _add_events(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("events")
-    thresholds = group.add_mutually_exclusive_group()
-    thresholds.add_argument(
-        "-t",
-        "--threshold",
-        type=probability,
-        metavar="P",
-        help="probability at which an event begins (default: the calibrated thresholds, else 0.5)",
-    )
-    thresholds.add_argument(
-        "--operating-points",
-        metavar="PATH",
-        help="file from `pannsx calibrate` with a threshold for each class",
-    )
-    group.add_argument(
-        "--gap",
-        type=not_negative,
-        metavar="S",
-        help="join events of a class at most this many seconds apart (default: calibrated, else 0)",
-    )
-    group.add_argument(
-        "--shortest",
-        type=not_negative,
-        metavar="S",
-        help="leave out events shorter than this many seconds (default: calibrated, else 0)",
-    )
+    add_thresholds(group)
+    add_joining(group)
     add_hop(group)
 
 

@@ -80,6 +80,17 @@ class DataSet:
                     f"{recording.path} has {len(recording.labels)} labels; exactly one is needed"
                 )
 
+    @property
+    def has_test_set(self) -> bool:
+        """Whether the clips are divided once, into training and test set."""
+        return len(self.splits) == 1
+
+    def final_rows(self) -> list[int]:
+        """Positions of the clips for a checkpoint to keep: all, but for a separate test set."""
+        if self.has_test_set:
+            return self.rows(self.splits[0].train)
+        return list(range(len(self.recordings)))
+
     def rows(self, folds: Iterable[str]) -> list[int]:
         """Positions of the clips of some folds."""
         wanted = set(folds)

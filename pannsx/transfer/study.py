@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
 
 from pannsx.errors import WeightsError
 from pannsx.events import calibrate, write_operating_points
@@ -94,7 +96,7 @@ def carry_out(
     """
     clip_head_of(base.model)
     targets = targets_of(data)
-    learn = _learner(data, base, method, on_clip)
+    learn = _learner(data, targets, base, method, on_clip)
     held_out = np.full(targets.shape, np.nan, np.float32)
     result = run(
         data, targets, learn, seed=method.seed, on_score=on_score,
@@ -102,7 +104,7 @@ def carry_out(
     )  # fmt: skip
     tested = ~np.isnan(held_out).any(axis=1)
     truth, logits = targets[tested], held_out[tested].astype(np.float64)
-    probabilities = 1.0 / (1.0 + np.exp(-logits))
+    probabilities = expit(logits)
     points = calibrate(truth, probabilities, data.labels.names, model=path.stem)
     if data.multi_label:
         thresholds = [points.thresholds().get(label, points.default) for label in data.labels.names]
@@ -115,8 +117,14 @@ def carry_out(
     return Study(result, classes, tagging_scores(truth, logits).average_precision.astype(np.float32), record)
 
 
-def _learner(data: DataSet, base: LoadedCheckpoint, method: Method, on_clip: Callable[[], object]) -> Learn:
-    targets, clips = targets_of(data), Clips(data.recordings, base.record.sample_rate)
+def _learner(
+    data: DataSet,
+    targets: NDArray[np.bool_],
+    base: LoadedCheckpoint,
+    method: Method,
+    on_clip: Callable[[], object],
+) -> Learn:
+    clips = Clips(data.recordings, base.record.sample_rate)
 
     def read() -> Iterator[FloatArray]:
         for clip in clips:
@@ -146,13 +154,11 @@ def _learner(data: DataSet, base: LoadedCheckpoint, method: Method, on_clip: Cal
 def _saved(
     data: DataSet, learn: Learn, method: Method, result: Result, classes: ClassScores, path: Path
 ) -> Checkpoint:
-    has_test_set = len(data.splits) == 1
-    folds = data.splits[0].train if has_test_set else {recording.fold for recording in data.recordings}
-    fitted = learn(data.rows(folds), method.seed)
+    fitted = learn(data.final_rows(), method.seed)
     if fitted.base is None:
         raise WeightsError("there is no network to save")
     how = "tuned" if method.tune else "frozen"
-    on = "the training set" if has_test_set else "all folds; scores are of folds held out"
+    on = "the training set" if data.has_test_set else "all folds; scores are of folds held out"
     return save(
         path,
         fitted.base,
