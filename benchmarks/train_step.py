@@ -24,7 +24,7 @@ from train.loop.augment import choose
 from train.loop.distributed import Ranks
 from train.loop.optimiser import make_optimiser, set_learning_rate
 from train.loop.schedule import learning_rate
-from train.loop.step import backward, gradient_norm, log_mel_shape, prepare, split
+from train.loop.step import Part, backward, gradient_norm, log_mel_shape, prepare, split
 from train.loop.trained import fresh_model
 from train.recipe import Recipe, read_recipe
 
@@ -68,7 +68,7 @@ def step_seconds(recipe: Recipe, device: torch.device, n_steps: int, n_warm_up: 
             log_mel=shape,
         )
         waveform = as_waveform(pcm.to(device, non_blocking=True))
-        parts = list(split(waveform, targets.to(device), choices, recipe.run.accumulate))
+        parts = list(split(Part(waveform, targets.to(device), choices), recipe.run.accumulate))
         set_learning_rate(optimiser, learning_rate(recipe, step))
         optimiser.zero_grad(set_to_none=True)
         loss = backward(network, parts)

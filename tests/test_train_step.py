@@ -108,7 +108,7 @@ def test_accumulated_parts_give_the_mean_gradient_of_each() -> None:
     loss = backward(network, [whole])
     together = gradients(model)
     model.zero_grad()
-    in_parts = backward(network, list(split(whole.waveform, whole.targets, whole.choices, 2)))
+    in_parts = backward(network, list(split(whole, 2)))
     assert float(in_parts) == pytest.approx(float(loss), rel=1e-5)
     assert float((gradients(model) - together).norm() / together.norm()) < 1e-5
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from tqdm import tqdm
 
 from pannsx.metrics import TaggingScores
@@ -37,6 +38,7 @@ from train.evaluate import evaluate, write_report
 from train.loop import average, checkpoints, log
 from train.loop.augment import choose
 from train.loop.checks import check_division, check_same_data, check_same_run, not_finite
+from train.loop.descriptors import Descriptors, embedding_size
 from train.loop.distil import LiveTeacher, Teacher, open_teacher, soft_targets
 from train.loop.distributed import Ranks, joined, share_buffers, sums
 from train.loop.memory import keep_freed_memory
@@ -46,6 +48,7 @@ from train.loop.provenance import clips_digest, teacher_digest, versions
 from train.loop.resume import check_alike, newest_of_all
 from train.loop.schedule import learning_rate
 from train.loop.step import (
+    Part,
     backward,
     clip_gradients,
     gradient_norm,
@@ -108,8 +111,11 @@ def train(
     model = fresh_model(recipe, len(labels))
     if isinstance(clips, Scenes) and recipe.distil.frame_weight:
         clips.frames = Frames(model.grid, {n: model.n_frames(n) for n in clips.lengths})
-    network = prepare(model, recipe, ranks)
-    optimiser, scaler = make_optimiser(recipe.optimiser, model), loss_scaler(recipe, ranks.device)
+    descriptors = (
+        Descriptors(embedding_size(model), recipe.run.seed) if recipe.model.descriptor_weight > 0 else None
+    )
+    network = prepare(model, recipe, ranks, descriptors)
+    optimiser, scaler = make_optimiser(recipe.optimiser, network), loss_scaler(recipe, ranks.device)
     sampler = make_sampler(recipe, targets)
     averaged = None if recipe.average.kind == "none" else average.start(model)
     step, best, n_skipped = 0, (-math.inf, -1), 0
@@ -121,6 +127,8 @@ def train(
         step, best, n_skipped = state["step"], tuple(state["best"]), state["n_skipped"]
         scaler.load_state_dict(state["scaler"])
         model.load_state_dict(state["model"])
+        if descriptors is not None:
+            descriptors.load_state_dict(state["descriptors"])
         optimiser.load_state_dict(state["optimiser"])
         sampler.load_state_dict(state["sampler"])
         averaged = None if averaged is None else average.restore(state["average"], model)
@@ -138,6 +146,7 @@ def train(
                 "labels": list(labels.names),
                 "label_ids": None if labels.ids is None else list(labels.ids),
                 "model": model.state_dict(),
+                "descriptors": None if descriptors is None else descriptors.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "average": averaged,
                 "sampler": sampler_state,
@@ -163,13 +172,15 @@ def train(
         pace, losses = Pace(), []
         for batch in pace.timed(batches):
             waveform = as_waveform(batch.pcm.to(ranks.device, non_blocking=True))
-            labelled = targets[batch.rows].astype(np.float32)
+            labelled, ranking = targets[batch.rows].astype(np.float32), None
             if teacher is not None:
                 heard = teacher.listen(waveform) if isinstance(teacher, LiveTeacher) else teacher(batch.rows)
                 labelled = soft_targets(
                     labelled, heard,
                     weight=recipe.distil.weight, temperature=recipe.distil.temperature,
                 )  # fmt: skip
+                if recipe.distil.ranking_weight > 0:
+                    ranking = torch.from_numpy(softmax(heard, axis=1)).to(ranks.device)
             choices = choose(
                 recipe.augment, recipe.run.seed, step,
                 n_clips=n_drawn, sample_rate=recipe.model.sample_rate,
@@ -177,11 +188,12 @@ def train(
             )  # fmt: skip
             wanted = torch.from_numpy(labelled).to(ranks.device)
             frames = batch.frame_targets
-            parts = list(split(
-                waveform, wanted, choices.part(*ranks.share(n_drawn)), recipe.run.accumulate,
-                frame_targets=None if frames is None else frames.to(ranks.device).float(),
-                frame_weight=recipe.distil.frame_weight,
-            ))  # fmt: skip
+            whole = Part(
+                waveform, wanted, choices.part(*ranks.share(n_drawn)),
+                None if frames is None else frames.to(ranks.device).float(), recipe.distil.frame_weight,
+                ranking, recipe.distil.ranking_weight, recipe.model.descriptor_weight,
+            )  # fmt: skip
+            parts = list(split(whole, recipe.run.accumulate))
 
             torch.manual_seed(_dropout_seed(recipe.run.seed, step, ranks.rank))
             set_learning_rate(optimiser, learning_rate(recipe, step))

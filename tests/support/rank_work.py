@@ -24,7 +24,7 @@ from train.loop.checks import TrainingError
 from train.loop.distributed import Ranks, gathered, joined, sums
 from train.loop.optimiser import make_optimiser
 from train.loop.resume import check_alike, newest_of_all
-from train.loop.step import backward, log_mel_shape, prepare, split
+from train.loop.step import Part, backward, log_mel_shape, prepare
 from train.loop.trained import fresh_model
 from train.recipe import Recipe, read_recipe
 from train.run import main
@@ -64,7 +64,7 @@ def steps(recipe: Recipe, store: Store, ranks: Ranks, n_steps: int) -> dict[str,
         waveform = as_waveform(torch.from_numpy(np.stack([store.read(int(row)) for row in rows])))
         targets = torch.from_numpy(store.targets[rows].astype(np.float32))
         optimiser.zero_grad()
-        loss = backward(network, list(split(waveform, targets, choices.part(*share), 1)))
+        loss = backward(network, [Part(waveform, targets, choices.part(*share))])
         losses += sums([float(loss) / ranks.world_size], ranks)
         optimiser.step()
     return {

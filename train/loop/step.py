@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,9 @@ from pannsx.models import Pann
 from pannsx.models.heads import Output
 from pannsx.models.pann import Augment
 from train.loop.augment import Choices
+from train.loop.descriptors import Descriptors
 from train.loop.distributed import Ranks
-from train.loop.loss import binary_cross_entropy
+from train.loop.loss import binary_cross_entropy, ranking_error
 from train.loop.sync_batchnorm import synchronise
 from train.recipe import Recipe
 
@@ -30,6 +31,7 @@ DTYPES = {
 """Types of a network's computation by their names in recipes."""
 
 _HALVES = (torch.bfloat16, torch.float16)
+_Tensors: TypeAlias = tuple[Tensor, ...]
 
 # torch 2.12 has renamed this argument, and warns of the old name.
 _SHARES_BUFFERS = next(
@@ -49,6 +51,9 @@ class Part(NamedTuple):
         frame_targets: ``(B, T', K)`` in [0, 1], for a :class:`ClipAndFrameLogits`; None: the loss of clips
             only.
         frame_weight: weight of the loss of frames.
+        ranking: ``(B, K)`` the teacher's softmax, for :func:`train.loop.loss.ranking_error`; None: without.
+        ranking_weight: its weight.
+        descriptor_weight: weight of the error of :class:`train.loop.descriptors.Descriptors`.
     """
 
     waveform: Tensor
@@ -56,6 +61,23 @@ class Part(NamedTuple):
     choices: Choices
     frame_targets: Tensor | None = None
     frame_weight: float = 0.0
+    ranking: Tensor | None = None
+    ranking_weight: float = 0.0
+    descriptor_weight: float = 0.0
+
+
+class Learned(NamedTuple):
+    """What the losses of a training step are computed from.
+
+    Attributes:
+        clip: ``(B', K)`` logits of the clips.
+        frames: ``(B', T', K)`` logits of their frames; None where no loss uses them.
+        descriptor_error: a scalar; None without such a task.
+    """
+
+    clip: Tensor
+    frames: Tensor | None
+    descriptor_error: Tensor | None
 
 
 class ClipLogits(nn.Module):
@@ -75,10 +97,14 @@ class ClipLogits(nn.Module):
 
     def forward(self, waveform: Tensor, augment: Augment | None = None) -> Tensor:
         """``(B, S)`` float32 -> ``(B', K)``; ``augment`` as in :meth:`pannsx.models.Pann.forward`."""
-        return self._computed(waveform, augment, lambda features: self.model.head.clip(features)[:1])[0]
+
+        def clip(features: Tensor, log_mel: Tensor | None) -> tuple[Tensor]:
+            return (self.model.head.clip(features)[0],)
+
+        return self._computed(waveform, augment, clip)[0]
 
     def _computed(
-        self, waveform: Tensor, augment: Augment | None, head: Callable[[Tensor], tuple[Tensor, ...]]
+        self, waveform: Tensor, augment: Augment | None, head: Callable[[Tensor, Tensor | None], _Tensors]
     ) -> tuple[Tensor, ...]:
         weights = torch.float64 if self.dtype == torch.float64 else torch.float32
         waveform = self.model.pad(waveform)
@@ -86,23 +112,36 @@ class ClipLogits(nn.Module):
         waveform = waveform.to(weights)
         log_mel = None if log_mel is None else log_mel.to(weights)
         with torch.autocast(waveform.device.type, self.dtype, enabled=self.dtype in _HALVES):
-            logits = head(self.model.forward_features(waveform, log_mel, augment))
-        return tuple(each.float() for each in logits) if self.dtype in _HALVES else logits
+            outputs = head(self.model.forward_features(waveform, log_mel, augment), log_mel)
+        return tuple(each.float() for each in outputs) if self.dtype in _HALVES else outputs
 
 
 class ClipAndFrameLogits(ClipLogits):
-    """``(B, S)`` waveform -> ``(B', K)`` logits of the clip and ``(B', T', K)`` of its frames."""
+    """``(B, S)`` waveform -> logits of clips and of their frames, and the error of an auxiliary task.
+
+    Args:
+        model, dtype: as for :class:`ClipLogits`.
+        descriptors: the auxiliary task; None: none.
+    """
+
+    def __init__(self, model: Pann, dtype: torch.dtype, descriptors: Descriptors | None = None) -> None:
+        super().__init__(model, dtype)
+        self.descriptors = descriptors
 
     def forward(  # type: ignore[override]
         self, waveform: Tensor, augment: Augment | None = None
-    ) -> tuple[Tensor, ...]:
-        """``(B, S)`` -> ``(B', K)`` and ``(B', T', K)``; arguments as in :meth:`ClipLogits.forward`."""
+    ) -> Learned:
+        """``(B, S)`` -> what is learned from it; arguments as in :meth:`ClipLogits.forward`."""
 
-        def both(features: Tensor) -> tuple[Tensor, ...]:
+        def all_of(features: Tensor, log_mel: Tensor | None) -> tuple[Tensor, ...]:
             output: Output = self.model.head(features)
-            return output.logits, output.frame_logits
+            if self.descriptors is None or log_mel is None:
+                return output.logits, output.frame_logits
+            error = self.descriptors.error(output.embedding, log_mel)
+            return output.logits, output.frame_logits, error
 
-        return self._computed(waveform, augment, both)
+        clip, frames, *error = self._computed(waveform, augment, all_of)
+        return Learned(clip, frames, error[0] if error else None)
 
 
 @torch.no_grad()
@@ -115,10 +154,11 @@ def log_mel_of(model: Pann, waveform: Tensor) -> Tensor | None:
     return decibels
 
 
-def prepare(model: Pann, recipe: Recipe, ranks: Ranks) -> nn.Module:
+def prepare(model: Pann, recipe: Recipe, ranks: Ranks, descriptors: Descriptors | None = None) -> nn.Module:
     """Move a model to its device and precision -> a network with gradients averaged over ranks.
 
-    The model is changed in place, so that it can be saved and evaluated alongside the network.
+    The model is changed in place, so that it can be saved and evaluated alongside the network; so is the
+    auxiliary task.
     """
     quiet: dict[str, list[nn.Module]] = {"all": [], "head": [model.stem, model.trunk], "none": [model]}
     for module in (module for part in quiet[recipe.model.dropout] for module in part.modules()):
@@ -130,8 +170,14 @@ def prepare(model: Pann, recipe: Recipe, ranks: Ranks) -> nn.Module:
     torch.backends.cudnn.benchmark = True  # every step has the same shapes
     # torch lets cuDNN round to TF32 unless told otherwise.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = recipe.run.tf32
-    kind = ClipAndFrameLogits if recipe.distil.frame_weight > 0 else ClipLogits
-    network = kind(model, DTYPES[recipe.run.precision])
+    dtype = DTYPES[recipe.run.precision]
+    if descriptors is not None:
+        descriptors.to(ranks.device, torch.float64 if recipe.run.precision == "float64" else None)
+    network = (
+        ClipAndFrameLogits(model, dtype, descriptors)
+        if recipe.distil.frame_weight > 0 or descriptors is not None
+        else ClipLogits(model, dtype)
+    )
     if ranks.world_size == 1:
         return network
     # The batch statistics of the first rank are saved and evaluated; no rank needs them in training.
@@ -176,13 +222,17 @@ def backward(network: nn.Module, parts: list[Part], scaler: torch.amp.GradScaler
         with _exchange(network, last=number == len(parts) - 1):
             waveform = part.choices.waveform(part.waveform)
             targets = part.choices.targets(part.targets)
-            if part.frame_targets is None:
-                loss = binary_cross_entropy(network(waveform, part.choices.representations), targets)
-            else:
-                clip, frames = network(waveform, part.choices.representations)
-                loss = binary_cross_entropy(clip, targets) + part.frame_weight * binary_cross_entropy(
-                    frames, part.choices.targets(part.frame_targets)
-                )
+            output = network(waveform, part.choices.representations)
+            learned = output if isinstance(output, Learned) else Learned(output, None, None)
+            loss = binary_cross_entropy(learned.clip, targets)
+            if part.frame_targets is not None and learned.frames is not None:
+                frame_targets = part.choices.targets(part.frame_targets)
+                loss = loss + part.frame_weight * binary_cross_entropy(learned.frames, frame_targets)
+            if part.ranking is not None:
+                ranking = part.choices.targets(part.ranking)
+                loss = loss + part.ranking_weight * ranking_error(learned.clip, ranking)
+            if learned.descriptor_error is not None:
+                loss = loss + part.descriptor_weight * learned.descriptor_error
             loss = loss / len(parts)
             scaled = loss if scaler is None else scaler.scale(loss)
             scaled.backward()  # type: ignore[no-untyped-call]
@@ -218,21 +268,18 @@ def clip_gradients(model: nn.Module, norm: Tensor, max_norm: float) -> None:
                 parameter.grad.mul_(factor)
 
 
-def split(
-    waveform: Tensor,
-    targets: Tensor,
-    choices: Choices,
-    n_parts: int,
-    *,
-    frame_targets: Tensor | None = None,
-    frame_weight: float = 0.0,
-) -> Iterator[Part]:
-    """A rank's ``(B, S)`` clips -> parts of ``B / n_parts``."""
-    size = len(waveform) // n_parts
-    for begin in range(0, len(waveform), size):
+def split(part: Part, n_parts: int) -> Iterator[Part]:
+    """A rank's ``B`` clips -> parts of ``B / n_parts``."""
+    size = len(part.waveform) // n_parts
+    for begin in range(0, len(part.waveform), size):
         chosen = slice(begin, begin + size)
-        frames = None if frame_targets is None else frame_targets[chosen]
-        yield Part(waveform[chosen], targets[chosen], choices.part(begin, begin + size), frames, frame_weight)
+        yield part._replace(
+            waveform=part.waveform[chosen],
+            targets=part.targets[chosen],
+            choices=part.choices.part(begin, begin + size),
+            frame_targets=None if part.frame_targets is None else part.frame_targets[chosen],
+            ranking=None if part.ranking is None else part.ranking[chosen],
+        )
 
 
 def _exchange(network: nn.Module, *, last: bool) -> AbstractContextManager[None]:

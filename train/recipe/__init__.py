@@ -35,6 +35,8 @@ class Model:
         sample_rate: in Hz.
         labels: ``audioset``, or ``data`` for the labels of the training clips.
         dropout: its active dropout layers: all, only those of the head, or none.
+        descriptor_weight: weight of an auxiliary task, cepstral statistics from the embedding
+            (:mod:`train.loop.descriptors`); 0: without.
         start: starting checkpoint: a name of the manifest, or a file or folder accepted by
             ``pannsx.weights.load``; empty: none.
     """
@@ -43,6 +45,7 @@ class Model:
     sample_rate: int
     labels: Literal["audioset", "data"]
     dropout: Literal["all", "head", "none"]
+    descriptor_weight: float
     start: str
 
 
@@ -155,12 +158,15 @@ class Distil:
         weight: share of the teacher in the loss, 0 to 1; the rest is that of the labels.
         temperature: divisor of the teacher's logits.
         frame_weight: weight of the loss of frames, for scenes only; 0: the loss of clips only.
+        ranking_weight: weight of the loss of the order of classes (:func:`train.loop.loss.ranking_error`); 0:
+            without.
     """
 
     teacher: str
     weight: float
     temperature: float
     frame_weight: float
+    ranking_weight: float
 
 
 @dataclass(frozen=True, kw_only=True)

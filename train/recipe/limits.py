@@ -30,6 +30,8 @@ def check_limits(recipe: Recipe, where: str) -> None:
         **{f"augment.{name}": value for name, value in asdict(augment).items() if name != "mixup"},
         "data.workers": recipe.data.workers,
         "distil.frame_weight": recipe.distil.frame_weight,
+        "distil.ranking_weight": recipe.distil.ranking_weight,
+        "model.descriptor_weight": recipe.model.descriptor_weight,
         "optimiser.weight_decay": recipe.optimiser.weight_decay,
         "optimiser.clip_norm": recipe.optimiser.clip_norm,
         "schedule.warmup_steps": recipe.schedule.warmup_steps,
@@ -56,6 +58,15 @@ def check_limits(recipe: Recipe, where: str) -> None:
             raise ValueError(f"{where}: {key} is {value}; it must be between 0 and 1")
     if bool(recipe.distil.teacher) != (recipe.distil.weight > 0):
         raise ValueError(f"{where}: distil.teacher and distil.weight need each other; set both or neither")
+    if recipe.distil.ranking_weight > 0 and not recipe.distil.teacher:
+        raise ValueError(
+            f"{where}: distil.ranking_weight needs distil.teacher, whose order of classes is learned"
+        )
+    if recipe.model.descriptor_weight > 0 and (recipe.frontend is None or augment.mixup != "none"):
+        raise ValueError(
+            f"{where}: model.descriptor_weight needs a model on a log-mel and augment.mixup = 'none': "
+            "the statistics are those of single clips"
+        )
     _check_scenes(recipe, where)
     if recipe.frontend is not None and recipe.frontend.sample_rate != recipe.model.sample_rate:
         raise ValueError(f"{where}: frontend.sample_rate differs from model.sample_rate")
