@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pannsx.corpus.journal import Journal
     from pannsx.events import EventDetector
     from pannsx.tagger import AudioTagger
-    from pannsx.weights.record import Checkpoint
 
 _JOURNAL = ".journal"
 
@@ -44,6 +43,7 @@ def open_journal(arguments: argparse.Namespace, tagger: AudioTagger, detector: E
 def _settings(arguments: argparse.Namespace, tagger: AudioTagger, detector: EventDetector) -> dict[str, Any]:
     """Everything the events depend on, apart from the files: all options but those without influence."""
     from pannsx.version import __version__
+    from pannsx.weights.local import digest_of_weights
 
     options = {name: value for name, value in vars(arguments).items() if name not in _WITHOUT_INFLUENCE}
     thresholds, smoothing = (
@@ -60,23 +60,14 @@ def _settings(arguments: argparse.Namespace, tagger: AudioTagger, detector: Even
         **contents,
         "version": __version__,
         "model": tagger.record.name,
-        "weights": _weights_digest(tagger.record, arguments),
+        "weights": digest_of_weights(
+            tagger.record,
+            given=Path(arguments.checkpoint) if arguments.model and arguments.checkpoint else None,
+            cache_dir=arguments.cache_dir,
+        ),
         "hop": detector.hop_s,
         "labels": list(detector.labels),
         "thresholds": thresholds,
         "smoothing": smoothing,
         "both-ends": detector.both_ends,
     }
-
-
-def _weights_digest(record: Checkpoint, arguments: argparse.Namespace) -> str | None:
-    """The digest of the weights: of the bytes, where no record has checked them."""
-    from pannsx.weights import local
-
-    if arguments.model is not None and arguments.checkpoint is not None:
-        path: Path | None = Path(arguments.checkpoint)
-    elif record.digest is not None:
-        return record.digest.hexdigest
-    else:
-        path = local.find(record, arguments.cache_dir)
-    return None if path is None else file_digest(path, "sha256")

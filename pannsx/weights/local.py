@@ -72,6 +72,24 @@ def known_digest(record: Checkpoint, path: Path, target: Path) -> Digest | None:
     return record.digest or read_sidecar(path) or read_sidecar(target)
 
 
+def digest_of_weights(
+    record: Checkpoint, *, given: Path | None = None, cache_dir: PathLike | None = None
+) -> str | None:
+    """The digest of the weights in use: of the bytes, where no record has checked them.
+
+    Args:
+        record: the record of the checkpoint.
+        given: the caller's file of weights for this record's architecture, if there is one.
+        cache_dir: folder that is searched first.
+    """
+    path = given
+    if path is None:
+        if record.digest is not None:
+            return record.digest.hexdigest
+        path = find(record, cache_dir)
+    return None if path is None else file_digest(path, "sha256")
+
+
 def never_released(record: Checkpoint) -> str:
     """Message for a published name without weights."""
     return f"no weights were ever released for {record.name}" + (
