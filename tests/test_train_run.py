@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from training import assert_same, command, environment, last_state, make_store, overrides, run
 
 from pannsx.metrics import TaggingScores
-from train.data.loader import LoaderError, as_waveform, ordered_batches, training_batches
+from train.data.loader import LoaderError, Readers, as_waveform, ordered_batches, training_batches
 from train.data.samplers import Uniform
 from train.data.store import Store, part_path
 from train.loop import checkpoints, log
@@ -308,13 +309,32 @@ def test_a_full_disk_costs_no_checkpoint(
     assert last_state(tmp_path / "run")["step"] == N_STEPS + 2
 
 
-def test_a_damaged_shard_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_threads_train_as_processes_do(store: Path, reference: Path, tmp_path: Path) -> None:
+    with one_thread():
+        assert (
+            train_here(tmp_path, overrides(store, data__readers="threads", data__workers=3, run__steps=6))
+            == 0
+        )
+        assert train_here(tmp_path, overrides(store)) == 0  # resumed with the other kind
+    assert_same(last_state(tmp_path)["model"], last_state(reference)["model"])
+    assert losses(tmp_path) == losses(reference)
+
+
+def test_threads_end_with_the_batches_that_are_wanted(store: Path) -> None:
+    batches = training_batches(Store(store), Uniform(40, 1), 6, (0, 6), 1000, workers=3, readers="threads")
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
+
+
+@pytest.mark.parametrize("readers", ["processes", "threads"])
+def test_a_damaged_shard_is_named(tmp_path: Path, readers: str, capsys: pytest.CaptureFixture[str]) -> None:
     store = make_store(tmp_path / "store")
     path = part_path(store, 0)
     content = bytearray(path.read_bytes())
     content[:] = bytes(byte ^ 255 for byte in content)
     path.write_bytes(content)
-    assert train_here(tmp_path / "run", overrides(store)) == 1
+    assert train_here(tmp_path / "run", overrides(store, data__readers=readers)) == 1
     assert "a clip cannot be read: " in (said := capsys.readouterr().err)
     assert "00000.bin is damaged: clip" in said
 
@@ -350,10 +370,16 @@ def test_a_run_whose_worker_dies_says_so_and_goes_on_later(
         checkpoints.load(path)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_batches_come_in_the_samplers_order_with_its_state(store: Path, workers: int) -> None:
+@pytest.mark.parametrize(
+    ("workers", "readers"), [(0, "processes"), (2, "processes"), (0, "threads"), (3, "threads")]
+)
+def test_batches_come_in_the_samplers_order_with_its_state(
+    store: Path, workers: int, readers: Readers
+) -> None:
     clips, sampler, ahead = Store(store), Uniform(40, 1), Uniform(40, 1)
-    for batch in training_batches(clips, ahead, 6, (2, 5), 9, workers=workers):
+    batches = list(training_batches(clips, ahead, 6, (2, 5), 9, workers=workers, readers=readers))
+    assert len(batches) == 9
+    for batch in batches:
         rows = sampler.draw(6)[2:5]
         assert batch.rows.tolist() == rows.tolist()
         assert batch.sampler_state == sampler.state_dict()

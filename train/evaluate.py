@@ -28,13 +28,13 @@ from pannsx.models import Pann
 from pannsx.types import FloatArray
 from pannsx.weights import manifest
 from train.data.indexed import open_index
-from train.data.loader import LoaderError, as_waveform, ordered_batches
+from train.data.loader import LoaderError, Readers, as_waveform, ordered_batches
 from train.data.packed import Clips
 from train.loop import checkpoints
 from train.loop.distributed import Ranks, gathered, joined
 from train.loop.step import DTYPES, ClipLogits
 from train.loop.trained import trained_model
-from train.recipe import Recipe, parse_recipe
+from train.recipe import Recipe, saved_recipe
 
 
 def predict(
@@ -44,6 +44,7 @@ def predict(
     *,
     batch_size: int = 32,
     workers: int = 0,
+    readers: Readers = "processes",
     progress: bool = False,
     precision: str = "float32",
 ) -> FloatArray:
@@ -71,7 +72,7 @@ def predict(
             leave=False,
         ) as bar,
     ):
-        for pcm, _ in ordered_batches(clips, begin, end, batch_size, workers=workers):
+        for pcm, _ in ordered_batches(clips, begin, end, batch_size, workers=workers, readers=readers):
             logits = network(as_waveform(pcm.to(ranks.device, non_blocking=True)))
             rows.append(logits.float().sigmoid().cpu().numpy())
             bar.update(len(pcm))
@@ -87,13 +88,15 @@ def evaluate(
     *,
     batch_size: int = 32,
     workers: int = 0,
+    readers: Readers = "processes",
     progress: bool = False,
     precision: str = "float32",
 ) -> TaggingScores:
     """Scores of a model on clips, the same on every rank; arguments as in `predict`."""
     probabilities = predict(
-        model, clips, ranks, batch_size=batch_size, workers=workers, progress=progress, precision=precision
-    )
+        model, clips, ranks,
+        batch_size=batch_size, workers=workers, readers=readers, progress=progress, precision=precision,
+    )  # fmt: skip
     return tagging_scores(clips.targets[:], probabilities)
 
 
@@ -127,7 +130,7 @@ def open_model(checkpoint: str) -> Evaluated:
     steps = checkpoints.present(path) if path.is_dir() else []
     if steps or path.suffix == ".pt":
         state = checkpoints.load(steps[-1][1] if steps else path)
-        recipe = parse_recipe(state["recipe"], path.name)
+        recipe = saved_recipe(state["recipe"], path.name)
         return Evaluated(trained_model(state), tuple(state["labels"]), recipe)
     is_name = checkpoint.casefold() in {name.casefold() for name in manifest.load_manifest()}
     loaded = weights.load(checkpoint) if is_name else weights.load(checkpoint=path)

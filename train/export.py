@@ -29,7 +29,7 @@ from pannsx.weights.record import Checkpoint, Scores
 from train.loop import checkpoints, log
 from train.loop.model_card import model_card
 from train.loop.trained import trained_model
-from train.recipe import Recipe, parse_recipe
+from train.recipe import Recipe, saved_recipe
 
 
 def export(
@@ -61,7 +61,7 @@ def export(
         raise checkpoints.CheckpointError(f"{run} holds no checkpoint of a run; create one with train.run")
     path = present[-1][1] if present else run
     state = checkpoints.load(path)
-    recipe = parse_recipe(state["recipe"], path.name)
+    recipe = saved_recipe(state["recipe"], path.name)
     model = trained_model(state)
     is_audioset = recipe.model.labels == "audioset"
     ids = state["label_ids"]

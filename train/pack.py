@@ -32,6 +32,7 @@ from pannsx.atomic import replacing
 from pannsx.errors import AudioError
 from pannsx.labels import LabelSet, audioset, read_labels
 from train.data.clips import Chunk, Wanted, is_silent, samples_of
+from train.data.encoding import VARIANTS
 from train.data.segments import Listing
 from train.data.sources import chunks_of
 from train.data.sources_folder import FolderChunk
@@ -245,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--duration", type=float, default=10.0, help="longest clip in s (default: %(default)s)"
     )
-    parser.add_argument("--variant", choices=("raw", "flac"), default="flac", help="(default: %(default)s)")
+    parser.add_argument("--variant", choices=VARIANTS, default="flac", help="(default: %(default)s)")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
     )

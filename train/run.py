@@ -116,7 +116,7 @@ def train(
     )
     network = prepare(model, recipe, ranks, descriptors)
     optimiser, scaler = make_optimiser(recipe.optimiser, network), loss_scaler(recipe, ranks.device)
-    sampler = make_sampler(recipe, targets)
+    sampler = make_sampler(recipe, clips, targets)
     averaged = None if recipe.average.kind == "none" else average.start(model)
     step, best, n_skipped = 0, (-math.inf, -1), 0
 
@@ -161,8 +161,9 @@ def train(
             checkpoints.prune(folder, keep_last=keep.keep_last, keep_every=keep.keep_every, keep=best[1])
 
     batches = training_batches(
-        clips, sampler, n_drawn, ranks.share(n_drawn), recipe.run.steps - step, workers=recipe.data.workers
-    )
+        clips, sampler, n_drawn, ranks.share(n_drawn), recipe.run.steps - step,
+        workers=recipe.data.workers, readers=recipe.data.readers,
+    )  # fmt: skip
     with (
         stop_signal(deadline) as stop,
         log.opened(folder, step, write=ranks.first) as entries,
@@ -244,7 +245,7 @@ def train(
                 scores = evaluate(
                     scored, evaluation, ranks,
                     batch_size=max(1, n_drawn // ranks.world_size), workers=recipe.data.workers,
-                    progress=True, precision=recipe.run.evaluation_precision,
+                    readers=recipe.data.readers, progress=True, precision=recipe.run.evaluation_precision,
                 )  # fmt: skip
                 is_best = scores.mAP > best[0]
                 best = (scores.mAP, step) if is_best else best

@@ -52,7 +52,7 @@ def steps(recipe: Recipe, store: Store, ranks: Ranks, n_steps: int) -> dict[str,
     model = fresh_model(recipe, len(store.labels))
     network = prepare(model, recipe, ranks).train()
     optimiser = make_optimiser(recipe.optimiser, model)
-    sampler = make_sampler(recipe, store.targets)
+    sampler = make_sampler(recipe, store, store.targets)
     share = ranks.share(_N_DRAWN)
     losses = []
     for step in range(n_steps):

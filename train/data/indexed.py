@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from pannsx.atomic import replacing
 from train.data.packed import Clips
+from train.data.staged_store import StagedStore
+from train.data.staging import Staging, is_url
 from train.data.store import Ids, Store, StoreError
 from train.data.targets import Targets
 
@@ -75,26 +77,61 @@ class Indexed(Clips):
 
     def read(self, index: int) -> NDArray[np.int16]:
         """The clip at a position of the index, ``(n_samples,)``; as :meth:`train.data.store.Store.read`."""
+        store, row = self._place(index)
+        return store.read(row)
+
+    def read_into(self, index: int, out: NDArray[np.int16]) -> None:
+        """The clip at a position into ``out`` ``(n_samples,)``, contiguous."""
+        store, row = self._place(index)
+        store.read_into(row, out)
+
+    @property
+    def parts(self) -> NDArray[np.int64]:
+        """``(N,)`` number of the file of each clip, over all stores."""
+        numbers, begin = [], 0
+        for store, rows in zip(self.stores, self.rows, strict=True):
+            parts = store.parts[rows]
+            numbers.append(begin + parts)
+            begin += int(parts.max(initial=-1)) + 1
+        return np.concatenate(numbers)
+
+    def will_need(self, rows: NDArray[np.int64]) -> None:
+        """Tell each store which of its rows will be read soon."""
+        which = np.searchsorted(self._ends, rows, side="right")
+        for number, (store, own) in enumerate(zip(self.stores, self.rows, strict=True)):
+            begin = int(self._ends[number - 1]) if number else 0
+            here = rows[which == number] - begin
+            if len(here):
+                store.will_need(own[here])
+
+    def _place(self, index: int) -> tuple[Store, int]:
+        """The store of a position, and the row in it."""
         if not 0 <= index < len(self):
             raise IndexError(f"clip {index} of an index of {len(self)}")
         which = int(np.searchsorted(self._ends, index, side="right"))
         begin = int(self._ends[which - 1]) if which else 0
-        return self.stores[which].read(int(self.rows[which][index - begin]))
+        return self.stores[which], int(self.rows[which][index - begin])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Indexed, (self.stores, self.rows)
 
 
-def open_index(path: str | Path) -> Store | Indexed:
+def open_index(path: str | Path, staging: Staging | None = None) -> Store | Indexed:
     """The clips of an index file, or all clips of a store's folder.
+
+    Args:
+        path: path of an index, or path or URL of a store.
+        staging: read stores through copies of their parts; needed for URLs.
 
     Raises:
         StoreError: neither index nor store, or a store that is missing or has changed since the index was
             made.
     """
+    if is_url(str(path)):
+        return _opened_store(str(path), staging)
     path = Path(path)
     if path.is_dir():
-        return Store(path)
+        return _opened_store(path, staging)
     try:
         with np.load(path, allow_pickle=False) as file:
             content = json.loads(bytes(file["about"]).decode())
@@ -108,11 +145,22 @@ def open_index(path: str | Path) -> Store | Indexed:
         )
     stores = []
     for said in content["stores"]:
-        store = Store(path.parent / said["folder"])
+        folder = said["folder"]
+        store = _opened_store(folder if is_url(folder) else path.parent / folder, staging)
         if digest_of(store) != said["digest"]:
             raise StoreError(f"{store.folder} was packed again since {path} was made; make the index again")
         stores.append(store)
     return Indexed(stores, rows)
+
+
+def _opened_store(location: str | Path, staging: Staging | None) -> Store:
+    if staging is not None:
+        return StagedStore(str(location), staging)
+    if is_url(str(location)):
+        raise StoreError(
+            f"{location} is read through copies of its parts; give a local folder for them: data.staging"
+        )
+    return Store(location)
 
 
 def write_index(path: str | Path, index: Indexed, about: dict[str, Any] | None = None) -> None:

@@ -1,7 +1,8 @@
-"""Batches in the sampler's order, read ahead by worker processes.
+"""Batches in the sampler's order, read ahead by worker processes or by threads.
 
 The sampler runs ahead with the workers. Each batch contains the sampler's state after it, so that a run
-resumes after the last batch used, not the last one read.
+resumes after the last batch used, not the last one read. Threads (:mod:`train.data.reader_threads`) read
+straight into the batch; processes suit clips whose reading holds the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from train.data.packed import Clips
+from train.data.reader_threads import read_by_threads
 from train.data.samplers import Rows, Sampler
+from train.data.store import StoreError
+
+Readers = Literal["processes", "threads"]
 
 PREFETCH = 4
 """Batches per worker that are ready or in progress."""
@@ -49,7 +54,14 @@ class Batch(NamedTuple):
 
 
 def training_batches(
-    clips: Clips, sampler: Sampler, n_clips: int, part: tuple[int, int], n_steps: int, *, workers: int
+    clips: Clips,
+    sampler: Sampler,
+    n_clips: int,
+    part: tuple[int, int],
+    n_steps: int,
+    *,
+    workers: int,
+    readers: Readers = "processes",
 ) -> Iterator[Batch]:
     """This rank's part of the global batch of each of the next steps.
 
@@ -59,7 +71,8 @@ def training_batches(
         n_clips: clips of the global batch.
         part: begin and end of this rank's part.
         n_steps: number of steps.
-        workers: number of processes; 0: read in this one.
+        workers: number of readers; 0: read in this process.
+        readers: kind of readers.
 
     Raises:
         LoaderError: a clip cannot be read, or a worker died.
@@ -72,16 +85,16 @@ def training_batches(
             states.append(sampler.state_dict())
             yield rows[part[0] : part[1]]
 
-    for pcm, rows, frame_targets in _read(clips, draws(), workers):
+    for pcm, rows, frame_targets in _read(clips, draws(), workers, readers):
         yield Batch(pcm, rows, frame_targets, states.popleft())
 
 
 def ordered_batches(
-    clips: Clips, begin: int, end: int, batch_size: int, *, workers: int
+    clips: Clips, begin: int, end: int, batch_size: int, *, workers: int, readers: Readers = "processes"
 ) -> Iterator[tuple[Tensor, Rows]]:
     """``(B, S)`` int16 and ``(B,)`` rows of clips ``begin`` to ``end``, in order."""
     parts = (np.arange(first, min(first + batch_size, end)) for first in range(begin, end, batch_size))
-    for pcm, rows, _ in _read(clips, parts, workers):
+    for pcm, rows, _ in _read(clips, parts, workers, readers):
         yield pcm, rows
 
 
@@ -110,7 +123,16 @@ class _Reader(Dataset[Any]):
         return torch.from_numpy(pcm), rows, None if targets is None else torch.from_numpy(targets)
 
 
-def _read(clips: Clips, draws: Iterable[Rows], workers: int) -> Iterator[tuple[Tensor, Rows, Tensor | None]]:
+def _read(
+    clips: Clips, draws: Iterable[Rows], workers: int, readers: Readers
+) -> Iterator[tuple[Tensor, Rows, Tensor | None]]:
+    if readers == "threads" and workers:
+        try:
+            for pcm, rows in read_by_threads(clips, draws, workers):
+                yield pcm, rows, None
+        except (OSError, StoreError, ValueError, MemoryError) as error:
+            raise LoaderError(f"a clip cannot be read: {error or type(error).__name__}") from error
+        return
     loader = DataLoader(
         _Reader(clips),
         batch_size=None,

@@ -37,6 +37,19 @@ class Clips(Protocol):
     def read(self, index: int) -> NDArray[np.int16]:
         """``(n_samples,)`` of a clip."""
 
+    def read_into(self, index: int, out: NDArray[np.int16]) -> None:
+        """A clip into ``out`` ``(n_samples,)``, contiguous."""
+        out[:] = self.read(index)
+
+    @property
+    def parts(self) -> NDArray[np.int64]:
+        """``(N,)`` the number of the file that holds each clip; clips of one file follow each other."""
+        return np.zeros(len(self), np.int64)
+
+    def will_need(self, rows: NDArray[np.int64]) -> None:
+        """Prepare for reading clips soon, in the background; most kinds of clips need nothing."""
+        return
+
     def read_batch(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int16], NDArray[np.float16] | None]:
         """``(B,)`` numbers -> ``(B, S)`` samples, and ``(B, T', K)`` frame targets or None without onsets."""
         return np.stack([self.read(int(row)) for row in rows]), None

@@ -1,4 +1,4 @@
-"""The order in which clips are drawn: the three published samplers.
+"""The order in which clips are drawn: the three published samplers; a fourth is :mod:`train.data.streamed`.
 
 ``none`` goes through all clips in random order, reshuffled for every pass. ``balanced`` goes through the
 classes in random order, and takes the next clip of each; a class's clips are reshuffled after each pass.
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.packed import Clips
 from train.data.targets import Targets
 from train.recipe import Recipe
 
@@ -41,8 +42,13 @@ class Sampler(Protocol):
         """Continue from the state of a sampler of the same clips and seed; otherwise ValueError."""
 
 
-def make_sampler(recipe: Recipe, targets: Targets) -> Sampler:
-    """The recipe's sampler of clips with ``(N, K)`` targets."""
+def make_sampler(recipe: Recipe, clips: Clips, targets: Targets) -> Sampler:
+    """The recipe's sampler of clips and their ``(N, K)`` targets."""
+    if recipe.sampler == "streamed":
+        from train.data.streamed import Streamed
+
+        data = recipe.data
+        return Streamed(clips.parts, recipe.run.seed, n_streams=data.streams, buffer_clips=data.buffer_clips)
     if recipe.sampler == "none":
         return Uniform(len(targets), recipe.run.seed)
     if recipe.sampler == "balanced":
@@ -87,7 +93,7 @@ class Uniform:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
-        _check_same(self.state_dict(), state, ("kind", "seed", "n_clips"))
+        check_same(self.state_dict(), state, ("kind", "seed", "n_clips"))
         self._pass, self._place = int(state["pass"]), int(state["place"])
         self._order = self._shuffled()
 
@@ -134,7 +140,7 @@ class Balanced:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
-        _check_same(self.state_dict(), state, ("kind", "seed", "clips_per_class"))
+        check_same(self.state_dict(), state, ("kind", "seed", "clips_per_class"))
         self._cycle, self._place = int(state["cycle"]), int(state["place"])
         self._passes, self._places = list(state["passes"]), list(state["places"])
         self._orders.clear()
@@ -185,7 +191,7 @@ class Alternate:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
-        _check_same(self.state_dict(), state, ("kind",))
+        check_same(self.state_dict(), state, ("kind",))
         self._n_drawn = int(state["n_drawn"])
         self.balanced.load_state_dict(state["balanced"])
         self.uniform.load_state_dict(state["uniform"])
@@ -195,7 +201,8 @@ def _permutation(n: int, *key: int) -> NDArray[np.uint32]:
     return np.random.default_rng(key).permutation(n).astype(np.uint32)
 
 
-def _check_same(own: Mapping[str, Any], other: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+def check_same(own: Mapping[str, Any], other: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    """ValueError if a sampler's state is of another run: one of these keys differs."""
     for key in keys:
         if own.get(key) != other.get(key):
             raise ValueError(

@@ -42,7 +42,7 @@ class TarChunk:
                     encoded = next((files[suffix] for suffix in files if suffix in AUDIO_SUFFIXES), None)
                     if encoded is None:
                         continue
-                    found = listing.identify(PurePosixPath(key).name, _labels(files, key))
+                    found = listing.identify(PurePosixPath(key).name, labels_of(files, key))
                     if found is not None:
                         yield Clip(*found, encoded)
         except tarfile.TarError as error:
@@ -55,15 +55,25 @@ def tar_chunks(path: Path) -> list[TarChunk]:
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, str, bytes]]:
-    """Key (the path up to the first dot of the name), suffix and content of every file."""
+    """Key, suffix and content of every file."""
     for member in archive:
         if member.isfile() and (file := archive.extractfile(member)) is not None:
-            path = PurePosixPath(member.name)
-            stem, _, suffix = path.name.partition(".")
-            yield str(path.with_name(stem)) if stem else member.name, f".{suffix.lower()}", file.read()
+            yield *parts_of_name(member.name), file.read()
 
 
-def _labels(files: dict[str, bytes], key: str) -> list[str | int] | None:
+def parts_of_name(name: str) -> tuple[str, str]:
+    """Key (the path up to the first dot of the file's name) and suffix of a member."""
+    path = PurePosixPath(name)
+    stem, _, suffix = path.name.partition(".")
+    return str(path.with_name(stem)) if stem else name, f".{suffix.lower()}"
+
+
+def labels_of(files: dict[str, bytes], key: str) -> list[str | int] | None:
+    """The labels of a clip from its ``.json`` or ``.cls``; None without any.
+
+    Raises:
+        ValueError: these cannot be read.
+    """
     if ".json" not in files:
         return [int(files[".cls"])] if ".cls" in files else None
     try:

@@ -9,7 +9,7 @@ A store is a folder:
 Balanced sampling draws single clips in random order, so that only the cost of one clip counts: one seek and
 one contiguous read, without compressed chunks of several clips (as in HDF5 and Parquet) or a scan of an
 archive (as in tars).  Parts are separate files, so that many processes write at once and a killed run keeps
-its finished ones.  A clip is either raw int16 or a FLAC stream (:mod:`train.data.encoding`).
+its finished ones.  :mod:`train.data.encoding` has the encodings of a clip.
 
 Rows hold a checksum of the bytes: a damaged disk stops training with the name of the part, instead of
 letting the network learn noise.  Files are opened for each read, which takes microseconds, so that a store
@@ -19,6 +19,7 @@ has no state: it can be read from any number of threads, pickled, and used after
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.encoding import FULL_SCALE, VARIANTS, as_float, decode
+from train.data.encoding import FULL_SCALE, PADDING, VARIANTS, as_float, decode_into
 from train.data.packed import Clips
 from train.data.targets import Targets
 
@@ -71,7 +72,7 @@ class Store(Clips):
         folder: its folder.
         sample_rate: sample rate of all clips, in Hz.
         n_samples: length of every clip as read; shorter ones are zero-padded.
-        variant: ``"raw"`` or ``"flac"``.
+        variant: encoding of the clips, one of :data:`train.data.encoding.VARIANTS`.
         labels: ``K`` names.
         label_ids: ``K`` machine ids, or None.
 
@@ -129,20 +130,47 @@ class Store(Clips):
             IndexError: no such row.
             StoreError: its part is missing, truncated or damaged.
         """
+        pcm = np.empty(self.n_samples, np.int16)
+        self.read_into(index, pcm)
+        return pcm
+
+    def read_into(self, index: int, out: NDArray[np.int16]) -> None:
+        """The clip of a row into ``out`` ``(n_samples,)``, contiguous; as :meth:`read`.
+
+        The reading and the decoding of raw clips and Rice codes run without the interpreter's lock.
+        """
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of {self.folder}, which has {len(self)}")
         row = self._rows[index]
-        path = part_path(self.folder, int(row["part"]))
-        encoded = _read_bytes(path, int(row["offset"]), int(row["n_bytes"]))
-        if zlib.crc32(encoded) != int(row["crc32"]):
+        path, n_bytes, n_samples = (
+            self.part_file(int(row["part"])),
+            int(row["n_bytes"]),
+            int(row["n_samples"]),
+        )
+        in_place = self.variant == "raw" and sys.byteorder == "little" and n_bytes == 2 * n_samples
+        encoded = (
+            out[:n_samples].view(np.uint8)
+            if in_place
+            else np.empty(n_bytes + PADDING[self.variant], np.uint8)
+        )
+        _read_bytes(path, int(row["offset"]), encoded[:n_bytes])
+        if zlib.crc32(encoded[:n_bytes].data) != int(row["crc32"]):
             raise _damaged(path, f"clip {self.ids[index]!r} is not the one that was packed")
-        pcm = np.zeros(self.n_samples, np.int16)
-        n_samples = int(row["n_samples"])
         try:
-            pcm[:n_samples] = decode(encoded, self.variant)
+            if not in_place:
+                decode_into(encoded, n_bytes, self.variant, out[:n_samples])
         except ValueError as error:
             raise _damaged(path, f"clip {self.ids[index]!r} cannot be decoded ({error})") from error
-        return pcm
+        out[n_samples:] = 0
+
+    def part_file(self, part: int) -> Path:
+        """The file of a part, to be opened now."""
+        return part_path(self.folder, part)
+
+    @property
+    def parts(self) -> NDArray[np.int64]:
+        """``(N,)`` the part of each clip: clips of one part are in one file, in the order of their rows."""
+        return np.asarray(self._rows["part"], np.int64)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Store, (self.folder,)
@@ -188,16 +216,17 @@ def _settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _read_bytes(path: Path, offset: int, n_bytes: int) -> bytes:
+def _read_bytes(path: Path, offset: int, into: NDArray[np.uint8]) -> None:
     try:
         with path.open("rb", buffering=0) as file:
             file.seek(offset)
-            encoded = file.read(n_bytes)
+            n_read = 0
+            while n_read < len(into) and (n := file.readinto(into[n_read:].data)):
+                n_read += n
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}; {_REMEDY}") from error
-    if encoded is None or len(encoded) != n_bytes:
-        raise _damaged(path, f"{n_bytes} bytes at {offset} are needed, {len(encoded or b'')} are there")
-    return encoded
+    if n_read != len(into):
+        raise _damaged(path, f"{len(into)} bytes at {offset} are needed, {n_read} are there")
 
 
 _REMEDY = "delete that part and run the same train.pack command again, which packs it again"

@@ -9,11 +9,13 @@ from typing import Any
 
 from pannsx.atomic import replacing
 from train.loop.distributed import Ranks
-from train.recipe import Recipe, differences, parse_recipe
+from train.recipe import Recipe, differences, saved_recipe
 
 # Keys that may change on a resume, as they do not affect the result. Clips may have moved: their digest is
 # compared instead.
-_FREE = ("data.train", "data.workers", "data.evaluation", "keep.", "run.steps")
+_FREE = (
+    "data.train", "data.workers", "data.readers", "data.staging", "data.evaluation", "keep.", "run.steps",
+)  # fmt: skip
 
 
 class TrainingError(RuntimeError):
@@ -28,13 +30,19 @@ def check_division(recipe: Recipe, ranks: Ranks) -> None:
             f"run.batch_size {recipe.run.batch_size} cannot be divided among {ranks.world_size} ranks and "
             f"{recipe.run.accumulate} parts; make it a multiple of {pieces}"
         )
+    n_drawn = recipe.run.batch_size * (1 if recipe.augment.mixup == "none" else 2)
+    if recipe.sampler == "streamed" and n_drawn % recipe.data.streams:
+        raise TrainingError(
+            f"the {n_drawn} clips of a batch cannot be shared out among data.streams={recipe.data.streams}; "
+            "give a divisor"
+        )
     if recipe.run.batch_size // pieces < 2 and not recipe.run.sync_batch_norm:
         raise TrainingError("batch norm needs at least two clips; increase run.batch_size")
 
 
 def check_same_run(recipe: Recipe, begun_with: Mapping[str, Any], folder: Path, *, may_differ: bool) -> None:
     """TrainingError if a run was started with a recipe that differs in its result."""
-    begun = parse_recipe(begun_with, f"the recipe of the run in {folder}")
+    begun = saved_recipe(begun_with, f"the recipe of the run in {folder}")
     changed = [line for line in differences(begun, recipe) if not line.startswith(_FREE)]
     if recipe.schedule.kind != "constant" and begun.run.steps != recipe.run.steps:
         changed.append(f"run.steps: {begun.run.steps}, {recipe.run.steps} (the learning rate depends on it)")

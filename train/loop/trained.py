@@ -13,7 +13,7 @@ from pannsx.errors import WeightsError
 from pannsx.models import Pann
 from pannsx.models.zoo import build, build_empty
 from pannsx.weights.manifest import load_manifest
-from train.recipe import Recipe, parse_recipe
+from train.recipe import Recipe, saved_recipe
 
 
 def fresh_model(recipe: Recipe, n_classes: int) -> Pann:
@@ -35,7 +35,7 @@ def fresh_model(recipe: Recipe, n_classes: int) -> Pann:
 
 def trained_model(state: Mapping[str, Any]) -> Pann:
     """The model of a run's checkpoint in evaluation mode, with averaged weights if there are any."""
-    recipe = parse_recipe(state["recipe"], "the checkpoint's recipe")
+    recipe = saved_recipe(state["recipe"], "the checkpoint's recipe")
     model = build_empty(
         recipe.model.architecture, recipe.model.sample_rate, recipe.frontend, len(state["labels"])
     )

@@ -25,6 +25,19 @@ else:
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
+LATER: dict[str, Any] = {
+    "model": {"descriptor_weight": 0.0},
+    "distil": {"ranking_weight": 0.0},
+    "data": {
+        "readers": "processes",
+        "staging": "",
+        "staging_gb": 100.0,
+        "streams": 1,
+        "buffer_clips": 4096,
+    },
+}
+"""Keys that recipes of older checkpoints lack, with the values that these were trained with."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
@@ -56,12 +69,24 @@ class Data:
     Attributes:
         train: training clips.
         evaluation: evaluation clips; empty: no evaluation.
-        workers: reading processes per rank; 0: read in the training process.
+        workers: readers per rank; 0: read in the training process.
+        readers: kind of readers: processes, or threads (:mod:`train.data.reader_threads`), which need less
+            copying and suit raw clips and Rice codes.
+        staging: folder on a local disk for copies of clips that are far away, or at URLs
+            (:mod:`train.data.staging`); empty: read them where they are.
+        staging_gb: size in GB that the copies of all ranks of a machine may have together.
+        streams: of the sampler ``streamed``: number of files read at one time, over all ranks.
+        buffer_clips: of the sampler ``streamed``: clips of a stream within which it is shuffled.
     """
 
     train: str
     evaluation: str
     workers: int
+    readers: Literal["processes", "threads"]
+    staging: str
+    staging_gb: float
+    streams: int
+    buffer_clips: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,13 +287,13 @@ class Recipe:
 
     Attributes:
         name: name of the resulting checkpoint.
-        sampler: order of the clips (:mod:`train.data.samplers`).
+        sampler: order of the clips (:mod:`train.data.samplers`; ``streamed``: :mod:`train.data.streamed`).
         frontend: log-mel settings; None for models of the waveform alone.
         scenes: composition of scenes, for training on banks; None otherwise.
     """
 
     name: str
-    sampler: Literal["none", "balanced", "alternate"]
+    sampler: Literal["none", "balanced", "alternate", "streamed"]
     model: Model
     frontend: FrontEnd | None
     data: Data
@@ -310,6 +335,11 @@ def parse_recipe(tables: Mapping[str, Any], where: str) -> Recipe:
     parsed: Recipe = parse(Recipe, tables, where)
     check_limits(parsed, where)
     return parsed
+
+
+def saved_recipe(tables: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe of a checkpoint, as :func:`parse_recipe`; it may be older than some keys."""
+    return parse_recipe(merged(LATER, dict(tables)), where)
 
 
 def to_tables(recipe: Recipe) -> dict[str, Any]:

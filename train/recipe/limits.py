@@ -14,6 +14,9 @@ def check_limits(recipe: Recipe, where: str) -> None:
     run, augment, keep = recipe.run, recipe.augment, recipe.keep
     positive = {
         "model.sample_rate": recipe.model.sample_rate,
+        "data.staging_gb": recipe.data.staging_gb,
+        "data.streams": recipe.data.streams,
+        "data.buffer_clips": recipe.data.buffer_clips,
         "run.steps": run.steps,
         "run.batch_size": run.batch_size,
         "run.accumulate": run.accumulate,
@@ -85,6 +88,11 @@ def _check_scenes(recipe: Recipe, where: str) -> None:
         if recipe.distil.frame_weight > 0:
             raise ValueError(f"{where}: distil.frame_weight needs the known onsets of scenes; add [scenes]")
         return
+    if recipe.data.readers == "threads" or recipe.sampler == "streamed" or recipe.data.staging:
+        raise ValueError(
+            f"{where}: scenes are composed by processes from local files; "
+            "use data.readers=processes, no data.staging and another sampler than streamed"
+        )
     if scenes.n_scenes < 1 or scenes.below_db < 0:
         raise ValueError(f"{where}: scenes.n_scenes must be positive and scenes.below_db not negative")
     if not scenes.durations_s or min(scenes.durations_s) < 0.5 or max(scenes.durations_s) > 60:
