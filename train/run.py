@@ -260,9 +260,9 @@ def train(
 
 
 def _shared_settings(recipe: Recipe) -> dict[str, Any]:
-    """The settings that ranks must share: all but the places of clips and the number of readers."""
+    """The settings that ranks must share: all but the places of clips and their readers."""
     tables = to_tables(recipe)
-    tables["data"] = None
+    tables["data"] = {key: tables["data"][key] for key in ("streams", "buffer_clips")}
     return tables
 
 
