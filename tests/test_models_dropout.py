@@ -59,7 +59,7 @@ class Probe:
 
 
 def model_of(architecture: str) -> nn.Module:
-    raw = ARCHITECTURES[architecture].log_mel_stem is None
+    raw = not ARCHITECTURES[architecture].takes_log_mel
     frontend = FrontEnd(sample_rate=32000, n_fft=1024, hop_length=320, n_mels=64, fmin=50, fmax=14000)
     return build(architecture, 32000, None if raw else frontend, N_CLASSES)
 

@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from pannsx.inference.engine import Answer, Engine
 from pannsx.models import ARCHITECTURES, Output, Pann
-from pannsx.models.convert import load_published, published_key, to_published
+from pannsx.models.convert import load_published, to_published
+from pannsx.models.layout import published_key
 from pannsx.weights import manifest
 
 PROBABILITY_TOLERANCE = 2e-5

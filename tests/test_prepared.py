@@ -19,22 +19,20 @@ from torch import nn
 from torch.nn import functional
 
 from pannsx import AudioTagger
-from pannsx.inference.cpu import precision
+from pannsx.inference.cpu import bfloat16
 from pannsx.inference.cpu.blocks import MANY_TILES, EitherConvolution
 from pannsx.inference.cpu.cnn import can_prepare
 from pannsx.inference.cpu.direct import FirstConvolution, ProductConvolution
-from pannsx.inference.cpu.folding import folded
 from pannsx.inference.cpu.head import pool_locally
 from pannsx.inference.cpu.mobilenet import Memory, Separable
 from pannsx.inference.cpu.planes import Plane, Planes
 from pannsx.inference.cpu.product import Product
-from pannsx.inference.cpu.traced import _ProductConv1d, prepare_module
+from pannsx.inference.cpu.traced import _ProductConv1d, fold_norm, prepare_module
 from pannsx.inference.cpu.winograd import WinogradConvolution
 from pannsx.inference.cpu.workers import Workers
 from pannsx.inference.engine import Engine, Wanted
-from pannsx.models.blocks import ConvBlock
 from pannsx.models.heads import pool_locally as pool_locally_in_torch
-from pannsx.models.trunks import Cnn
+from pannsx.models.settings import CnnSettings
 
 WINOGRAD_ERROR = 2e-5  # of a layer's largest output: its transforms scale by up to eight, and back
 ROUNDING = 2e-6  # of a layer's largest output: sums of at most 1,152 terms in float32
@@ -56,12 +54,14 @@ def random_items(rng: np.random.Generator, channels: int, heights: list[int], wi
     return [rng.standard_normal((channels, height, width)).astype(np.float32) for height in heights]
 
 
-def torch_convolution(
-    item: np.ndarray, weight: torch.Tensor, bias: torch.Tensor, *, pool: bool
-) -> np.ndarray:
+def double(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array).double()
+
+
+def torch_convolution(item: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, pool: bool) -> np.ndarray:
     """``(C, H, W) -> (H', W', C')``: what each of the convolutions should give, in float64."""
     x = torch.from_numpy(item)[None].double()
-    x = functional.conv2d(x, weight.double(), bias.double(), padding=1).relu()
+    x = functional.conv2d(x, *map(double, (weight, bias)), padding=1).relu()
     if pool:
         x = functional.avg_pool2d(x, 2)
     return x[0].permute(1, 2, 0).numpy()
@@ -79,13 +79,13 @@ def test_convolutions(kind: str, pool: bool, heights: list[int], width: int, see
     rng = np.random.default_rng(seed)
     channels = {"first": 1, "winograd, shared": 256}.get(kind, 32)
     out_channels = 256 if kind == "winograd, shared" else 48
-    weight = torch.from_numpy(rng.standard_normal((out_channels, channels, 3, 3)).astype(np.float32))
-    bias = torch.from_numpy(rng.standard_normal(out_channels).astype(np.float32))
+    weight = rng.standard_normal((out_channels, channels, 3, 3)).astype(np.float32)
+    bias = rng.standard_normal(out_channels).astype(np.float32)
     layer: FirstConvolution | WinogradConvolution | ProductConvolution
     if kind == "first":
         layer = FirstConvolution(weight, bias)
     elif kind == "product":
-        layer = ProductConvolution(weight, bias, pool=pool, n_parts=2, dtype=torch.float32)
+        layer = ProductConvolution(weight, bias, pool=pool, n_parts=2)
     else:
         layer = WinogradConvolution(weight, bias, pool=pool)
     planes = Planes()
@@ -106,10 +106,10 @@ def test_convolutions(kind: str, pool: bool, heights: list[int], width: int, see
 @pytest.mark.parametrize("heights", [(8,), (62, 62)])
 def test_a_deep_layer_in_either_form(heights: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
-    weight = torch.from_numpy(rng.standard_normal((1024, 512, 3, 3)).astype(np.float32) / 64)
-    bias = torch.zeros(1024)
+    weight = rng.standard_normal((1024, 512, 3, 3)).astype(np.float32) / 64
+    bias = np.zeros(1024, np.float32)
     items = random_items(rng, 512, list(heights), 4)
-    layer = EitherConvolution(weight, bias, pool=True, n_parts=2, dtype=torch.float32)
+    layer = EitherConvolution(weight, bias, pool=True, n_parts=2)
     planes = Planes()
     source = plane_of(items, planes, 0)
     assert (len(source.rows.tiles) * source.across >= MANY_TILES) == (len(heights) > 1)
@@ -128,23 +128,22 @@ def test_separable_convolutions(stride: int, n_out: int, heights: list[int], wid
     heights, width = [height + stride - 1 for height in heights], width + stride - 1
     rng = np.random.default_rng(seed)
     items = random_items(rng, 32, heights, width)
-    depthwise = torch.from_numpy(rng.standard_normal((32, 1, 3, 3)).astype(np.float32))
-    pointwise = torch.from_numpy(rng.standard_normal((n_out, 32, 1, 1)).astype(np.float32))
-    biases = [torch.from_numpy(rng.standard_normal(n).astype(np.float32)) for n in (32, n_out)]
+    depthwise = rng.standard_normal((32, 1, 3, 3)).astype(np.float32)
+    pointwise = rng.standard_normal((n_out, 32, 1, 1)).astype(np.float32)
+    biases = [rng.standard_normal(n).astype(np.float32) for n in (32, n_out)]
     memory = Memory()
     source = memory.matrix(0, tuple(heights), width, 32)
-    flat = np.concatenate([item.transpose(1, 2, 0).reshape(-1, 32) for item in items])
-    source.cells.copy_(torch.from_numpy(flat))
+    source.cells[...] = np.concatenate([item.transpose(1, 2, 0).reshape(-1, 32) for item in items])
     layer = Separable(depthwise, biases[0], stride, 6.0, Product(pointwise, biases[1]))
     target = layer(source, memory, 1, Workers())
     found = np.split(
-        target.cells.numpy(), np.cumsum([height // stride * (width // stride) for height in heights])[:-1]
+        target.cells, np.cumsum([height // stride * (width // stride) for height in heights])[:-1]
     )
     for cells, item in zip(found, items, strict=True):
         x = functional.relu6(torch.from_numpy(item)[None].double())
-        x = functional.conv2d(x, depthwise.double(), padding=1, groups=32)
-        x = functional.relu6(functional.avg_pool2d(x, stride) + biases[0].double().view(1, -1, 1, 1))
-        x = functional.conv2d(x, pointwise.double(), biases[1].double())
+        x = functional.conv2d(x, double(depthwise), padding=1, groups=32)
+        x = functional.relu6(functional.avg_pool2d(x, stride) + double(biases[0]).view(1, -1, 1, 1))
+        x = functional.conv2d(x, double(pointwise), double(biases[1]))
         expected = x[0].permute(1, 2, 0).reshape(-1, n_out).numpy()
         np.testing.assert_allclose(cells, expected, rtol=0, atol=ROUNDING * max(1.0, np.abs(expected).max()))
 
@@ -154,8 +153,8 @@ def test_a_product_is_the_linear_layer(n_rows: int) -> None:
     layer = nn.Linear(40, 33)
     inputs = torch.randn(n_rows, 40)
     with torch.inference_mode():
-        found = Product(layer.weight, layer.bias)(inputs, Workers())
-        torch.testing.assert_close(found, layer(inputs), atol=1e-6, rtol=1e-6)
+        found = Product(layer.weight.numpy(), layer.bias.numpy())(inputs.numpy(), Workers())
+        torch.testing.assert_close(torch.from_numpy(found), layer(inputs), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 3, 9])
@@ -175,7 +174,7 @@ def test_folded_norms(dimensions: int) -> None:
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     norm.eval()
-    weight, bias = folded(convolution, norm)
+    weight, bias = fold_norm(convolution, norm)
     function = functional.conv1d if dimensions == 1 else functional.conv2d
     torch.testing.assert_close(
         function(x, weight, bias, padding=1), norm(convolution(x)), atol=2e-6, rtol=1e-5
@@ -193,10 +192,10 @@ def test_preparing_leaves_the_original_as_it_is() -> None:
 
 
 def test_what_the_planes_cannot_do_is_left_to_torch() -> None:
-    assert can_prepare(Cnn((16, 32), (2, 1)))
-    assert not can_prepare(Cnn((16, 24), (2, 1)))  # channels that fill no vector
-    assert not can_prepare(Cnn((16, 32), (2, 4)))
-    assert not can_prepare(ConvBlock(16, 16))
+    assert can_prepare(CnnSettings((16, 32), (2, 1)))
+    assert not can_prepare(CnnSettings((16, 24), (2, 1)))  # channels that fill no vector
+    assert not can_prepare(CnnSettings((16, 32), (2, 4)))
+    assert not can_prepare(CnnSettings((16, 32), (2, 1), kernel=5))
 
 
 @pytest.mark.parametrize("name", ["Cnn10", "MobileNetV1", "MobileNetV2", "ResNet22", "ResNet54"])
@@ -274,8 +273,9 @@ def test_a_failure_in_a_thread_is_raised() -> None:
         Workers().run(share)
 
 
-def test_threads_follow_torch_and_leave_its_setting() -> None:
-    workers = Workers()
+@pytest.mark.parametrize("with_torch", [False, True])
+def test_threads_follow_torch_and_leave_its_setting(with_torch: bool) -> None:
+    workers = Workers(with_torch=with_torch)
     before = torch.get_num_threads()
     try:
         for n in (1, 2, 1):
@@ -283,10 +283,17 @@ def test_threads_follow_torch_and_leave_its_setting() -> None:
             seen: set[str] = set()
             together = threading.Barrier(n, timeout=30)
 
-            def share(_: int, seen: set[str] = seen, together: threading.Barrier = together) -> None:
+            n_torch = 1 if with_torch else n
+
+            def share(
+                _: int,
+                seen: set[str] = seen,
+                together: threading.Barrier = together,
+                expected: int = expected,
+            ) -> None:
                 together.wait()
                 seen.add(threading.current_thread().name)
-                assert torch.get_num_threads() == 1
+                assert torch.get_num_threads() == n_torch
 
             workers.run(share)
             assert len(seen) == n
@@ -319,18 +326,20 @@ BFLOAT16_CHANGE_BUNDLED = 0.03  # of any probability of the bundled checkpoint o
 
 
 def test_bfloat16_is_used_only_where_it_is_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
-    for quicker, kind in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(precision, "bfloat16_is_quicker", lambda quicker=quicker: quicker)
-        assert precision.product_type(allow_bfloat16=True) == kind
-        assert precision.product_type(allow_bfloat16=False) == torch.float32
+    model = seeded_checkpoint("MobileNetV1").model
+    (exact,) = Engine(model, device="cpu").run([noise(20_000)])
+    for quicker in (True, False):
+        monkeypatch.setattr(bfloat16, "is_quicker", lambda quicker=quicker: quicker)
+        (found,) = Engine(model, device="cpu", precision="bfloat16").run([noise(20_000)])
+        assert np.array_equal(found.logits, exact.logits) is not quicker
 
 
 def test_measuring_bfloat16_gives_an_answer_and_keeps_it() -> None:
-    assert precision.bfloat16_is_quicker() is precision.bfloat16_is_quicker()
+    assert bfloat16.is_quicker() is bfloat16.is_quicker()
 
 
 def test_bfloat16_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "bfloat16_is_quicker", lambda: True)
+    monkeypatch.setattr(bfloat16, "is_quicker", lambda: True)
     engine = Engine(seeded_model("Cnn14"), device="cpu", precision="bfloat16")
     (answer,) = engine.run([golden_waveform(32_000)[0].numpy()])
     change = np.abs(answer.clipwise - golden_arrays("outputs.npz")["Cnn14/clipwise_output"][0]).max()
@@ -344,7 +353,7 @@ def test_bfloat16_changes_little_on_recordings(monkeypatch: pytest.MonkeyPatch) 
     clips = sorted(folder.rglob("5-*.ogg"))
     assert len(clips) == 80
     exact = AudioTagger(device="cpu").inference(clips, framewise=False).clipwise
-    monkeypatch.setattr(precision, "bfloat16_is_quicker", lambda: True)
+    monkeypatch.setattr(bfloat16, "is_quicker", lambda: True)
     rounded = AudioTagger(device="cpu", precision="bfloat16").inference(clips, framewise=False).clipwise
     assert 1e-5 < np.abs(exact - rounded).max() <= BFLOAT16_CHANGE_BUNDLED
 

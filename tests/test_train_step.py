@@ -11,7 +11,7 @@ import torch
 from seeded_models import golden_json, golden_waveform, noise, seeded_model
 from torch import Tensor
 
-from pannsx.models.convert import published_key
+from pannsx.models.layout import published_key
 from pannsx.models.zoo import build
 from train.loop import average
 from train.loop.augment import Choices, choose

@@ -22,8 +22,9 @@ from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
 from pannsx.labels import LabelSet
 from pannsx.models import Pann
-from pannsx.models.convert import published_key, to_published
+from pannsx.models.convert import to_published
 from pannsx.models.cost import n_parameters
+from pannsx.models.layout import published_key
 from pannsx.weights import manifest, save_checkpoint
 from pannsx.weights.record import Checkpoint, Scores
 from train.loop import checkpoints, log

@@ -1,34 +1,37 @@
 """Runs a PANN on equally long or ragged waveforms, on the CPU, CUDA or MPS.
 
 On the CPU the log-mel comes from the compiled kernel, and the network runs in its prepared form
-(:mod:`pannsx.inference.cpu`); on an accelerator the log-mel comes from the torch module, on the device.
-Waveforms are never padded to a common length, which would change the results, as pooling and convolutions
-see padding. They are processed together if the prepared form keeps them apart, else in groups of equal
-length.
+(:mod:`pannsx.inference.cpu`), which needs torch only for some architectures; elsewhere torch runs everything
+(:mod:`pannsx.inference.module`). Waveforms are never padded to a common length, which would change the
+results, as pooling and convolutions see padding. They are processed together if the prepared form keeps them
+apart, else in groups of equal length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.inference.batcher import Batcher
-from pannsx.inference.cpu.network import PreparedNetwork
+from pannsx.inference.cpu.cores import one_thread_after_fork
+from pannsx.inference.cpu.network import PreparedNetwork, runs_without_torch
 from pannsx.inference.cpu.workers import Workers
-from pannsx.inference.device import DEFAULT_BATCH, choose_device, exact_float32, one_thread_after_fork
+from pannsx.inference.device import DEFAULT_BATCH, choose_device
 from pannsx.jit import is_enabled
-from pannsx.models import Pann
+from pannsx.models.structure import ArrayModel, Network
 from pannsx.types import FloatArray
+
+if TYPE_CHECKING:
+    import torch
+
+    from pannsx.inference.module import ModuleRunner
+    from pannsx.models.pann import Pann
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
-_REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _BATCH_ITEM_S = 10.0  # a batch of unequal waveforms has the total length of one with items of this length
 _MOST_MIXED = 64
 
@@ -54,7 +57,8 @@ class Engine:
     """A model prepared for a device.
 
     Args:
-        model: the network, in float32; it is moved to the device and set to evaluation mode.
+        model: the network: its structure and arrays, or a torch module in float32, which is moved to the
+            device and set to evaluation mode.
         device: see :func:`choose_device`.
         precision: ``"float32"`` (exact: TF32 is off while it runs), or ``"bfloat16"`` or ``"float16"``
             for the convolutions; log-mel and head stay in float32. On the CPU, bfloat16 is used only for
@@ -68,7 +72,7 @@ class Engine:
 
     def __init__(
         self,
-        model: Pann,
+        model: ArrayModel | Pann,
         *,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
@@ -80,7 +84,8 @@ class Engine:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; at least 1 is needed")
         self.device = choose_device(device)
-        if precision == "float16" and self.device.type == "cpu":
+        on_cpu = self.device.type == "cpu"
+        if precision == "float16" and on_cpu:
             raise ValueError(
                 "precision 'float16' needs an accelerator; on the CPU use 'float32' or 'bfloat16'"
             )
@@ -88,25 +93,38 @@ class Engine:
         self.batch_size = batch_size or DEFAULT_BATCH[self.device.type]
         self.low_memory = low_memory
         self._has_own_batch_size = batch_size is not None
-        self.model = model.to(self.device).eval()
-        if self.device.type == "cuda":
-            # Tensor cores take channels last; four-dimensional weights are laid out so, all others stay.
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._workers = Workers()
+        is_compiled = on_cpu and is_enabled()
+        is_prepared = is_compiled and not low_memory
+        if isinstance(model, ArrayModel) and not (is_prepared and runs_without_torch(model.structure)):
+            model = model.as_module()
+        self._given = model
+        self.network: Network = model.structure if isinstance(model, ArrayModel) else model
         self._kernel: LogMelKernel | None = None
+        if is_compiled and self.network.frontend is not None:
+            self._kernel = LogMelKernel(self.network.frontend)
         self._prepared: PreparedNetwork | None = None
-        if self.device.type == "cpu" and is_enabled():
-            if model.frontend is not None:
-                self._kernel = LogMelKernel(model.frontend)
-            if not low_memory:
-                allow_bfloat16 = precision == "bfloat16"
-                self._prepared = PreparedNetwork(self.model, self._workers, allow_bfloat16=allow_bfloat16)
+        self._runner: ModuleRunner | None = None
+        rounds = is_prepared and precision == "bfloat16" and _bfloat16_is_quicker()
+        self._workers = Workers(with_torch=rounds)
+        if is_prepared:
+            if not isinstance(model, ArrayModel):
+                model.to("cpu").eval()
+            self._prepared = PreparedNetwork(model, self._workers, bfloat16=rounds)
+        elif not isinstance(model, ArrayModel):
+            from pannsx.inference.module import ModuleRunner
+
+            self._runner = ModuleRunner(model, self.device, precision)
         one_thread_after_fork()
+
+    @property
+    def model(self) -> Pann:
+        """The network as a torch module, on the device; made anew from arrays at every call."""
+        return self._given.as_module() if isinstance(self._given, ArrayModel) else self._given
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The prepared form is rebuilt on unpickling: it is larger than the model.
         batch_size = self.batch_size if self._has_own_batch_size else None
-        return _rebuilt, (self.model, str(self.device), self.precision, batch_size, self.low_memory)
+        return _rebuilt, (self._given, str(self.device), self.precision, batch_size, self.low_memory)
 
     def group_of(self, n_samples: int) -> int:
         """The group of a length; waveforms of one group can be processed together."""
@@ -114,9 +132,12 @@ class Engine:
 
     def is_full(self, lengths: Sequence[int]) -> bool:
         """Whether waveforms of these lengths, of one group, make a full batch."""
-        if self._has_own_batch_size or min(lengths) == max(lengths) >= _BATCH_ITEM_S * self.model.sample_rate:
+        if (
+            self._has_own_batch_size
+            or min(lengths) == max(lengths) >= _BATCH_ITEM_S * self.network.sample_rate
+        ):
             return len(lengths) >= self.batch_size
-        budget = self.batch_size * _BATCH_ITEM_S * self.model.sample_rate
+        budget = self.batch_size * _BATCH_ITEM_S * self.network.sample_rate
         return len(lengths) >= _MOST_MIXED or sum(lengths) >= budget
 
     def run(self, waveforms: Sequence[FloatArray], wanted: Wanted = Wanted()) -> list[Answer]:  # noqa: B008
@@ -130,60 +151,29 @@ class Engine:
 
     def run_batch(self, waveforms: Sequence[FloatArray], wanted: Wanted) -> list[Answer]:
         """``(S_i,)`` waveforms of one group, all at once -> an :class:`Answer` each."""
-        with torch.inference_mode(), exact_float32(self.device):
-            padded = [self._padded(waveform) for waveform in waveforms]
-            log_mels = self._log_mels(padded)
-            if self._prepared is None:
-                return self._head(self._features(padded, log_mels), wanted)
-            found = self._prepared(padded, log_mels, frames=any(wanted))
-            # Copies: these are views into whole-batch arrays, which a kept result would keep alive.
-            return [
-                Answer(
-                    _sigmoid(each.logits),
-                    each.embedding.copy(),
-                    _sigmoid(each.frame_logits) if wanted.framewise else None,
-                    each.frame_embeddings.copy() if wanted.frame_embeddings else None,
-                    each.logits.copy(),
-                )
-                for each in found
-            ]
-
-    def _features(self, waveforms: list[FloatArray], log_mels: list[FloatArray]) -> Tensor:
-        """Waveforms ``(S,)`` of equal length -> ``(B, C, T')`` features, by the original model."""
-        waveform = torch.from_numpy(np.stack(waveforms))
-        if self.device.type == "cuda":
-            waveform = waveform.pin_memory()  # from pinned memory the copy is asynchronous
-        waveform = waveform.to(self.device, non_blocking=True)
-        log_mel = torch.from_numpy(np.stack(log_mels)) if log_mels else None
-        with self._reduced_precision():
-            return self.model.forward_features(waveform, log_mel).float()
-
-    def _head(self, features: Tensor, wanted: Wanted) -> list[Answer]:
-        """``(B, C, T')`` features -> ``B`` answers."""
-        framewise: FloatArray | None = None
-        if wanted.framewise:
-            logits, embeddings, frame_logits = self.model.head(features)
-            framewise = _to_numpy(frame_logits.sigmoid())
-        else:
-            logits, embeddings = self.model.head.clip(features)
-        clipwise, embedding = _to_numpy(logits.sigmoid()), _to_numpy(embeddings)
-        logits_array = _to_numpy(logits)
-        frames = _to_numpy(self.model.head.frame_embeddings(features)) if wanted.frame_embeddings else None
+        padded = [self._padded(waveform) for waveform in waveforms]
+        log_mels = self._log_mels(padded)
+        if self._runner is not None:
+            return self._runner(padded, log_mels, wanted)
+        if self._prepared is None:
+            raise RuntimeError("the engine has no network")
+        found = self._prepared(padded, log_mels, frames=any(wanted))
+        # Copies: these are views into whole-batch arrays, which a kept result would keep alive.
         return [
             Answer(
-                clipwise[i],
-                embedding[i],
-                None if framewise is None else framewise[i],
-                None if frames is None else frames[i],
-                logits_array[i],
+                _sigmoid(each.logits),
+                each.embedding.copy(),
+                _sigmoid(each.frame_logits) if wanted.framewise else None,
+                each.frame_embeddings.copy() if wanted.frame_embeddings else None,
+                each.logits.copy(),
             )
-            for i in range(len(features))
+            for each in found
         ]
 
     def _padded(self, waveform: FloatArray) -> FloatArray:
         """``(S,)`` -> float32 of at least the model's shortest input, zeros at the end."""
         samples = np.ascontiguousarray(waveform, np.float32)
-        missing = self.model.min_samples - len(samples)
+        missing = self.network.min_samples - len(samples)
         return np.pad(samples, (0, missing)) if missing > 0 else samples
 
     def _log_mels(self, waveforms: list[FloatArray]) -> list[FloatArray]:
@@ -194,14 +184,9 @@ class Engine:
             return [self._kernel(waveforms[0], self._workers)]
         return self._workers.map(self._kernel, waveforms)
 
-    def _reduced_precision(self) -> Any:
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=_REDUCED[self.precision])
-
 
 def _rebuilt(
-    model: Pann, device: str, precision: Precision, batch_size: int | None, low_memory: bool
+    model: ArrayModel | Pann, device: str, precision: Precision, batch_size: int | None, low_memory: bool
 ) -> Engine:
     return Engine(model, device=device, precision=precision, batch_size=batch_size, low_memory=low_memory)
 
@@ -212,5 +197,7 @@ def _sigmoid(logits: FloatArray) -> FloatArray:
     return np.asarray(1 / (1 + np.exp(-with_bounds)), np.float32)
 
 
-def _to_numpy(tensor: Tensor) -> FloatArray:
-    return np.asarray(tensor.float().cpu().numpy())
+def _bfloat16_is_quicker() -> bool:
+    from pannsx.inference.cpu import bfloat16  # with torch
+
+    return bfloat16.is_quicker()

@@ -257,7 +257,7 @@ class FrameReader(OnGrid):
         duration_s: float | None,
     ) -> FrameBlock:
         n_samples = len(held.window.waveform)
-        extent = Extent(held.window.start_frame, self._pipeline.engine.model.n_frames(n_samples), n_samples)
+        extent = Extent(held.window.start_frame, self._pipeline.engine.network.n_frames(n_samples), n_samples)
         position = Position(next_window, bins.n_out, n_fine, bins.rest)
         first = bins.n_out - len(framewise)
         return FrameBlock(framewise, first, duration_s, ((extent, held.whole),), position)
@@ -293,7 +293,7 @@ class FrameReader(OnGrid):
     def _passes(self, waveform: FloatArray, is_last: bool) -> list[FloatArray]:
         """The windows of all passes in a piece of audio; those of the last piece extend to its end."""
         n = len(waveform)
-        least = self._pipeline.engine.model.min_samples
+        least = self._pipeline.engine.network.min_samples
         length = n if is_last else n - self._shifts[-1]
         # A window too short for a frame would only be padded to one.
         return [waveform[s : s + length] for i, s in enumerate(self._shifts) if i == 0 or n - s >= least]

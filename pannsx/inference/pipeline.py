@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike as OsPathLike
 from pathlib import Path
-from typing import Protocol, cast, get_args
+from typing import TYPE_CHECKING, Protocol, cast, get_args
 
 import numpy as np
-import torch
 
 from pannsx.audio import Selection
 from pannsx.audio.objects import is_pair
@@ -34,8 +33,11 @@ from pannsx.inference.windows import (
 )
 from pannsx.results import FrameGrid
 from pannsx.types import Channel, FloatArray, OnProgress, PathLike, Source
-from pannsx.weights import LoadedCheckpoint, load
+from pannsx.weights.loading import LoadedCheckpoint, OpenedCheckpoint, open_checkpoint
 from pannsx.weights.operating_points import points_of
+
+if TYPE_CHECKING:
+    import torch
 
 _MOST_CHANNELS_AT_A_GLANCE = 32
 _BATCHES_AHEAD = 2  # batches of windows read while the network is busy
@@ -98,7 +100,7 @@ class Pipeline:
 
     def __init__(
         self,
-        checkpoint: LoadedCheckpoint,
+        checkpoint: LoadedCheckpoint | OpenedCheckpoint,
         *,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
@@ -116,7 +118,7 @@ class Pipeline:
             batch_size=batch_size,
             low_memory=low_memory,
         )
-        model = checkpoint.model
+        model = self.engine.network
         self.sample_rate = model.sample_rate
         self.grid = FrameGrid(
             hop_s=model.grid.hop_samples / model.sample_rate,
@@ -130,7 +132,7 @@ class Pipeline:
         self._set(settings or WindowSettings())
 
     def _set(self, settings: WindowSettings) -> None:
-        model = self.engine.model
+        model = self.engine.network
         self.settings = settings
         self.plan: WindowPlan = plan_windows(
             sample_rate=model.sample_rate,
@@ -266,7 +268,7 @@ class Pipeline:
         return Analysis(joined, duration_s, collected.file, greatest)
 
     def _extents(self, collected: _Collected) -> list[Extent]:
-        n_frames = self.engine.model.n_frames
+        n_frames = self.engine.network.n_frames
         return [Extent(start, n_frames(n_samples), n_samples) for start, n_samples in collected.windows]
 
 
@@ -294,7 +296,7 @@ def open_pipeline(
         ValueError, WeightsError: as :class:`pannsx.AudioTagger`.
     """
     if model is None or isinstance(model, str):
-        loaded = load(
+        opened = open_checkpoint(
             model,
             checkpoint=checkpoint,
             prefix=prefix,
@@ -303,7 +305,7 @@ def open_pipeline(
             progress=progress,
         )
         return Pipeline(
-            loaded,
+            opened,
             device=device,
             precision=precision,
             batch_size=batch_size,

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pannsx.models.initialise import initialise
-from pannsx.models.timing import TimeLayer, same
 from pannsx.types import FrameSource
 
 
@@ -31,10 +30,6 @@ class Output(NamedTuple):
     logits: Tensor
     embedding: Tensor
     frame_logits: Tensor
-
-
-LOCAL_POOLING: tuple[TimeLayer, ...] = (same(3),)
-"""How :func:`pool_locally`, which every head uses for its frames, changes the time axis."""
 
 
 def pool_locally(features: Tensor) -> Tensor:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pannsx.models.heads import LOCAL_POOLING, Head, Output
+from pannsx.models.heads import Head, Output
+from pannsx.models.settings import LOCAL_POOLING
 from pannsx.models.stems import Stem
-from pannsx.models.timing import ReceptiveField, TimeGrid, grid_of, n_outputs, receptive_field, shortest_input
+from pannsx.models.timing import FrameTimes, ReceptiveField, TimeGrid
 from pannsx.models.trunks import Trunk
 from pannsx.types import FrameSource
 
@@ -62,12 +63,10 @@ class Pann(nn.Module):
         self.frontend = frontend
         self.n_classes = n_classes
         self.embedding_size = embedding_size
-        self._paths = tuple((*path, *trunk.time_layers) for path in stem.paths)
-        self.grid: TimeGrid = grid_of(self._paths[0])
-        self.receptive_field: ReceptiveField = receptive_field(
-            (*path, *LOCAL_POOLING) for path in self._paths
-        )
-        self.min_samples: int = max(shortest_input(path) for path in self._paths)
+        self._times = FrameTimes([(*path, *trunk.time_layers) for path in stem.paths], LOCAL_POOLING)
+        self.grid: TimeGrid = self._times.grid
+        self.receptive_field: ReceptiveField = self._times.receptive_field
+        self.min_samples: int = self._times.min_samples
         self.frame_source: FrameSource = head.frame_source
 
     def forward(
@@ -135,5 +134,4 @@ class Pann(nn.Module):
 
     def n_frames(self, n_samples: int) -> int:
         """Number ``T'`` of frames of a waveform of ``n_samples`` samples."""
-        padded = max(n_samples, self.min_samples)
-        return min(n_outputs(path, padded) for path in self._paths)
+        return self._times.n_frames(n_samples)

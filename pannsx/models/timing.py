@@ -138,3 +138,29 @@ def shortest_input(path: Sequence[TimeLayer]) -> int:
     for layer in reversed(path):
         n = max(1, (n - 1) * layer.stride + layer.reach)
     return n
+
+
+class FrameTimes:
+    """The times of a network's frames.
+
+    Args:
+        paths: layers from the samples to the features, one path for each representation; the first defines
+            the times.
+        after: further layers that a frame's output depends on.
+
+    Attributes:
+        grid: times of its frames.
+        receptive_field: range of samples that a frame depends on.
+        min_samples: shortest input in samples; shorter ones are zero-padded at the end.
+    """
+
+    def __init__(self, paths: Sequence[Sequence[TimeLayer]], after: Sequence[TimeLayer]) -> None:
+        self._paths = tuple(tuple(path) for path in paths)
+        self.grid = grid_of(self._paths[0])
+        self.receptive_field = receptive_field((*path, *after) for path in self._paths)
+        self.min_samples = max(shortest_input(path) for path in self._paths)
+
+    def n_frames(self, n_samples: int) -> int:
+        """Number ``T'`` of frames of a waveform of ``n_samples`` samples, zero-padded if necessary."""
+        padded = max(n_samples, self.min_samples)
+        return min(n_outputs(path, padded) for path in self._paths)

@@ -1,100 +1,107 @@
-"""The table of architectures, and models built from its rows."""
+"""The table of architectures, and models built from its rows. The table needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-import torch
-
-from pannsx.errors import did_you_mean
 from pannsx.frontend.settings import FrontEnd
-from pannsx.models.blocks import ConvBlock5x5
-from pannsx.models.heads import AttentionHead, ClipHead, FrameHead, Head, max_over_frames, mean_over_frames
-from pannsx.models.initialise import initialise
-from pannsx.models.pann import Pann
-from pannsx.models.stems import LogMelStem, RawStem, Stem, WavegramLogMelStem, WavegramStem
-from pannsx.models.trunks import (
-    BasicBlock,
-    Bottleneck,
-    Cnn,
-    DaiNet19,
-    LeeNet,
-    MobileNetV1,
-    MobileNetV2,
-    Res1dNet,
-    ResNet,
-    Trunk,
+from pannsx.models.settings import (
+    CnnSettings,
+    DaiNet19Settings,
+    LeeNetSettings,
+    MobileNetSettings,
+    Res1dNetSettings,
+    ResNetSettings,
 )
+from pannsx.models.structure import Architecture, Structure, TrunkSettings, check_frontend, row_of
 
+if TYPE_CHECKING:
+    from pannsx.models.heads import Head
+    from pannsx.models.pann import Pann
+    from pannsx.models.stems import Stem
+    from pannsx.models.trunks import Trunk
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """The parts of a model; its front end comes with the checkpoint.
+_raw = partial(Architecture, stem="raw")
+_WIDTHS = (64, 128, 256, 512, 1024, 2048)
+_POOLS = (2, 2, 2, 2, 2, 1)
+_CNN14 = CnnSettings(_WIDTHS, _POOLS)
 
-    Attributes:
-        trunk: builds the trunk.
-        embedding: size ``D`` of the embedding.
-        head: builds the head from the numbers of channels, embedding units and classes.
-        log_mel_stem: builds the stem from a front end; None for models of the waveform alone.
-        waveform_stem: builds the stem of models of the waveform alone.
-        unused: prefixes of the tensors in published checkpoints that the published code never uses.
-    """
-
-    trunk: Callable[[], Trunk]
-    embedding: int
-    head: Callable[[int, int, int], Head] = ClipHead
-    log_mel_stem: Callable[[FrontEnd], Stem] | None = LogMelStem
-    waveform_stem: Callable[[], Stem] = RawStem
-    unused: tuple[str, ...] = ()
-
-
-_raw = partial(Architecture, log_mel_stem=None)
-_CNN14_WIDTHS = (64, 128, 256, 512, 1024, 2048)
-_CNN14_POOLS = (2, 2, 2, 2, 2, 1)
-_cnn14 = partial(Cnn, _CNN14_WIDTHS, _CNN14_POOLS)
+# Widening, channels, repetitions and stride of the first block of each group.
+_MOBILE_V1 = (
+    *((1, 64, 1, 1), (1, 128, 1, 2), (1, 128, 1, 1), (1, 256, 1, 2), (1, 256, 1, 1), (1, 512, 1, 2)),
+    *((1, 512, 5, 1), (1, 1024, 1, 2), (1, 1024, 1, 1)),
+)
+# The published strides differ from the paper's: the sixth group does not pool.
+_MOBILE_V2 = (
+    *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
+    *((6, 96, 3, 2), (6, 160, 3, 1), (6, 320, 1, 1)),
+)
 
 # fmt: off
 ARCHITECTURES: dict[str, Architecture] = {
-    "Cnn6": Architecture(
-        trunk=partial(Cnn, (64, 128, 256, 512), (2, 2, 2, 2), block=ConvBlock5x5), embedding=512),
-    "Cnn10": Architecture(trunk=partial(Cnn, (64, 128, 256, 512), (2, 2, 2, 2)), embedding=512),
-    "Cnn14": Architecture(trunk=_cnn14, embedding=2048),
-    "Cnn14_emb512": Architecture(trunk=_cnn14, embedding=512),
-    "Cnn14_emb128": Architecture(trunk=_cnn14, embedding=128),
-    "Cnn14_emb32": Architecture(trunk=_cnn14, embedding=32),
-    "Cnn14_DecisionLevelMax": Architecture(
-        trunk=_cnn14, embedding=2048, head=partial(FrameHead, combine=max_over_frames)),
-    "Cnn14_DecisionLevelAvg": Architecture(
-        trunk=_cnn14, embedding=2048, head=partial(FrameHead, combine=mean_over_frames)),
+    "Cnn6": Architecture(trunk=CnnSettings((64, 128, 256, 512), (2, 2, 2, 2), kernel=5), embedding=512),
+    "Cnn10": Architecture(trunk=CnnSettings((64, 128, 256, 512), (2, 2, 2, 2)), embedding=512),
+    "Cnn14": Architecture(trunk=_CNN14, embedding=2048),
+    "Cnn14_emb512": Architecture(trunk=_CNN14, embedding=512),
+    "Cnn14_emb128": Architecture(trunk=_CNN14, embedding=128),
+    "Cnn14_emb32": Architecture(trunk=_CNN14, embedding=32),
+    "Cnn14_DecisionLevelMax": Architecture(trunk=_CNN14, embedding=2048, head="max"),
+    "Cnn14_DecisionLevelAvg": Architecture(trunk=_CNN14, embedding=2048, head="mean"),
     "Cnn14_DecisionLevelAtt": Architecture(
-        trunk=_cnn14, embedding=2048, head=AttentionHead, unused=("att_block.bn_att.",)),
-    "ResNet22": Architecture(trunk=partial(ResNet, BasicBlock, (2, 2, 2, 2)), embedding=2048),
-    "ResNet38": Architecture(trunk=partial(ResNet, BasicBlock, (3, 4, 6, 3)), embedding=2048),
-    "ResNet54": Architecture(trunk=partial(ResNet, Bottleneck, (3, 4, 6, 3)), embedding=2048),
-    "MobileNetV1": Architecture(trunk=MobileNetV1, embedding=1024),
-    "MobileNetV2": Architecture(trunk=MobileNetV2, embedding=1024, head=partial(ClipHead, dropout=0.0)),
+        trunk=_CNN14, embedding=2048, head="attention", unused=("att_block.bn_att.",)),
+    "ResNet22": Architecture(trunk=ResNetSettings("basic", (2, 2, 2, 2)), embedding=2048),
+    "ResNet38": Architecture(trunk=ResNetSettings("basic", (3, 4, 6, 3)), embedding=2048),
+    "ResNet54": Architecture(trunk=ResNetSettings("bottleneck", (3, 4, 6, 3)), embedding=2048),
+    "MobileNetV1": Architecture(
+        trunk=MobileNetSettings(_MOBILE_V1, residual=False, out_channels=1024), embedding=1024),
+    "MobileNetV2": Architecture(
+        trunk=MobileNetSettings(_MOBILE_V2, residual=True, out_channels=1280), embedding=1024,
+        head_dropout=0.0),
     "LeeNet11": _raw(
-        trunk=partial(LeeNet, (64, 64, 64, 128, 128, 128, 128, 128, 256), (False, *[True] * 8),
-                      n_convs=1, dropout=0.0),
+        trunk=LeeNetSettings((64, 64, 64, 128, 128, 128, 128, 128, 256), (False, *[True] * 8),
+                             n_convs=1, dropout=0.0),
         embedding=512),
     "LeeNet24": _raw(
-        trunk=partial(LeeNet, (64, 96, 128, 128, 256, 256, 512, 512, 1024), (False, *[True] * 7, False),
-                      n_convs=2, dropout=0.1),
+        trunk=LeeNetSettings((64, 96, 128, 128, 256, 256, 512, 512, 1024), (False, *[True] * 7, False),
+                             n_convs=2, dropout=0.1),
         embedding=1024),
     "DaiNet19": _raw(
-        trunk=DaiNet19, embedding=512, unused=("conv_block1.downsample.", "conv_block1.bn_downsample.")),
-    "Res1dNet31": _raw(trunk=partial(Res1dNet, (2, 2, 2, 2, 2, 2, 2)), embedding=2048),
-    "Res1dNet51": _raw(trunk=partial(Res1dNet, (2, 3, 4, 6, 4, 3, 2)), embedding=2048),
-    "Wavegram_Cnn14": _raw(
-        trunk=partial(Cnn, _CNN14_WIDTHS[1:], _CNN14_POOLS[1:], in_channels=64, first_block=2,
-                      input_dropout=0.2),
-        embedding=2048, waveform_stem=partial(WavegramStem, 32), unused=("bn0.", "conv_block1.")),
+        trunk=DaiNet19Settings(), embedding=512,
+        unused=("conv_block1.downsample.", "conv_block1.bn_downsample.")),
+    "Res1dNet31": _raw(trunk=Res1dNetSettings((2, 2, 2, 2, 2, 2, 2)), embedding=2048),
+    "Res1dNet51": _raw(trunk=Res1dNetSettings((2, 3, 4, 6, 4, 3, 2)), embedding=2048),
+    "Wavegram_Cnn14": Architecture(
+        trunk=CnnSettings(_WIDTHS[1:], _POOLS[1:], in_channels=64, first_block=2, input_dropout=0.2),
+        embedding=2048, stem="wavegram", unused=("bn0.", "conv_block1.")),
     "Wavegram_Logmel_Cnn14": Architecture(
-        trunk=partial(_cnn14, joined_channels=64), embedding=2048, log_mel_stem=WavegramLogMelStem),
+        trunk=CnnSettings(_WIDTHS, _POOLS, joined_channels=64), embedding=2048, stem="wavegram_log_mel"),
 }
 # fmt: on
+
+_WAVEGRAM_BANDS = 32
+
+
+def structure_of(
+    architecture: str, sample_rate: int, frontend: FrontEnd | None, n_classes: int, hidden: Sequence[int] = ()
+) -> Structure | None:
+    """The structure of a network, or None for one that only its torch module knows.
+
+    Arguments and errors are those of :func:`build_empty`.
+    """
+    row = row_of(ARCHITECTURES, architecture)
+    check_frontend(architecture, row, sample_rate, frontend)
+    _check_hidden(architecture, row, hidden)
+    known = isinstance(row.trunk, (CnnSettings, ResNetSettings, MobileNetSettings))
+    if frontend is None or row.stem != "log_mel" or not known:
+        return None
+    return Structure(architecture, row, sample_rate, frontend, n_classes, tuple(hidden))
+
+
+def _check_hidden(architecture: str, row: Architecture, hidden: Sequence[int]) -> None:
+    if hidden and row.head != "clip":
+        raise ValueError(f"{architecture} decides frame by frame; only clip heads can have hidden layers")
 
 
 def build(architecture: str, sample_rate: int, frontend: FrontEnd | None, n_classes: int) -> Pann:
@@ -109,6 +116,8 @@ def build(architecture: str, sample_rate: int, frontend: FrontEnd | None, n_clas
     Raises:
         ValueError: unknown architecture, or a front end that does not suit it.
     """
+    from pannsx.models.initialise import initialise
+
     model = build_empty(architecture, sample_rate, frontend, n_classes)
     initialise(model)
     return model
@@ -128,20 +137,17 @@ def build_empty(
     Buffers derived from the front end have their values already. ``hidden`` are the sizes of further layers
     between embedding and classes, as in fine-tuned checkpoints.
     """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(
-            f"unknown architecture {architecture!r}{did_you_mean(architecture, ARCHITECTURES)}; "
-            f"the known ones are {', '.join(ARCHITECTURES)}"
-        )
-    row = ARCHITECTURES[architecture]
+    import torch
+
+    from pannsx.models.pann import Pann
+
+    row = row_of(ARCHITECTURES, architecture)
+    check_frontend(architecture, row, sample_rate, frontend)
+    _check_hidden(architecture, row, hidden)
     with torch.device("meta"):
-        stem = _stem(architecture, row, sample_rate, frontend)
-        trunk = row.trunk()
-        head = row.head(trunk.out_channels, row.embedding, n_classes)
-        if hidden and not isinstance(head, ClipHead):
-            raise ValueError(f"{architecture} decides frame by frame; only clip heads can have hidden layers")
-        if hidden and isinstance(head, ClipHead):
-            head.insert(hidden)
+        stem = _stem(row, frontend)
+        trunk = _trunk(row.trunk)
+        head = _head(row, trunk.out_channels, n_classes, hidden)
     return Pann(
         stem,
         trunk,
@@ -154,16 +160,41 @@ def build_empty(
     ).eval()
 
 
-def _stem(architecture: str, row: Architecture, sample_rate: int, frontend: FrontEnd | None) -> Stem:
-    if row.log_mel_stem is None:
-        if frontend is not None:
-            raise ValueError(f"{architecture} works on the waveform and takes no front end; got {frontend}")
-        return row.waveform_stem()
+def _stem(row: Architecture, frontend: FrontEnd | None) -> Stem:
+    from pannsx.models.stems import LogMelStem, RawStem, WavegramLogMelStem, WavegramStem
+
     if frontend is None:
-        raise ValueError(f"{architecture} works on a log-mel and needs its front end; got None")
-    if frontend.sample_rate != sample_rate:
-        raise ValueError(
-            f"the front end is for {frontend.sample_rate} Hz and the model for {sample_rate} Hz; "
-            "the two must be equal"
-        )
-    return row.log_mel_stem(frontend)
+        return RawStem() if row.stem == "raw" else WavegramStem(_WAVEGRAM_BANDS)
+    return LogMelStem(frontend) if row.stem == "log_mel" else WavegramLogMelStem(frontend)
+
+
+def _trunk(settings: TrunkSettings) -> Trunk:
+    from pannsx.models.trunks import Cnn, DaiNet19, LeeNet, MobileNet, Res1dNet, ResNet
+
+    match settings:
+        case CnnSettings():
+            return Cnn(settings)
+        case ResNetSettings():
+            return ResNet(settings)
+        case MobileNetSettings():
+            return MobileNet(settings)
+        case LeeNetSettings(widths, pools, n_convs, dropout):
+            return LeeNet(widths, pools, n_convs=n_convs, dropout=dropout)
+        case Res1dNetSettings(depths):
+            return Res1dNet(depths)
+        case DaiNet19Settings():
+            return DaiNet19()
+
+
+def _head(row: Architecture, in_channels: int, n_classes: int, hidden: Sequence[int]) -> Head:
+    from pannsx.models.heads import AttentionHead, ClipHead, FrameHead, max_over_frames, mean_over_frames
+
+    if row.head == "attention":
+        return AttentionHead(in_channels, row.embedding, n_classes)
+    if row.head != "clip":
+        combine = max_over_frames if row.head == "max" else mean_over_frames
+        return FrameHead(in_channels, row.embedding, n_classes, combine=combine)
+    head = ClipHead(in_channels, row.embedding, n_classes, dropout=row.head_dropout)
+    if hidden:
+        head.insert(hidden)
+    return head

@@ -106,7 +106,7 @@ class GenerationScorer:
     @property
     def sample_rate(self) -> int:
         """The network's sample rate, in Hz."""
-        return self._engine.model.sample_rate
+        return self._engine.network.sample_rate
 
     def clips(self, source: SetOfClips, on_file: Callable[[str], object] | None = None) -> ClipSet:
         """Run a set of clips through the network.

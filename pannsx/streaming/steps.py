@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pannsx.models import Pann
+    from pannsx.models.structure import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Steps:
     advance: int
 
     @classmethod
-    def of(cls, model: Pann, step_s: float) -> Steps:
+    def of(cls, model: Network, step_s: float) -> Steps:
         """Steps of ``step_s`` seconds, rounded down to whole frames, at least one."""
         seen = model.receptive_field
         return cls(

@@ -93,7 +93,7 @@ class StreamTagger:
             progress=progress,
             low_memory=low_memory,
         )
-        self._model = self._pipeline.engine.model
+        self._model = self._pipeline.engine.network
         self._steps = Steps.of(self._model, step_s)
         self._given_rate = source_rate
         self._detector: EventDetector | None = None

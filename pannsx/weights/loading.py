@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import Tensor
+import numpy.typing as npt
 
 from pannsx.errors import WeightsError
 from pannsx.labels import LabelSet
+from pannsx.models.layout import array_model
+from pannsx.models.structure import ArrayModel
+from pannsx.models.zoo import structure_of
 from pannsx.types import PathLike
 from pannsx.weights.fetch import resolve
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, labels_of, read_record
 from pannsx.weights.operating_points import SUFFIX
+from pannsx.weights.prefixes import ANCHORS
 from pannsx.weights.record import Checkpoint
-from pannsx.weights.state_dict import read_state_dict
+from pannsx.weights.state_dict import read_arrays
 
 if TYPE_CHECKING:
     from pannsx.models.pann import Pann
 
 logger = logging.getLogger("pannsx")
-
-_CLASSIFIERS = ("fc_audioset.weight", "att_block.cla.weight")  # (K, D) or (K, D, 1)
 
 
 class LoadedCheckpoint(NamedTuple):
@@ -36,6 +38,20 @@ class LoadedCheckpoint(NamedTuple):
 
     record: Checkpoint
     model: Pann
+    labels: LabelSet
+
+
+class OpenedCheckpoint(NamedTuple):
+    """A checkpoint that is read, as arrays wherever its network needs no torch.
+
+    Attributes:
+        record: its record.
+        model: its structure and arrays, or the torch module of a network that only torch can run.
+        labels: labels of its ``K`` outputs.
+    """
+
+    record: Checkpoint
+    model: ArrayModel | Pann
     labels: LabelSet
 
 
@@ -64,6 +80,28 @@ def load(
         ValueError: unknown model name, or a prefix without a file.
         WeightsError: the weights cannot be obtained, trusted or read, or do not fit the model.
     """
+    opened = open_checkpoint(
+        model,
+        checkpoint=checkpoint,
+        prefix=prefix,
+        cache_dir=cache_dir,
+        allow_unverified=allow_unverified,
+        progress=progress,
+    )
+    module = opened.model.as_module() if isinstance(opened.model, ArrayModel) else opened.model
+    return LoadedCheckpoint(opened.record, module, opened.labels)
+
+
+def open_checkpoint(
+    model: str | None = None,
+    *,
+    checkpoint: PathLike | None = None,
+    prefix: str | None = None,
+    cache_dir: PathLike | None = None,
+    allow_unverified: bool = False,
+    progress: bool = True,
+) -> OpenedCheckpoint:
+    """As :func:`load`, without torch if neither the file nor the network needs it."""
     if checkpoint is None and prefix is not None:
         raise ValueError(f"prefix is {prefix!r}, which is for a file of your own; give checkpoint= as well")
     if checkpoint is None:
@@ -79,7 +117,7 @@ def load(
         labels = labels_of(record)
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot use the labels of {record.name}: {error}") from error
-    return LoadedCheckpoint(record, _model(record, read_state_dict(path, prefix=prefix), path), labels)
+    return OpenedCheckpoint(record, _model(record, read_arrays(path, prefix=prefix), path), labels)
 
 
 def _own_record(path: Path) -> Checkpoint:
@@ -111,7 +149,7 @@ def _own_record(path: Path) -> Checkpoint:
     return record
 
 
-def _hidden(state: dict[str, Tensor]) -> list[int]:
+def _hidden(state: dict[str, npt.NDArray[Any]]) -> list[int]:
     """Sizes of the layers between the embedding and the classes; published checkpoints have none."""
     sizes: list[int] = []
     while (key := f"hidden.{len(sizes)}.weight") in state:
@@ -119,21 +157,21 @@ def _hidden(state: dict[str, Tensor]) -> list[int]:
     return sizes
 
 
-def _model(record: Checkpoint, state: dict[str, Tensor], path: Path) -> Pann:
-    from pannsx.models.convert import load_published
-    from pannsx.models.zoo import build_empty
-
-    n_classes = next((len(state[key]) for key in _CLASSIFIERS if key in state), record.n_classes)
+def _model(record: Checkpoint, state: dict[str, npt.NDArray[Any]], path: Path) -> ArrayModel | Pann:
+    n_classes = next((len(state[key]) for key in ANCHORS if key in state), record.n_classes)
     if n_classes != record.n_classes:
         raise WeightsError(
             f"{path} has {n_classes} classes and {record.name} has {record.n_classes}; weights with "
             "other classes need a record next to them with the labels; load them by path alone"
         )
+    facts = (record.architecture, record.sample_rate, record.frontend, record.n_classes)
+    hidden = _hidden(state)
     try:
-        model = build_empty(
-            record.architecture, record.sample_rate, record.frontend, record.n_classes, hidden=_hidden(state)
-        )
-        load_published(model, state)
+        structure = structure_of(*facts, hidden=hidden)
+        if structure is not None:
+            return array_model(structure, state)
+        from pannsx.models.convert import module_of_arrays
+
+        return module_of_arrays(state, *facts, hidden)
     except (ValueError, WeightsError) as error:
         raise WeightsError(f"{path}: {error}") from error
-    return model.float().eval()

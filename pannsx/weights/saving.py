@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
 from pannsx.events.operating_points import OperatingPoints, write_operating_points
@@ -25,6 +23,8 @@ from pannsx.weights.record_json import record_to_json
 from pannsx.weights.state_dict import check_finite
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pannsx.models.pann import Pann
 
 _WRAPPED_IN = ("_orig_mod", "module", "_fsdp_wrapped_module")
@@ -79,7 +79,7 @@ def save(
     )
     state = {key: tensor.detach().cpu() for key, tensor in to_published(model).items()}
     for key, tensor in state.items():
-        check_finite(key, tensor, "the model")
+        check_finite(key, tensor.float().numpy(), "the model")
     written = save_checkpoint(path, state, record, labels=None if record.labels == "audioset" else chosen)
     if points is not None:
         try:

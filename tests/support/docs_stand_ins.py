@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from pannsx.events import Event
 from pannsx.events.formats import Recording, write_events
 from pannsx.models import ARCHITECTURES
 from pannsx.models.convert import to_published
-from pannsx.models.trunks import Cnn
+from pannsx.models.settings import CnnSettings
 from pannsx.weights import manifest
 from pannsx.weights.record_json import record_to_json
 
@@ -98,7 +97,7 @@ def narrow_networks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, n_blocks in _NARROW.items():
             pools = (2, 2, 2, 2, 2, 1)[:n_blocks]
-            narrow = replace(ARCHITECTURES[name], trunk=partial(Cnn, (CHANNELS,) * n_blocks, pools))
+            narrow = replace(ARCHITECTURES[name], trunk=CnnSettings((CHANNELS,) * n_blocks, pools))
             patch.setitem(ARCHITECTURES, name, narrow)
         yield
 

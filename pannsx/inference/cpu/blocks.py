@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from pannsx.inference.cpu.direct import FirstConvolution, ProductConvolution
-from pannsx.inference.cpu.folding import folded
+from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.planes import Plane, Planes
 from pannsx.inference.cpu.winograd import WinogradConvolution
 from pannsx.inference.cpu.workers import Workers
 from pannsx.jit.simd import N_LANES
-from pannsx.models.blocks import ConvBlock
 from pannsx.types import FloatArray
 
 WINOGRAD_WEIGHTS = 512 * 1024
@@ -29,11 +25,13 @@ MANY_TILES = 32
 class EitherConvolution:
     """``(T, F, C)`` -> ``(T, F, C')``: a convolution in Winograd's form or, for few tiles, as products."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, weight: FloatArray, bias: FloatArray, *, pool: bool, n_parts: int, bfloat16: bool = False
+    ) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
         self._of_many = WinogradConvolution(weight, bias, pool=pool)
-        self._of_few = ProductConvolution(weight, bias, pool=pool, n_parts=n_parts, dtype=dtype)
+        self._of_few = ProductConvolution(weight, bias, pool=pool, n_parts=n_parts, bfloat16=bfloat16)
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
@@ -45,30 +43,26 @@ class EitherConvolution:
 Convolution = FirstConvolution | WinogradConvolution | ProductConvolution | EitherConvolution
 
 
-def can_prepare_block(block: object) -> bool:
-    """Whether prepared forms exist for this block's layers."""
-    return (
-        isinstance(block, ConvBlock)
-        and block.pool in ((1, 1), (2, 2))
-        and block.conv1.out_channels % N_LANES == 0
-    )
+def can_prepare_block(out_channels: int, pool: int) -> bool:
+    """Whether prepared forms exist for the layers of a block of two 3 x 3 convolutions."""
+    return pool in (1, 2) and out_channels % N_LANES == 0
 
 
-def prepared_block(block: object, workers: Workers, dtype: torch.dtype) -> list[Convolution]:
-    """The two layers of a :class:`~pannsx.models.blocks.ConvBlock`, the second with its pooling.
+def prepared_block(
+    tensors: Tensors, name: str, workers: Workers, *, pool: bool, bfloat16: bool
+) -> list[Convolution]:
+    """The two layers of a block of 3 x 3 convolutions, the second with its pooling.
 
-    ``dtype`` is the type of the products of deep layers.
+    With ``bfloat16``, the products of deep layers are rounded.
     """
-    if not isinstance(block, ConvBlock):
-        raise TypeError(f"a ConvBlock can be prepared, not {type(block).__name__}")
     return [
-        _convolution(*folded(block.conv1, block.bn1), False, workers, dtype),
-        _convolution(*folded(block.conv2, block.bn2), block.pool == (2, 2), workers, dtype),
+        _convolution(*tensors.folded(f"{name}.conv1", f"{name}.bn1"), False, workers, bfloat16),
+        _convolution(*tensors.folded(f"{name}.conv2", f"{name}.bn2"), pool, workers, bfloat16),
     ]
 
 
 def _convolution(
-    weight: Tensor, bias: Tensor, pool: bool, workers: Workers, dtype: torch.dtype
+    weight: FloatArray, bias: FloatArray, pool: bool, workers: Workers, bfloat16: bool
 ) -> Convolution:
     out_channels, in_channels = weight.shape[:2]
     if in_channels == 1 and not pool:
@@ -77,7 +71,7 @@ def _convolution(
     if in_channels % N_LANES == 0 and size < WINOGRAD_WEIGHTS:
         return WinogradConvolution(weight, bias, pool=pool)
     form = EitherConvolution if size <= MOST_WINOGRAD_WEIGHTS else ProductConvolution
-    return form(weight, bias, pool=pool, n_parts=workers.n, dtype=dtype)
+    return form(weight, bias, pool=pool, n_parts=workers.n, bfloat16=bfloat16)
 
 
 def entry_plane(items: Sequence[FloatArray], planes: Planes) -> Plane:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from pannsx.inference.cpu.blocks import (
     Convolution,
     can_prepare_block,
@@ -13,29 +11,35 @@ from pannsx.inference.cpu.blocks import (
     features_of,
     prepared_block,
 )
+from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.planes import Plane, Planes
 from pannsx.inference.cpu.workers import Workers
-from pannsx.models.trunks import Cnn
+from pannsx.models.settings import CnnSettings
 from pannsx.types import FloatArray
 
 
-def can_prepare(trunk: object) -> bool:
+def can_prepare(trunk: CnnSettings) -> bool:
     """Whether :class:`PreparedCnn` supports every part of a trunk."""
-    return isinstance(trunk, Cnn) and all(can_prepare_block(block) for block in trunk.blocks())
+    return trunk.kernel == 3 and all(can_prepare_block(b.out_channels, b.pool) for b in trunk.blocks)
 
 
 class PreparedCnn:
     """Representations ``(C, T, F)`` -> features ``(T', C')``, like the :class:`~pannsx.models.trunks.Cnn`.
 
     Args:
-        trunk: the trunk, in float32 on the CPU.
+        trunk: settings of the trunk.
+        tensors: those of the network.
         workers: the threads to compute on.
-        dtype: type of the products of the deep layers.
+        bfloat16: round the products of the deep layers.
     """
 
-    def __init__(self, trunk: Cnn, workers: Workers, dtype: torch.dtype) -> None:
+    def __init__(self, trunk: CnnSettings, tensors: Tensors, workers: Workers, *, bfloat16: bool) -> None:
         self._workers = workers
-        self._layers = [layer for block in trunk.blocks() for layer in prepared_block(block, workers, dtype)]
+        self._layers = [
+            layer
+            for block in trunk.blocks
+            for layer in prepared_block(tensors, block.name, workers, pool=block.pool == 2, bfloat16=bfloat16)
+        ]
         self._planes = Planes()
 
     def __call__(

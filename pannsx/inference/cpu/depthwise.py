@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from numba import njit
-from torch import Tensor
 
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, broadcast, load, maximum, minimum, store
@@ -40,16 +38,16 @@ def frame_table(heights: tuple[int, ...], stride: int) -> IntArray:
     return np.ascontiguousarray(np.concatenate(parts))
 
 
-def taps_of(weight: Tensor, stride: int) -> FloatArray:
+def taps_of(weight: FloatArray, stride: int) -> FloatArray:
     """``(C, 1, 3, 3)`` filters -> ``(taps, C)``, flat: 9 taps, or 16 with the mean over 2 x 2 cells."""
-    taps = weight[:, 0].double()
+    taps = weight[:, 0].astype(np.float64)
     if stride == 2:
-        wide = torch.zeros(len(taps), 4, 4, dtype=torch.float64)
+        wide = np.zeros((len(taps), 4, 4))
         for dy in range(2):
             for dx in range(2):
                 wide[:, dy : dy + 3, dx : dx + 3] += taps / 4
         taps = wide
-    return np.ascontiguousarray(taps.flatten(1).T.float().numpy().reshape(-1))
+    return taps.reshape(len(taps), -1).T.astype(np.float32).reshape(-1)
 
 
 @njit(forceinline=True)

@@ -7,12 +7,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pannsx.inference.cpu.folding import by_tap
 from pannsx.inference.cpu.planes import Plane, row_sources
-from pannsx.inference.cpu.product import accumulate, affine
+from pannsx.inference.cpu.product import Factor, factor
 from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, load, maximum, store
@@ -58,10 +56,10 @@ class FirstConvolution:
 
     pool = False
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, weight: FloatArray, bias: FloatArray) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
-        self._weight: FloatArray = by_tap(weight).numpy().reshape(-1)
-        self._bias: FloatArray = bias.float().numpy()
+        self._weight = by_tap(weight).reshape(-1)
+        self._bias = bias
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill ``target`` from ``source``, which has one channel and the same items."""
@@ -122,15 +120,19 @@ def _rectify_and_pool() -> Callable[..., Any]:
     return compiled(settle)
 
 
-def _by_column(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """``(C', C, 3, 3)`` filters -> ``(3, 3 C, C')``: the columns of the filters, converted to a dtype."""
+def _by_column(weight: FloatArray, *, bfloat16: bool) -> tuple[Factor, Factor, Factor]:
+    """``(C', C, 3, 3)`` filters -> three factors ``(3 C, C')``: the columns of the filters."""
     out_channels, in_channels = weight.shape[:2]
-    columns = torch.empty(3, 3 * in_channels, out_channels, dtype=dtype)
+    columns = np.empty((3, 3, in_channels, out_channels), np.float32)  # (dx, dy, C, C')
     for begin in range(0, out_channels, _CHANNELS_AT_A_TIME):
         chosen = slice(begin, begin + _CHANNELS_AT_A_TIME)
-        by_column = by_tap(weight[chosen]).view(3, 3, in_channels, -1).transpose(0, 1)  # (dx, dy, C, n)
-        columns[:, :, chosen] = by_column.reshape(3, 3 * in_channels, -1)
-    return columns
+        columns[..., chosen] = by_tap(weight[chosen]).reshape(3, 3, in_channels, -1).swapaxes(0, 1)
+    left, middle, right = columns.reshape(3, 3 * in_channels, out_channels)
+    return (
+        factor(left, bfloat16=bfloat16),
+        factor(middle, bfloat16=bfloat16),
+        factor(right, bfloat16=bfloat16),
+    )
 
 
 class ProductConvolution:
@@ -143,15 +145,26 @@ class ProductConvolution:
     neighbourhoods of nine cells would need six, a third of them with zeros.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool, n_parts: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        weight: FloatArray,
+        bias: FloatArray,
+        *,
+        pool: bool = False,
+        n_parts: int,
+        bfloat16: bool = False,
+    ) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
         self._parts = [
-            (begin * N_LANES, _by_column(weight[begin * N_LANES : end * N_LANES], dtype))
+            (
+                slice(begin * N_LANES, end * N_LANES),
+                _by_column(weight[begin * N_LANES : end * N_LANES], bfloat16=bfloat16),
+            )
             for begin, end in even_ranges(self.out_channels // N_LANES, n_parts)
             if begin < end
         ]
-        self._bias = bias.float()
+        self._bias = bias
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
@@ -159,7 +172,7 @@ class ProductConvolution:
         n_frames, n_inputs = len(rows.inside), 3 * self.in_channels
         n_cells = n_frames * source.width
         (memory,) = workers.scratch(0, n_cells * n_inputs)
-        inputs = torch.from_numpy(memory[: n_cells * n_inputs]).view(n_cells, n_inputs)
+        inputs = memory[: n_cells * n_inputs].reshape(n_cells, n_inputs)
         origins = row_sources(rows.heights, to_rows.heights, 2 if self.pool else 1)
         n = workers.n
         ranges = list(even_ranges(n_frames, n))
@@ -170,17 +183,16 @@ class ProductConvolution:
             )
 
         def multiply(i: int) -> None:
-            for channel, (left, middle, right) in self._parts[i::n]:
-                width = middle.shape[1]
-                products = torch.empty(n_cells, width, dtype=torch.float32)
-                with torch.inference_mode():
-                    affine(self._bias[channel : channel + width], inputs, middle, products)
-                    if source.width > 1:
-                        accumulate(inputs[:-n_frames], left, products[n_frames:])
-                        accumulate(inputs[n_frames:], right, products[:-n_frames])
+            for channels, (left, middle, right) in self._parts[i::n]:
+                width = channels.stop - channels.start
+                products = np.empty((n_cells, width), np.float32)
+                middle.multiply(inputs, products, self._bias[channels])
+                if source.width > 1:
+                    left.accumulate(inputs[:-n_frames], products[n_frames:])
+                    right.accumulate(inputs[n_frames:], products[:-n_frames])
                 _rectify_and_pool()(
-                    products.numpy().reshape(-1), n_frames, width, origins, to_rows.inside, self.pool,
-                    target.flat, target.row, target.channels, target.width, channel,
+                    products.reshape(-1), n_frames, width, origins, to_rows.inside, self.pool,
+                    target.flat, target.row, target.channels, target.width, channels.start,
                 )  # fmt: skip
 
         workers.run(gather)

@@ -1,39 +1,78 @@
-"""Batch norms folded into the convolutions before them: in evaluation both are affine maps."""
+"""The tensors of a network with its batch norms folded in: in evaluation both are affine maps.
+
+All in NumPy: norms in float64, weights and biases of the prepared layers in float32.
+"""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Mapping
+from typing import Any
 
-Convolution = nn.Conv1d | nn.Conv2d
-Norm = nn.BatchNorm1d | nn.BatchNorm2d
+import numpy as np
+import numpy.typing as npt
 
+from pannsx.types import FloatArray
 
-def scale_and_shift(norm: Norm) -> tuple[Tensor, Tensor]:
-    """``(C,)`` scales and shifts of the norm in evaluation mode, computed in float64.
-
-    Raises:
-        ValueError: the norm keeps no running statistics.
-    """
-    if norm.running_mean is None or norm.running_var is None:
-        raise ValueError("a batch norm without running statistics cannot be folded")
-    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    return scale, norm.bias.double() - norm.running_mean.double() * scale
+NORM_EPSILON = 1e-5
+"""Added to the variance by every batch norm of the published networks."""
 
 
-def folded(convolution: Convolution, norm: Norm) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one convolution equivalent to the two layers."""
-    with torch.no_grad():
-        scale, shift = scale_and_shift(norm)
-        weight = convolution.weight * scale.float().view(-1, *[1] * (convolution.weight.ndim - 1))
-        bias = shift if convolution.bias is None else shift + convolution.bias.double() * scale
-        return weight, bias.float()
+class Tensors:
+    """The tensors of a network by published key, of any floating type, as its layers need them."""
+
+    def __init__(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._arrays = arrays
+
+    def weight(self, layer: str) -> FloatArray:
+        """The weight of a layer, in float32."""
+        return np.asarray(self._arrays[f"{layer}.weight"], np.float32)
+
+    def bias(self, layer: str) -> FloatArray | None:
+        """Its bias, if it has one."""
+        key = f"{layer}.bias"
+        return np.asarray(self._arrays[key], np.float32) if key in self._arrays else None
+
+    def scale_and_shift(self, norm: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """``(C,)`` scales and shifts of a norm in evaluation mode, computed in float64."""
+        weight, bias, mean, variance = (
+            np.asarray(self._arrays[f"{norm}.{name}"], np.float64)
+            for name in ("weight", "bias", "running_mean", "running_var")
+        )
+        return scale_and_shift(weight, bias, mean, variance, NORM_EPSILON)
+
+    def folded(self, convolution: str, norm: str) -> tuple[FloatArray, FloatArray]:
+        """Weight and bias of one convolution equivalent to a convolution and its norm."""
+        return folded(self.weight(convolution), self.bias(convolution), *self.scale_and_shift(norm))
 
 
-def by_tap(weight: Tensor) -> Tensor:
+def scale_and_shift(
+    weight: npt.NDArray[np.float64],
+    bias: npt.NDArray[np.float64],
+    mean: npt.NDArray[np.float64],
+    variance: npt.NDArray[np.float64],
+    epsilon: float,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """``(C,)`` scales and shifts of a norm with these tensors."""
+    scale = weight / np.sqrt(variance + epsilon)
+    return scale, bias - mean * scale
+
+
+def folded(
+    weight: FloatArray,
+    bias: FloatArray | None,
+    scale: npt.NDArray[np.float64],
+    shift: npt.NDArray[np.float64],
+) -> tuple[FloatArray, FloatArray]:
+    """Weight ``(C', ...)`` and bias of a convolution, scaled and shifted by channels of its output."""
+    scaled = weight * scale.astype(np.float32).reshape(-1, *[1] * (weight.ndim - 1))
+    moved = shift if bias is None else shift + bias * scale
+    return scaled, moved.astype(np.float32)
+
+
+def by_tap(weight: FloatArray) -> FloatArray:
     """``(C', C, h, w)`` filters -> ``(h w, C, C')``, contiguous."""
     out_channels, in_channels, height, width = weight.shape
     # Two copies of long contiguous runs are many times faster than one strided copy.
-    transposed = weight.detach().float().reshape(out_channels, -1).t().contiguous()
-    taps = transposed.view(in_channels, height * width, out_channels)
-    return taps.transpose(0, 1).contiguous()
+    transposed = np.ascontiguousarray(weight.reshape(out_channels, -1).T)
+    taps = transposed.reshape(in_channels, height * width, out_channels)
+    return np.ascontiguousarray(taps.transpose(1, 0, 2))

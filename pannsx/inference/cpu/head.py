@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
+from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.product import Product
 from pannsx.inference.cpu.workers import Workers
-from pannsx.models.heads import AttentionHead, ClipHead, FrameHead, Head
+from pannsx.models.settings import HeadKind
 from pannsx.types import FloatArray
+
+MAX_ATTENTION_LOGIT = 10.0
+"""Attention is clipped to as much on both sides, as in the training of the attention head."""
 
 
 class Found(NamedTuple):
@@ -28,28 +31,27 @@ class PreparedHead:
     """``(T', C)`` features of each item -> a :class:`Found` each.
 
     Args:
-        head: in float32 on the CPU.
+        kind: how the head decides.
+        n_hidden: number of layers between the embedding and the classes.
+        tensors: those of the network.
         workers: the threads to compute on.
     """
 
-    def __init__(self, head: Head, workers: Workers) -> None:
-        self._head = head
+    def __init__(self, kind: HeadKind, n_hidden: int, tensors: Tensors, workers: Workers) -> None:
+        self._kind = kind
         self._workers = workers
-        self._fc1 = Product(head.fc1.weight, head.fc1.bias)
-        layers: list[torch.nn.Linear | torch.nn.Conv1d]
-        if isinstance(head, AttentionHead):
-            layers = [head.att_block.cla, head.att_block.att]
-        else:
-            layers = [head.fc_audioset]
-        hidden = list(head.hidden) if isinstance(head, ClipHead) else []
-        self._hidden = [
-            Product(layer.weight, _bias(layer)) for layer in hidden if isinstance(layer, torch.nn.Linear)
-        ]
-        self._outputs = [Product(layer.weight, _bias(layer)) for layer in layers]
+
+        def dense(layer: str) -> Product:
+            return Product(tensors.weight(layer), tensors.bias(layer))
+
+        self._fc1 = dense("fc1")
+        self._hidden = [dense(f"hidden.{number}") for number in range(n_hidden)]
+        layers = ("att_block.cla", "att_block.att") if kind == "attention" else ("fc_audioset",)
+        self._outputs = [dense(layer) for layer in layers]
 
     def __call__(self, features: Sequence[FloatArray], *, frames: bool) -> list[Found]:
         """``(T', C)`` of each item -> its outputs; decision-level heads always compute those of frames."""
-        if isinstance(self._head, ClipHead):
+        if self._kind == "clip":
             return self._clips(features, frames)
         rows = np.concatenate([pool_locally(item) for item in features])
         embeddings, (logits, *attention) = self._dense(rows)
@@ -72,26 +74,36 @@ class PreparedHead:
 
     def _dense(self, rows: FloatArray) -> tuple[FloatArray, list[FloatArray]]:
         """``(n, C)`` -> embeddings ``(n, D)``, and the values of the output layers, ``(n, K)`` each."""
-        embeddings = self._fc1(torch.from_numpy(rows), self._workers).relu_()
+        embeddings = _rectified(self._fc1(rows, self._workers))
         x = embeddings
         for layer in self._hidden:
-            x = layer(x, self._workers).relu_()
-        return embeddings.numpy(), [layer(x, self._workers).numpy() for layer in self._outputs]
+            x = _rectified(layer(x, self._workers))
+        return embeddings, [layer(x, self._workers) for layer in self._outputs]
 
     def _combine(self, frame_logits: FloatArray, attention: FloatArray | None = None) -> FloatArray:
         """``(T', K)`` values by frame -> the clip's ``(K,)``, combined as in the head."""
-        logits = torch.from_numpy(frame_logits)[None]
-        if isinstance(self._head, AttentionHead):
-            found = self._head.attend(torch.from_numpy(attention)[None], logits)
-        elif isinstance(self._head, FrameHead):
-            found = self._head.combine(logits)
-        else:
-            raise TypeError(f"{type(self._head).__name__} does not combine frames")
-        return np.asarray(found[0].numpy(), np.float32)
+        if self._kind == "max":
+            greatest: FloatArray = frame_logits.max(axis=0)
+            return greatest
+        log_weights = np.zeros(frame_logits.shape)
+        if attention is not None:
+            log_weights += attention.clip(-MAX_ATTENTION_LOGIT, MAX_ATTENTION_LOGIT)
+        return _logit_of_mean(frame_logits, log_weights - np.logaddexp.reduce(log_weights, axis=0))
 
 
-def _bias(layer: torch.nn.Linear | torch.nn.Conv1d) -> Tensor:
-    return layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
+def _rectified(x: FloatArray) -> FloatArray:
+    return np.maximum(x, 0, out=x)
+
+
+def _logit_of_mean(frame_logits: FloatArray, log_weights: npt.NDArray[np.float64]) -> FloatArray:
+    """``(T', K)`` logits -> ``(K,)`` logit of the weighted mean of their probabilities.
+
+    As :func:`pannsx.models.heads.logit_of_mean`, in float64.
+    """
+    x = frame_logits.astype(np.float64)
+    log_p = np.logaddexp.reduce(log_weights - np.logaddexp(0, -x), axis=0)
+    log_not_p = np.logaddexp.reduce(log_weights - np.logaddexp(0, x), axis=0)
+    return np.asarray(log_p - log_not_p, np.float32)
 
 
 def pool_locally(features: FloatArray) -> FloatArray:

@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from pannsx.inference.cpu.depthwise import depthwise, depthwise_halving, first_halving, frame_table, taps_of
-from pannsx.inference.cpu.folding import folded
+from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.planes import Planes, pooled_rows
 from pannsx.inference.cpu.product import FEW_ROWS, Product
 from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.simd import N_LANES
-from pannsx.models.trunks.mobilenet import InvertedResidual, MobileNetV1, MobileNetV2
+from pannsx.models.settings import MobileNetSettings
 from pannsx.types import FloatArray
 
-_SEPARABLE_LAYERS = 6  # convolution, pool, norm, activation, convolution, norm
 _BLOCK_FLOATS = 2**16  # of a block's depthwise outputs: they stay in the cache for the product
 
 
@@ -45,10 +42,10 @@ class Matrix:
         return sum(self.heights)
 
     @property
-    def cells(self) -> Tensor:
+    def cells(self) -> FloatArray:
         """``(cells, C)``, without the zero frame."""
         frame = self.width * self.channels
-        return torch.from_numpy(self.memory[frame : (self.n_frames + 1) * frame]).view(-1, self.channels)
+        return self.memory[frame : (self.n_frames + 1) * frame].reshape(-1, self.channels)
 
 
 class Memory:
@@ -70,10 +67,12 @@ class Memory:
 class Separable:
     """A depthwise convolution with activations before and after it, then a pointwise one: ``(cells, C')``."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, stride: int, cap: float, product: Product) -> None:
+    def __init__(
+        self, weight: FloatArray, bias: FloatArray, stride: int, cap: float, product: Product
+    ) -> None:
         self.stride = stride
         self.product = product
-        self._taps, self._bias = taps_of(weight, stride), np.ascontiguousarray(bias.numpy())
+        self._taps, self._bias = taps_of(weight, stride), bias
         self._cap = np.float32(cap)
 
     def __call__(self, source: Matrix, memory: Memory, slot: int, workers: Workers) -> Matrix:
@@ -99,12 +98,11 @@ class Separable:
         def by_frames(i: int) -> None:
             (scratch,) = workers.scratch(i, block * frame)
             begin, end = ranges[i]
-            with torch.inference_mode():
-                for first in range(begin, end, block):
-                    last = min(first + block, end)
-                    convolve(first, last, scratch)
-                    inputs = torch.from_numpy(scratch[: (last - first) * frame]).view(-1, source.channels)
-                    self.product.rows(inputs, out[first * width : last * width])
+            for first in range(begin, end, block):
+                last = min(first + block, end)
+                convolve(first, last, scratch)
+                inputs = scratch[: (last - first) * frame].reshape(-1, source.channels)
+                self.product.rows(inputs, out[first * width : last * width])
 
         def enter(i: int) -> None:
             first, last = ranges[i]
@@ -112,7 +110,7 @@ class Separable:
 
         if few:
             workers.run(enter)
-            inputs = torch.from_numpy(between[: target.n_frames * frame]).view(-1, source.channels)
+            inputs = between[: target.n_frames * frame].reshape(-1, source.channels)
             self.product(inputs, workers, out)
         else:
             workers.run(by_frames)
@@ -132,41 +130,37 @@ class PreparedMobileNet:
     """``(1, T, F)`` normalised log-mels -> ``(T', C')`` features, like the original MobileNet.
 
     Args:
-        trunk: in float32 on the CPU.
+        trunk: settings of the trunk.
+        tensors: those of the network.
         workers: the threads to compute on.
-        dtype: type of the products.
+        bfloat16: round the products.
     """
 
-    def __init__(self, trunk: MobileNetV1 | MobileNetV2, workers: Workers, dtype: torch.dtype) -> None:
+    def __init__(
+        self, trunk: MobileNetSettings, tensors: Tensors, workers: Workers, *, bfloat16: bool
+    ) -> None:
         self._workers = workers
-        self._dtype = dtype
-        self._cap = 6.0 if isinstance(trunk, MobileNetV2) else math.inf
-        first, *blocks = trunk.features.children()
-        convolution, _, norm, _ = first.children()
-        weight, bias = _folded(convolution, norm)
-        self._first = taps_of(weight, 2), np.ascontiguousarray(bias.numpy())
-        self._last: Product | None = None
+        self._cap = 6.0 if trunk.residual else math.inf
+
+        def pointwise(convolution: str, norm: str) -> Product:
+            return Product(*tensors.folded(convolution, norm), bfloat16=bfloat16)
+
+        weight, bias = tensors.folded("features.0.0", "features.0.2")
+        self._first = taps_of(weight, 2), bias
         self._stages: list[_Stage] = []
-        for block in blocks:
-            if isinstance(block, InvertedResidual):
-                layers = list(block.conv.children())
-                widen = Product(*_folded(*layers[:2]), dtype) if len(layers) > _SEPARABLE_LAYERS else None
-                self._add_stage(layers[-_SEPARABLE_LAYERS:], widen, adds_input=block.adds_input)
-            elif len(layers := list(block.children())) < _SEPARABLE_LAYERS:
-                self._last = Product(*_folded(*layers[:2]), dtype)
-            else:
-                self._add_stage(layers[:_SEPARABLE_LAYERS], None, adds_input=False)
+        for block in trunk.blocks:
+            separable = Separable(
+                *tensors.folded(block.layer(0), block.layer(2)),
+                block.stride,
+                self._cap,
+                pointwise(block.layer(4), block.layer(5)),
+            )
+            widen = pointwise(f"{block.name}.0", f"{block.name}.1") if block.widens else None
+            self._stages.append(_Stage(widen, separable, block.adds_input))
+        last = trunk.last
+        self._last = None if last is None else pointwise(f"{last}.0", f"{last}.1")
         self._planes = Planes()
         self._memory = Memory()
-
-    def _add_stage(self, layers: list[nn.Module], widen: Product | None, *, adds_input: bool) -> None:
-        convolution, pool, norm, _, narrow, last_norm = layers
-        stride = 2 if isinstance(pool, nn.AvgPool2d) else 1
-        weight, bias = _folded(convolution, norm)
-        separable = Separable(
-            weight, bias, stride, self._cap, Product(*_folded(narrow, last_norm), self._dtype)
-        )
-        self._stages.append(_Stage(widen, separable, adds_input))
 
     def __call__(self, items: Sequence[FloatArray]) -> list[FloatArray]:
         """``(1, T, F)`` of each item -> ``(T', C')`` features; items may differ in ``T``."""
@@ -185,7 +179,7 @@ class PreparedMobileNet:
             inside[...] = item.transpose(1, 2, 0)
         tops = pooled_rows(heights) - 1
         out = self._memory.matrix(1, tuple(h // 2 for h in heights), width // 2, len(bias))
-        cells = out.cells.numpy().reshape(-1)
+        cells = out.cells.reshape(-1)
         ranges = list(even_ranges(out.n_frames, self._workers.n))
         self._workers.run(
             lambda i: first_halving()(plane.flat, plane.row, tops, *ranges[i], out.width, taps, bias, cells)
@@ -196,7 +190,8 @@ class PreparedMobileNet:
         wide = x if stage.widen is None else self._widened(stage.widen, x, slot + 2)
         y = stage.separable(wide, self._memory, slot, self._workers)
         if stage.adds_input:
-            y.cells.add_(x.cells)
+            total = y.cells
+            total += x.cells
         return y
 
     def _widened(self, product: Product, x: Matrix, slot: int) -> Matrix:
@@ -206,23 +201,11 @@ class PreparedMobileNet:
         return target
 
     def _leave(self, x: Matrix) -> list[FloatArray]:
-        frames = x.cells.numpy().reshape(x.n_frames, x.width, x.channels)
+        frames = x.cells.reshape(x.n_frames, x.width, x.channels)
         means = frames.clip(0, self._cap).mean(axis=1)
         return np.split(means, np.cumsum(x.heights)[:-1])
 
 
-def _folded(convolution: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
-        raise TypeError(
-            f"got {type(convolution).__name__} and {type(norm).__name__} for convolution and norm"
-        )
-    return folded(convolution, norm)
-
-
-def can_prepare_mobile(trunk: object) -> bool:
+def can_prepare_mobile(trunk: MobileNetSettings) -> bool:
     """Whether :class:`PreparedMobileNet` supports a trunk; its channels must fill whole vectors."""
-    return isinstance(trunk, (MobileNetV1, MobileNetV2)) and all(
-        layer.out_channels % N_LANES == 0
-        for layer in trunk.modules()
-        if isinstance(layer, nn.Conv2d) and layer.groups > 1
-    )
+    return trunk.first_channels % N_LANES == 0 and all(block.wide % N_LANES == 0 for block in trunk.blocks)

@@ -2,60 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
+import numpy.typing as npt
 
 from pannsx.inference.cpu.cnn import PreparedCnn, can_prepare
-from pannsx.inference.cpu.folding import scale_and_shift
+from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.head import Found, PreparedHead
 from pannsx.inference.cpu.mobilenet import PreparedMobileNet, can_prepare_mobile
-from pannsx.inference.cpu.precision import product_type
 from pannsx.inference.cpu.resnet import PreparedResNet
-from pannsx.inference.cpu.traced import prepare_module
 from pannsx.inference.cpu.workers import Workers
-from pannsx.models import Pann
-from pannsx.models.stems import LogMelStem, RawStem, Stem, WavegramLogMelStem, WavegramStem
-from pannsx.models.trunks import Cnn
-from pannsx.models.trunks.mobilenet import MobileNetV1, MobileNetV2
-from pannsx.models.trunks.resnet import ResNet
+from pannsx.models.layout import published_key
+from pannsx.models.settings import CnnSettings, MobileNetSettings, ResNetSettings
+from pannsx.models.structure import ArrayModel, Structure
+from pannsx.models.zoo import ARCHITECTURES
 from pannsx.types import FloatArray
+
+if TYPE_CHECKING:
+    from pannsx.inference.cpu.traced import TracedTrunk
+    from pannsx.models.pann import Pann
+
+Stem = Callable[[Sequence[FloatArray], Sequence[FloatArray]], tuple[list[FloatArray], ...]]
+PreparedTrunk = PreparedCnn | PreparedMobileNet | PreparedResNet
+
+
+def runs_without_torch(structure: Structure) -> bool:
+    """Whether every part of a network has a form without torch."""
+    return _can_prepare(structure.trunk)
+
+
+def _can_prepare(trunk: object) -> bool:
+    match trunk:
+        case CnnSettings():
+            return can_prepare(trunk)
+        case MobileNetSettings():
+            return can_prepare_mobile(trunk)
+        case ResNetSettings():
+            return True
+    return False
 
 
 class PreparedNetwork:
-    """``(S,)`` waveforms and their ``(T, F)`` log-mels -> an :class:`~pannsx.inference.cpu.head.Found` each.
+    """``(S,)`` waveforms and their ``(T, F)`` log-mels -> a :class:`~pannsx.inference.cpu.head.Found` each.
 
     Args:
-        model: in float32, on the CPU; its weights are copied in other layouts, not changed.
+        model: its weights are copied in other layouts, not changed; a torch module is in float32, on the CPU,
+            and parts that only torch can run are traced from it.
         workers: the threads to compute on.
-        allow_bfloat16: whether the trunk's products may be rounded to bfloat16, if that is faster.
+        bfloat16: round the trunk's products to bfloat16.
 
     Attributes:
         accepts_ragged: whether waveforms of different lengths can be processed together, with exactly the
             same results as alone.
+
+    Raises:
+        ValueError: no torch module is given for a network that needs it.
     """
 
-    def __init__(self, model: Pann, workers: Workers, *, allow_bfloat16: bool = False) -> None:
-        dtype = product_type(allow_bfloat16=allow_bfloat16)
+    def __init__(self, model: ArrayModel | Pann, workers: Workers, *, bfloat16: bool = False) -> None:
         self._workers = workers
-        self._stem = _prepare_stem(model.stem)
-        self._head = PreparedHead(model.head, workers)
-        self._trunk: PreparedCnn | PreparedMobileNet | PreparedResNet | _Stacked
-        trunk = model.trunk
-        if isinstance(trunk, Cnn) and can_prepare(trunk):
-            self._trunk = PreparedCnn(trunk, workers, dtype)
-            self.accepts_ragged = isinstance(self._stem, _Normalised)
-        elif isinstance(trunk, (MobileNetV1, MobileNetV2)) and can_prepare_mobile(trunk):
-            self._trunk = PreparedMobileNet(trunk, workers, dtype)
-            self.accepts_ragged = True
-        elif isinstance(trunk, ResNet):
-            self._trunk = PreparedResNet(trunk, workers, dtype)
-            self.accepts_ragged = True
+        module: Pann | None = None
+        arrays: Mapping[str, npt.NDArray[Any]]
+        trunk: object
+        if isinstance(model, ArrayModel):
+            row, arrays, trunk = model.structure.row, model.arrays, model.structure.trunk
         else:
-            self._trunk = _Stacked(prepare_module(trunk), dtype)
+            module, row = model, ARCHITECTURES[model.architecture]
+            arrays = {published_key(key): each.detach().numpy() for key, each in model.state_dict().items()}
+            trunk = getattr(model.trunk, "settings", None)
+        tensors = Tensors(arrays)
+        self._stem = _stem(tensors, module)
+        self._trunk: PreparedTrunk | TracedTrunk
+        if _can_prepare(trunk):
+            self._trunk = _trunk(trunk, tensors, workers, bfloat16)
+            self.accepts_ragged = isinstance(self._stem, _Normalised)
+        elif module is None:
+            raise ValueError(f"the trunk of this network needs its torch module for inference: {trunk}")
+        else:
+            from pannsx.inference.cpu.traced import TracedTrunk
+
+            self._trunk = TracedTrunk(module.trunk, bfloat16=bfloat16)
             self.accepts_ragged = False
+        n_hidden = sum(key.startswith("hidden.") and key.endswith(".weight") for key in arrays)
+        self._head = PreparedHead(row.head, n_hidden, tensors, workers)
 
     def __call__(
         self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray], *, frames: bool
@@ -65,62 +96,24 @@ class PreparedNetwork:
         Without ``frames``, framewise outputs are omitted if they cost extra.
         """
         representations = self._stem(waveforms, log_mels)
+        trunk = self._trunk
         with self._workers.lock:  # the layers' memory is shared by all calls
-            if isinstance(self._trunk, _Stacked):  # on torch's own threads
-                return self._head(self._trunk(*representations), frames=frames)
-            trunk = self._trunk
+            if not isinstance(trunk, PreparedTrunk):  # on torch's own threads
+                return self._head(trunk(*representations), frames=frames)
             return self._workers.lead(lambda: self._head(trunk(*representations), frames=frames))
-
-
-class _Stacked:
-    """A module applied to a batch of stacked items, all of one size."""
-
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
-        self._module = module.to(dtype)
-        self._dtype = dtype
-
-    def __call__(self, *representations: Sequence[FloatArray]) -> list[FloatArray]:
-        batches = [torch.from_numpy(np.stack(items)).to(self._dtype) for items in representations]
-        return list(self._module(*batches).float().transpose(1, 2).contiguous().numpy())
 
 
 class _Normalised:
     """``(T, F)`` log-mels -> ``(1, T, F)``, each band scaled and shifted as ``bn0`` does."""
 
-    def __init__(self, stem: LogMelStem) -> None:
-        with torch.no_grad():
-            scale, shift = scale_and_shift(stem.bn0)
-        self._scale, self._shift = scale.float().numpy(), shift.float().numpy()
+    def __init__(self, tensors: Tensors) -> None:
+        scale, shift = tensors.scale_and_shift("bn0")
+        self._scale, self._shift = scale.astype(np.float32), shift.astype(np.float32)
 
     def __call__(
         self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
     ) -> tuple[list[FloatArray], ...]:
         return ([(log_mel * self._scale + self._shift)[None] for log_mel in log_mels],)
-
-
-class _Wavegram:
-    """``(S,)`` waveforms -> ``(64, T, n_bands)``."""
-
-    def __init__(self, stem: WavegramStem) -> None:
-        self._stem = prepare_module(stem)
-
-    def __call__(
-        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
-    ) -> tuple[list[FloatArray], ...]:
-        (wavegrams,) = self._stem(torch.from_numpy(np.stack(waveforms)))
-        return (list(wavegrams.numpy()),)
-
-
-class _Both:
-    """Both representations: log-mel and wavegram."""
-
-    def __init__(self, stem: WavegramLogMelStem) -> None:
-        self._parts = (_Normalised(stem.log_mel), _Wavegram(stem.wavegram))
-
-    def __call__(
-        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
-    ) -> tuple[list[FloatArray], ...]:
-        return tuple(found for part in self._parts for found in part(waveforms, log_mels))
 
 
 class _Raw:
@@ -132,13 +125,41 @@ class _Raw:
         return ([waveform[None] for waveform in waveforms],)
 
 
-def _prepare_stem(stem: Stem) -> _Normalised | _Wavegram | _Both | _Raw:
-    if isinstance(stem, LogMelStem):
-        return _Normalised(stem)
-    if isinstance(stem, WavegramLogMelStem):
-        return _Both(stem)
-    if isinstance(stem, WavegramStem):
-        return _Wavegram(stem)
-    if isinstance(stem, RawStem):
+class _Both:
+    """Both representations: log-mel and wavegram."""
+
+    def __init__(self, log_mel: Stem, wavegram: Stem) -> None:
+        self._parts = (log_mel, wavegram)
+
+    def __call__(
+        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
+    ) -> tuple[list[FloatArray], ...]:
+        return tuple(found for part in self._parts for found in part(waveforms, log_mels))
+
+
+def _stem(tensors: Tensors, module: Pann | None) -> Stem:
+    """Of a network on the log-mel, or with a torch module one on the waveform."""
+    if module is None:
+        return _Normalised(tensors)
+    kind = ARCHITECTURES[module.architecture].stem
+    if kind == "log_mel":
+        return _Normalised(tensors)
+    if kind == "raw":
         return _Raw()
-    raise TypeError(f"no prepared form is known for the stem {type(stem).__name__}")
+    from pannsx.inference.cpu.traced import TracedWavegram
+    from pannsx.models.stems import WavegramLogMelStem
+
+    if isinstance(module.stem, WavegramLogMelStem):
+        return _Both(_Normalised(tensors), TracedWavegram(module.stem.wavegram))
+    return TracedWavegram(module.stem)
+
+
+def _trunk(trunk: object, tensors: Tensors, workers: Workers, bfloat16: bool) -> PreparedTrunk:
+    match trunk:
+        case CnnSettings():
+            return PreparedCnn(trunk, tensors, workers, bfloat16=bfloat16)
+        case MobileNetSettings():
+            return PreparedMobileNet(trunk, tensors, workers, bfloat16=bfloat16)
+        case ResNetSettings():
+            return PreparedResNet(trunk, tensors, workers, bfloat16=bfloat16)
+    raise TypeError(f"no prepared form is known for the trunk {type(trunk).__name__}")

@@ -15,8 +15,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from pannsx.types import FloatArray
 
@@ -140,9 +138,9 @@ class Plane:
         return self.cells.reshape(-1)
 
     @property
-    def matrix(self) -> Tensor:
+    def matrix(self) -> FloatArray:
         """All cells as rows ``(n, C)``, including the border."""
-        return torch.from_numpy(self.cells).view(-1, self.channels)
+        return self.cells.reshape(-1, self.channels)
 
     def clear_border(self) -> None:
         """Set the cells around the items to zero."""

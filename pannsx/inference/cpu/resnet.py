@@ -8,18 +8,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from pannsx.inference.cpu.blocks import Convolution, entry_plane, features_of, prepared_block
-from pannsx.inference.cpu.folding import folded
+from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.planes import Plane, Planes, pooled_rows
-from pannsx.inference.cpu.product import affine
+from pannsx.inference.cpu.product import factor
 from pannsx.inference.cpu.winograd import WinogradConvolution
 from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, load, store
-from pannsx.models.trunks.resnet import BasicBlock, Bottleneck, ResNet
+from pannsx.models.settings import ResidualBlock, ResNetSettings
 from pannsx.types import FloatArray
 
 _QUARTER = np.float32(0.25)
@@ -62,11 +60,17 @@ class PointwiseConvolution:
     """A 1 x 1 convolution with bias, on planes, with optional ReLU and accumulation into the target."""
 
     def __init__(
-        self, weight: Tensor, bias: Tensor, dtype: torch.dtype, *, rectifies: bool, adds: bool = False
+        self,
+        weight: FloatArray,
+        bias: FloatArray,
+        *,
+        rectifies: bool,
+        adds: bool = False,
+        bfloat16: bool = False,
     ) -> None:
         self.out_channels = len(weight)
-        self._weight = weight.flatten(1).T.to(dtype).contiguous()
-        self._bias = bias.float()
+        self._factor = factor(weight.reshape(len(weight), -1).T, bfloat16=bfloat16)
+        self._bias = bias
         self._rectifies, self._adds = rectifies, adds
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
@@ -77,13 +81,13 @@ class PointwiseConvolution:
         def share(i: int) -> None:
             first, last = ranges[i]
             out = outputs[first:last]
-            with torch.inference_mode():
-                products = torch.empty_like(out) if self._adds else out
-                affine(self._bias, inputs[first:last], self._weight, products)
-                if self._adds:
-                    out += products
-                if self._rectifies:
-                    out.relu_()
+            if self._adds:
+                self._factor.accumulate(inputs[first:last], out)
+                out += self._bias
+            else:
+                self._factor.multiply(inputs[first:last], out, self._bias)
+            if self._rectifies:
+                np.maximum(out, 0, out=out)
 
         workers.run(share)
         target.clear_border()
@@ -102,17 +106,20 @@ class PreparedResNet:
     """``(1, T, F)`` normalised log-mels -> ``(T', C')`` features, like the original ResNet.
 
     Args:
-        trunk: in float32 on the CPU.
+        trunk: settings of the trunk.
+        tensors: those of the network.
         workers: the threads to compute on.
-        dtype: type of the products.
+        bfloat16: round the products.
     """
 
-    def __init__(self, trunk: ResNet, workers: Workers, dtype: torch.dtype) -> None:
+    def __init__(self, trunk: ResNetSettings, tensors: Tensors, workers: Workers, *, bfloat16: bool) -> None:
         self._workers = workers
-        self._dtype = dtype
-        self._first = prepared_block(trunk.conv_block1, workers, dtype)
-        self._blocks = [self._block(block) for layer in trunk.resnet.children() for block in layer.children()]
-        self._last = prepared_block(trunk.conv_block_after1, workers, dtype)
+        self._tensors = tensors
+        self._bfloat16 = bfloat16
+        self._first = prepared_block(tensors, "conv_block1", workers, pool=True, bfloat16=bfloat16)
+        make = self._bottleneck if trunk.block == "bottleneck" else self._basic
+        self._blocks = [make(block) for layer in trunk.layers for block in layer]
+        self._last = prepared_block(tensors, "conv_block_after1", workers, pool=False, bfloat16=bfloat16)
         self._planes = Planes()
 
     def __call__(self, items: Sequence[FloatArray]) -> list[FloatArray]:
@@ -155,26 +162,27 @@ class PreparedResNet:
         block.layers[-1](x, total, self._workers)
         return total
 
-    def _block(self, block: nn.Module) -> _Block:
-        dtype = self._dtype
-        layers: list[WinogradConvolution | PointwiseConvolution]
-        if isinstance(block, BasicBlock):
-            layers = [
-                WinogradConvolution(*folded(block.conv1, block.bn1)),
-                WinogradConvolution(*folded(block.conv2, block.bn2), adds=True),
-            ]
-        elif isinstance(block, Bottleneck):
-            layers = [
-                PointwiseConvolution(*folded(block.conv1, block.bn1), dtype, rectifies=True),
-                WinogradConvolution(*folded(block.conv2, block.bn2)),
-                PointwiseConvolution(*folded(block.conv3, block.bn3), dtype, rectifies=True, adds=True),
-            ]
-        else:
-            raise TypeError(f"PreparedResNet knows BasicBlock and Bottleneck, not {type(block).__name__}")
-        shortcut = None
-        if not isinstance(block.downsample, nn.Identity):
-            *_, convolution, norm = block.downsample.children()
-            if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
-                raise TypeError(f"the shortcut is no convolution with its norm: {block.downsample}")
-            shortcut = PointwiseConvolution(*folded(convolution, norm), dtype, rectifies=False)
-        return _Block(isinstance(block.pool, nn.AvgPool2d), layers, shortcut)
+    def _basic(self, block: ResidualBlock) -> _Block:
+        layers: list[WinogradConvolution | PointwiseConvolution] = [
+            WinogradConvolution(*self._folded(block, 1)),
+            WinogradConvolution(*self._folded(block, 2), adds=True),
+        ]
+        return _Block(block.pool == 2, layers, self._shortcut(block))
+
+    def _bottleneck(self, block: ResidualBlock) -> _Block:
+        bfloat16 = self._bfloat16
+        layers: list[WinogradConvolution | PointwiseConvolution] = [
+            PointwiseConvolution(*self._folded(block, 1), rectifies=True, bfloat16=bfloat16),
+            WinogradConvolution(*self._folded(block, 2)),
+            PointwiseConvolution(*self._folded(block, 3), rectifies=True, adds=True, bfloat16=bfloat16),
+        ]
+        return _Block(block.pool == 2, layers, self._shortcut(block))
+
+    def _folded(self, block: ResidualBlock, number: int) -> tuple[FloatArray, FloatArray]:
+        return self._tensors.folded(f"{block.name}.conv{number}", f"{block.name}.bn{number}")
+
+    def _shortcut(self, block: ResidualBlock) -> PointwiseConvolution | None:
+        if block.shortcut is None:
+            return None
+        folded = self._tensors.folded(block.shortcut, block.shortcut_norm)
+        return PointwiseConvolution(*folded, rectifies=False, bfloat16=self._bfloat16)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from pannsx.inference.cpu.folding import by_tap, folded
+from pannsx.inference.cpu.folding import by_tap, folded, scale_and_shift
+from pannsx.types import FloatArray
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -24,6 +27,35 @@ PRODUCT_WEIGHTS = 1024 * 1024
 
 PRODUCT_WEIGHTS_1D = 512 * 512
 """The same minimum for a convolution over time."""
+
+
+class TracedTrunk:
+    """A trunk, applied to a batch of stacked items of one size, on torch's own threads."""
+
+    def __init__(self, trunk: nn.Module, *, bfloat16: bool) -> None:
+        self._dtype = torch.bfloat16 if bfloat16 else torch.float32
+        self._module = prepare_module(trunk).to(self._dtype)
+
+    def __call__(self, *representations: Sequence[FloatArray]) -> list[FloatArray]:
+        """``(C, T, F)`` or ``(1, S)`` of each item -> ``(T', C')`` features."""
+        with torch.inference_mode():
+            batches = [torch.from_numpy(np.stack(items)).to(self._dtype) for items in representations]
+            return list(self._module(*batches).float().transpose(1, 2).contiguous().numpy())
+
+
+class TracedWavegram:
+    """``(S,)`` waveforms of one length -> ``(64, T, n_bands)``."""
+
+    def __init__(self, stem: nn.Module) -> None:
+        self._stem = prepare_module(stem)
+
+    def __call__(
+        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
+    ) -> tuple[list[FloatArray], ...]:
+        """``log_mels`` are left alone."""
+        with torch.inference_mode():
+            (wavegrams,) = self._stem(torch.from_numpy(np.stack(waveforms)))
+            return (list(wavegrams.numpy()),)
 
 
 def prepare_module(part: nn.Module) -> nn.Module:
@@ -75,10 +107,32 @@ def _fold_norms(traced: fx.GraphModule) -> None:
         convolution = _module_of(traced, source)
         if not isinstance(convolution, _CONVOLUTIONS) or len(source.users) != 1:
             continue
-        weight, bias = folded(convolution, norm)
+        weight, bias = fold_norm(convolution, norm)
         convolution.weight, convolution.bias = nn.Parameter(weight), nn.Parameter(bias)
         node.replace_all_uses_with(node.args[0])
         traced.graph.erase_node(node)
+
+
+def fold_norm(
+    convolution: nn.Conv1d | nn.Conv2d, norm: nn.BatchNorm1d | nn.BatchNorm2d
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one convolution equivalent to the two layers.
+
+    Raises:
+        ValueError: the norm keeps no running statistics.
+    """
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("a batch norm without running statistics cannot be folded")
+    scale, shift = scale_and_shift(
+        norm.weight.detach().double().numpy(),
+        norm.bias.detach().double().numpy(),
+        norm.running_mean.double().numpy(),
+        norm.running_var.double().numpy(),
+        norm.eps,
+    )
+    bias = None if convolution.bias is None else convolution.bias.detach().numpy()
+    weight, bias = folded(convolution.weight.detach().numpy(), bias, scale, shift)
+    return torch.from_numpy(weight), torch.from_numpy(bias)
 
 
 def _drop_dropout(traced: fx.GraphModule) -> None:
@@ -108,12 +162,16 @@ def _use_products(traced: fx.GraphModule) -> None:
             _replace(traced, str(node.target), _ProductConv1d(layer))
 
 
+def _by_tap(weight: Tensor) -> Tensor:
+    return torch.from_numpy(by_tap(weight.detach().float().numpy()))
+
+
 class _ProductConv1d(nn.Module):
     """``(B, C, L)`` -> ``(B, C', L)``: a convolution over time as a matrix product, with any dilation."""
 
     def __init__(self, layer: nn.Conv1d) -> None:
         super().__init__()
-        taps = by_tap(layer.weight[..., None])
+        taps = _by_tap(layer.weight[..., None])
         self.n_taps, self.dilation = len(taps), layer.dilation[0]
         self.weight = nn.Parameter(taps.view(-1, layer.out_channels))
         bias = layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias
@@ -135,7 +193,7 @@ class _ProductConv2d(nn.Module):
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
-        self.weight = nn.Parameter(by_tap(layer.weight).view(-1, layer.out_channels))
+        self.weight = nn.Parameter(_by_tap(layer.weight).view(-1, layer.out_channels))
         bias = layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias
         self.bias = nn.Parameter(bias.detach())
 

@@ -15,12 +15,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 from numba import njit
-from torch import Tensor
 
 from pannsx.inference.cpu.folding import by_tap
 from pannsx.inference.cpu.planes import TILE, Plane, tile_targets
+from pannsx.inference.cpu.product import multiply_each
 from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, load, maximum, store
@@ -46,10 +45,10 @@ _G = np.array(
 )
 
 
-def transformed_weights(weight: Tensor) -> Tensor:
+def transformed_weights(weight: FloatArray) -> FloatArray:
     """``(C', C, 3, 3)`` filters -> ``(36, C, C')``."""
-    both = torch.from_numpy(np.kron(_G, _G)).float()  # (36, 9)
-    return torch.mm(both, by_tap(weight).view(9, -1)).view(CELLS, weight.shape[1], weight.shape[0])
+    both = np.kron(_G, _G).astype(np.float32)  # (36, 9)
+    return np.matmul(both, by_tap(weight).reshape(9, -1)).reshape(CELLS, weight.shape[1], weight.shape[0])
 
 
 @njit(forceinline=True)
@@ -213,14 +212,16 @@ class WinogradConvolution:
     With ``adds``, the target's previous values are added to the outputs before they are rectified.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, *, pool: bool = False, adds: bool = False) -> None:
+    def __init__(
+        self, weight: FloatArray, bias: FloatArray, *, pool: bool = False, adds: bool = False
+    ) -> None:
         if pool and adds:
             raise ValueError("pooling cannot add to the target; set only one of pool and adds")
         self.adds = adds
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
         self._weights = transformed_weights(weight)
-        self._bias: FloatArray = bias.float().numpy()
+        self._bias = bias
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``.
@@ -271,12 +272,11 @@ class WinogradConvolution:
 
     def _multiply(self, v: FloatArray, m: FloatArray, n: int, begin: int, end: int) -> None:
         """Matrix products ``begin`` to ``end`` of the 36, of a block of ``n`` tiles."""
-        with torch.inference_mode():
-            torch.bmm(
-                _cells_of(v, n, self.in_channels)[begin:end],
-                self._weights[begin:end],
-                out=_cells_of(m, n, self.out_channels)[begin:end],
-            )
+        multiply_each(
+            _cells_of(v, n, self.in_channels)[begin:end],
+            self._weights[begin:end],
+            _cells_of(m, n, self.out_channels)[begin:end],
+        )
 
     def _leave(
         self, source: Plane, target: Plane, m: FloatArray, n: int, first: int, begin: int, end: int
@@ -291,6 +291,7 @@ class WinogradConvolution:
         )  # fmt: skip
 
 
-def _cells_of(block: FloatArray, n: int, channels: int) -> Tensor:
+def _cells_of(block: FloatArray, n: int, channels: int) -> FloatArray:
     """Flat block -> its cells ``(36, n, channels)``."""
-    return torch.from_numpy(block).as_strided((CELLS, n, channels), (n * channels + _SKEW, channels, 1))
+    size = n * channels
+    return block[: CELLS * (size + _SKEW)].reshape(CELLS, -1)[:, :size].reshape(CELLS, n, channels)

@@ -1,8 +1,8 @@
-"""A pool of threads for the prepared networks, with a single torch thread in each.
+"""A pool of threads for the prepared networks.
 
-Kernels of this package and matrix products of torch alternate within a layer.  The threads of torch's own
-pool would spin between products and occupy the cores needed by the kernels. So each thread here runs its
-share of both, and torch's pool is not used.
+Kernels of this package and matrix products alternate within a layer.  The threads of a library's own pool
+would spin between products and occupy the cores needed by the kernels. So each thread here runs its share of
+both.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TypeVar
 from weakref import WeakSet
 
 import numpy as np
-import torch
 
+from pannsx.inference.cpu.cores import n_threads
 from pannsx.types import FloatArray
 
 In = TypeVar("In")
@@ -36,9 +36,13 @@ if hasattr(os, "register_at_fork"):
 
 
 class Workers:
-    """A pool with torch's number of threads, to run the shares of a task in parallel.
+    """A pool with as many threads as :func:`~pannsx.inference.cpu.cores.n_threads` says.
 
-    Threads are created on first use, and again after a fork or a change of torch's setting.
+    It runs the shares of a task in parallel. Threads are created on first use, and again after a fork or a
+    change of that number.
+
+    Args:
+        with_torch: shares run products of torch, on a single torch thread in each.
 
     Attributes:
         lock: held during :meth:`lead`, since one network keeps all threads busy.
@@ -46,7 +50,8 @@ class Workers:
 
     lock: AbstractContextManager[bool]
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_torch: bool = False) -> None:
+        self._with_torch = with_torch
         self._scratch: dict[int, list[FloatArray]] = {}
         self.forget_threads()
         _everyone.add(self)
@@ -62,7 +67,7 @@ class Workers:
     @property
     def n(self) -> int:
         """Number of threads, for the caller of :meth:`run` to divide the work by."""
-        return self._n_made if self._is_leading else torch.get_num_threads()
+        return self._n_made if self._is_leading else n_threads()
 
     @property
     def _is_leading(self) -> bool:
@@ -86,8 +91,7 @@ class Workers:
         def leading() -> Out:
             self._leading.is_so = True
             try:
-                with torch.inference_mode():
-                    return task()
+                return task()
             finally:
                 self._leading.is_so = False
 
@@ -116,11 +120,18 @@ class Workers:
             if self._pool is None or self._n_made != n:
                 if self._pool is not None:
                     self._pool.shutdown(wait=False)
-                self._pool, self._n_made = _single_threaded_pool(n), n
+                make = _pool_with_torch if self._with_torch else _pool
+                self._pool, self._n_made = make(n), n
             return self._pool
 
 
-def _single_threaded_pool(n: int) -> ThreadPoolExecutor:
+def _pool(n: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n, thread_name_prefix="pannsx")
+
+
+def _pool_with_torch(n: int) -> ThreadPoolExecutor:
+    import torch
+
     everyone = Barrier(n + 1)
 
     def begin() -> None:

@@ -7,11 +7,11 @@ branches, those of the branch with the largest receptive field.
 from pannsx.models.trunks.cnn import Cnn
 from pannsx.models.trunks.dainet import DaiNet19
 from pannsx.models.trunks.leenet import LeeNet
-from pannsx.models.trunks.mobilenet import MobileNetV1, MobileNetV2
+from pannsx.models.trunks.mobilenet import MobileNet
 from pannsx.models.trunks.res1dnet import Res1dNet
 from pannsx.models.trunks.resnet import BasicBlock, Bottleneck, ResNet
 
-Trunk = Cnn | ResNet | MobileNetV1 | MobileNetV2 | LeeNet | DaiNet19 | Res1dNet
+Trunk = Cnn | ResNet | MobileNet | LeeNet | DaiNet19 | Res1dNet
 
 __all__ = [
     "BasicBlock",
@@ -19,8 +19,7 @@ __all__ = [
     "Cnn",
     "DaiNet19",
     "LeeNet",
-    "MobileNetV1",
-    "MobileNetV2",
+    "MobileNet",
     "Res1dNet",
     "ResNet",
     "Trunk",

@@ -2,56 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import chain
-
 import torch
 from torch import Tensor, nn
 
 from pannsx.models.blocks import ConvBlock, ConvBlock5x5
+from pannsx.models.settings import CnnSettings
 from pannsx.models.timing import TimeLayer
 
 
 class Cnn(nn.Module):
-    """``(B, C, T, F)`` -> ``(B, C', T')``: blocks of convolutions, each pooling time and frequency.
+    """``(B, C, T, F)`` -> ``(B, C', T')``: blocks of convolutions, each pooling time and frequency."""
 
-    Args:
-        widths: channels of each block.
-        pools: time and frequency pooling of each block.
-        block: builds a block from input channels, output channels and pooling.
-        in_channels: channels of the stem's representation.
-        first_block: number of the first block; wavegrams enter at the second.
-        joined_channels: channels of a second representation, joined after the first block. The dropout of
-            that block then acts on both.
-        input_dropout: dropout probability of the stem's output.
-    """
-
-    def __init__(
-        self,
-        widths: Sequence[int],
-        pools: Sequence[int],
-        *,
-        block: Callable[[int, int, tuple[int, int]], ConvBlock | ConvBlock5x5] = ConvBlock,
-        in_channels: int = 1,
-        first_block: int = 1,
-        joined_channels: int = 0,
-        input_dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, settings: CnnSettings) -> None:
         super().__init__()
-        self.input_dropout = nn.Dropout(input_dropout)
-        channels, joins = in_channels, joined_channels
-        layers: list[tuple[TimeLayer, ...]] = []
-        for number, (width, pool) in enumerate(zip(widths, pools, strict=True), first_block):
-            made = block(channels, width, (pool, pool))
-            if joins:
+        self.settings = settings
+        self.input_dropout = nn.Dropout(settings.input_dropout)
+        kind = ConvBlock5x5 if settings.kernel == 5 else ConvBlock
+        for number, block in enumerate(settings.blocks):
+            made = kind(block.in_channels, block.out_channels, (block.pool, block.pool))
+            if settings.joined_channels and number == 0:
                 self.joined_dropout, made.dropout = made.dropout, nn.Dropout(0.0)
-            self.add_module(f"conv_block{number}", made)
-            layers.append(made.time_layers)
-            channels, joins = width + joins, 0
-        self.out_channels = widths[-1]
-        # With a joined representation, the paths of the stem end after the first block.
-        own = layers[1:] if joined_channels else layers
-        self.time_layers: tuple[TimeLayer, ...] = tuple(chain.from_iterable(own))
+            self.add_module(block.name, made)
+        self.out_channels = settings.out_channels
+        self.time_layers: tuple[TimeLayer, ...] = settings.time_layers
 
     def forward(self, x: Tensor, joined: Tensor | None = None) -> Tensor:
         """``(B, C, T, F)`` -> ``(B, C', T')``; ``joined`` is concatenated to the first block's channels."""

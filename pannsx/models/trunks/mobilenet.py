@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from torch import Tensor, nn
 
 from pannsx.models.blocks import avg_pool2d, conv2d
-from pannsx.models.timing import TimeLayer, pooling, same
+from pannsx.models.settings import MobileNetSettings, SeparableBlock
+from pannsx.models.timing import TimeLayer
 
 
 def _full(in_channels: int, out_channels: int, kernel: int) -> list[nn.Module]:
@@ -19,46 +18,13 @@ def _depthwise(channels: int, stride: int) -> list[nn.Module]:
     return [conv, avg_pool2d(stride), nn.BatchNorm2d(channels)]
 
 
-def _first(activation: nn.Module) -> nn.Sequential:
-    conv, norm = _full(1, 32, 3)
-    return nn.Sequential(conv, avg_pool2d(2), norm, activation)
-
-
-def _time_layers(strides: Iterable[int]) -> tuple[TimeLayer, ...]:
-    """Time layers of depthwise convolutions with these strides; the first, full convolution has stride 2."""
-    return tuple(layer for stride in strides for layer in (same(3), pooling(stride)))
-
-
-class MobileNetV1(nn.Module):
-    """``(B, 1, T, F)`` normalised log-mel -> ``(B, 1024, T // 32)`` (Howard et al. 2017)."""
-
-    out_channels = 1024
-    # (channels, stride) of each depthwise separable convolution.
-    _layers = (
-        *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
-        *[(512, 1)] * 5,
-        *((1024, 2), (1024, 1)),
+def _separable(block: SeparableBlock) -> nn.Sequential:
+    return nn.Sequential(
+        *_depthwise(block.in_channels, block.stride),
+        nn.ReLU(inplace=True),
+        *_full(block.in_channels, block.out_channels, 1),
+        nn.ReLU(inplace=True),
     )
-    time_layers: tuple[TimeLayer, ...] = _time_layers((2, *(stride for _, stride in _layers)))
-
-    def __init__(self) -> None:
-        super().__init__()
-        stages, channels = [_first(nn.ReLU(inplace=True))], 32
-        for width, stride in self._layers:
-            stages.append(
-                nn.Sequential(
-                    *_depthwise(channels, stride),
-                    nn.ReLU(inplace=True),
-                    *_full(channels, width, 1),
-                    nn.ReLU(inplace=True),
-                )
-            )
-            channels = width
-        self.features = nn.Sequential(*stages)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, 1, T, F)`` -> ``(B, C, T // 32)``, averaged over frequency."""
-        return self.features(x).mean(dim=3)  # type: ignore[no-any-return]
 
 
 class InvertedResidual(nn.Module):
@@ -67,14 +33,17 @@ class InvertedResidual(nn.Module):
     The input is added where the shape allows it.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, widening: int) -> None:
+    def __init__(self, block: SeparableBlock) -> None:
         super().__init__()
-        wide = in_channels * widening
-        widen = [*_full(in_channels, wide, 1), nn.ReLU6(inplace=True)] if widening > 1 else []
+        wide = block.wide
+        widen = [*_full(block.in_channels, wide, 1), nn.ReLU6(inplace=True)] if block.widens else []
         self.conv = nn.Sequential(
-            *widen, *_depthwise(wide, stride), nn.ReLU6(inplace=True), *_full(wide, out_channels, 1)
+            *widen,
+            *_depthwise(wide, block.stride),
+            nn.ReLU6(inplace=True),
+            *_full(wide, block.out_channels, 1),
         )
-        self.adds_input = stride == 1 and in_channels == out_channels
+        self.adds_input = block.adds_input
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, T, F)`` -> ``(B, C', T // stride, F // stride)``: convolve and add."""
@@ -82,30 +51,26 @@ class InvertedResidual(nn.Module):
         return x + y if self.adds_input else y
 
 
-class MobileNetV2(nn.Module):
-    """``(B, 1, T, F)`` normalised log-mel -> ``(B, 1280, T // 32)`` (Sandler et al. 2018)."""
+class MobileNet(nn.Module):
+    """``(B, 1, T, F)`` normalised log-mel -> ``(B, C, T // 32)``.
 
-    out_channels = 1280
-    # (widening, channels, repetitions, stride of the first); the published strides differ from the
-    # paper's: the sixth group does not pool.
-    _groups = (
-        *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
-        *((6, 96, 3, 2), (6, 160, 3, 1), (6, 320, 1, 1)),
-    )
-    time_layers: tuple[TimeLayer, ...] = _time_layers(
-        (2, *(stride for *_, n, first in _groups for stride in (first, *[1] * (n - 1))))
-    )
+    MobileNetV1 (Howard et al. 2017) or, with residual blocks, MobileNetV2 (Sandler et al. 2018).
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: MobileNetSettings) -> None:
         super().__init__()
-        stages: list[nn.Module] = [_first(nn.ReLU6(inplace=True))]
-        channels = 32
-        for widening, width, repetitions, stride in self._groups:
-            for i in range(repetitions):
-                stages.append(InvertedResidual(channels, width, stride if i == 0 else 1, widening))
-                channels = width
-        stages.append(nn.Sequential(*_full(channels, self.out_channels, 1), nn.ReLU6(inplace=True)))
+        self.settings = settings
+        activation = nn.ReLU6 if settings.residual else nn.ReLU
+        conv, norm = _full(1, settings.first_channels, 3)
+        stages: list[nn.Module] = [nn.Sequential(conv, avg_pool2d(2), norm, activation(inplace=True))]
+        for block in settings.blocks:
+            stages.append(InvertedResidual(block) if settings.residual else _separable(block))
+        if settings.last is not None:
+            last = _full(settings.blocks[-1].out_channels, settings.out_channels, 1)
+            stages.append(nn.Sequential(*last, activation(inplace=True)))
         self.features = nn.Sequential(*stages)
+        self.out_channels = settings.out_channels
+        self.time_layers: tuple[TimeLayer, ...] = settings.time_layers
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, 1, T, F)`` -> ``(B, C, T // 32)``, averaged over frequency."""

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pannsx.models.blocks import ConvBlock, avg_pool2d, conv2d
-from pannsx.models.timing import TimeLayer, pooling, same
+from pannsx.models.settings import ResNetSettings
+from pannsx.models.timing import TimeLayer
 
 
 class BasicBlock(nn.Module):
     """``(B, C, T, F) -> (B, C', T // stride, F // stride)``: two 3x3 convolutions and the input, summed."""
 
-    expansion: ClassVar[int] = 1
     closing_norm: ClassVar[str] = "bn2"
-    time_layers: ClassVar[tuple[TimeLayer, ...]] = (same(3), same(3))
 
     def __init__(self, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -41,13 +39,11 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """``(B, C, T, F) -> (B, 4 width, T // stride, F // stride)``: 1x1, 3x3 and 1x1, and the input."""
 
-    expansion: ClassVar[int] = 4
     closing_norm: ClassVar[str] = "bn3"
-    time_layers: ClassVar[tuple[TimeLayer, ...]] = (same(3),)
 
     def __init__(self, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
-        out_channels = self.expansion * width
+        out_channels = 4 * width
         self.pool = avg_pool2d(stride)
         self.conv1 = conv2d(in_channels, width, 1)
         self.bn1 = nn.BatchNorm2d(width)
@@ -74,39 +70,26 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 
 class ResNet(nn.Module):
-    """``(B, 1, T, F)`` normalised log-mel -> ``(B, 2048, T // 32)`` (paper, section III-B).
+    """``(B, 1, T, F)`` normalised log-mel -> ``(B, 2048, T // 32)`` (paper, section III-B)."""
 
-    Args:
-        block: the residual block.
-        depths: number of blocks of each of the four layers.
-    """
-
-    out_channels = 2048
-    _widths = (64, 128, 256, 512)
-    _strides = (1, 2, 2, 2)
-
-    def __init__(self, block: type[BasicBlock] | type[Bottleneck], depths: Sequence[int]) -> None:
+    def __init__(self, settings: ResNetSettings) -> None:
         super().__init__()
-        self.conv_block1 = ConvBlock(1, 64)
-        channels, layers = 64, OrderedDict[str, nn.Module]()
-        time_layers = [*self.conv_block1.time_layers]
-        for number, (width, stride, depth) in enumerate(
-            zip(self._widths, self._strides, depths, strict=True), 1
-        ):
-            blocks = []
-            time_layers += [pooling(stride), *block.time_layers * depth]
-            for i in range(depth):
-                blocks.append(block(channels, width, stride if i == 0 else 1))
-                channels = block.expansion * width
-            layers[f"layer{number}"] = nn.Sequential(*blocks)
-        self.resnet = nn.Sequential(layers)
-        self.dropout = nn.Dropout(0.2)
-        self.conv_block_after1 = ConvBlock(channels, self.out_channels, pool=(1, 1))
-        self.time_layers: tuple[TimeLayer, ...] = (
-            *time_layers,
-            pooling(2),
-            *self.conv_block_after1.time_layers,
+        self.settings = settings
+        kind = Bottleneck if settings.block == "bottleneck" else BasicBlock
+        self.conv_block1 = ConvBlock(1, settings.widths[0])
+        self.resnet = nn.Sequential(
+            OrderedDict(
+                (
+                    f"layer{number}",
+                    nn.Sequential(*(kind(block.in_channels, block.width, block.pool) for block in layer)),
+                )
+                for number, layer in enumerate(settings.layers, 1)
+            )
         )
+        self.dropout = nn.Dropout(0.2)
+        self.conv_block_after1 = ConvBlock(settings.inner_channels, settings.out_channels, pool=(1, 1))
+        self.out_channels = settings.out_channels
+        self.time_layers: tuple[TimeLayer, ...] = settings.time_layers
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, 1, T, F)`` -> ``(B, 2048, T // 32)``, averaged over frequency."""

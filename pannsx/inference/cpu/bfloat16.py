@@ -1,0 +1,68 @@
+"""Products rounded to bfloat16, by torch, and whether they are faster on this processor."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+
+import numpy as np
+import torch
+
+from pannsx.inference.cpu.workers import Workers
+from pannsx.types import FloatArray
+
+_ROUNDS = 5
+
+
+class RoundedFactor:
+    """A :class:`~pannsx.inference.cpu.product.Factor` in bfloat16."""
+
+    def __init__(self, weights: FloatArray) -> None:
+        self._weights = torch.from_numpy(np.ascontiguousarray(weights, np.float32)).to(torch.bfloat16)
+
+    def multiply(
+        self,
+        inputs: FloatArray,
+        out: FloatArray,
+        bias: FloatArray | None = None,
+        *,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> None:
+        """See the protocol."""
+        out[...] = self._products(inputs, begin, end)
+        if bias is not None:
+            out += bias[begin:end]
+
+    def accumulate(self, inputs: FloatArray, out: FloatArray) -> None:
+        """See the protocol."""
+        out += self._products(inputs, 0, None)
+
+    def _products(self, inputs: FloatArray, begin: int, end: int | None) -> FloatArray:
+        with torch.inference_mode():
+            rounded = torch.from_numpy(inputs).to(torch.bfloat16)
+            found: FloatArray = torch.mm(rounded, self._weights[:, begin:end]).float().numpy()
+            return found
+
+
+@cache
+def is_quicker() -> bool:
+    """Whether a product of typical size takes less time in bfloat16, measured once in a process.
+
+    bfloat16 instructions do not guarantee a speed-up: on some processors they are slower than float32.
+    """
+    inputs, weights = torch.ones(128, 2048).float(), torch.ones(2048, 512).float()
+    took = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+
+    def measure(_: int) -> None:
+        with torch.inference_mode():
+            for _ in range(_ROUNDS):
+                for dtype in took:
+                    a, b = inputs.to(dtype), weights.to(dtype)
+                    begin = time.perf_counter()
+                    torch.mm(a, b)
+                    took[dtype] = min(took[dtype], time.perf_counter() - begin)
+
+    one = Workers(with_torch=True)
+    one.run(lambda i: measure(i) if i == 0 else None)
+    return took[torch.bfloat16] < took[torch.float32]
