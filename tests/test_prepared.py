@@ -280,23 +280,18 @@ def test_threads_follow_torch_and_leave_its_setting(with_torch: bool) -> None:
     try:
         for n in (1, 2, 1):
             torch.set_num_threads(n)
-            seen: set[str] = set()
+            seen: set[tuple[str, int]] = set()
             together = threading.Barrier(n, timeout=30)
 
-            n_torch = 1 if with_torch else n
-
             def share(
-                _: int,
-                seen: set[str] = seen,
-                together: threading.Barrier = together,
-                expected: int = expected,
+                _: int, seen: set[tuple[str, int]] = seen, together: threading.Barrier = together
             ) -> None:
                 together.wait()
-                seen.add(threading.current_thread().name)
-                assert torch.get_num_threads() == n_torch
+                seen.add((threading.current_thread().name, torch.get_num_threads()))
 
             workers.run(share)
             assert len(seen) == n
+            assert {n_torch for _, n_torch in seen} == {1 if with_torch else n}
             assert torch.get_num_threads() == n
     finally:
         torch.set_num_threads(before)

@@ -69,7 +69,7 @@ class _PlainFactor:
 
 
 def multiply_each(inputs: FloatArray, weights: FloatArray, out: FloatArray) -> None:
-    """``(k, n, C)`` times ``(k, C, C')`` -> ``out (k, n, C')``: ``k`` products, one for each Winograd cell."""
+    """``(k, n, C)`` times ``(k, C, C')`` -> ``out (k, n, C')``: ``k`` products, one a Winograd cell."""
     np.matmul(inputs, weights, out=out)
 
 
