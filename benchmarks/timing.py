@@ -72,6 +72,7 @@ def alternate(
     warm_ups: int = 2,
     pause_s: float = 0.0,
     shortest_s: float = 0.005,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Times]:
     """Time every candidate once a round, A B C A B C ...; the first rounds do not count.
 
@@ -83,6 +84,8 @@ def alternate(
             cores of the next candidate.
         shortest_s: a candidate faster than this is called several times for one timing; 0: one call for each
             timing, without a trial call.
+        clock: what is measured; :func:`time.process_time` leaves out what other processes of a shared machine
+            take, and waiting.
 
     Raises:
         ValueError: no round to measure.
@@ -95,7 +98,7 @@ def alternate(
     repeats = dict.fromkeys(candidates, 1)
     if shortest_s:
         for name, candidate in candidates.items():
-            repeats[name] = max(1, round(shortest_s / max(_seconds(candidate, 1), 1e-9)))
+            repeats[name] = max(1, round(shortest_s / max(_seconds(candidate, 1, clock), 1e-9)))
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     gc.collect()
     collecting = gc.isenabled()
@@ -104,15 +107,15 @@ def alternate(
         for _ in range(rounds):
             for name, candidate in candidates.items():
                 time.sleep(pause_s)
-                seconds[name].append(_seconds(candidate, repeats[name]))
+                seconds[name].append(_seconds(candidate, repeats[name], clock))
     finally:
         if collecting:
             gc.enable()
     return {name: Times(tuple(values)) for name, values in seconds.items()}
 
 
-def _seconds(candidate: Candidate, repeats: int) -> float:
-    begin = time.perf_counter()
+def _seconds(candidate: Candidate, repeats: int, clock: Callable[[], float]) -> float:
+    begin = clock()
     for _ in range(repeats):
         candidate()
-    return (time.perf_counter() - begin) / repeats
+    return (clock() - begin) / repeats

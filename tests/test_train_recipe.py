@@ -5,14 +5,31 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from packing import LABELS
 
 from pannsx.models.cost import n_parameters
 from pannsx.models.zoo import build_empty
 from pannsx.weights import manifest
-from train.recipe import RECIPES, Recipe, differences, parse_recipe, read_recipe, to_tables
+from train.data.store_writer import write_store
+from train.loop import log
+from train.loop.schedule import learning_rate
+from train.recipe import (
+    LATER,
+    RECIPES,
+    Recipe,
+    differences,
+    parse_recipe,
+    read_recipe,
+    saved_recipe,
+    to_tables,
+)
+from train.run import main
 
 NAMES = list(manifest.load_manifest())
+BUDGETS = ["Cnn14_eight_gpus", "Cnn14_one_gpu", "Cnn14_balanced", "Cnn14_plus"]
+"""Recipes for a budget rather than for a published checkpoint."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,7 +70,56 @@ def test_header_says_command_data_cost_and_score(name: str) -> None:
 
 def test_every_recipe_file_belongs_to_a_checkpoint_or_is_a_base() -> None:
     bases = {"published", "published_logmel"}
-    assert {path.stem for path in RECIPES.glob("*.toml")} == set(NAMES) | bases
+    assert {path.stem for path in RECIPES.glob("*.toml")} == set(NAMES) | bases | set(BUDGETS)
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_recipes_of_a_budget_say_what_they_cost(name: str) -> None:
+    header = re.match(r"(#.*\n)+", (RECIPES / f"{name}.toml").read_text("utf-8"))
+    assert header is not None
+    recipe = read_recipe(name)
+    assert recipe.name == name
+    for heading in (f"# Command: python -m train.run {name}", "# Data: ", "# Score:   not run"):
+        assert heading in header[0]
+    per_step = {64: 1.2e11, 128: 2.4e11}[recipe.frontend.n_mels if recipe.frontend else 0]
+    assert f"# Cost:    {recipe.run.steps:,} steps, " in header[0]
+    stated = re.search(r"([\d.]+e\d+) operations", header[0])
+    assert stated is not None
+    assert float(stated[1]) == pytest.approx(recipe.run.steps * recipe.run.batch_size * per_step, rel=0.05)
+
+
+def test_the_rate_of_eight_gpus_grows_with_the_batch() -> None:
+    published, eight = read_recipe("Cnn14"), read_recipe("Cnn14_eight_gpus")
+    factor = eight.run.batch_size / published.run.batch_size
+    assert factor == 8
+    assert eight.optimiser.learning_rate == published.optimiser.learning_rate * factor
+    assert eight.run.steps == published.run.steps / factor
+    assert learning_rate(eight, 0) < 1e-5 < learning_rate(eight, 2_000) == 8e-3
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_recipes_of_a_budget_train(name: str, tmp_path: Path) -> None:
+    """Some steps of everything but the size: Cnn6 in place of Cnn14, and clips of a quarter of a second."""
+    rng = np.random.default_rng(0)
+    sounds = rng.integers(-8000, 8000, (16, 8000)).astype(np.int16)
+    clips = [(f"clip{i}", [i % len(LABELS)], pcm) for i, pcm in enumerate(sounds)]
+    write_store(
+        tmp_path / "store", clips, labels=LABELS, sample_rate=32000, n_samples=8000, variant="rice",
+        clips_per_part=4,
+    )  # fmt: skip
+    given = [
+        "model.architecture=Cnn6", "model.labels=data", "data.evaluation=", f"data.train={tmp_path / 'store'}",
+        "augment.time_width=8", "data.workers=1", "run.steps=2", "run.batch_size=4", "keep.log_every=1",
+    ]  # fmt: skip
+    recipe = read_recipe(name)
+    if recipe.distil.teacher:
+        logits = rng.normal(size=(16, len(LABELS))).astype(np.float16)
+        np.savez(tmp_path / "teacher.npz", ids=np.array([clip[0] for clip in clips]), logits=logits)
+        given.append(f"distil.teacher={tmp_path / 'teacher.npz'} + {tmp_path / 'teacher.npz'}")
+    assert main([name, *given, "--folder", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    losses = [entry["loss"] for entry in log.read(tmp_path / "run") if entry["kind"] == "train"]
+    assert len(losses) == 2
+    assert all(0.1 < loss < 2.0 for loss in losses)
 
 
 def test_the_published_settings() -> None:
@@ -158,3 +224,14 @@ def test_circles_and_absent_recipes_are_refused(tmp_path: Path) -> None:
 def test_tables_lead_back_to_the_recipe(name: str) -> None:
     recipe: Recipe = read_recipe(name)
     assert parse_recipe(to_tables(recipe), "again") == recipe
+
+
+def test_recipes_of_older_checkpoints_are_completed() -> None:
+    recipe = read_recipe("Cnn14")
+    older = to_tables(recipe)
+    for table, keys in LATER.items():
+        for key in keys:
+            del older[table][key]
+    with pytest.raises(ValueError, match="missing"):
+        parse_recipe(older, "checkpoint")
+    assert saved_recipe(older, "checkpoint") == recipe

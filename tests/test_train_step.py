@@ -199,6 +199,9 @@ def test_teachers_of_all_forms(tmp_path: Path) -> None:
     for name in ("in_order.npy", "by_id.npz", "each"):
         teacher = open_teacher(tmp_path / name, ids, 2)
         assert teacher(np.array([2, 0])).tolist() == [[4, 5], [0, 1]]
+    np.save(tmp_path / "twice.npy", 2 * logits)
+    both = open_teacher(f"{tmp_path / 'by_id.npz'} + {tmp_path / 'twice.npy'}", ids, 2)
+    assert both(np.array([2, 0])).tolist() == [[6, 7.5], [0, 1.5]]
     with pytest.raises(ValueError, match=r"\(3, 7\) is needed"):
         open_teacher(tmp_path / "in_order.npy", ids, 7)
     with pytest.raises(ValueError, match="lacks 1 of 2 training clips, such as 'e'"):

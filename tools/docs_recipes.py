@@ -9,15 +9,16 @@ RECIPES = Path(__file__).resolve().parents[1] / "train" / "recipes"
 
 INTRODUCTION = """# Training recipes
 
-One recipe for each checkpoint, `train/recipes/NAME.toml`;
+One recipe for each checkpoint, and some for a budget, `train/recipes/NAME.toml`;
 [how to run one](../how-to/rebuild-a-checkpoint.md).
 
 Operations are computed from the architecture: three times those of one pass, for the batch of every step
-(32 clips, mixed from 64 drawn clips). One pass has two operations for each
+(32 clips, mixed from 64 drawn clips, unless the recipe says otherwise). One pass has two operations for each
 [multiply-accumulate](models.md#cost-and-score), without the log-mel. Hours are computed, not measured: the
 time for these operations at a sustained 100 TFLOP/s, without loading and evaluation. Scores are the published
 ones of the recipe's checkpoint on AudioSet's evaluation set, from the paper or from a file's name. **None of
-them has been reached with this code yet**: that takes the whole of AudioSet.
+them has been reached with this code yet**: that takes the whole of AudioSet. The four recipes for a budget
+(eight GPUs, one GPU, the balanced list, and with later methods) have not been run to the end.
 
 This page is generated from the recipes' headers by `tools/build_docs.py`.
 """

@@ -10,6 +10,7 @@ A teacher is one of
     logits.npy     (N, K), in the order of the training clips
     folder/        ``<id>.npy`` (K,), one file per clip
     weights.pt     a teacher's network (:mod:`train.teacher`), run on every batch
+    a + b + c      the mean of the logits of several of the first three
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from train.teacher import load_teacher
 Teacher = Callable[[NDArray[np.int64]], FloatArray]
 """``(B,)`` rows of the training clips -> ``(B, K)`` logits."""
 
+
+SEPARATOR = " + "
+"""Between the files of several teachers."""
 
 SHORTEST_HEARD_S = 5.0
 """Length of the teacher's training clips: shorter clips are zero-padded to it, for the teacher only."""
@@ -67,6 +71,9 @@ def open_teacher(
     Raises:
         ValueError: not such a file, other classes, or missing clips.
     """
+    several = str(path).split(SEPARATOR)
+    if len(several) > 1:
+        return _mean_of([open_teacher(one.strip(), ids, n_classes) for one in several], str(path))
     path = Path(path)
     if path.suffix == ".pt":
         return LiveTeacher(path, device or torch.device("cpu"))
@@ -93,6 +100,20 @@ def open_teacher(
     def read(rows: NDArray[np.int64]) -> FloatArray:
         chosen: FloatArray = logits[rows_of[rows]].astype(np.float32)
         return chosen
+
+    return read
+
+
+def _mean_of(teachers: Sequence[Teacher | LiveTeacher], where: str) -> Teacher:
+    stored = [teacher for teacher in teachers if not isinstance(teacher, LiveTeacher)]
+    if len(stored) < len(teachers):
+        raise ValueError(
+            f"{where}: the mean is of stored logits only; compute those of the network first: train.teach"
+        )
+
+    def read(rows: NDArray[np.int64]) -> FloatArray:
+        mean: FloatArray = np.mean([teacher(rows) for teacher in stored], axis=0, dtype=np.float32)
+        return mean
 
     return read
 

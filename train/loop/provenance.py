@@ -12,6 +12,7 @@ import torch
 from pannsx import __version__
 from pannsx.weights.digests import file_digest
 from train.data.packed import Clips
+from train.loop.distil import SEPARATOR
 
 _ROWS = 65536
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
@@ -37,7 +38,10 @@ def clips_digest(clips: Clips) -> str:
 
 
 def teacher_digest(path: str) -> str | None:
-    """SHA-256 of a file of teacher's logits; None for a folder of them, or no teacher."""
+    """SHA-256 of a file of teacher's logits, or of several; None for a folder of them, or no teacher."""
+    several = [one.strip() for one in path.split(SEPARATOR)]
+    if len(several) > 1:
+        return SEPARATOR.join(teacher_digest(one) or one for one in several)
     return file_digest(Path(path), "sha256") if path and Path(path).is_file() else None
 
 

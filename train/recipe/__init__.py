@@ -178,8 +178,8 @@ class Distil:
     """Learning from a teacher (:mod:`train.loop.distil`).
 
     Attributes:
-        teacher: file or folder of logits, or a teacher's weights (``.pt``), run on every clip before
-            augmentation; empty: no teacher.
+        teacher: file or folder of logits, several of these joined by `` + `` for the mean of their logits,
+            or a teacher's weights (``.pt``), run on every clip before augmentation; empty: no teacher.
         weight: share of the teacher in the loss, 0 to 1; the rest is that of the labels.
         temperature: divisor of the teacher's logits.
         frame_weight: weight of the loss of frames, for scenes only; 0: the loss of clips only.
