@@ -16,8 +16,10 @@ from training import make_store
 from pannsx.errors import AudioError
 from train import teach as module
 from train.data.indexed import Indexed, write_index
+from train.data.mapped_npz import mapped
 from train.data.sounds import open_sounds
 from train.data.store import Store
+from train.evaluate import open_model
 from train.loop.distil import open_teacher
 from train.teach import Network, TeachError, main, open_network, teach
 from train.teacher import MN04_AS, Teacher
@@ -219,3 +221,46 @@ def test_the_published_teacher_by_its_file(tmp_path: Path, monkeypatch: pytest.M
     assert open_network(path)[:3] == ("mn04_as", MN04_AS.digest.hexdigest, 32000)
     open_network("mn04_as")
     assert asked == [path, None]
+
+
+def with_means(waveform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return peaks(waveform), torch.stack([waveform.mean(1)] * 3, 1)
+
+
+def test_embeddings_stand_beside_the_logits(tmp_path: Path, store: Path) -> None:
+    network = NETWORK._replace(both=with_means)
+    path = tmp_path / "both.npz"
+    assert not compute(path, store, network, embeddings=True, shard=(1, 2))
+    assert compute(path, store, network, embeddings=True)
+    ids, logits, embeddings = mapped(path, ("ids", "logits", "embeddings"))
+    assert ids.tolist() == list(Store(store).ids)
+    np.testing.assert_array_equal(logits, expected(store))
+    means = np.stack([Store(store).read(row) for row in range(12)]).mean(1) / 32768
+    np.testing.assert_allclose(embeddings, np.stack([means] * 3, 1), rtol=0, atol=1e-6)
+    compute(tmp_path / "alone.npz", store)
+    read = open_teacher(path, list(Store(store).ids), 2)
+    np.testing.assert_array_equal(read(np.arange(12)), np.load(tmp_path / "alone.npz")["logits"])
+    with pytest.raises(TeachError, match=r"both\.npz was made with other embeddings"):
+        compute(path, store, network)
+    with pytest.raises(TeachError, match="peaks has no embeddings"):
+        compute(tmp_path / "x.npz", store, embeddings=True)
+    with pytest.raises(TeachError, match=r"written as \.npz beside the logits, got 'x\.npy'"):
+        compute(tmp_path / "x.npy", store, network, embeddings=True)
+
+
+def test_half_precision_halves_the_file(tmp_path: Path, store: Path) -> None:
+    compute(tmp_path / "half.npy", store, half=True)
+    logits = np.load(tmp_path / "half.npy")
+    assert logits.dtype == np.float16
+    np.testing.assert_array_equal(logits, expected(store).astype(np.float16))
+
+
+def test_embeddings_of_a_checkpoint_are_those_of_the_package() -> None:
+    network = open_network("MobileNetV1_distilled")
+    assert network.both is not None
+    waveform = torch.from_numpy(noise(5, 32000) / np.float32(32768))[None]
+    with torch.inference_mode():
+        logits, embedding = network.both(waveform)
+        output = open_model("MobileNetV1_distilled").model(waveform)
+    torch.testing.assert_close(logits, output.logits)
+    torch.testing.assert_close(embedding, output.embedding)

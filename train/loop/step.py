@@ -103,6 +103,16 @@ class ClipLogits(nn.Module):
 
         return self._computed(waveform, augment, clip)[0]
 
+    def with_embedding(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, S)`` float32 -> ``(B, K)`` logits and ``(B, D)`` embeddings."""
+
+        def both(features: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
+            logits, embedding = self.model.head.clip(features)
+            return logits, embedding
+
+        logits, embedding = self._computed(waveform, None, both)
+        return logits, embedding
+
     def _computed(
         self, waveform: Tensor, augment: Augment | None, head: Callable[[Tensor, Tensor | None], _Tensors]
     ) -> tuple[Tensor, ...]:
