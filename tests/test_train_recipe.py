@@ -108,8 +108,8 @@ def test_recipes_of_a_budget_train(name: str, tmp_path: Path) -> None:
         clips_per_part=4,
     )  # fmt: skip
     given = [
-        f"data.train={tmp_path / 'store'}", "data.evaluation=", "model.architecture=Cnn6",
-        "model.labels=data", "augment.time_width=8", "data.workers=1", "run.steps=2", "run.batch_size=4", "keep.log_every=1",
+        f"data.train={tmp_path / 'store'}", "data.evaluation=", "data.workers=1", "model.architecture=Cnn6",
+        "model.labels=data", "augment.time_width=8", "run.steps=2", "run.batch_size=4", "keep.log_every=1",
     ]  # fmt: skip
     recipe = read_recipe(name)
     if recipe.distil.teacher:
