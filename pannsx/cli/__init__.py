@@ -16,6 +16,7 @@ from contextlib import suppress
 from pannsx.cli import (
     calibrate,
     completion,
+    corpus,
     embed,
     events,
     fetch,
@@ -41,7 +42,8 @@ from pannsx.version import __version__
 __all__ = ["main"]
 
 _COMMANDS = (
-    tag, events, embed, stream, figures, calibrate, score, finetune, models, labels, info, fetch, verify,
+    tag, events, embed, corpus, stream, figures, calibrate, score, finetune, models, labels, info, fetch,
+    verify,
 )  # fmt: skip
 _ABOUT_ITSELF = (help, completion)  # they need the whole parser
 
@@ -58,6 +60,7 @@ examples:
   pannsx tag recordings/ --format csv        every audio file in a folder, as a table for other programs
   pannsx events night.flac -o night.tsv      sound events with onset and offset
   pannsx embed clips/*.wav -o clips.npz      an embedding of each clip, for a classifier of your own
+  pannsx corpus archive/ -o archive-table    a table of any number of recordings, resumable
   ffmpeg -i film.mkv -f wav - | pannsx stream -    live tags, one line a second
   pannsx models                              the list of checkpoints
   pannsx labels dog                          the labels with this word, and their MIDs

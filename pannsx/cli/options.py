@@ -61,6 +61,11 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
     audio.add_argument(
         "--duration", type=positive, metavar="S", help="read at most so many seconds (default: to the end)"
     )
+    add_channel_options(audio)
+
+
+def add_channel_options(audio: argparse._ActionsContainer) -> None:
+    """Add the options for the channel and for damaged files."""
     audio.add_argument(
         "--channel",
         type=channel,

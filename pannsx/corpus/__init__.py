@@ -7,16 +7,39 @@ from typing import TYPE_CHECKING
 from pannsx.lazy import attach
 
 if TYPE_CHECKING:
+    from pannsx.corpus.folder import RunError
+    from pannsx.corpus.local import Progress, Summary, process
+    from pannsx.corpus.manifest import ManifestError, rows_from
+    from pannsx.corpus.rows import Row
     from pannsx.corpus.schema import OUTPUTS, output_schema, to_table
     from pannsx.corpus.stage import Stage
 
-__all__ = ["OUTPUTS", "Stage", "output_schema", "to_table"]
+__all__ = [
+    "OUTPUTS",
+    "ManifestError",
+    "Progress",
+    "Row",
+    "RunError",
+    "Stage",
+    "Summary",
+    "output_schema",
+    "process",
+    "rows_from",
+    "to_table",
+]
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "OUTPUTS": "pannsx.corpus.schema",
+            "ManifestError": "pannsx.corpus.manifest",
+            "Progress": "pannsx.corpus.local",
+            "Row": "pannsx.corpus.rows",
+            "RunError": "pannsx.corpus.folder",
+            "Summary": "pannsx.corpus.local",
+            "process": "pannsx.corpus.local",
+            "rows_from": "pannsx.corpus.manifest",
             "Stage": "pannsx.corpus.stage",
             "output_schema": "pannsx.corpus.schema",
             "to_table": "pannsx.corpus.schema",

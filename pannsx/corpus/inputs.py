@@ -81,6 +81,13 @@ def find_inputs(arguments: Iterable[str]) -> Inputs:
     return found
 
 
+def expanded(argument: str) -> list[str]:
+    """The matches of a pattern, sorted; the argument itself if it is none, or nothing matches."""
+    # glob, not Path.glob: it leaves hidden files out, like a shell and on every system.
+    matches = sorted(glob.glob(argument, recursive=True)) if _is_pattern(argument) else []  # noqa: PTH207
+    return matches or [argument]
+
+
 def _add_standard_input(found: Inputs, seen: set[str]) -> None:
     if sys.stdin.isatty():
         found.problems.append("standard input is a terminal; pipe audio into it, or name a file instead of -")
@@ -94,11 +101,10 @@ def _add_standard_input(found: Inputs, seen: set[str]) -> None:
 
 
 def _paths(argument: str, found: Inputs) -> Iterator[str]:
-    if not _is_pattern(argument):
-        yield from _files_of(argument, found)
+    matches = expanded(argument)
+    if _is_pattern(argument) and matches == [argument]:
         return
-    # glob, not Path.glob: it leaves hidden files out, like a shell and on every system.
-    for match in sorted(glob.glob(argument, recursive=True)):  # noqa: PTH207
+    for match in matches:
         yield from _files_of(match, found)
 
 

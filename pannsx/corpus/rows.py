@@ -24,7 +24,10 @@ _OTHER_NAMES = {
 }
 """Names of NeMo's and Lhotse's manifests for the same columns."""
 
-_WITH_PATHS = {"path", "bytes", "recording", "audio", *_OTHER_NAMES["path"]}
+PATH_COLUMNS = ("path", "recording", "audio", *_OTHER_NAMES["path"])
+"""Columns that can name a recording."""
+PART_COLUMNS = ("type", *_OTHER_NAMES["offset_s"], *_OTHER_NAMES["duration_s"])
+"""Other names of columns for the part of it."""
 
 
 class RowError(ValueError):
@@ -126,9 +129,9 @@ def rows_of(batch: Mapping[str, Sequence[Any]]) -> Iterator[Row | tuple[str, Row
     Raises:
         ValueError: no column says what to read, or the columns are of different lengths.
     """
-    known = {*COLUMNS, *_WITH_PATHS, "type", *(name for names in _OTHER_NAMES.values() for name in names)}
+    known = {*COLUMNS, *PATH_COLUMNS, *PART_COLUMNS}
     columns = {name: values for name, values in batch.items() if name in known}
-    if not _WITH_PATHS & columns.keys():
+    if not {"bytes", *PATH_COLUMNS} & columns.keys():
         raise ValueError(
             f"the batch has the columns {', '.join(map(repr, batch)) or 'none'}; a column path, "
             "audio_filepath or bytes is needed"

@@ -1,0 +1,352 @@
+"""The folder of a run: its parts, what they were made with, and who may write.
+
+A part is a file ``part-FIRST-N``: the results of rows ``FIRST`` to ``FIRST + N`` of the manifest. It appears
+whole or not at all, so the names alone say what is done. ``_run.json`` has the fingerprint of the run,
+``_manifest.parquet`` the rows. Names with a leading ``_`` are left out by programs that read a folder of
+Parquet files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from pannsx.atomic import replacing
+from pannsx.corpus.rows import Row
+from pannsx.corpus.sinks import SINKS, Part
+from pannsx.corpus.snapshot import Contents, Snapshot, first_difference, read_contents, write_snapshot
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = "pannsx corpus 1"
+
+STRIPE_ROWS = 4096
+"""Rows of a shard that follow each other; a part never crosses the end of a stripe."""
+
+_RUN, _MANIFEST, _START = "_run.json", "_manifest.parquet", "_lock-start"
+_PART = re.compile(r"part-(\d{12})-(\d{6})")
+_TEMPORARY = re.compile(r"_(part-(\d{12})-\d{6}|_run|_manifest)\.[\w.]+\.tmp")
+_LOCK = re.compile(r"_lock-(\d+)-of-(\d+)")
+
+
+class RunError(Exception):
+    """A run cannot begin or go on; the message says what to do. What is done before is kept."""
+
+
+class Shard(NamedTuple):
+    """One of ``n`` shares of the rows, counted from 0."""
+
+    i: int = 0
+    n: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.i}/{self.n}"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is everything."""
+        return self.n == 1
+
+    def owns(self, row: int) -> bool:
+        """Whether a row is of this share."""
+        return row // STRIPE_ROWS % self.n == self.i
+
+    def meets(self, other: Shard) -> bool:
+        """Whether the two have a row in common, in a manifest that is long enough."""
+        return (self.i - other.i) % math.gcd(self.n, other.n) == 0
+
+    def ranges(self, n_rows: int) -> Iterator[tuple[int, int]]:
+        """First row and end of each of its stripes."""
+        for first in range(self.i * STRIPE_ROWS, n_rows, self.n * STRIPE_ROWS):
+            yield first, min(first + STRIPE_ROWS, n_rows)
+
+
+class RunFolder:
+    """A folder that one run, or one shard of it, writes to; a context manager, which holds its lock.
+
+    Args:
+        path: the folder; it is created.
+        sink: name of the format.
+        shard: the share of the rows.
+
+    Raises:
+        RunError: another run writes to it, or it cannot be written.
+    """
+
+    def __init__(self, path: Path, sink: str = "parquet", shard: Shard = Shard()) -> None:  # noqa: B008
+        self.path = path
+        self.shard = shard
+        self._sink_name = sink
+        self._sink = SINKS[sink]()
+        self._stack = ExitStack()
+        self._snapshot: Snapshot | None = None
+        self._run: dict[str, Any] | None = None
+        self._starting = ExitStack()
+        self.damaged: list[tuple[Path, str]] = []
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock()
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror or error}; name another folder") from error
+
+    def begin(self, rows: Iterable[Row], again: Iterable[Row], *, resume: bool) -> int:
+        """Take stock of the rows, of an earlier run in the folder, and of its parts.
+
+        Args:
+            rows, again: the rows, twice; the second is read only to name a difference.
+            resume: whether to go on with an earlier run.
+
+        Returns:
+            the number of rows of the manifest.
+
+        Raises:
+            RunError: the folder holds a run, and ``resume`` is not set; or one with another manifest.
+            ManifestError: as :func:`pannsx.corpus.manifest.rows_from`, or an id stands twice.
+        """
+        lock = FileLock(self.path / _START)  # shards that begin at the same time do so one after another
+        self._stack.callback(self._starting.close)
+        target = self.path / _MANIFEST
+        try:
+            lock.acquire()
+            self._starting.callback(_release, lock)
+            self._run = self._read_run()
+            if not resume:
+                self._check_fresh()
+            self._remove_temporary()
+            self._contents = self._take(rows, again, target)
+        except OSError as error:
+            raise RunError(_unwritten(target, error)) from error
+        self._snapshot = Snapshot(target)
+        return self._contents.n_rows
+
+    def settle(self, fingerprint: Mapping[str, Any]) -> None:
+        """Compare the run's settings with those of the run in the folder, or write them.
+
+        Raises:
+            RunError: they differ; the message names the difference.
+        """
+        now = json.loads(
+            json.dumps(
+                {
+                    "format": FORMAT,
+                    "manifest": self._contents._asdict(),
+                    "table": self._sink_name,
+                    "settings": fingerprint,
+                }
+            )
+        )
+        if self._run is None:
+            target = self.path / _RUN
+            try:
+                with replacing(target, prefix="_", is_durable=True) as temporary:
+                    temporary.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+            except OSError as error:
+                raise RunError(_unwritten(target, error)) from error
+        elif differences := list(_differences(self._run, now)):
+            raise RunError(
+                f"{self.path} holds a run with other settings ({'; '.join(differences)}); repeat the "
+                "settings to go on with it, or name another folder"
+            )
+        self._run = now
+        self._starting.close()
+
+    def parts(self) -> dict[tuple[int, int], Part]:
+        """The parts of this shard by first row and number of rows; damaged ones are set aside.
+
+        See `damaged` for these.
+        """
+        found: dict[tuple[int, int], Part] = {}
+        for path in sorted(self.path.glob(f"part-*{self._sink.suffix}")):
+            match = _PART.fullmatch(path.name[: -len(self._sink.suffix)])
+            if match is None or not self.shard.owns(int(match[1])):
+                continue
+            try:
+                found[int(match[1]), int(match[2])] = self._sink.look(path)
+            except ValueError as error:
+                aside = path.with_name(f"_{path.name}.damaged")
+                path.replace(aside)
+                self.damaged.append((aside, str(error)))
+        return found
+
+    def batch(self, first: int, n: int) -> dict[str, list[Any]]:
+        """Rows of the manifest as the columns of a batch."""
+        return self._rows.batch(first, n)
+
+    def write(self, first: int, n: int, table: pa.Table) -> Path:
+        """Write the results of rows ``first`` to ``first + n``.
+
+        Raises:
+            RunError: the part cannot be written; it is then not there.
+        """
+        target = self._part(first, n)
+        try:
+            with replacing(target, prefix="_", is_durable=True) as temporary:
+                self._sink.write(table, temporary)
+        except OSError as error:
+            raise RunError(_unwritten(target, error)) from error
+        return target
+
+    def read(self, first: int, n: int, schema: pa.Schema) -> pa.Table:
+        """A part of the table."""
+        return self._sink.read(self._part(first, n), schema)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._snapshot is not None:
+            self._snapshot.close()
+        self._stack.close()
+
+    @property
+    def _rows(self) -> Snapshot:
+        if self._snapshot is None:
+            raise RuntimeError("the run has not begun")
+        return self._snapshot
+
+    def _part(self, first: int, n: int) -> Path:
+        return self.path / f"part-{first:012d}-{n:06d}{self._sink.suffix}"
+
+    def _lock(self) -> None:
+        """Hold the shard's lock; the system gives it back however the process ends."""
+        own = self.path / f"_lock-{self.shard.i}-of-{self.shard.n}"
+        self._stack.enter_context(_held(own, self.path))
+        for path in self.path.glob("_lock-*-of-*"):
+            match = _LOCK.fullmatch(path.name)
+            if match is None or path == own or not self.shard.meets(Shard(int(match[1]), int(match[2]))):
+                continue
+            with _held(path, self.path):
+                pass
+
+    def _take(self, rows: Iterable[Row], again: Iterable[Row], target: Path) -> Contents:
+        """Read the rows, and write them down unless an earlier run has."""
+        if self._run is not None:
+            contents = read_contents(rows)
+            if self._run["manifest"]["sha256"] != contents.sha256:
+                raise RunError(self._change(contents, again))
+            with suppress(ValueError):
+                Snapshot(target).close()
+                return contents
+            rows = again  # what an earlier run wrote down is damaged
+        with replacing(target, prefix="_", is_durable=True) as temporary:
+            return write_snapshot(rows, temporary)
+
+    def _read_run(self) -> dict[str, Any] | None:
+        path = self.path / _RUN
+        try:
+            content = path.read_text("utf-8")
+        except FileNotFoundError:
+            if any(_PART.match(each.name) for each in self.path.glob("part-*")):
+                raise RunError(
+                    f"{self.path} holds parts of a run, but not its {_RUN}; put that back, or name another "
+                    "folder"
+                ) from None
+            return None
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror}") from error
+        try:
+            found = json.loads(content)
+            is_run = isinstance(found, dict) and str(found["format"]).startswith("pannsx corpus ")
+            if not is_run or not isinstance(found["settings"], dict) or "sha256" not in found["manifest"]:
+                raise ValueError("it is no record of a run")
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{path} is damaged ({error}); the parts beside it are untouched: put back a copy of that "
+                "file, or name another folder"
+            ) from error
+        return dict(found)
+
+    def _check_fresh(self) -> None:
+        """RunError if this shard has begun before."""
+        if self._run is None:
+            return
+        has_parts = any(
+            self.shard.owns(int(match[1]))
+            for path in self.path.glob("part-*")
+            if (match := _PART.match(path.name))
+        )
+        if self.shard.is_whole or has_parts:
+            raise RunError(
+                f"{self.path} holds a run already; go on with it by resume=True, or name another folder"
+            )
+
+    def _change(self, now: Contents, again: Iterable[Row]) -> str:
+        """How the manifest has changed, in words."""
+        where = ""
+        with suppress(ValueError, OSError):
+            snapshot = Snapshot(self.path / _MANIFEST)
+            try:
+                where = first_difference(snapshot.rows(), again)
+            finally:
+                snapshot.close()
+        n_before = 0 if self._run is None else self._run["manifest"].get("n_rows")
+        return (
+            f"the manifest has changed since the run in {self.path} began ({n_before} rows then, "
+            f"{now.n_rows} now{'; ' if where else ''}{where}); give it as it was, or name another folder"
+        )
+
+    def _remove_temporary(self) -> None:
+        """Remove what a killed run of this shard was writing."""
+        for path in self.path.glob("_*.tmp"):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match is not None and (match[2] is None or self.shard.owns(int(match[2]))):
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held(path: Path, folder: Path) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError(
+            f"another run is writing to {folder}; wait for its end, or name another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        _release(lock)
+
+
+def _release(lock: Any) -> None:
+    """Remove the file first: one who has it open by then finds it locked."""
+    with suppress(OSError):  # Windows removes no open file
+        Path(lock.lock_file).unlink()
+    lock.release()
+
+
+def _unwritten(path: Path, error: OSError) -> str:
+    return (
+        f"cannot write {path}: {error.strerror or error}; the parts that are done are kept: make room for "
+        "the rest, then go on with resume=True"
+    )
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """What differs between two records, in words."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in dict.fromkeys((*before, *now)):
+            yield from _differences(before.get(key), now.get(key), key)
+    elif before != now:
+        yield f"{name}: {_short(before)} then, {_short(now)} now"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) if len(value) <= _MOST_SHOWN else f"{len(value)} values"
+    text = "none" if value is None else str(value)
+    return f"{text[:_MOST_DIGITS]}..." if re.fullmatch("[0-9a-f]{32,}", text) else text
+
+
+_MOST_SHOWN, _MOST_DIGITS = 8, 12

@@ -1,0 +1,341 @@
+"""A run of a corpus on one machine: every row once, whatever happens to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpus_stages import GROUP, NoStage, StubStage, run_stub, write_manifest
+
+from pannsx.corpus import RunError, folder, local
+from pannsx.corpus.folder import RunFolder, Shard
+
+pa = pytest.importorskip("pyarrow")
+import pyarrow.dataset  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+
+SUPPORT = Path(__file__).parent / "support"
+N_ROWS = 40
+on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL and no file limits")
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    return write_manifest(tmp_path / "manifest.jsonl", N_ROWS)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def table_of(out: Path) -> Any:
+    """The table as a reader of folders sees it, in the order of the manifest."""
+    table = pyarrow.dataset.dataset(out).to_table()
+    order = sorted(range(len(table)), key=lambda i: int(table["id"][i].as_py()[1:]))
+    return table.take(pa.array(order, pa.int64()))
+
+
+def is_whole(out: Path, n: int = N_ROWS) -> bool:
+    """Every row once, and nothing but the run in the folder."""
+    names = sorted(path.name for path in out.iterdir())
+    assert [name for name in names if not name.startswith("part-")] == ["_manifest.parquet", "_run.json"]
+    return table_of(out)["id"].to_pylist() == [f"r{i}" for i in range(n)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run_stub(write_manifest(folder / "manifest.jsonl", N_ROWS), folder / "out")
+    return table_of(folder / "out")
+
+
+def start(manifest: Path, out: Path, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(SUPPORT / "corpus_program.py"), str(manifest), str(out), json.dumps(options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit status and messages; the end of the messages is also that of its workers."""
+    _, messages = process.communicate(timeout=60)
+    return process.returncode, messages
+
+
+def test_a_run(manifest: Path, out: Path) -> None:
+    seen: list[local.Progress] = []
+    summary = run_stub(manifest, out, on_progress=seen.append)
+    assert is_whole(out)
+    assert summary[:5] == (out, N_ROWS, 0, 0, len(list(out.glob("part-*"))))
+    assert summary.audio_s == 1.5 * N_ROWS
+    assert seen[-1] == (N_ROWS, N_ROWS, 0, 1.5 * N_ROWS)
+    assert json.loads(pq.read_schema(next(out.glob("part-*"))).metadata[b"pannsx"])["model"] == "stub"
+    again = run_stub(manifest, out, resume=True)
+    assert again[:5] == (out, N_ROWS, N_ROWS, 0, summary.n_parts)
+
+
+@on_posix
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_driver_that_is_killed(seed: int, manifest: Path, out: Path, undisturbed: Any) -> None:
+    _kill_drivers(random.Random(seed), 2, manifest, out, undisturbed)
+
+
+@pytest.mark.slow
+@on_posix
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_drivers_that_are_killed_often(seed: int, manifest: Path, out: Path, undisturbed: Any) -> None:
+    _kill_drivers(random.Random(seed), 5, manifest, out, undisturbed)
+
+
+def _kill_drivers(rng: random.Random, times: int, manifest: Path, out: Path, undisturbed: Any) -> None:
+    """Kill runs while they work and write, then let one end."""
+    for _ in range(times):
+        run = start(manifest, out, resume=True, part_rows=GROUP)
+        assert run.stdout is not None
+        for _ in range(rng.randint(1, 5)):
+            assert run.stdout.readline()
+        run.kill()
+        outcome(run)  # the worker ends, too, and writes nothing more
+    run_stub(manifest, out, resume=True)
+    assert is_whole(out)
+    assert table_of(out).equals(undisturbed)
+
+
+@on_posix
+def test_a_worker_that_kills_its_driver(manifest: Path, out: Path, tmp_path: Path, undisturbed: Any) -> None:
+    run = start(manifest, out, does={"r31": "kill parent"}, part_rows=GROUP)
+    assert outcome(run)[0] == -signal.SIGKILL
+    assert list(out.glob("part-*"))
+    run_stub(manifest, out, resume=True)
+    assert is_whole(out)
+    assert table_of(out).equals(undisturbed)
+
+
+@on_posix
+@pytest.mark.parametrize("seed", [0, 1])
+def test_workers_that_are_killed(
+    seed: int, manifest: Path, out: Path, tmp_path: Path, undisturbed: Any
+) -> None:
+    rng = random.Random(seed)
+    does = {f"r{i}": "once die" for i in rng.sample(range(N_ROWS), 3)}
+    summary = run_stub(manifest, out, StubStage(does, tmp_path), workers=1 + seed)
+    assert summary.n_failed == 0
+    assert is_whole(out)
+    assert table_of(out).equals(undisturbed)
+
+
+@on_posix
+@pytest.mark.parametrize(
+    ("deed", "reason"),
+    [
+        ("die", "ended by SIGKILL, as the system does when memory runs out"),
+        ("raise", "RuntimeError: r7 is too much"),
+    ],
+)
+def test_a_recording_that_ends_its_worker(
+    deed: str, reason: str, manifest: Path, out: Path, undisturbed: Any
+) -> None:
+    summary = run_stub(manifest, out, StubStage({"r7": deed}))
+    assert summary.n_failed == 1
+    assert is_whole(out)
+    table = table_of(out)
+    row = table.slice(7, 1).to_pylist()[0]
+    assert (row["status"], row["embedding"], row["path"]) == ("error", None, "/sounds/7.wav")
+    assert reason in row["error"]
+    others = [i for i in range(N_ROWS) if i != 7]
+    assert table.take(others).equals(undisturbed.take(others))
+
+
+@on_posix
+def test_workers_that_end_again_and_again(manifest: Path, out: Path, tmp_path: Path) -> None:
+    everyone = {f"r{i}": "die" for i in range(12, N_ROWS)}
+    with pytest.raises(RunError, match=r"12 workers ended one after another.*resume=True"):
+        run_stub(manifest, out, StubStage(everyone), part_rows=1000)
+    assert table_of(out)["id"].to_pylist()[:12] == [f"r{i}" for i in range(12)]
+    run_stub(manifest, out, resume=True)
+    assert set(table_of(out)["id"].to_pylist()) == {f"r{i}" for i in range(N_ROWS)}
+
+
+def test_a_stage_that_does_not_open(manifest: Path, out: Path) -> None:
+    with pytest.raises(ValueError, match="there is no such network"):
+        run_stub(manifest, out, NoStage())
+    assert not list(out.glob("part-*"))
+    run_stub(manifest, out)  # nothing was begun
+
+
+def test_rows_that_failed_are_tried_again(
+    manifest: Path, out: Path, tmp_path: Path, undisturbed: Any
+) -> None:
+    stage = StubStage({f"r{i}": "fail" for i in (0, 5, 6, 39)}, tmp_path)
+    summary = run_stub(manifest, out, stage)
+    assert (summary.n_failed, table_of(out)["error"][5].as_py()) == (4, "it failed")
+    assert run_stub(manifest, out, stage, resume=True).n_failed == 4  # resuming alone does not
+    (tmp_path / "healed").touch()
+    before = {path.name for path in out.iterdir()}
+    assert run_stub(manifest, out, stage, retry_failed=True).n_failed == 0
+    assert {path.name for path in out.iterdir()} == before
+    assert pyarrow.dataset.dataset(out).to_table()["id"].to_pylist() == [f"r{i}" for i in range(N_ROWS)]
+    assert table_of(out).equals(undisturbed)
+
+
+@on_posix
+def test_a_full_disk(manifest: Path, out: Path, undisturbed: Any) -> None:
+    run_stub(manifest, out)
+    size = next(out.glob("part-*")).stat().st_size
+    for path in sorted(out.glob("part-*"))[2:]:
+        path.unlink()
+    kept = {path.name: path.read_bytes() for path in out.glob("part-*")}
+    status, messages = outcome(start(manifest, out, resume=True, file_limit=size // 2, part_rows=GROUP))
+    assert status == 1
+    assert "RunError: cannot write" in messages
+    assert "File too large; the parts that are done are kept: make room" in messages
+    assert {path.name: path.read_bytes() for path in out.glob("part-*")} == kept
+    run_stub(manifest, out, resume=True)
+    assert is_whole(out)
+    assert table_of(out).equals(undisturbed)
+
+
+def test_a_place_that_cannot_be_written(manifest: Path, tmp_path: Path) -> None:
+    for place in (manifest, manifest / "out"):
+        with pytest.raises(RunError, match=r"cannot write .*name another folder"):
+            run_stub(manifest, place)
+
+
+def test_a_damaged_part_is_made_again(manifest: Path, out: Path, undisturbed: Any) -> None:
+    run_stub(manifest, out)
+    part = sorted(out.glob("part-*"))[1]
+    part.write_bytes(part.read_bytes()[:-100])
+    summary = run_stub(manifest, out, resume=True)
+    ((aside, reason),) = summary.damaged
+    assert aside.read_bytes()
+    assert aside.name == f"_{part.name}.damaged"
+    assert reason
+    assert summary.n_before == N_ROWS - 2 * GROUP
+    assert table_of(out).equals(undisturbed)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"format": "pannsx corpus 1"}', '{"format": 1, "settings": {}}']
+)
+def test_a_damaged_record_of_a_run(content: str, manifest: Path, out: Path) -> None:
+    run_stub(manifest, out)
+    parts = {path.name: path.read_bytes() for path in out.glob("part-*")}
+    (out / "_run.json").write_text(content)
+    with pytest.raises(RunError, match=r"_run.json is damaged .*parts beside it are untouched"):
+        run_stub(manifest, out, resume=True)
+    (out / "_run.json").unlink()
+    with pytest.raises(RunError, match=r"holds parts of a run, but not its _run.json"):
+        run_stub(manifest, out, resume=True)
+    assert {path.name: path.read_bytes() for path in out.glob("part-*")} == parts
+
+
+def test_a_damaged_list_of_rows_is_written_again(manifest: Path, out: Path) -> None:
+    run_stub(manifest, out)
+    listed = out / "_manifest.parquet"
+    before = listed.read_bytes()
+    listed.write_bytes(before[:100])
+    sorted(out.glob("part-*"))[0].unlink()
+    run_stub(manifest, out, resume=True)
+    assert listed.read_bytes() == before
+    assert is_whole(out)
+
+
+def test_an_earlier_run_is_not_overwritten(manifest: Path, out: Path) -> None:
+    run_stub(manifest, out)
+    with pytest.raises(RunError, match="holds a run already; go on with it by resume=True"):
+        run_stub(manifest, out)
+
+
+def test_other_settings_are_refused(manifest: Path, out: Path) -> None:
+    run_stub(manifest, out)
+    with pytest.raises(RunError, match=r"\(model: stub then, other now\); repeat"):
+        run_stub(manifest, out, StubStage(name="other"), resume=True)
+    with pytest.raises(RunError, match=r"\(table: parquet then, csv now\)"):
+        run_stub(manifest, out, table="csv", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: [*lines, '{"id": "new", "path": "n"}'], "40 rows then, 41 now; row 40, 'new', is new"),
+        (lambda lines: lines[:-1], "39 now; row 39, 'r39', is gone"),
+        (
+            lambda lines: [lines[0].replace("0.wav", "x.wav"), *lines[1:]],
+            "row 0: path '/sounds/0.wav' then, '/sounds/x.wav' now",
+        ),
+        (lambda lines: lines[::-1], "row 0: id 'r0' then, 'r39' now"),
+    ],
+)
+def test_a_manifest_that_changed_is_refused(change: Any, message: str, manifest: Path, out: Path) -> None:
+    run_stub(manifest, out)
+    manifest.write_text("\n".join(change(manifest.read_text().splitlines())) + "\n")
+    with pytest.raises(RunError, match=f"the manifest has changed .*{message}"):
+        run_stub(manifest, out, resume=True)
+
+
+def test_two_runs_at_once(manifest: Path, out: Path) -> None:
+    with RunFolder(out), pytest.raises(RunError, match="another run is writing"):
+        run_stub(manifest, out)
+    with RunFolder(out, shard=Shard(1, 4)):
+        for shard in ((0, 1), (1, 2), (1, 4)):
+            with pytest.raises(RunError, match="another run is writing"):
+                RunFolder(out, shard=Shard(*shard))
+        with RunFolder(out, shard=Shard(0, 2)):
+            pass
+    run_stub(manifest, out)
+    assert is_whole(out)
+
+
+def test_shards(manifest: Path, out: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "STRIPE_ROWS", 2 * GROUP)
+    counts = [run_stub(manifest, out, shard=(i, 3)).n_rows for i in (2, 0)]
+    assert counts == [12, 16]
+    with pytest.raises(RunError, match="holds a run already"):
+        run_stub(manifest, out, shard=(0, 3))
+    assert run_stub(manifest, out, resume=True).n_before == 28  # the whole fills in what is missing
+    assert is_whole(out)
+    assert table_of(out).equals(undisturbed)
+
+
+@on_posix
+def test_shards_that_begin_together(manifest: Path, out: Path, undisturbed: Any) -> None:
+    runs = [start(manifest, out, shard=[i, 2]) for i in range(2)]
+    assert [outcome(run) for run in runs] == [(0, ""), (0, "")]
+    assert is_whole(out)
+    assert table_of(out).equals(undisturbed)
+
+
+def test_wrong_arguments(manifest: Path, out: Path) -> None:
+    for how, message in (
+        ({"shard": (3, 3)}, "shard is 3/3; 0/3 to 2/3"),
+        ({"table": "xls"}, "table is 'xls'"),
+        ({"outputs": ["tags"]}, "outputs: settings are those of the stage"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run_stub(manifest, out, **how)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("table", ["jsonl", "csv"])
+def test_tables_of_text(table: str, manifest: Path, out: Path, tmp_path: Path, undisturbed: Any) -> None:
+    stage = StubStage({"r3": "fail"}, tmp_path)
+    assert run_stub(manifest, out, stage, table=table).n_failed == 1
+    last = sorted(out.glob(f"part-*.{table}"))[-1]
+    last.write_bytes(last.read_bytes()[:-30])
+    summary = run_stub(manifest, out, stage, table=table, resume=True)
+    assert (summary.n_failed, len(summary.damaged)) == (1, 1)
+    (tmp_path / "healed").touch()
+    assert run_stub(manifest, out, stage, table=table, retry_failed=True).n_failed == 0
+    parts = [folder.SINKS[table]().read(path, undisturbed.schema) for path in sorted(out.glob("part-*"))]
+    assert pa.concat_tables(parts).equals(undisturbed)
