@@ -22,6 +22,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "end_to_end": (),
     "ragged": (),
     "memory": (),
+    "corpus": ("--clips", "2000", "--hours", "1"),
     "startup": (),
     "yamnet": (),
     "metrics": (),

@@ -18,8 +18,8 @@ from pannsx.atomic import replacing
 
 PAGE = "reference/benchmarks.md"
 ORDER = (
-    "frontend", "resampler", "models", "end_to_end", "ragged", "memory", "startup", "yamnet", "metrics",
-    "generation", "events", "packing", "train_loader", "train_startup",
+    "frontend", "resampler", "models", "end_to_end", "ragged", "memory", "corpus", "startup", "yamnet",
+    "metrics", "generation", "events", "packing", "train_loader", "train_startup",
 )  # fmt: skip
 
 _HEAD = """# Benchmarks

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -29,8 +31,28 @@ def private_bytes() -> int:
     return _status("RssAnon")
 
 
+def family_bytes() -> int:
+    """Memory of this process and all that it started, each shared page counted once. Linux."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):
+            parents[int(path.parent.name)] = int(path.read_text("ascii").rpartition(")")[2].split()[1])
+    family = [os.getpid()]
+    for pid in family:
+        family += [child for child, parent in parents.items() if parent == pid]
+    return sum(map(_proportional_bytes, family))
+
+
+def _proportional_bytes(pid: int) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
+            if line.startswith("Pss:"):
+                return 1024 * int(line.split()[1])
+    return 0
+
+
 class Peak:
-    """Samples resident memory, or another measure of it, in a thread from entry to exit.
+    """Samples resident memory, or another measure of it, every ``interval_s`` from entry to exit.
 
     The system's own peak is unsuitable: it starts with the process and includes the reading of the weights.
 
@@ -38,8 +60,9 @@ class Peak:
         bytes: the largest sample.
     """
 
-    def __init__(self, measured: Callable[[], int] = resident_bytes) -> None:
+    def __init__(self, measured: Callable[[], int] = resident_bytes, interval_s: float = _INTERVAL_S) -> None:
         self.bytes = 0
+        self._interval_s = interval_s
         self._measured = measured
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -57,7 +80,7 @@ class Peak:
         self.bytes = max(self.bytes, self._measured())
 
     def _sample(self) -> None:
-        while not self._done.wait(_INTERVAL_S):
+        while not self._done.wait(self._interval_s):
             self.bytes = max(self.bytes, self._measured())
 
 

@@ -151,7 +151,7 @@ def test_every_option_is_in_every_script() -> None:
 
 
 def test_every_placeholder_is_known_to_completion() -> None:
-    free = {"C", "HZ", "KEY", "N", "P", "PRESET", "R", "S"}  # numbers and free text
+    free = {"C", "HZ", "I/N", "KEY", "LIST", "N", "P", "PRESET", "R", "S"}  # numbers and free text
     unknown = {
         f"{name} {action.metavar}"
         for name, parser in subparsers(_parser()).items()

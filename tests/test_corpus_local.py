@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,10 +52,22 @@ def is_whole(out: Path, n: int = N_ROWS) -> bool:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def undisturbed_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     run_stub(write_manifest(folder / "manifest.jsonl", N_ROWS), folder / "out")
-    return table_of(folder / "out")
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(undisturbed_run: Path) -> Any:
+    return table_of(undisturbed_run)
+
+
+@pytest.fixture
+def done(undisturbed_run: Path, out: Path) -> Path:
+    """A folder with a run that is done."""
+    shutil.copytree(undisturbed_run, out)
+    return out
 
 
 def start(manifest: Path, out: Path, **options: Any) -> subprocess.Popen[str]:
@@ -88,7 +101,7 @@ def test_a_run(manifest: Path, out: Path) -> None:
 @on_posix
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_driver_that_is_killed(seed: int, manifest: Path, out: Path, undisturbed: Any) -> None:
-    _kill_drivers(random.Random(seed), 2, manifest, out, undisturbed)
+    _kill_drivers(random.Random(seed), 1, manifest, out, undisturbed)
 
 
 @pytest.mark.slow
@@ -158,13 +171,12 @@ def test_a_recording_that_ends_its_worker(
 
 
 @on_posix
-def test_workers_that_end_again_and_again(manifest: Path, out: Path, tmp_path: Path) -> None:
+def test_workers_that_end_again_and_again(manifest: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_MOST_DEATHS", 3)
     everyone = {f"r{i}": "die" for i in range(12, N_ROWS)}
-    with pytest.raises(RunError, match=r"12 workers ended one after another.*resume=True"):
+    with pytest.raises(RunError, match=r"3 workers ended one after another.*resume=True"):
         run_stub(manifest, out, StubStage(everyone), part_rows=1000)
     assert table_of(out)["id"].to_pylist()[:12] == [f"r{i}" for i in range(12)]
-    run_stub(manifest, out, resume=True)
-    assert set(table_of(out)["id"].to_pylist()) == {f"r{i}" for i in range(N_ROWS)}
 
 
 def test_a_stage_that_does_not_open(manifest: Path, out: Path) -> None:
@@ -190,20 +202,19 @@ def test_rows_that_failed_are_tried_again(
 
 
 @on_posix
-def test_a_full_disk(manifest: Path, out: Path, undisturbed: Any) -> None:
-    run_stub(manifest, out)
-    size = next(out.glob("part-*")).stat().st_size
-    for path in sorted(out.glob("part-*"))[2:]:
+def test_a_full_disk(manifest: Path, done: Path, undisturbed: Any) -> None:
+    size = next(done.glob("part-*")).stat().st_size
+    for path in sorted(done.glob("part-*"))[2:]:
         path.unlink()
-    kept = {path.name: path.read_bytes() for path in out.glob("part-*")}
-    status, messages = outcome(start(manifest, out, resume=True, file_limit=size // 2, part_rows=GROUP))
+    kept = {path.name: path.read_bytes() for path in done.glob("part-*")}
+    status, messages = outcome(start(manifest, done, resume=True, file_limit=size // 2, part_rows=GROUP))
     assert status == 1
     assert "RunError: cannot write" in messages
     assert "File too large; the parts that are done are kept: make room" in messages
-    assert {path.name: path.read_bytes() for path in out.glob("part-*")} == kept
-    run_stub(manifest, out, resume=True)
-    assert is_whole(out)
-    assert table_of(out).equals(undisturbed)
+    assert {path.name: path.read_bytes() for path in done.glob("part-*")} == kept
+    run_stub(manifest, done, resume=True)
+    assert is_whole(done)
+    assert table_of(done).equals(undisturbed)
 
 
 def test_a_place_that_cannot_be_written(manifest: Path, tmp_path: Path) -> None:
@@ -212,57 +223,52 @@ def test_a_place_that_cannot_be_written(manifest: Path, tmp_path: Path) -> None:
             run_stub(manifest, place)
 
 
-def test_a_damaged_part_is_made_again(manifest: Path, out: Path, undisturbed: Any) -> None:
-    run_stub(manifest, out)
-    part = sorted(out.glob("part-*"))[1]
+def test_a_damaged_part_is_made_again(manifest: Path, done: Path, undisturbed: Any) -> None:
+    part = sorted(done.glob("part-*"))[1]
     part.write_bytes(part.read_bytes()[:-100])
-    summary = run_stub(manifest, out, resume=True)
+    summary = run_stub(manifest, done, resume=True)
     ((aside, reason),) = summary.damaged
     assert aside.read_bytes()
     assert aside.name == f"_{part.name}.damaged"
     assert reason
     assert summary.n_before == N_ROWS - 2 * GROUP
-    assert table_of(out).equals(undisturbed)
+    assert table_of(done).equals(undisturbed)
 
 
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"format": "pannsx corpus 1"}', '{"format": 1, "settings": {}}']
 )
-def test_a_damaged_record_of_a_run(content: str, manifest: Path, out: Path) -> None:
-    run_stub(manifest, out)
-    parts = {path.name: path.read_bytes() for path in out.glob("part-*")}
-    (out / "_run.json").write_text(content)
+def test_a_damaged_record_of_a_run(content: str, manifest: Path, done: Path) -> None:
+    parts = {path.name: path.read_bytes() for path in done.glob("part-*")}
+    (done / "_run.json").write_text(content)
     with pytest.raises(RunError, match=r"_run.json is damaged .*parts beside it are untouched"):
-        run_stub(manifest, out, resume=True)
-    (out / "_run.json").unlink()
+        run_stub(manifest, done, resume=True)
+    (done / "_run.json").unlink()
     with pytest.raises(RunError, match=r"holds parts of a run, but not its _run.json"):
-        run_stub(manifest, out, resume=True)
-    assert {path.name: path.read_bytes() for path in out.glob("part-*")} == parts
+        run_stub(manifest, done, resume=True)
+    assert {path.name: path.read_bytes() for path in done.glob("part-*")} == parts
 
 
-def test_a_damaged_list_of_rows_is_written_again(manifest: Path, out: Path) -> None:
-    run_stub(manifest, out)
-    listed = out / "_manifest.parquet"
+def test_a_damaged_list_of_rows_is_written_again(manifest: Path, done: Path) -> None:
+    listed = done / "_manifest.parquet"
     before = listed.read_bytes()
     listed.write_bytes(before[:100])
-    sorted(out.glob("part-*"))[0].unlink()
-    run_stub(manifest, out, resume=True)
+    sorted(done.glob("part-*"))[0].unlink()
+    run_stub(manifest, done, resume=True)
     assert listed.read_bytes() == before
-    assert is_whole(out)
+    assert is_whole(done)
 
 
-def test_an_earlier_run_is_not_overwritten(manifest: Path, out: Path) -> None:
-    run_stub(manifest, out)
+def test_an_earlier_run_is_not_overwritten(manifest: Path, done: Path) -> None:
     with pytest.raises(RunError, match="holds a run already; go on with it by resume=True"):
-        run_stub(manifest, out)
+        run_stub(manifest, done)
 
 
-def test_other_settings_are_refused(manifest: Path, out: Path) -> None:
-    run_stub(manifest, out)
+def test_other_settings_are_refused(manifest: Path, done: Path) -> None:
     with pytest.raises(RunError, match=r"\(model: stub then, other now\); repeat"):
-        run_stub(manifest, out, StubStage(name="other"), resume=True)
+        run_stub(manifest, done, StubStage(name="other"), resume=True)
     with pytest.raises(RunError, match=r"\(table: parquet then, csv now\)"):
-        run_stub(manifest, out, table="csv", resume=True)
+        run_stub(manifest, done, table="csv", resume=True)
 
 
 @pytest.mark.parametrize(
@@ -277,11 +283,10 @@ def test_other_settings_are_refused(manifest: Path, out: Path) -> None:
         (lambda lines: lines[::-1], "row 0: id 'r0' then, 'r39' now"),
     ],
 )
-def test_a_manifest_that_changed_is_refused(change: Any, message: str, manifest: Path, out: Path) -> None:
-    run_stub(manifest, out)
+def test_a_manifest_that_changed_is_refused(change: Any, message: str, manifest: Path, done: Path) -> None:
     manifest.write_text("\n".join(change(manifest.read_text().splitlines())) + "\n")
     with pytest.raises(RunError, match=f"the manifest has changed .*{message}"):
-        run_stub(manifest, out, resume=True)
+        run_stub(manifest, done, resume=True)
 
 
 def test_two_runs_at_once(manifest: Path, out: Path) -> None:

@@ -24,7 +24,7 @@ _EXAMPLES = """\
   pannsx completion fish > pannsx.fish"""
 
 # What completes an argument is known by its placeholder.  All others are numbers or free text.
-_FILES = {"AUDIO", "DATA", "FILE", "GENERATED", "OUT", "PATH", "PIPE", "REFERENCE", "TRUTH"}
+_FILES = {"AUDIO", "DATA", "FILE", "GENERATED", "MANIFEST", "OUT", "PATH", "PIPE", "REFERENCE", "TRUTH"}
 _FOLDERS = {"DIR", "FOLDER"}
 _WORDS = {"MODEL": "models", "NAME": "models", "LABEL": "labels", "WORD": "labels", "COMMAND": "commands"}
 _DEVICES = ("auto", "cpu", "cuda", "mps")
