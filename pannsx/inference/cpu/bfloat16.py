@@ -17,7 +17,10 @@ _ROUNDS = 5
 class RoundedFactor:
     """A :class:`~pannsx.inference.cpu.product.Factor` in bfloat16."""
 
+    name = "torch bfloat16"
+
     def __init__(self, weights: FloatArray) -> None:
+        self.shape: tuple[int, int] = weights.shape
         self._weights = torch.from_numpy(np.ascontiguousarray(weights, np.float32)).to(torch.bfloat16)
 
     def multiply(
@@ -28,15 +31,24 @@ class RoundedFactor:
         *,
         begin: int = 0,
         end: int | None = None,
+        rectifies: bool = False,
     ) -> None:
         """See the protocol."""
         out[...] = self._products(inputs, begin, end)
-        if bias is not None:
-            out += bias[begin:end]
+        self._finish(out, None if bias is None else bias[begin:end], rectifies)
 
-    def accumulate(self, inputs: FloatArray, out: FloatArray) -> None:
+    def accumulate(
+        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, rectifies: bool = False
+    ) -> None:
         """See the protocol."""
         out += self._products(inputs, 0, None)
+        self._finish(out, bias, rectifies)
+
+    def _finish(self, out: FloatArray, bias: FloatArray | None, rectifies: bool) -> None:
+        if bias is not None:
+            out += bias
+        if rectifies:
+            np.maximum(out, 0, out=out)
 
     def _products(self, inputs: FloatArray, begin: int, end: int | None) -> FloatArray:
         with torch.inference_mode():

@@ -41,11 +41,11 @@ class PreparedHead:
         self._kind = kind
         self._workers = workers
 
-        def dense(layer: str) -> Product:
-            return Product(tensors.weight(layer), tensors.bias(layer))
+        def dense(layer: str, *, rectifies: bool = False) -> Product:
+            return Product(tensors.weight(layer), tensors.bias(layer), rectifies=rectifies)
 
-        self._fc1 = dense("fc1")
-        self._hidden = [dense(f"hidden.{number}") for number in range(n_hidden)]
+        self._fc1 = dense("fc1", rectifies=True)
+        self._hidden = [dense(f"hidden.{number}", rectifies=True) for number in range(n_hidden)]
         layers = ("att_block.cla", "att_block.att") if kind == "attention" else ("fc_audioset",)
         self._outputs = [dense(layer) for layer in layers]
 
@@ -74,10 +74,10 @@ class PreparedHead:
 
     def _dense(self, rows: FloatArray) -> tuple[FloatArray, list[FloatArray]]:
         """``(n, C)`` -> embeddings ``(n, D)``, and the values of the output layers, ``(n, K)`` each."""
-        embeddings = _rectified(self._fc1(rows, self._workers))
+        embeddings = self._fc1(rows, self._workers)
         x = embeddings
         for layer in self._hidden:
-            x = _rectified(layer(x, self._workers))
+            x = layer(x, self._workers)
         return embeddings, [layer(x, self._workers) for layer in self._outputs]
 
     def _combine(self, frame_logits: FloatArray, attention: FloatArray | None = None) -> FloatArray:
@@ -89,10 +89,6 @@ class PreparedHead:
         if attention is not None:
             log_weights += attention.clip(-MAX_ATTENTION_LOGIT, MAX_ATTENTION_LOGIT)
         return _logit_of_mean(frame_logits, log_weights - np.logaddexp.reduce(log_weights, axis=0))
-
-
-def _rectified(x: FloatArray) -> FloatArray:
-    return np.maximum(x, 0, out=x)
 
 
 def _logit_of_mean(frame_logits: FloatArray, log_weights: npt.NDArray[np.float64]) -> FloatArray:

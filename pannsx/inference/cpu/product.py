@@ -2,24 +2,45 @@
 
 A right factor is laid out once, when a network is prepared (:func:`factor`), and then multiplied on the
 calling thread. Threads divide a product by its rows, or by its columns where rows are few (:class:`Product`).
-The same product is used whether or not the host program has torch, so that results do not depend on it.
+
+Products are those of :mod:`pannsx.jit.matrix`, on the weights packed once; where NumPy's library is Apple's
+Accelerate, which computes on a matrix unit that has no public instructions, they are NumPy's.
+``PANNSX_PRODUCT=own`` or ``numpy``, read when a network is prepared, overrides that. The rule does not ask
+whether the host program has torch, so results do not depend on it; no library's threads are set.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import os
+from functools import cache
+from typing import Literal, Protocol, cast, get_args
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from pannsx.inference.cpu.workers import Workers, even_ranges
+from pannsx.jit.matrix import PANEL, packed, padded, product
 from pannsx.types import FloatArray
 
 FEW_ROWS = 512
 """With fewer rows, reading the weights takes the time, and threads divide a product by its columns."""
 
 
+Kind = Literal["own", "numpy"]
+
+_INFINITY = np.float32(np.inf)
+
+
 class Factor(Protocol):
-    """The right factor ``(C, C')`` of products. All arrays are float32; rows are contiguous."""
+    """The right factor ``(C, C')`` of products. All arrays are float32; rows are contiguous.
+
+    Attributes:
+        name: whose product it is: ``own``, ``numpy`` or ``torch bfloat16``.
+        shape: ``(C, C')``.
+    """
+
+    name: str
+    shape: tuple[int, int]
 
     def multiply(
         self,
@@ -29,11 +50,38 @@ class Factor(Protocol):
         *,
         begin: int = 0,
         end: int | None = None,
+        rectifies: bool = False,
     ) -> None:
-        """``(n, C)`` -> ``out (n, end - begin)``: columns ``begin`` to ``end``, plus those of ``bias``."""
+        """``(n, C)`` -> ``out (n, end - begin)``: columns ``begin`` to ``end``, plus those of ``bias``.
 
-    def accumulate(self, inputs: FloatArray, out: FloatArray) -> None:
-        """Add the product with ``inputs (n, C)`` to ``out (n, C')``."""
+        ``begin`` is a multiple of ``COLUMNS``.
+        """
+
+    def accumulate(
+        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, rectifies: bool = False
+    ) -> None:
+        """Add the product with ``inputs (n, C)``, and the bias, to ``out (n, C')``."""
+
+
+COLUMNS = PANEL
+"""Parts of a factor begin at multiples of as many columns."""
+
+
+@cache
+def product_kind() -> Kind:
+    """Whose products this machine takes: by the rule above, or as ``PANNSX_PRODUCT`` says.
+
+    Raises:
+        ValueError: the variable has another value.
+    """
+    given = os.environ.get("PANNSX_PRODUCT", "").lower()
+    if not given:
+        dependencies = np.show_config(mode="dicts")["Build Dependencies"]
+        library = str(dependencies.get("blas", {}).get("name", ""))
+        return "numpy" if "accelerate" in library.lower() else "own"
+    if given not in get_args(Kind):
+        raise ValueError(f"PANNSX_PRODUCT={given!r}: it must be one of {', '.join(get_args(Kind))}, or unset")
+    return cast(Kind, given)
 
 
 def factor(weights: FloatArray, *, bfloat16: bool = False) -> Factor:
@@ -42,13 +90,78 @@ def factor(weights: FloatArray, *, bfloat16: bool = False) -> Factor:
         from pannsx.inference.cpu.bfloat16 import RoundedFactor
 
         return RoundedFactor(weights)
-    return _PlainFactor(weights)
+    return OwnFactor(weights) if product_kind() == "own" else NumpyFactor(weights)
 
 
-class _PlainFactor:
-    """The factor as it is, multiplied by NumPy."""
+class OwnFactor:
+    """The factor packed into panels."""
+
+    name = "own"
 
     def __init__(self, weights: FloatArray) -> None:
+        self.shape: tuple[int, int] = weights.shape
+        self._panels = packed(weights)
+        self._zeros = padded(np.zeros(self.shape[1], np.float32))
+
+    def multiply(
+        self,
+        inputs: FloatArray,
+        out: FloatArray,
+        bias: FloatArray | None = None,
+        *,
+        begin: int = 0,
+        end: int | None = None,
+        rectifies: bool = False,
+    ) -> None:
+        """See the protocol."""
+        self._run(inputs, out, bias, begin, end, rectifies=rectifies, adds=False)
+
+    def accumulate(
+        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, rectifies: bool = False
+    ) -> None:
+        """See the protocol."""
+        self._run(inputs, out, bias, 0, None, rectifies=rectifies, adds=True)
+
+    def _run(
+        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None, begin: int, end: int | None, *,
+        rectifies: bool, adds: bool,
+    ) -> None:  # fmt: skip
+        k, n = self.shape
+        last = n if end is None else end
+        if begin % PANEL or inputs.shape[1] != k or out.shape != (len(inputs), last - begin):
+            raise ValueError(
+                f"{inputs.shape} times columns {begin} to {last} of {self.shape} -> {out.shape}: the shapes "
+                f"must fit, and the first column must be a multiple of {PANEL}"
+            )
+        a, a_step = _rows(inputs)
+        c, c_step = _rows(out)
+        product()(
+            a, 0, a_step, len(inputs), 1, 0, k,
+            self._panels, begin * k, 0, k * PANEL, last - begin, c, 0, c_step,
+            self._zeros if bias is None else padded(bias), begin,
+            np.float32(0) if rectifies else -_INFINITY, _INFINITY, adds,
+        )  # fmt: skip
+
+
+def _rows(matrix: FloatArray) -> tuple[FloatArray, int]:
+    """A matrix with contiguous rows -> its memory from the first to the last number, and the rows' stride."""
+    m, n = matrix.shape
+    if matrix.flags.c_contiguous:
+        return matrix.reshape(-1), n
+    stride, between = matrix.strides
+    if between != matrix.itemsize or stride < 0:
+        raise ValueError(f"rows must be contiguous and in order; the strides are {matrix.strides} bytes")
+    step = stride // matrix.itemsize
+    return as_strided(matrix, ((m - 1) * step + n if m else 0,), (matrix.itemsize,)), step
+
+
+class NumpyFactor:
+    """The factor as it is, multiplied by NumPy."""
+
+    name = "numpy"
+
+    def __init__(self, weights: FloatArray) -> None:
+        self.shape: tuple[int, int] = weights.shape
         self._weights = np.ascontiguousarray(weights, np.float32)
 
     def multiply(
@@ -59,18 +172,25 @@ class _PlainFactor:
         *,
         begin: int = 0,
         end: int | None = None,
+        rectifies: bool = False,
     ) -> None:
+        """See the protocol."""
         np.matmul(inputs, self._weights[:, begin:end], out=out)
-        if bias is not None:
-            out += bias[begin:end]
+        _finish(out, None if bias is None else bias[begin:end], rectifies)
 
-    def accumulate(self, inputs: FloatArray, out: FloatArray) -> None:
+    def accumulate(
+        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, rectifies: bool = False
+    ) -> None:
+        """See the protocol."""
         out += np.matmul(inputs, self._weights)
+        _finish(out, bias, rectifies)
 
 
-def multiply_each(inputs: FloatArray, weights: FloatArray, out: FloatArray) -> None:
-    """``(k, n, C)`` times ``(k, C, C')`` -> ``out (k, n, C')``: ``k`` products, one a Winograd cell."""
-    np.matmul(inputs, weights, out=out)
+def _finish(out: FloatArray, bias: FloatArray | None, rectifies: bool) -> None:
+    if bias is not None:
+        out += bias
+    if rectifies:
+        np.maximum(out, 0, out=out)
 
 
 class Product:
@@ -80,31 +200,44 @@ class Product:
         weight: ``(C', C)``, optionally with trailing axes of size one.
         bias: ``(C',)``; None: zeros.
         bfloat16: round inputs, weights and products to bfloat16.
+        rectifies: set negative outputs to zero.
     """
 
-    def __init__(self, weight: FloatArray, bias: FloatArray | None, *, bfloat16: bool = False) -> None:
+    def __init__(
+        self,
+        weight: FloatArray,
+        bias: FloatArray | None,
+        *,
+        bfloat16: bool = False,
+        rectifies: bool = False,
+    ) -> None:
         self.out_channels = len(weight)
-        self._factor = factor(weight.reshape(len(weight), -1).T, bfloat16=bfloat16)
+        self.factor = factor(weight.reshape(len(weight), -1).T, bfloat16=bfloat16)
         self._bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
+        self._rectifies = rectifies
 
     def rows(self, inputs: FloatArray, out: FloatArray) -> None:
         """``(n, C)`` -> ``out`` ``(n, C')``, on the calling thread."""
-        self._factor.multiply(inputs, out, self._bias)
+        self.factor.multiply(inputs, out, self._bias, rectifies=self._rectifies)
 
     def columns(self, inputs: FloatArray, out: FloatArray, begin: int, end: int) -> None:
-        """Columns ``begin`` to ``end`` of ``out``, on the calling thread."""
-        self._factor.multiply(inputs, out[:, begin:end], self._bias, begin=begin, end=end)
+        """Columns ``begin``, a multiple of ``COLUMNS``, to ``end`` of ``out``, on the calling thread."""
+        self.factor.multiply(
+            inputs, out[:, begin:end], self._bias, begin=begin, end=end, rectifies=self._rectifies
+        )
 
     def __call__(self, inputs: FloatArray, workers: Workers, out: FloatArray | None = None) -> FloatArray:
         """``(n, C)`` -> ``(n, C')``, on all threads."""
         result = np.empty((len(inputs), self.out_channels), np.float32) if out is None else out
         few = len(inputs) < FEW_ROWS
-        ranges = list(even_ranges(self.out_channels if few else len(inputs), workers.n))
+        ranges = list(even_ranges(-(-self.out_channels // COLUMNS) if few else len(inputs), workers.n))
 
         def share(i: int) -> None:
             first, last = ranges[i]
+            if first == last:
+                return
             if few:
-                self.columns(inputs, result, first, last)
+                self.columns(inputs, result, first * COLUMNS, min(last * COLUMNS, self.out_channels))
             else:
                 self.rows(inputs[first:last], result[first:last])
 

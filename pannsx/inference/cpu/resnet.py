@@ -69,7 +69,7 @@ class PointwiseConvolution:
         bfloat16: bool = False,
     ) -> None:
         self.out_channels = len(weight)
-        self._factor = factor(weight.reshape(len(weight), -1).T, bfloat16=bfloat16)
+        self.factor = factor(weight.reshape(len(weight), -1).T, bfloat16=bfloat16)
         self._bias = bias
         self._rectifies, self._adds = rectifies, adds
 
@@ -81,13 +81,8 @@ class PointwiseConvolution:
         def share(i: int) -> None:
             first, last = ranges[i]
             out = outputs[first:last]
-            if self._adds:
-                self._factor.accumulate(inputs[first:last], out)
-                out += self._bias
-            else:
-                self._factor.multiply(inputs[first:last], out, self._bias)
-            if self._rectifies:
-                np.maximum(out, 0, out=out)
+            multiply = self.factor.accumulate if self._adds else self.factor.multiply
+            multiply(inputs[first:last], out, self._bias, rectifies=self._rectifies)
 
         workers.run(share)
         target.clear_border()

@@ -19,17 +19,19 @@ from numba import njit
 
 from pannsx.inference.cpu.folding import by_tap
 from pannsx.inference.cpu.planes import TILE, Plane, tile_targets
-from pannsx.inference.cpu.product import multiply_each
 from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
+from pannsx.jit.matrix import PANEL, SOURCES, TILE_ROWS, packed, product
 from pannsx.jit.simd import N_LANES, load, maximum, store
 from pannsx.types import FloatArray
 
 CELLS = 36
 _SIDE = 6
-_BLOCK_FLOATS = 2**17  # tiles times channels of a block: its V and M are 19 MB each
-_SHARED_WEIGHTS = 2**16  # minimum channels in times channels out for threads to share a block's products
-_SKEW = N_LANES  # floats between the 36 matrices of a block, so that they do not share cache sets
+CHUNK = 64  # output channels at a time
+BLOCK_FLOATS = 150_000  # of V and M of a thread's own block: they stay in the second-level cache
+SHARED_FLOATS = 2**22  # of V of a block of all threads, 16 MB
+SHARED_WEIGHTS = 2**15  # minimum channels in times channels out for threads to share a block's products
+_SKEW = N_LANES  # floats between rows and between the 36 matrices: they do not share cache sets
 _ZERO, _QUARTER = np.float32(0), np.float32(0.25)
 _TWO, _FOUR, _FIVE, _EIGHT = np.float32(2), np.float32(4), np.float32(5), np.float32(8)
 
@@ -96,114 +98,149 @@ def _mean_of_four(a, b, c, d):
     return ((a + b) + (c + d)) * _QUARTER
 
 
+@njit(forceinline=True)
+def _enter(cells, row, channels, tiles, across, first, n_tiles, v, v_tile, v_step, scratch):
+    """Tiles ``first`` to ``first + n_tiles`` of a plane -> ``v[cell, tile, channel]``."""
+    for i in range(n_tiles):
+        y, x = divmod(first + i, across)
+        corner = tiles[y] * row + 4 * x * channels
+        for c in range(0, channels, N_LANES):
+            for j in range(_SIDE):
+                t = _bt(*_load_six(cells, corner + j * channels + c, row))
+                at = j * N_LANES
+                store(scratch, at, t[0])
+                store(scratch, at + 6 * N_LANES, t[1])
+                store(scratch, at + 12 * N_LANES, t[2])
+                store(scratch, at + 18 * N_LANES, t[3])
+                store(scratch, at + 24 * N_LANES, t[4])
+                store(scratch, at + 30 * N_LANES, t[5])
+            for j in range(_SIDE):
+                t = _bt(*_load_six(scratch, j * _SIDE * N_LANES, N_LANES))
+                to = j * _SIDE * v_step + i * v_tile + c
+                store(v, to, t[0])
+                store(v, to + v_step, t[1])
+                store(v, to + 2 * v_step, t[2])
+                store(v, to + 3 * v_step, t[3])
+                store(v, to + 4 * v_step, t[4])
+                store(v, to + 5 * v_step, t[5])
+
+
+@njit(forceinline=True)
+def _leave(
+    m, m_step, begin, n_channels, targets, across, first, n_tiles, bias, pool, adds, cells, row, cell, width,
+    scratch,
+):  # fmt: skip
+    """``m[cell, tile, channel]`` -> rectified outputs plus bias, or their means over 2 x 2, in a plane.
+
+    The channels of ``m`` are those from ``begin`` on. With ``adds``, the plane's previous values are added
+    before rectifying. ``cells``, ``row`` and ``width`` are of the target plane; ``cell`` is its floats from
+    one cell to the next.
+    """
+    for i in range(n_tiles):
+        y, x = divmod(first + i, across)
+        top, n_rows = targets[y, 0], targets[y, 1]
+        for c in range(0, n_channels, N_LANES):
+            for j in range(_SIDE):
+                t = _at(*_load_six(m, i * CHUNK + c + j * m_step, _SIDE * m_step))
+                at = j * N_LANES
+                store(scratch, at, t[0])
+                store(scratch, at + 6 * N_LANES, t[1])
+                store(scratch, at + 12 * N_LANES, t[2])
+                store(scratch, at + 18 * N_LANES, t[3])
+            b = load(bias, begin + c)
+            if pool:
+                for j in range(min(2, n_rows)):
+                    upper = _at(*_load_six(scratch, 2 * j * _SIDE * N_LANES, N_LANES))
+                    lower = _at(*_load_six(scratch, (2 * j + 1) * _SIDE * N_LANES, N_LANES))
+                    to = (top + j) * row + (2 * x + 1) * cell + begin + c
+                    if 2 * x < width:
+                        mean = _mean_of_four(
+                            _rectified(upper[0], b),
+                            _rectified(upper[1], b),
+                            _rectified(lower[0], b),
+                            _rectified(lower[1], b),
+                        )
+                        store(cells, to, mean)
+                    if 2 * x + 1 < width:
+                        mean = _mean_of_four(
+                            _rectified(upper[2], b),
+                            _rectified(upper[3], b),
+                            _rectified(lower[2], b),
+                            _rectified(lower[3], b),
+                        )
+                        store(cells, to + cell, mean)
+            else:
+                for j in range(min(4, n_rows)):
+                    t = _at(*_load_six(scratch, j * _SIDE * N_LANES, N_LANES))
+                    to = (top + j) * row + (4 * x + 1) * cell + begin + c
+                    _settle(cells, to, t[0], b, adds)
+                    if 4 * x + 1 < width:
+                        _settle(cells, to + cell, t[1], b, adds)
+                    if 4 * x + 2 < width:
+                        _settle(cells, to + 2 * cell, t[2], b, adds)
+                    if 4 * x + 3 < width:
+                        _settle(cells, to + 3 * cell, t[3], b, adds)
+
+
 @cache
-def _input_transform() -> Callable[..., Any]:
-    sources = digest_of("jit/simd.py", "inference/cpu/winograd.py")
+def _passes() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    sources = digest_of(*SOURCES, "inference/cpu/winograd.py")
+    multiply = product()
 
-    def transform(cells, row, channels, tiles, across, first, n_tiles, v, v_step, scratch):
-        """Tiles ``first`` to ``first + n_tiles`` of a plane -> ``v[cell, tile, channel]``."""
+    def enter(cells, row, channels, tiles, across, first, begin, end, v, v_tile, v_step):
+        """Transform tiles ``begin`` to ``end`` of a block that starts at tile ``first``."""
         _ = sources
-        for i in range(n_tiles):
-            y, x = divmod(first + i, across)
-            corner = tiles[y] * row + 4 * x * channels
-            for c in range(0, channels, N_LANES):
-                for j in range(_SIDE):
-                    t = _bt(*_load_six(cells, corner + j * channels + c, row))
-                    at = j * N_LANES
-                    store(scratch, at, t[0])
-                    store(scratch, at + 6 * N_LANES, t[1])
-                    store(scratch, at + 12 * N_LANES, t[2])
-                    store(scratch, at + 18 * N_LANES, t[3])
-                    store(scratch, at + 24 * N_LANES, t[4])
-                    store(scratch, at + 30 * N_LANES, t[5])
-                for j in range(_SIDE):
-                    t = _bt(*_load_six(scratch, j * _SIDE * N_LANES, N_LANES))
-                    to = j * _SIDE * v_step + i * channels + c
-                    store(v, to, t[0])
-                    store(v, to + v_step, t[1])
-                    store(v, to + 2 * v_step, t[2])
-                    store(v, to + 3 * v_step, t[3])
-                    store(v, to + 4 * v_step, t[4])
-                    store(v, to + 5 * v_step, t[5])
+        scratch = np.empty(CELLS * N_LANES, np.float32)
+        _enter(
+            cells, row, channels, tiles, across, first + begin, end - begin,
+            v[begin * v_tile :], v_tile, v_step, scratch,
+        )  # fmt: skip
 
-    return compiled(transform)
-
-
-@cache
-def _output_transform() -> Callable[..., Any]:
-    sources = digest_of("jit/simd.py", "inference/cpu/winograd.py")
-
-    def transform(
-        m,
-        m_step,
-        channels,
-        targets,
-        across,
-        first,
-        n_tiles,
-        bias,
-        pool,
-        adds,
-        cells,
-        row,
-        cell,
-        width,
-        scratch,
-    ):
-        """``m[cell, tile, channel]`` -> rectified outputs plus bias, or their means over 2 x 2, in a plane.
-
-        With ``adds``, the plane's previous values are added before rectifying.
-
-        ``cells``, ``row`` and ``width`` are of the target plane; ``cell`` is its floats from one cell to
-        the next.
-        """
+    def leave(
+        v, v_tile, v_step, in_channels, weights, begin, end, m, m_step, targets, across, first, n_tiles,
+        bias, pool, adds, cells, row, cell, width,
+    ):  # fmt: skip
+        """Outputs of a block of tiles, in the channels ``begin`` to ``end``; ``begin`` starts a chunk."""
         _ = sources
-        for i in range(n_tiles):
-            y, x = divmod(first + i, across)
-            top, n_rows = targets[y, 0], targets[y, 1]
-            for c in range(0, channels, N_LANES):
-                for j in range(_SIDE):
-                    t = _at(*_load_six(m, i * channels + c + j * m_step, _SIDE * m_step))
-                    at = j * N_LANES
-                    store(scratch, at, t[0])
-                    store(scratch, at + 6 * N_LANES, t[1])
-                    store(scratch, at + 12 * N_LANES, t[2])
-                    store(scratch, at + 18 * N_LANES, t[3])
-                b = load(bias, c)
-                if pool:
-                    for j in range(min(2, n_rows)):
-                        upper = _at(*_load_six(scratch, 2 * j * _SIDE * N_LANES, N_LANES))
-                        lower = _at(*_load_six(scratch, (2 * j + 1) * _SIDE * N_LANES, N_LANES))
-                        to = (top + j) * row + (2 * x + 1) * cell + c
-                        if 2 * x < width:
-                            mean = _mean_of_four(
-                                _rectified(upper[0], b),
-                                _rectified(upper[1], b),
-                                _rectified(lower[0], b),
-                                _rectified(lower[1], b),
-                            )
-                            store(cells, to, mean)
-                        if 2 * x + 1 < width:
-                            mean = _mean_of_four(
-                                _rectified(upper[2], b),
-                                _rectified(upper[3], b),
-                                _rectified(lower[2], b),
-                                _rectified(lower[3], b),
-                            )
-                            store(cells, to + cell, mean)
-                else:
-                    for j in range(min(4, n_rows)):
-                        t = _at(*_load_six(scratch, j * _SIDE * N_LANES, N_LANES))
-                        to = (top + j) * row + (4 * x + 1) * cell + c
-                        _settle(cells, to, t[0], b, adds)
-                        if 4 * x + 1 < width:
-                            _settle(cells, to + cell, t[1], b, adds)
-                        if 4 * x + 2 < width:
-                            _settle(cells, to + 2 * cell, t[2], b, adds)
-                        if 4 * x + 3 < width:
-                            _settle(cells, to + 3 * cell, t[3], b, adds)
+        scratch = np.empty(CELLS * N_LANES, np.float32)
+        low, high = np.float32(-np.inf), np.float32(np.inf)
+        for chunk in range(begin, end, CHUNK):
+            n = min(CHUNK, end - chunk)
+            size = in_channels * (-(-n // PANEL) * PANEL)
+            for i in range(CELLS):
+                multiply(
+                    v, i * v_step, v_tile, n_tiles, 1, 0, in_channels,
+                    weights, CELLS * in_channels * chunk + i * size, 0, in_channels * PANEL, n,
+                    m, i * m_step, CHUNK, bias, len(bias) - CHUNK, low, high, False,
+                )  # fmt: skip
+            _leave(
+                m, m_step, chunk, n, targets, across, first, n_tiles, bias, pool, adds, cells, row, cell,
+                width, scratch,
+            )  # fmt: skip
 
-    return compiled(transform)
+    enter_block, leave_block = compiled(enter), compiled(leave)
+
+    def both(
+        source, source_row, in_channels, tiles, across, first, last, block, v, v_tile, v_step,
+        weights, out_channels, m, m_step, targets, bias, pool, adds, cells, row, cell, width,
+    ):  # fmt: skip
+        """Tiles ``first`` to ``last`` from plane to plane, a block at a time."""
+        _ = sources
+        for begin in range(first, last, block):
+            n = min(block, last - begin)
+            enter_block(source, source_row, in_channels, tiles, across, begin, 0, n, v, v_tile, v_step)
+            leave_block(
+                v, v_tile, v_step, in_channels, weights, 0, out_channels, m, m_step, targets, across, begin,
+                n, bias, pool, adds, cells, row, cell, width,
+            )  # fmt: skip
+
+    return enter_block, leave_block, compiled(both)
+
+
+def _chunks(weights: FloatArray) -> FloatArray:
+    """``(36, C, C')`` -> for each ``CHUNK`` of columns, the 36 packed matrices, flat."""
+    n = weights.shape[2]
+    return np.concatenate([packed(weights[:, :, i : i + CHUNK]) for i in range(0, n, CHUNK)])
 
 
 class WinogradConvolution:
@@ -220,78 +257,59 @@ class WinogradConvolution:
         self.adds = adds
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
-        self._weights = transformed_weights(weight)
-        self._bias = bias
+        self._weights = _chunks(transformed_weights(weight))
+        self._bias: FloatArray = np.concatenate([bias, np.zeros(CHUNK, np.float32)])
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``.
 
-        Tiles are processed in blocks, to bound the memory. With few channels, each thread processes blocks
-        of its own from input to output. With many, reading the weights takes the time, so the threads share
-        the 36 products of one block.
+        Tiles are processed in blocks. With few channels, each thread processes blocks of its own from input
+        to output, small enough for the second-level cache. With many, reading the weights takes the time, so
+        the threads share one large block, and each reads the weights of its own outputs.
         """
         n = workers.n
         total = len(source.rows.tiles) * source.across
-        together = self.in_channels * self.out_channels >= _SHARED_WEIGHTS
-        widest = max(self.in_channels, self.out_channels)
-        block = max(N_LANES, min(_BLOCK_FLOATS // widest, total if together else -(-total // n)))
-        sizes = [CELLS * (block * channels + _SKEW) for channels in (self.in_channels, self.out_channels)]
-        if together:
-            v, m = workers.scratch(0, *sizes)
-            for first in range(0, total, block):
-                self._shared_block(source, target, v, m, first, min(block, total - first), workers)
-            return
-
-        def share(i: int) -> None:
-            v, m = workers.scratch(i, *sizes)
-            begin, end = total * i // n, total * (i + 1) // n
-            for first in range(begin, end, block):
-                size = min(block, end - first)
-                self._enter(source, v, size, first, 0, size)
-                self._multiply(v, m, size, 0, CELLS)
-                self._leave(source, target, m, size, first, 0, size)
-
-        workers.run(share)
-
-    def _shared_block(
-        self, source: Plane, target: Plane, v: FloatArray, m: FloatArray, first: int, n: int, workers: Workers
-    ) -> None:
-        """Process ``n`` tiles from ``first`` on, on all threads together."""
-        tiles, cells = list(even_ranges(n, workers.n)), list(even_ranges(CELLS, workers.n))
-        workers.run(lambda i: self._enter(source, v, n, first, *tiles[i]))
-        workers.run(lambda i: self._multiply(v, m, n, *cells[i]))
-        workers.run(lambda i: self._leave(source, target, m, n, first, *tiles[i]))
-
-    def _enter(self, source: Plane, v: FloatArray, n: int, first: int, begin: int, end: int) -> None:
-        """Transform tiles ``begin`` to ``end`` of the ``n`` of a block that starts at tile ``first``."""
-        _input_transform()(
-            source.flat, source.row, self.in_channels, source.rows.tiles, source.across,
-            first + begin, end - begin, v[begin * self.in_channels :], n * self.in_channels + _SKEW,
-            np.empty(CELLS * N_LANES, np.float32),
-        )  # fmt: skip
-
-    def _multiply(self, v: FloatArray, m: FloatArray, n: int, begin: int, end: int) -> None:
-        """Matrix products ``begin`` to ``end`` of the 36, of a block of ``n`` tiles."""
-        multiply_each(
-            _cells_of(v, n, self.in_channels)[begin:end],
-            self._weights[begin:end],
-            _cells_of(m, n, self.out_channels)[begin:end],
+        together = self.in_channels * self.out_channels >= SHARED_WEIGHTS
+        v_tile = self.in_channels + _SKEW
+        floats = SHARED_FLOATS if together else BLOCK_FLOATS
+        block = max(
+            TILE_ROWS, floats // (CELLS * (v_tile + (0 if together else CHUNK))) // TILE_ROWS * TILE_ROWS
         )
-
-    def _leave(
-        self, source: Plane, target: Plane, m: FloatArray, n: int, first: int, begin: int, end: int
-    ) -> None:
-        """Outputs of tiles ``begin`` to ``end`` of the ``n`` of a block that starts at tile ``first``."""
+        block = min(block, total)
+        v_step, m_step = block * v_tile + _SKEW, block * CHUNK + _SKEW
         step = TILE // 2 if self.pool else TILE
-        _output_transform()(
-            m[begin * self.out_channels :], n * self.out_channels + _SKEW, self.out_channels,
-            tile_targets(source.rows.heights, target.rows.heights, step), source.across,
-            first + begin, end - begin, self._bias, self.pool, self.adds,
-            target.flat, target.row, target.channels, target.width, np.empty(CELLS * N_LANES, np.float32),
-        )  # fmt: skip
+        targets = tile_targets(source.rows.heights, target.rows.heights, step)
+        enter, leave, both = _passes()
+        entry = (source.flat, source.row, self.in_channels, source.rows.tiles, source.across)
+        exit_ = (self._bias, self.pool, self.adds, target.flat, target.row, target.channels, target.width)
+        if not together:
+            ranges = list(even_ranges(total, n))
 
+            def share(i: int) -> None:
+                v, m = workers.scratch(i, CELLS * v_step, CELLS * m_step)
+                both(
+                    *entry, *ranges[i], block, v, v_tile, v_step, self._weights, self.out_channels, m, m_step,
+                    targets, *exit_,
+                )  # fmt: skip
 
-def _cells_of(block: FloatArray, n: int, channels: int) -> FloatArray:
-    """Flat block -> its cells ``(36, n, channels)``."""
-    size = n * channels
-    return block[: CELLS * (size + _SKEW)].reshape(CELLS, -1)[:, :size].reshape(CELLS, n, channels)
+            workers.run(share)
+            return
+        n_chunks = -(-self.out_channels // CHUNK)
+        chunks = [(CHUNK * a, min(CHUNK * b, self.out_channels)) for a, b in even_ranges(n_chunks, n)]
+        (v,) = workers.scratch(0, CELLS * v_step)
+        for first in range(0, total, block):
+            size = min(block, total - first)
+            tiles = list(even_ranges(size, n))
+
+            def transform(i: int, first: int = first, tiles: list[tuple[int, int]] = tiles) -> None:
+                enter(*entry, first, *tiles[i], v, v_tile, v_step)
+
+            def finish(i: int, first: int = first, size: int = size) -> None:
+                _, m = workers.scratch(i, 0, CELLS * m_step)
+                leave(
+                    v, v_tile, v_step, self.in_channels, self._weights, *chunks[i], m, m_step, targets,
+                    source.across, first, size, *exit_,
+                )  # fmt: skip
+
+            workers.run(transform)
+            workers.run(finish)

@@ -1,0 +1,285 @@
+"""Matrix products on vectors: a tile of the result stays in registers while its sums run.
+
+``C = A @ B``, with ``A (m, K)`` as it lies in memory, row after row, and ``B (K, n)`` packed once into panels
+of ``PANEL`` columns, each ``(K, PANEL)`` and contiguous. A *tile* is ``TILE_ROWS`` rows of A times a panel:
+
+    for each i of K:                       one step, on AVX-512: 8 rows, 2 vectors, 16 sums
+        b = panel[i]                       loads of TILE_VECTORS vectors
+        for each row r of the tile:
+            sum[r] += A[r, i] * b          one number of A in every lane
+
+The tile fills the processor's registers (:func:`_tile`). Rows are taken where they lie because a number of A
+is broadcast when it is loaded; so whoever makes A - the transform of a convolution, a layer before - needs no
+second copy of it. A row may be cut into *segments*, equally far apart: the cells that a convolution reads
+in several frames. Sums run in the order of K for every row, so a row's result does not depend on the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic
+
+from pannsx.jit.cache import compiled, digest_of
+from pannsx.jit.simd import N_LANES
+from pannsx.types import FloatArray
+
+SOURCES = ("jit/simd.py", "jit/matrix.py")
+"""What a compiled function that calls :func:`product` passes to ``digest_of``, besides its own module."""
+
+_FLOAT, _INT64, _INT32 = ir.FloatType(), ir.IntType(64), ir.IntType(32)
+_VECTOR = ir.VectorType(_FLOAT, N_LANES)
+_FLOAT_BYTES = 4
+_CONTRACT = ("contract",)  # a * b + c becomes one fused instruction
+_UNROLLED = 2  # steps of a loop's turn
+_LONGEST_SUM = 1024  # numbers of a row at a time: a panel's part of 128 KB stays in the second-level cache
+_ROW_FLOATS = 2**16  # floats of A at a time: they stay in the second-level cache from panel to panel
+
+
+def _tile() -> tuple[int, int]:
+    """Rows and vectors of a tile: as many sums as registers hold beside the operands.
+
+    AVX-512 has 32 registers of one vector each: 8 x 2 sums hide the latency of two multiply-adds a cycle, and
+    more rows would need more pointers than there are registers for these. AVX2 has 16 registers of half a
+    vector: 6 x 1 take 12. NEON has 32 of a quarter: 6 x 1 take 24.
+    """
+    features: str | None = getattr(config, "CPU_FEATURES", None)  # what NUMBA_CPU_FEATURES says
+    if features is None:
+        has_avx512 = bool(binding.get_host_cpu_features().get("avx512f"))
+    else:
+        has_avx512 = "+avx512f" in features.split(",")
+    return (8, 2) if has_avx512 else (6, 1)
+
+
+TILE_ROWS, TILE_VECTORS = _tile()
+PANEL = TILE_VECTORS * N_LANES
+"""Columns of B in a panel."""
+
+
+def up_to_panel(n: int) -> int:
+    """``n`` columns filled up to whole panels."""
+    return -(-n // PANEL) * PANEL
+
+
+def packed(matrix: FloatArray) -> FloatArray:
+    """``(..., K, n)`` -> panels of each matrix, flat: ``(..., n / PANEL, K, PANEL)``, filled with zeros."""
+    *outer, k, n = matrix.shape
+    panels = np.zeros((*outer, up_to_panel(n) // PANEL, k, PANEL), np.float32)
+    for j in range(0, n, PANEL):
+        part = matrix[..., j : j + PANEL]
+        panels[..., j // PANEL, :, : part.shape[-1]] = part
+    return panels.reshape(-1)
+
+
+def padded(bias: FloatArray) -> FloatArray:
+    """``(n,)`` -> filled with zeros up to whole panels and by one panel more, as :func:`product` needs it."""
+    filled = np.zeros(up_to_panel(len(bias)) + PANEL, np.float32)
+    filled[: len(bias)] = bias
+    return filled
+
+
+class _Emitter:
+    """LLVM instructions of one tile's sums."""
+
+    def __init__(self, builder: Any, rows: list[Any]) -> None:
+        self.builder = builder
+        self.rows = rows  # pointers to the rows of A
+
+    def integer(self, value: int) -> Any:
+        return ir.Constant(_INT64, value)
+
+    def vector(self, pointer: Any, vector: int) -> Any:
+        at = self.builder.gep(pointer, [self.integer(vector * N_LANES)])
+        return self.builder.bitcast(at, _VECTOR.as_pointer())
+
+    def everywhere(self, scalar: Any) -> Any:
+        first = self.builder.insert_element(
+            ir.Constant(_VECTOR, ir.Undefined), scalar, ir.Constant(_INT32, 0)
+        )
+        lanes = ir.Constant(ir.VectorType(_INT32, N_LANES), [0] * N_LANES)
+        return self.builder.shuffle_vector(first, first, lanes)
+
+    def step(self, sums: list[Any], i: Any, panel: Any, ahead: int) -> list[Any]:
+        """The sums after number ``i + ahead`` of every row; ``panel`` points at step ``i``."""
+        builder = self.builder
+        here = builder.gep(panel, [self.integer(ahead * PANEL)])
+        b = [builder.load(self.vector(here, v), align=_FLOAT_BYTES) for v in range(TILE_VECTORS)]
+        new = []
+        for r, row in enumerate(self.rows):
+            a = self.everywhere(builder.load(builder.gep(row, [builder.add(i, self.integer(ahead))])))
+            for v in range(TILE_VECTORS):
+                product = builder.fmul(a, b[v], flags=_CONTRACT)
+                new.append(builder.fadd(sums[r * TILE_VECTORS + v], product, flags=_CONTRACT))
+        return new
+
+    def loop(self, sums: list[Any], begin: Any, end: Any, panel: Any, stride: int) -> list[Any]:
+        """The sums after steps ``begin`` to ``end``, ``stride`` at a time; ``end - begin`` is a multiple."""
+        builder = self.builder
+        before = builder.block
+        turn = builder.append_basic_block("steps")
+        after = builder.append_basic_block("after_steps")
+        builder.cbranch(builder.icmp_signed("<", begin, end), turn, after)
+        builder.position_at_end(turn)
+        i = builder.phi(_INT64)
+        old = [builder.phi(_VECTOR) for _ in sums]
+        new: list[Any] = list(old)
+        here = builder.gep(panel, [builder.mul(i, self.integer(PANEL))])
+        for ahead in range(stride):
+            new = self.step(new, i, here, ahead)
+        following = builder.add(i, self.integer(stride))
+        i.add_incoming(begin, before)
+        i.add_incoming(following, turn)
+        for phi, first, last in zip(old, sums, new, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(last, turn)
+        builder.cbranch(builder.icmp_signed("<", following, end), turn, after)
+        builder.position_at_end(after)
+        found = [builder.phi(_VECTOR) for _ in sums]
+        for phi, first, last in zip(found, sums, new, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(last, turn)
+        return found
+
+    def segments(self, n: Any, k: Any, panel: Any, a_segment: Any, b_segment: Any) -> list[Any]:
+        """The sums over ``n`` segments of ``k`` numbers; both strides are in floats of A and steps of B."""
+        builder = self.builder
+        zero = ir.Constant(_VECTOR, [0.0] * N_LANES)
+        before = builder.block
+        turn = builder.append_basic_block("segment")
+        after = builder.append_basic_block("after_segments")
+        builder.branch(turn)
+        builder.position_at_end(turn)
+        s = builder.phi(_INT64)
+        old = [builder.phi(_VECTOR) for _ in range(len(self.rows) * TILE_VECTORS)]
+        rows = self.rows
+        self.rows = [builder.gep(row, [builder.mul(s, a_segment)]) for row in rows]
+        here = builder.gep(panel, [builder.mul(builder.mul(s, b_segment), self.integer(PANEL))])
+        whole = builder.and_(k, self.integer(-_UNROLLED))
+        new = self.loop(list(old), self.integer(0), whole, here, _UNROLLED)
+        new = self.loop(new, whole, k, here, 1)
+        self.rows = rows
+        following = builder.add(s, self.integer(1))
+        s.add_incoming(self.integer(0), before)
+        s.add_incoming(following, builder.block)
+        for phi, last in zip(old, new, strict=True):
+            phi.add_incoming(zero, before)
+            phi.add_incoming(last, builder.block)
+        builder.cbranch(builder.icmp_signed("<", following, n), turn, after)
+        builder.position_at_end(after)
+        return new
+
+
+@intrinsic
+def _tile_product(
+    _typing: Any, a: Any, rows: Any, a_at: Any, a_step: Any, n: Any, a_segment: Any, k: Any,
+    b: Any, b_at: Any, b_segment: Any, bias: Any, bias_at: Any, floor: Any, cap: Any, adds: Any,
+    c: Any, c_at: Any, c_step: Any,
+) -> Any:  # fmt: skip
+    """``rows`` rows of a tile, ``PANEL`` columns: ``min(max(A @ B + bias [+ C], floor), cap)`` -> C.
+
+    With fewer rows than ``TILE_ROWS`` the last one is computed again in place of those that lack.
+    """
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def data(which: int) -> Any:
+            return context.make_array(sig.args[which])(context, builder, args[which]).data
+
+        n_rows, at, step = args[1], args[2], args[3]
+        last = builder.sub(n_rows, ir.Constant(_INT64, 1))
+        pointers = []
+        for r in range(TILE_ROWS):
+            here = ir.Constant(_INT64, r)
+            row = builder.select(builder.icmp_signed("<", here, n_rows), here, last) if r else here
+            pointers.append(builder.gep(data(0), [builder.add(at, builder.mul(row, step))]))
+        emit = _Emitter(builder, pointers)
+        sums = emit.segments(args[4], args[6], builder.gep(data(7), [args[8]]), args[5], args[9])
+        first = builder.gep(data(10), [args[11]])
+        biases = [builder.load(emit.vector(first, v), align=_FLOAT_BYTES) for v in range(TILE_VECTORS)]
+        nothing = ir.Constant(_VECTOR, [0.0] * N_LANES)
+        least, most = emit.everywhere(args[12]), emit.everywhere(args[13])
+        for r in range(TILE_ROWS):
+            with builder.if_then(builder.icmp_signed("<", ir.Constant(_INT64, r), n_rows), likely=True):
+                place = builder.mul(args[17], ir.Constant(_INT64, r))
+                target = builder.gep(data(15), [builder.add(args[16], place)])
+                for v in range(TILE_VECTORS):
+                    pointer = emit.vector(target, v)
+                    total = builder.fadd(sums[r * TILE_VECTORS + v], biases[v])
+                    before = builder.select(args[14], builder.load(pointer, align=_FLOAT_BYTES), nothing)
+                    value = builder.fadd(total, before)
+                    # Comparisons that are false for NaN keep it.
+                    value = builder.select(builder.fcmp_ordered("<", value, least), least, value)
+                    value = builder.select(builder.fcmp_ordered(">", value, most), most, value)
+                    builder.store(value, pointer, align=_FLOAT_BYTES)
+        return context.get_dummy_value()
+
+    where, number = types.intp, types.float32
+    arguments = (
+        a, where, where, where, where, where, where, b, where, where, bias, where, number, number,
+        types.boolean, c, where, where,
+    )  # fmt: skip
+    return types.void(*arguments), generate
+
+
+@cache
+def product() -> Callable[..., Any]:
+    """The compiled product of rows and a packed matrix, for other compiled functions to call."""
+    sources = digest_of(*SOURCES)
+
+    def multiply(
+        a, a_at, a_step, m, n_segments, a_segment, k, b, b_at, b_segment, b_panel, n, c, c_at, c_step,
+        bias, bias_at, floor, cap, adds,
+    ):  # fmt: skip
+        """``C = min(max(A @ B + bias, floor), cap)``; with ``adds``, of the sum with what C holds.
+
+        Row ``r`` of A is ``n_segments`` times ``k`` floats, at ``a_at + r * a_step + s * a_segment``.
+        Segment ``s`` of a panel of B begins ``s * b_segment`` rows after the panel; panels of ``n`` columns
+        follow each other at ``b_panel`` floats from ``b_at`` on. Row ``r`` of C is at ``c_at + r * c_step``.
+        ``bias`` is :func:`padded`.
+        """
+        _ = sources
+        together = n_segments * k <= _LONGEST_SUM
+        n_parts = 1 if together else n_segments
+        n_joined = n_segments if together else 1
+        block = max(TILE_ROWS, _ROW_FLOATS // (n_joined * min(k, _LONGEST_SUM)) // TILE_ROWS * TILE_ROWS)
+        edge = np.empty(TILE_ROWS * PANEL, np.float32) if n % PANEL else bias[:0]
+        nothing = len(bias) - PANEL
+        for first in range(0, m, block):
+            last = min(first + block, m)
+            for part in range(n_parts):
+                for begin in range(0, k, _LONGEST_SUM):
+                    length = min(_LONGEST_SUM, k - begin)
+                    starts = part == 0 and begin == 0
+                    ends = part == n_parts - 1 and begin + length == k
+                    low = floor if ends else -np.inf
+                    high = cap if ends else np.inf
+                    more = adds or not starts
+                    for j in range(0, n, PANEL):
+                        panel = b_at + j // PANEL * b_panel + (part * b_segment + begin) * PANEL
+                        width = min(PANEL, n - j)
+                        for r in range(first, last, TILE_ROWS):
+                            rows = min(TILE_ROWS, last - r)
+                            to = c_at + r * c_step + j
+                            if width < PANEL and more:
+                                for i in range(rows):
+                                    for x in range(width):
+                                        edge[i * PANEL + x] = c[to + i * c_step + x]
+                            _tile_product(
+                                a, rows, a_at + r * a_step + part * a_segment + begin, a_step, n_joined,
+                                a_segment, length, b, panel, b_segment,
+                                bias, bias_at + j if starts else nothing,
+                                np.float32(low), np.float32(high), more,
+                                c if width == PANEL else edge, to if width == PANEL else 0,
+                                c_step if width == PANEL else PANEL,
+                            )  # fmt: skip
+                            if width < PANEL:
+                                for i in range(rows):
+                                    for x in range(width):
+                                        c[to + i * c_step + x] = edge[i * PANEL + x]
+
+    return compiled(multiply)
