@@ -34,7 +34,8 @@ class AudioTagger:
 
     Args:
         model: a name from ``pannsx.list_models()``; its weights are downloaded on first use and verified.
-            None: the bundled checkpoint, ``MobileNetV1_distilled``. Or an open ``AudioTagger``,
+            None: the bundled checkpoint, ``MobileNetV1_distilled``. Or a repository of the Hub with a
+            checkpoint of pannsx, ``owner/name`` or ``owner/name@revision``. Or an open ``AudioTagger``,
             ``FeatureExtractor`` or ``StreamTagger``: weights and device are then shared.
         checkpoint: weights on disk: with a model name any file of that architecture, without one a
             file with its record (``.json``) next to it.

@@ -26,9 +26,9 @@ from pannsx.models.convert import to_published
 from pannsx.models.cost import n_parameters
 from pannsx.models.layout import published_key
 from pannsx.weights import manifest, save_checkpoint
+from pannsx.weights.card import model_card
 from pannsx.weights.record import Checkpoint, Scores
 from train.loop import checkpoints, log
-from train.loop.model_card import model_card
 from train.loop.trained import trained_model
 from train.recipe import Recipe, saved_recipe
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from pannsx import weights
 from pannsx.errors import WeightsError
-from pannsx.weights.record import Checkpoint, HubSource
+from pannsx.integrations.hub import upload
+from pannsx.weights.record import HubSource
 
 
 def publish(folder: Path, repo_id: str, *, private: bool = False, message: str | None = None) -> HubSource:
@@ -35,37 +36,8 @@ def publish(folder: Path, repo_id: str, *, private: bool = False, message: str |
     Raises:
         WeightsError: the folder holds no complete checkpoint, or the Hub refuses; the message says which.
     """
-    from huggingface_hub import HfApi
-
     record = weights.load(checkpoint=folder).record
-    api = HfApi(library_name="pannsx")
-    try:
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            allow_patterns=_files(record),
-            commit_message=message or f"Add {record.name}",
-        )
-    except Exception as error:  # the client's errors have no common base class across versions and transports
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        advice = "; log in with `hf auth login`, or set HF_TOKEN" if status in (401, 403) else ""
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise WeightsError(f"cannot publish to {repo_id}: {said[0]}{advice}") from error
-    return HubSource(
-        repo_id=repo_id,
-        repo_type="model",
-        filename=str(record.filename),
-        revision=commit.oid,
-        digest_seen=True,
-        licence=record.licence,
-    )
-
-
-def _files(record: Checkpoint) -> list[str]:
-    weights_file = Path(str(record.filename))
-    own_labels = [] if record.labels == "audioset" else [record.labels]
-    return [weights_file.name, weights_file.with_suffix(".json").name, "README.md", *own_labels]
+    return upload(folder, repo_id, record, private=private, message=message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pannsx.errors import WeightsError
+from pannsx.types import PathLike
 from pannsx.version import __version__
 from pannsx.weights.record import HubSource
 
@@ -19,18 +20,27 @@ def offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE
 
 
-def cached(source: HubSource) -> Path | None:
-    """The file in the client's cache, without network access, or None."""
+def cached(source: HubSource, *, cache_dir: PathLike | None = None) -> Path | None:
+    """The file in the client's cache, or in another cache of its form, without network access, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(
-        source.repo_id, source.filename, repo_type=source.repo_type, revision=source.revision
+        source.repo_id,
+        source.filename,
+        repo_type=source.repo_type,
+        revision=source.revision,
+        cache_dir=_as_path(cache_dir),
     )
     return Path(path) if isinstance(path, str) and Path(path).is_file() else None
 
 
-def download(source: HubSource, *, progress: bool = True) -> Path:
+def download(source: HubSource, *, cache_dir: PathLike | None = None, progress: bool = True) -> Path:
     """Download the file to the client's cache and return its path; the caller checks its digest.
+
+    Args:
+        source: the file.
+        cache_dir: another place of the client's cache.
+        progress: show a progress bar.
 
     Raises:
         WeightsError: not found, refused, no connection, no room; says which.
@@ -50,6 +60,7 @@ def download(source: HubSource, *, progress: bool = True) -> Path:
                 source.filename,
                 repo_type=source.repo_type,
                 revision=source.revision,
+                cache_dir=_as_path(cache_dir),
                 library_name="pannsx",
                 library_version=__version__,
             )
@@ -58,12 +69,58 @@ def download(source: HubSource, *, progress: bool = True) -> Path:
     return Path(path)
 
 
+def small_files(
+    repo_id: str, revision: str | None, pattern: str, *, cache_dir: PathLike | None = None
+) -> Path:
+    """Download the files of a model repository that match ``pattern`` -> the folder of that commit.
+
+    Without a network it is the folder of the last download.
+
+    Raises:
+        WeightsError: as :func:`download`.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        with _progress_bars(False):
+            folder = snapshot_download(
+                repo_id,
+                revision=revision,
+                allow_patterns=pattern,
+                ignore_patterns="*/*",
+                cache_dir=_as_path(cache_dir),
+                library_name="pannsx",
+                library_version=__version__,
+            )
+    except Exception as error:
+        raise WeightsError(_explain(error)) from error
+    return Path(folder)
+
+
+def names_of_files(repo_id: str, revision: str | None) -> list[str]:
+    """Names of the files of a model repository.
+
+    Raises:
+        WeightsError: as :func:`download`.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi(library_name="pannsx").list_repo_files(repo_id, revision=revision)
+    except Exception as error:
+        raise WeightsError(_explain(error)) from error
+
+
 def discard(path: Path) -> None:
     """Remove a wrong file from the client's cache, so that it is downloaded again."""
     for file in (path.resolve(), path):  # the blob, and the link to it in the snapshot
         # In a cache that may not be written the file stays, and fails its check again next time.
         with suppress(OSError):
             file.unlink()
+
+
+def _as_path(folder: PathLike | None) -> Path | None:
+    return None if folder is None else Path(folder)
 
 
 @contextmanager

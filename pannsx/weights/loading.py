@@ -16,9 +16,9 @@ from pannsx.models.zoo import structure_of
 from pannsx.types import PathLike
 from pannsx.weights.fetch import resolve
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, labels_of, read_record
-from pannsx.weights.operating_points import SUFFIX
 from pannsx.weights.prefixes import ANCHORS
 from pannsx.weights.record import Checkpoint
+from pannsx.weights.repository import is_repository, open_repository, record_files
 from pannsx.weights.state_dict import read_arrays
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def load(
     """A model with its weights and labels.
 
     Args:
-        model: a name of the manifest; without it and without ``checkpoint``, the bundled one.
+        model: a name of the manifest, or ``owner/name`` of a repository on the Hub, also
+            ``owner/name@revision``; without it and without ``checkpoint``, the bundled one.
         checkpoint: with ``model``, a file of weights for it, of any origin; alone, a file of weights
             with its record ``<stem>.json`` next to it, that record, or a folder with one record.
         prefix: with ``checkpoint``, the network's place in a file that holds more than it, such as
@@ -104,7 +105,11 @@ def open_checkpoint(
     """As :func:`load`, without torch if neither the file nor the network needs it."""
     if checkpoint is None and prefix is not None:
         raise ValueError(f"prefix is {prefix!r}, which is for a file of your own; give checkpoint= as well")
-    if checkpoint is None:
+    if checkpoint is None and model is not None and is_repository(model):
+        record, path = open_repository(model, cache_dir=cache_dir, progress=progress)
+        if record.folder is not None:
+            path = resolve(record, allow_unverified=allow_unverified)
+    elif checkpoint is None:
         record = find(DEFAULT_CHECKPOINT if model is None else model)
         path = resolve(record, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress)
     elif model is not None:
@@ -123,7 +128,7 @@ def open_checkpoint(
 def _own_record(path: Path) -> Checkpoint:
     """The record of a user's own checkpoint, from any of the three accepted paths."""
     if path.is_dir():
-        found = sorted(file for file in path.glob("*.json") if not file.name.endswith(SUFFIX))
+        found = record_files(path)
         if len(found) != 1:
             raise WeightsError(
                 f"{path} holds {len(found)} .json files; name the one that is the checkpoint's record"

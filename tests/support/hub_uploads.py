@@ -8,6 +8,7 @@ import json
 import re
 from contextlib import AbstractContextManager
 from typing import Any
+from urllib.parse import unquote
 
 from hub_server import COMMIT, Handler, LocalHub, serving
 
@@ -27,22 +28,38 @@ class _Uploads(Handler):
     hub: UploadHub
 
     def do_GET(self) -> None:
-        if (found := re.fullmatch(r"/api/models/([^/]+/[^/?]+)(/revision/[^?]*)?(\?.*)?", self.path)) is None:
+        found = re.fullmatch(
+            r"/api/models/(?P<name>[^/]+/[^/?]+)(/(?P<kind>revision|tree)/(?P<revision>[^/?]*))?(\?.*)?",
+            self.path,
+        )
+        if found is None:
             self._answer(body=True)
-        elif found[1] in self.hub.repositories:
-            self._json({"id": found[1], "sha": COMMIT, "siblings": [], "private": False, "tags": []})
+            return
+        is_private = self.hub.repositories.get(found["name"])
+        if is_private is None or (is_private and not self._has_token()):
+            self._refuse(401, "RepoNotFound")
+            return
+        prefix = f"/{found['name']}/resolve/{found['revision'] or 'main'}/"
+        names = [unquote(path.removeprefix(prefix)) for path in self.hub.files if path.startswith(prefix)]
+        if not names:
+            self._refuse(404, "RevisionNotFound")
+        elif found["kind"] == "tree":
+            self._json([{"type": "file", "path": name, "size": 1, "oid": "0" * 40} for name in names])
         else:
-            self._json({"error": "Repository not found"}, 404)
+            siblings = [{"rfilename": name} for name in names]
+            self._json(
+                {"id": found["name"], "sha": COMMIT, "siblings": siblings, "private": False, "tags": []}
+            )
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         if self.path == "/api/validate-yaml":
             self._json({"errors": [], "warnings": []})
-        elif self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+        elif not self._has_token():
             self._json({"error": "Invalid credentials"}, 401)
         elif self.path == "/api/repos/create":
             self._create(json.loads(body))
-        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", self.path):
+        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/[^/]+", self.path):
             files = json.loads(body)["files"]
             modes = [
                 {"path": file["path"], "shouldIgnore": False, "uploadMode": self._mode(file["path"])}
@@ -51,8 +68,10 @@ class _Uploads(Handler):
             self._json({"files": modes})
         elif found := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", self.path):
             self._offer(json.loads(body))
-        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main(\?.*)?", self.path):
-            self._commit(found[1], [json.loads(line) for line in body.decode().splitlines()])
+        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/([^/?]+)(\?.*)?", self.path):
+            self._commit(found[1], found[2], [json.loads(line) for line in body.decode().splitlines()])
+        elif re.fullmatch(r"/api/models/[^/]+/[^/]+/branch/[^/]+", self.path):
+            self._json({})
         else:
             self._json({"error": f"unknown path {self.path}"}, 404)
 
@@ -86,8 +105,11 @@ class _Uploads(Handler):
         ]
         self._json({"transfer": "basic", "objects": objects})
 
-    def _commit(self, repository: str, lines: list[dict[str, Any]]) -> None:
-        commit = {"repository": repository, "message": "", "files": {}}
+    def _has_token(self) -> bool:
+        return self.headers.get("Authorization") == f"Bearer {self.hub.token}"
+
+    def _commit(self, repository: str, branch: str, lines: list[dict[str, Any]]) -> None:
+        commit = {"repository": repository, "branch": branch, "message": "", "files": {}}
         for line in lines:
             value = line["value"]
             if line["key"] == "header":
@@ -98,8 +120,9 @@ class _Uploads(Handler):
                 commit["files"][value["path"]] = self.hub.objects[value["oid"]]
         self.hub.commits.append(commit)
         for name, content in commit["files"].items():
-            for revision in ("main", COMMIT):
-                self.hub.put_hub_file(repository, name, content, revision)
+            token = self.hub.token if self.hub.repositories[repository] else None
+            for revision in (branch, COMMIT):
+                self.hub.put_hub_file(repository, name, content, revision, token=token)
         self._json(
             {
                 "commitUrl": f"{self.hub.url}/{repository}/commit/{COMMIT}",

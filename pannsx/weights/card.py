@@ -9,18 +9,21 @@ from typing import Any
 from pannsx.weights.record import Checkpoint, Scores
 
 
-def model_card(record: Checkpoint, *, recipe: Mapping[str, Any] | None = None) -> str:
+def model_card(
+    record: Checkpoint, *, recipe: Mapping[str, Any] | None = None, repository: str | None = None
+) -> str:
     """The card's text: metadata for the Hub, use and origin of the checkpoint.
 
     Args:
         record: as `pannsx.weights.save_checkpoint` returned it.
         recipe: its training recipe, if known.
+        repository: ``owner/name`` on the Hub, if the card is for one.
     """
     sections = [
         _front_matter(record),
         f"# {record.name}",
         f"{record.description or record.architecture}. {_summary(record)}",
-        _usage(record),
+        _usage(record, repository),
         _scores(record),
         _training(record, recipe),
         f"## Notes\n\n{record.notes}" if record.notes else "",
@@ -69,15 +72,17 @@ def _summary(record: Checkpoint) -> str:
     )
 
 
-def _usage(record: Checkpoint) -> str:
+def _usage(record: Checkpoint, repository: str | None) -> str:
+    where = "" if repository else ", in a copy of this folder"
+    given = f'"{repository}"' if repository else f'checkpoint="{record.filename}"'
     return f"""## Use
 
-With pannsx, in a copy of this folder:
+With pannsx{where}:
 
 ```python
 from pannsx import AudioTagger
 
-tagger = AudioTagger(checkpoint="{record.filename}")
+tagger = AudioTagger({given})
 print(tagger.inference("sound.wav").top())
 ```"""
 
