@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pannsx import FeatureExtractor
+from pannsx.features import FeatureExtractor
 from pannsx.types import FloatArray
 
 _SAME = 1e-9  # of a pass: hops that differ by less are equal

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pannsx import FeatureExtractor
 from pannsx.audio.resample import resample
+from pannsx.features import FeatureExtractor
 from pannsx.integrations.dense_frames import dense_frames
 from pannsx.types import FloatArray
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pannsx import FeatureExtractor
+from pannsx.features import FeatureExtractor
 from pannsx.types import FloatArray
 
 

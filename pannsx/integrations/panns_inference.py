@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pannsx import AudioTagger
 from pannsx.labels import audioset
+from pannsx.tagger import AudioTagger
 from pannsx.types import FloatArray, PathLike
 
 _HOP = 320  # samples from frame to frame of framewise_output: 10 ms

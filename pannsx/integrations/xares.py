@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pannsx import FeatureExtractor
+from pannsx.features import FeatureExtractor
 from pannsx.integrations.dense_frames import dense_frames, n_passes
 
 
