@@ -52,7 +52,7 @@ TORCH_ALONE = {
 NETWORK = {
     "aiohttp", "ftplib", "http", "httpx", "huggingface_hub", "requests", "socket", "ssl", "urllib", "urllib3",
 }  # fmt: skip
-NETWORKED = {"weights.download", "weights.hub", "weights.partial_file"}
+NETWORKED = {"integrations.hub", "weights.download", "weights.hub", "weights.partial_file"}
 OUTSIDE = {"benchmarks", "docs", "examples", "tests", "tools", "train"}
 
 
