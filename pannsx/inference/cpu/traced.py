@@ -91,7 +91,12 @@ def _module_of(traced: fx.GraphModule, node: object) -> nn.Module | None:
 
 
 def _replace(traced: fx.GraphModule, name: str, module: nn.Module) -> None:
+    """Put ``module`` in the place of another, whose weights are freed.
+
+    The traced copy refers to itself, so that what it holds would wait for Python's garbage collector.
+    """
     parent, _, child = name.rpartition(".")
+    traced.get_submodule(name)._parameters.clear()
     setattr(traced.get_submodule(parent), child, module)
 
 
