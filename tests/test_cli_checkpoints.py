@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numba
 import pytest
 from cli_files import write_wav
 
@@ -19,6 +20,7 @@ from pannsx import AudioTagger
 from pannsx.cli import main
 from pannsx.cli.console import file_size
 from pannsx.cli.verify import SCORE_TOLERANCE
+from pannsx.version import __version__
 from pannsx.weights import resolve
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, load_manifest
 from pannsx.weights.record import Example
@@ -176,6 +178,33 @@ def test_info_of_audio(tmp_path: Path, capsys: Captured) -> None:
     bad.write_text("this is no sound")
     assert main(["info", str(bad)]) == 1
     assert capsys.readouterr().err.startswith(f"pannsx: {bad}: is not audio")
+
+
+def test_info_of_the_installation(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANNSX_HOME", str(tmp_path))
+    assert main(["info", "--format", "json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["pannsx"] == __version__
+    assert facts["folder"] == str(ROOT / "pannsx")
+    assert facts["downloads"] == str(tmp_path)
+    assert facts["numba"] == numba.__version__
+    assert Path(facts["machine_code"]).is_dir()
+    assert main(["info"]) == 0
+    shown = capsys.readouterr().out
+    assert all(
+        str(facts[key]) in shown for key in ("pannsx", "folder", "python", "downloads", "machine_code")
+    )
+
+
+def test_info_where_no_folder_is_writable(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pannsx.jit.cache.code_folder", lambda: None)
+    assert main(["info", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["machine_code"] is None
+    assert main(["info"]) == 0
+    assert "not kept, compiled in every process" in capsys.readouterr().out
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
+    assert main(["info"]) == 0
+    assert "none: NUMBA_DISABLE_JIT is set" in capsys.readouterr().out
 
 
 def test_info_of_nothing_known(capsys: Captured) -> None:

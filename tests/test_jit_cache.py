@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numba
+import pytest
 from llvmlite.binding import get_host_cpu_name
 
 from pannsx.jit.cache import compiled, digest_of
@@ -67,8 +70,80 @@ def test_other_peoples_functions_are_not_announced(tmp_path: Path) -> None:
     assert run(tmp_path, "kernels") == ""
 
 
-def test_without_a_folder_to_keep_it_in_it_is_compiled_all_the_same() -> None:
-    """As in a read-only installation without a home: Numba finds no place for a function of no file."""
+def run_without_home(folder: Path, before: str = "") -> str:
+    """What a process writes that can keep machine code neither beside the module nor in the user's folder.
+
+    A file in the place of a folder keeps even the superuser from writing there.
+    """
+    (folder / "kernels.py").write_text(before + KERNELS)
+    for name in ("__pycache__", "home"):
+        (folder / name).touch()
+    (folder / "temporary").mkdir(exist_ok=True)
+    removed = {"NUMBA_CACHE_DIR", "XDG_CACHE_HOME"}
+    environment = {
+        **{key: value for key, value in os.environ.items() if key not in removed},
+        "HOME": str(folder / "home"),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}",
+        "TMPDIR": str(folder / "temporary"),
+    }
+    program = (
+        "import logging; logging.basicConfig(level='INFO', format='%(message)s')\n"
+        "import kernels; assert kernels.twice(21) == 42; assert kernels.thrice(14) == 42"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has no such folder")
+def test_a_read_only_installation_without_a_home_keeps_it_in_a_private_folder(tmp_path: Path) -> None:
+    own = Path(os.path.realpath(tmp_path)) / "temporary" / f"pannsx-{os.getuid()}"
+    where = f"machine code is kept in {own}\n"
+    once = "pannsx is compiling for this processor: some seconds, the first time only\n"
+    assert run_without_home(tmp_path) == where + once
+    assert list(own.rglob("*.nbi"))
+    assert run_without_home(tmp_path) == where
+
+
+def test_where_no_folder_is_writable_the_true_cost_is_said(tmp_path: Path) -> None:
+    before = "import pannsx.jit.cache\npannsx.jit.cache.private_folder = lambda: None\n"
+    for _ in range(2):
+        assert run_without_home(tmp_path, before) == (
+            "pannsx is compiling for this processor: some seconds, in every process: no folder for machine "
+            "code is writable; set NUMBA_CACHE_DIR to one that is\n"
+        )
+
+
+def test_a_user_without_a_home_gets_no_folder_of_the_name_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``~`` stays as it is, and would be a folder in the current one, which may be anybody's."""
+    (tmp_path / "__pycache__").touch()
+    (tmp_path / "module.py").write_text("def twice(x):\n    return x + x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("pannsx.jit.cache.private_folder", lambda: tmp_path / "private")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    dispatcher = compiled(importlib.import_module("module").twice)
+    assert Path(dispatcher.stats.cache_path).parent == tmp_path / "private"  # type: ignore[attr-defined]
+    assert not (tmp_path / "~").exists()
+    assert numba.config.CACHE_DIR == ""
+
+
+def test_a_function_of_no_file_is_compiled_without_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     namespace: dict[str, object] = {}
     exec("def twice(x):\n    return x + x\n", namespace)
     assert compiled(namespace["twice"])(21) == 42  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""``pannsx info``: the record of a checkpoint, or the properties of an audio file."""
+"""``pannsx info``: the record of a checkpoint, the properties of an audio file, or the installation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pannsx.cli.availability import MEANINGS, availability
 from pannsx.cli.console import CLOCK_FROM_S, FAILED, clock, complain_of, file_size, remark
+from pannsx.cli.installation import installation, installation_facts
 from pannsx.cli.options import add_cache_dir, add_verbosity, is_model, new_command, record_named
 from pannsx.cli.output import add_output, output_of, text_output, written
 from pannsx.cli.parser import Commands
@@ -20,13 +21,15 @@ from pannsx.weights.record_json import record_to_json
 _DESCRIPTION = """\
 Prints everything known about a checkpoint on standard output: its description, the sources,
 digests and licence of its weights, its training data and its scores. For an audio file: format,
-sample rate, channels and length."""
+sample rate, channels and length. Without a name: versions, processors and folders of this
+installation."""
 
 _EXAMPLES = """\
   pannsx info Cnn14
   pannsx info Cnn14 --format json
   pannsx info mine.safetensors     a checkpoint of your own, by the record beside it
-  pannsx info street.mp3"""
+  pannsx info street.mp3
+  pannsx info                      this installation"""
 
 _WEIGHTS = (".safetensors", ".pth", ".pt")
 _KEY_WIDTH = 16
@@ -39,15 +42,16 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "info",
         run,
-        summary="show everything known about a checkpoint",
+        summary="show everything known about a checkpoint, or this installation",
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
     parser.add_argument(
         "name",
         metavar="NAME",
+        nargs="?",
         help="one of `pannsx models`, a checkpoint of your own (.safetensors, .pth, or its record, .json), "
-        "or an audio file",
+        "or an audio file; none: the installation",
     )
     add_output(parser, "text", "json")
     add_verbosity(parser)
@@ -56,22 +60,37 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the facts; returns the exit status."""
-    name: str = arguments.name
+    name: str | None = arguments.name
     output = output_of(arguments)
-    if not is_model(name) and Path(name).suffix.lower() in _WEIGHTS:
-        name = str(Path(name).with_suffix(".json"))
-    if not is_model(name) and Path(name).is_file() and Path(name).suffix.lower() != ".json":
-        lines: Iterable[str] | None = _audio_lines(name, as_json=output.form == "json")
-        if lines is None:
-            return FAILED
-    else:
-        lines = _record_lines(record_named(name), arguments.cache_dir, as_json=output.form == "json")
+    as_json = output.form == "json"
+    lines: Iterable[str] | None
+    if name is None:
+        lines = _installation_lines(as_json=as_json)
+    elif (lines := _named_lines(name, arguments.cache_dir, as_json=as_json)) is None:
+        return FAILED
     with text_output(output) as file:
         for line in lines:
             print(line, file=file)
     if output.path is not None and not arguments.quiet:
         remark(written(output.path))
     return 0
+
+
+def _named_lines(name: str, cache_dir: str | None, *, as_json: bool) -> Iterable[str] | None:
+    """The lines on a checkpoint or file; None, after a message, if it cannot be read."""
+    if not is_model(name) and Path(name).suffix.lower() in _WEIGHTS:
+        name = str(Path(name).with_suffix(".json"))
+    if not is_model(name) and Path(name).is_file() and Path(name).suffix.lower() != ".json":
+        return _audio_lines(name, as_json=as_json)
+    return _record_lines(record_named(name), cache_dir, as_json=as_json)
+
+
+def _installation_lines(*, as_json: bool) -> Iterator[str]:
+    if as_json:
+        yield json.dumps(installation(), indent=1)
+        return
+    for key, value in installation_facts():
+        yield f"{key:{_KEY_WIDTH}}{value}"
 
 
 def _record_lines(record: Checkpoint, cache_dir: str | None, *, as_json: bool) -> Iterator[str]:

@@ -1,30 +1,44 @@
 """Compilation with Numba, without the interpreter's lock and once for all processes.
 
-Numba caches machine code in files next to the module or in the user's cache folder. It notices changes in
-the function's own source file only, not in other files with functions it calls. Therefore every compiled
-function closes over :func:`digest_of` its modules: closure values are part of Numba's cache key.
+Numba caches machine code in the first of these folders that is writable: ``NUMBA_CACHE_DIR``,
+``__pycache__`` next to the module, the user's cache folder. Where none is, as in a read-only installation
+without a home, it goes to :func:`~pannsx.jit.private_folder.private_folder`.
+
+Numba notices changes in the function's own source file only, not in other files with functions it calls.
+Therefore every compiled function closes over :func:`digest_of` its modules: closure values are part of
+Numba's cache key.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from weakref import WeakSet
 from zlib import crc32
 
 from numba import njit
+from numba.core import config as numba_config
 from numba.core import event, runtime
+
+from pannsx.jit.private_folder import private_folder
 
 PACKAGE = Path(__file__).parent.parent
 
 rtsys: Any = getattr(runtime, "rtsys", None)  # the allocator of compiled code; not part of Numba's public API
 
+config: Any = numba_config  # whose names it sets as it reads the environment
+
 logger = logging.getLogger("pannsx")
 
 _ours: WeakSet[Any] = WeakSet()
+
+_ONCE = "the first time only"
+_ALWAYS = "in every process: no folder for machine code is writable; set NUMBA_CACHE_DIR to one that is"
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,18 +48,88 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     logger.
     """
     _listen()
-    try:
-        dispatcher = njit(nogil=True, cache=True)(function)
-        _make_quick_to_load(dispatcher)
-    except RuntimeError:  # Numba can write neither to the package's folder nor to the user's cache
+    dispatcher: Callable[..., Any] | None = _cached(function)
+    if dispatcher is None:
         dispatcher = njit(nogil=True)(function)
+    else:
+        _make_quick_to_load(dispatcher)
     _ours.add(dispatcher)
     return dispatcher
+
+
+def code_folder() -> Path | None:
+    """The folder with machine code: ``PACKAGE`` for its ``__pycache__`` folders; None: no folder is writable.
+
+    Nothing is compiled.
+    """
+    path = _path_of(_cached(_example))
+    return None if path is None else PACKAGE if PACKAGE in path.parents else path.parent
 
 
 def digest_of(*files: str) -> int:
     """A number that changes with the content of any of ``files``, paths relative to the package."""
     return crc32(b"".join((PACKAGE / file).read_bytes() for file in files))
+
+
+def _example() -> None:
+    pass
+
+
+def _cached(function: Callable[..., Any]) -> Any:
+    """Numba's dispatcher with a cache; None: no folder is writable."""
+    if _is_numbas_choice_safe(function):
+        try:
+            return _said(njit(nogil=True, cache=True)(function))
+        except RuntimeError:  # no folder of Numba's is writable
+            pass
+    folder = private_folder()
+    if folder is None:
+        return None
+    with _choosing:
+        before = config.CACHE_DIR
+        config.CACHE_DIR = str(folder)  # read when a dispatcher is made, at no other time
+        try:
+            return _said(njit(nogil=True, cache=True)(function))
+        except RuntimeError:  # the function is of no file
+            return None
+        finally:
+            config.CACHE_DIR = before
+
+
+_choosing = Lock()
+
+
+def _is_numbas_choice_safe(function: Callable[..., Any]) -> bool:
+    """Not for a user without a home: the cache folder would lie in the current folder, by the name ``~``.
+
+    Numba gets that far if no folder before it is writable.
+    """
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home())
+    except RuntimeError:  # neither HOME nor an entry of the user's
+        home = Path("~")
+    if home.is_absolute():
+        return True
+    beside = Path(function.__code__.co_filename).parent
+    return any(folder and os.access(folder, os.W_OK) for folder in (config.CACHE_DIR, beside))
+
+
+def _path_of(dispatcher: Any) -> Path | None:
+    """Where its machine code is kept; a plain function, with ``NUMBA_DISABLE_JIT``, has none."""
+    path = getattr(getattr(dispatcher, "stats", None), "cache_path", None)
+    return None if path is None else Path(path)
+
+
+def _said(dispatcher: Any) -> Any:
+    """The dispatcher; its folder is reported once for each process and folder."""
+    if (path := _path_of(dispatcher)) is not None:
+        _say_folder(PACKAGE if PACKAGE in path.parents else path.parent)
+    return dispatcher
+
+
+@cache
+def _say_folder(folder: Path) -> None:
+    logger.info("machine code is kept in %s", folder)
 
 
 def _make_quick_to_load(dispatcher: Any) -> None:
@@ -79,7 +163,10 @@ class _Announcer(event.Listener):
     def on_start(self, event: Any) -> None:
         if not self._is_said and event.data["dispatcher"] in _ours:
             self._is_said = True
-            logger.warning("pannsx is compiling for this processor: some seconds, the first time only")
+            is_kept = _path_of(event.data["dispatcher"]) is not None
+            logger.warning(
+                "pannsx is compiling for this processor: some seconds, %s", _ONCE if is_kept else _ALWAYS
+            )
 
     def on_end(self, event: Any) -> None:
         pass
