@@ -1,69 +1,65 @@
 """For all tests: how much memory they take, and how they are shared between processes.
 
-Networks run once or twice in a test, and half of that time went into mapping memory again; so the allocator
-keeps what is freed (`train.loop.memory`). Weights of the largest layers are left out of that, since they come
-in every size and leave gaps; and what is free goes back to the system after each file of tests, and after
+The allocator keeps most of what is freed (`memory`), and gives it back after each file of tests, and after
 each test that took much.
 
 With `-n 2` of pytest-xdist a file's tests stay together, because they share its fixtures. The files with the
-largest networks come first, in one process with all processors, while the others wait: two such networks at
-once would take too much memory. After that each process computes with its share of the processors, and one of
-them begins with all files of the next size.
+largest networks, and the one with a browser, come first, in one process with all processors, while the others
+wait: two such networks at once would take too much memory. After that each process computes with its share of
+the processors, and one of them begins with all files of the next size. Before all that, the package's kernels
+are compiled in a process of their own, since a process that has compiled keeps the compiler's memory.
 """
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from memory import give_memory_back, give_much_memory_back, keep_most_freed_memory
 
-from train.loop.memory import ENVIRONMENT, keep_freed_memory
+from train.loop.memory import ENVIRONMENT
 
-_MMAP_THRESHOLD = -3  # of malloc.h
-_ALWAYS_RETURNED = 2**25
-"""Bytes from which on a block goes back to the system as soon as it is freed: more than most activations."""
-_MUCH = 2**27
-"""Bytes that tests may add before memory is given back: the largest networks have six times as much."""
+_ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.update(ENVIRONMENT)  # for the processes that tests start
 if _n_processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _n_processes)))
-_LIBC = ctypes.CDLL(None) if keep_freed_memory() else None
-if _LIBC is not None:
-    _LIBC.mallopt(_MMAP_THRESHOLD, _ALWAYS_RETURNED)
-_n_left = 0
-"""Bytes that were in use when memory was last given back."""
-
-
-def _give_memory_back() -> None:
-    global _n_left
-    gc.collect()  # networks that torch.fx has traced refer to themselves
-    if _LIBC is not None:
-        _LIBC.malloc_trim(0)
-        _n_left = _resident_bytes()
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
+keep_most_freed_memory()
 
 _LARGE = (
-    "test_train_distributed.py", "test_models_golden.py", "test_prepared.py", "test_scoring.py",
-    "test_models_timing.py", "test_models_structure.py",
+    "test_report_browser.py", "test_train_distributed.py", "test_models_golden.py", "test_prepared.py",
+    "test_scoring.py", "test_models_timing.py", "test_models_structure.py",
 )  # fmt: skip
-"""Files whose tests take about a gigabyte beside what the process has, in the order in which they run."""
+"""Files whose tests take about a gigabyte beside what the process has, or start a browser that does, in the
+order in which they run."""
 
 _MIDDLE = (
     "test_models_dropout.py", "test_streaming.py", "test_train_finetune.py", "test_train_augment.py",
     "test_train_step.py", "test_report.py",
 )  # fmt: skip
 """Files whose tests take over half a gigabyte."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the kernels, if this process is about to start others and sources have changed."""
+    config = session.config
+    if not getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
+        return
+    sources = sorted((_ROOT / "pannsx").rglob("*.py"))
+    digest = sha256(sys.version.encode() + b"".join(map(Path.read_bytes, sources))).hexdigest()
+    if config.cache is None or config.cache.get("pannsx/compiled", None) != digest:
+        program = _ROOT / "tests" / "support" / "compile_all.py"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (_ROOT, *sys.path)))}
+        if subprocess.run([sys.executable, program], cwd=_ROOT, env=environment).returncode != 0:
+            config.get_terminal_writer().line("compile_all.py failed: the tests' processes compile, too")
+        elif config.cache is not None:
+            config.cache.set("pannsx/compiled", digest)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -96,8 +92,7 @@ def _share_of_the_processors(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def pytest_runtest_logfinish() -> None:
     """After each test, which by then has let go of all that it was given."""
-    if _LIBC is not None and _resident_bytes() > _n_left + _MUCH:
-        _give_memory_back()
+    give_much_memory_back()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -109,4 +104,4 @@ def _nothing_is_left_to_the_next_file(request: pytest.FixtureRequest) -> Iterato
             value.cache_clear()
     if seeded_models := sys.modules.get("seeded_models"):  # not imported here: it imports torch
         seeded_models.forget_seeded_tensors()
-    _give_memory_back()
+    give_memory_back()

@@ -72,7 +72,6 @@ def room(module: str) -> str:
     return module.partition(".")[0]
 
 
-@cache
 def tree(module: str, package: str = "pannsx") -> ast.Module:
     return ast.parse((ROOT / package / (module.replace(".", "/") + ".py")).read_text("utf-8"))
 
@@ -103,10 +102,19 @@ def imported(node: ast.AST, module: str) -> set[str]:
     return set()
 
 
-def imports(module: str, package: str = "pannsx", *, at_run_time: bool = False) -> set[str]:
+@cache  # of names: the trees of all modules take 100 MB
+def imports(module: str, package: str = "pannsx", *, at_run_time: bool = False) -> frozenset[str]:
     """All that the module imports: inside functions too, by name in a string too."""
     nodes = statements(tree(module, package), at_run_time=at_run_time)
-    return set().union(*(imported(node, module) for node in nodes))
+    return frozenset().union(*(imported(node, module) for node in nodes))
+
+
+@cache
+def imports_of_import(module: str) -> frozenset[str]:
+    """What importing a module of the package imports itself."""
+    nodes = statements(tree(module), at_run_time=True, at_import=True)
+    kinds = (ast.Import, ast.ImportFrom)
+    return frozenset().union(*(imported(node, module) for node in nodes if isinstance(node, kinds)))
 
 
 def rooms_used(module: str, package: str = "pannsx") -> set[str]:
@@ -190,9 +198,7 @@ def loaded(module: str) -> set[str]:
             continue
         parents = here.split(".")[:-1]
         waiting += [".".join([*parents[: i + 1], "__init__"]) for i in range(len(parents))]
-        for node in statements(tree(here), at_run_time=True, at_import=True):
-            if isinstance(node, (ast.Import, ast.ImportFrom)):
-                waiting += [module_of(name) for name in imported(node, here)]
+        waiting += map(module_of, imports_of_import(here))
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from memory import give_much_memory_back
 from torch import Tensor
 
 from pannsx.frontend.settings import FrontEnd
@@ -101,8 +102,10 @@ def seeded_state(name: str) -> dict[str, Tensor]:
         for key, shape in shapes.items()
         if not key.startswith(_seeded_weights().FRONTEND_PREFIXES)
     }
-    for draw in set(_drawn) - set(draws.values()):
-        del _drawn[draw]
+    if others := set(_drawn) - set(draws.values()):
+        for draw in others:
+            del _drawn[draw]
+        give_much_memory_back()
     for draw in draws.values():
         if draw not in _drawn:
             _drawn[draw] = torch.from_numpy(np.asarray(_seeded_weights().seeded_tensor(*draw)))
