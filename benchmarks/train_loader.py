@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import resource
 import tempfile
-import time
 from pathlib import Path
 
 from benchmarks import harness
@@ -52,7 +51,6 @@ def measure(given: argparse.Namespace) -> Findings:
         f"{VARIANTS[variant]}, {kind}": (variant, *READERS[kind]) for variant in VARIANTS for kind in READERS
     }
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    elapsed: dict[str, list[float]] = {name: [] for name in candidates}
     with tempfile.TemporaryDirectory() as folder:
         stores = {variant: _store(Path(folder) / variant, variant) for variant in VARIANTS}
         for number in range(given.rounds + 1):  # the first one compiles, and fills the disk's cache
@@ -60,8 +58,7 @@ def measure(given: argparse.Namespace) -> Findings:
                 few = _seconds(stores[variant], readers, workers, n_batches // 4)
                 many = _seconds(stores[variant], readers, workers, n_batches)
                 if number:  # the difference leaves out the start and the end of the readers
-                    seconds[name].append(max(many[0] - few[0], 1e-6))
-                    elapsed[name].append(max(many[1] - few[1], 1e-6))
+                    seconds[name].append(max(many - few, 1e-6))
     n_read = (n_batches - n_batches // 4) * BATCH
     entries = tuple(Entry(name, Times(tuple(values))) for name, values in seconds.items())
     title = f"{n_read} clips of {SECONDS} s in balanced order, in batches of {BATCH}"
@@ -72,21 +69,18 @@ def measure(given: argparse.Namespace) -> Findings:
         found.facts.append(
             Fact(f"Clips a second and core, {name}", n_read / Times(tuple(seconds[name])).median, "clips")
         )
-        found.facts.append(
-            Fact(f"Clips a second as it passed, {name}", n_read / Times(tuple(elapsed[name])).median, "clips")
-        )
     return found
 
 
-def _seconds(store: Store, readers: Readers, workers: int, n_batches: int) -> tuple[float, float]:
-    """Processor time and time passed for some batches, from the start of the readers to their end."""
-    began, begin = _cpu_s(), time.perf_counter()
+def _seconds(store: Store, readers: Readers, workers: int, n_batches: int) -> float:
+    """Processor time of some batches, from the start of the readers to their end."""
+    began = _cpu_s()
     sampler = Balanced(store.targets, seed=0)
     batches = training_batches(store, sampler, BATCH, (0, BATCH), n_batches, workers=workers, readers=readers)
     n_read = sum(len(batch.rows) for batch in batches)
     if n_read != n_batches * BATCH:
         raise RuntimeError(f"{n_read} clips came, {n_batches * BATCH} were due")
-    return _cpu_s() - began, time.perf_counter() - begin
+    return _cpu_s() - began
 
 
 def _cpu_s() -> float:

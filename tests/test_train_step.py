@@ -12,12 +12,14 @@ from seeded_models import golden_json, golden_waveform, noise, seeded_model
 from torch import Tensor
 
 from pannsx.models.layout import published_key
+from pannsx.models.pann import Pann
 from pannsx.models.zoo import build
 from train.loop import average
-from train.loop.augment import Choices, choose
+from train.loop.augment import Choices, choose, mix
 from train.loop.distil import open_teacher, soft_targets
 from train.loop.distributed import Ranks
 from train.loop.loss import binary_cross_entropy
+from train.loop.masked_spectrogram import SpectrogramPredictor
 from train.loop.optimiser import make_optimiser, set_learning_rate
 from train.loop.schedule import learning_rate
 from train.loop.step import Part, backward, clip_gradients, gradient_norm, prepare, split
@@ -215,10 +217,148 @@ def test_teachers_of_all_forms(tmp_path: Path) -> None:
 def test_soft_targets_give_the_weighted_loss() -> None:
     student, logits = noise(3, 4), 40 * noise(3, 4, seed=1)
     labels = (noise(3, 4, seed=2) > 0).float()
-    mixed = soft_targets(labels.numpy(), logits.numpy(), weight=0.9, temperature=2.0)
+    mixed, _ = soft_targets(labels.numpy(), logits.numpy(), weight=0.9, temperature=2.0)
     separate = 0.1 * binary_cross_entropy(student, labels) + 0.9 * binary_cross_entropy(
         student, (logits / 2.0).sigmoid()
     )
     assert float(binary_cross_entropy(student, torch.from_numpy(mixed))) == pytest.approx(
         float(separate), rel=1e-5
     )
+
+
+def test_unknown_labels_have_no_gradient_and_the_others_theirs() -> None:
+    logits, labels = noise(4, 5), (noise(4, 5, seed=1) > 0).float()
+    known = (noise(4, 5, seed=2) > 0).float()
+
+    def gradient(targets: Tensor, shares: Tensor | None) -> Tensor:
+        own = logits.clone().requires_grad_()
+        binary_cross_entropy(own, targets, shares).backward()  # type: ignore[no-untyped-call]
+        assert own.grad is not None
+        return own.grad
+
+    masked, whole = gradient(labels * known, known), gradient(labels, None)
+    assert 0 < int(known.sum()) < known.numel()
+    assert not masked[known == 0].any()
+    torch.testing.assert_close(masked[known == 1], whole[known == 1])
+    flipped = torch.where(known == 0, 1 - labels, labels)
+    assert torch.equal(gradient(flipped * known, known), masked), "what an unknown label says does not matter"
+
+
+def test_mixed_clips_keep_the_losses_of_what_is_known() -> None:
+    """The loss is linear in the targets: that of a mixture is the sum over the known labels of both clips."""
+    logits, weights = noise(2, 5), torch.tensor([0.3, 0.8])
+    labels, known = (noise(4, 5, seed=1) > 0).float(), (noise(4, 5, seed=2) > 0).float()
+    mixed = binary_cross_entropy(logits, mix(labels * known, weights), mix(known, weights))
+    expected = torch.zeros(2, 5)
+    for clip, share in ((0, weights), (1, 1 - weights)):
+        of_clip = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, labels[clip::2], reduction="none"
+        )
+        expected += share[:, None] * known[clip::2] * of_clip
+    assert float(mixed) == pytest.approx(float(expected.mean()), rel=1e-5)
+
+
+def test_the_teacher_has_its_share_in_unknown_labels_and_may_have_none_in_present_ones() -> None:
+    logits = np.array([[0.0, 0.0, 0.0]], np.float32)  # a half everywhere
+    labels, known = np.array([[1.0, 0.0, 0.0]], np.float32), np.array([[1.0, 1.0, 0.0]], np.float32)
+    targets, shares = soft_targets(labels, logits, weight=0.4, temperature=1.0, known=known)
+    assert targets.tolist() == [pytest.approx([0.8, 0.2, 0.2])]
+    assert shares is not None
+    assert shares.tolist() == [pytest.approx([1.0, 1.0, 0.4])]
+    targets, shares = soft_targets(labels, logits, weight=0.4, temperature=1.0, only_absent=True)
+    assert targets.tolist() == [pytest.approx([1.0, 0.2, 0.2])]
+    assert shares is None
+
+
+def small_model(name: str, *overrides: str) -> tuple[Pann, Recipe]:
+    recipe = recipe_for(
+        name, "model.sample_rate=8000", "frontend.n_fft=256", "frontend.hop_length=80", "frontend.fmax=4000",
+        "loss.kind=masked_spectrogram", "augment.mixup=none", "augment.time_width=16",
+        "augment.time_stripes=4",
+        "augment.band_stripes=0", "data.evaluation=", "sampler=none", "model.dropout=none", *overrides,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return build(name, 8000, recipe.frontend, 5), recipe
+
+
+def tones(n_clips: int) -> Tensor:
+    """Steady tones: a gap in one can be filled from what is around it."""
+    hz = torch.linspace(300, 3000, n_clips)[:, None]
+    return 0.3 * torch.sin(2 * torch.pi * hz * torch.arange(4000) / 8000) + 0.01 * noise(n_clips, 4000)
+
+
+def test_blanked_spectrograms_are_learned_without_labels() -> None:
+    model, recipe = small_model("Cnn6")
+    predictor = SpectrogramPredictor(model, seed=0)
+    network = prepare(model, recipe, ALONE, predictor=predictor).train()
+    optimiser = make_optimiser(recipe.optimiser, network)
+    head = {key: tensor.clone() for key, tensor in model.head.state_dict().items()}
+    losses = []
+    for step in range(14):
+        choices = choose(recipe.augment, 0, step, n_clips=4, sample_rate=8000, log_mel=(51, 64))
+        optimiser.zero_grad()
+        losses.append(float(backward(network, [Part(tones(4), torch.zeros(4, 5), choices)])))
+        if step == 0:
+            assert all(
+                weights.grad is not None and bool(weights.grad.any())
+                for weights in (*model.trunk.parameters(), *predictor.parameters())
+                if weights.ndim > 1
+            )
+        optimiser.step()
+    assert losses[0] > 0.8, "about the error of a constant"
+    assert np.mean(losses[-3:]) < 0.6 * losses[0]
+    assert all(torch.equal(tensor, head[key]) for key, tensor in model.head.state_dict().items())
+
+
+def test_only_blanked_frames_count() -> None:
+    model, _ = small_model("Cnn6")
+    predictor = SpectrogramPredictor(model, seed=0)
+    assert predictor.n_frames == 16
+    features, log_mel = noise(2, 512, 6), noise(2, 101, 64)
+    blanked = torch.zeros(2, 101, dtype=torch.bool)
+    assert predictor.error(features, log_mel, blanked).item() == 0
+    blanked[1, 20:30] = True
+    features.requires_grad_()
+    predictor.error(features, log_mel, blanked).backward()  # type: ignore[no-untyped-call]
+    assert features.grad is not None
+    assert features.grad.abs().sum(dim=1).nonzero().tolist() == [[1, 1]], "the trunk frame of frames 16 to 31"
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["augment.mixup=representation", "augment.time_stripes=0", "sampler=balanced", "data.evaluation=x"],
+)
+def test_settings_that_do_not_fit_learning_without_labels_are_refused(override: str) -> None:
+    with pytest.raises(ValueError, match="'masked_spectrogram' needs"):
+        small_model("Cnn6", override)
+
+
+def test_cuda_graphs_need_a_gpu_and_compilation_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepared(*overrides: str) -> None:
+        recipe = recipe_for("LeeNet11", *overrides)
+        prepare(build("LeeNet11", 32000, recipe.frontend, 5), recipe, ALONE)
+
+    with pytest.raises(ValueError, match="cuda_graphs needs a GPU, and the device is cpu"):
+        prepared("run.cuda_graphs=true")
+
+    def failing(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler\nat all")
+
+    monkeypatch.setattr(torch, "compile", failing)
+    with pytest.raises(ValueError, match=r"cannot compile networks \(no compiler\); set run\.compile=false"):
+        prepared("run.compile=true")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, in its own modules
+def test_a_compiled_trunk_is_the_same_function() -> None:
+    losses, keys = [], []
+    for compiled in ("false", "true"):
+        recipe = recipe_for("Cnn6", "model.dropout=none", f"run.compile={compiled}")
+        torch.manual_seed(0)
+        model = build("Cnn6", 32000, recipe.frontend, 5).train()
+        network = prepare(model, recipe, ALONE)
+        losses.append(float(backward(network, [part(recipe, 4, 32000)])))
+        keys.append(list(model.state_dict()))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert keys[0] == keys[1]

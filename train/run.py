@@ -30,10 +30,12 @@ from tqdm import tqdm
 
 from pannsx.metrics import TaggingScores
 from pannsx.models import Pann
+from pannsx.weights.digests import file_digest
 from train.data.loader import as_waveform, death_of_worker, is_worker_death, training_batches
 from train.data.open_clips import label_set, open_clips
 from train.data.samplers import make_sampler
 from train.data.scenes import Frames, Scenes
+from train.data.unknown import read_unknown
 from train.evaluate import evaluate, write_report
 from train.loop import average, checkpoints, log
 from train.loop.augment import choose
@@ -41,6 +43,7 @@ from train.loop.checks import check_division, check_same_data, check_same_run, n
 from train.loop.descriptors import Descriptors, embedding_size
 from train.loop.distil import LiveTeacher, Teacher, open_teacher, soft_targets
 from train.loop.distributed import Ranks, joined, share_buffers, sums
+from train.loop.masked_spectrogram import SpectrogramPredictor
 from train.loop.memory import keep_freed_memory
 from train.loop.optimiser import make_optimiser, set_learning_rate
 from train.loop.pace import Pace
@@ -101,11 +104,14 @@ def train(
     if recipe.distil.teacher:
         teacher = open_teacher(recipe.distil.teacher, clips.ids, len(labels), ranks.device)
 
+    unknown = read_unknown(recipe.loss.unknown, clips.ids, labels, targets) if recipe.loss.unknown else None
+
     data = {
         "train": clips_digest(clips),
         "n_clips": len(clips),
         "clips_per_class": [len(rows) for rows in targets.rows_of_classes],
         "teacher": teacher_digest(recipe.distil.teacher),
+        "unknown": file_digest(Path(recipe.loss.unknown), "sha256") if recipe.loss.unknown else None,
     }
 
     model = fresh_model(recipe, len(labels))
@@ -114,7 +120,10 @@ def train(
     descriptors = (
         Descriptors(embedding_size(model), recipe.run.seed) if recipe.model.descriptor_weight > 0 else None
     )
-    network = prepare(model, recipe, ranks, descriptors)
+    predictor = (
+        SpectrogramPredictor(model, recipe.run.seed) if recipe.loss.kind == "masked_spectrogram" else None
+    )
+    network = prepare(model, recipe, ranks, descriptors, predictor)
     optimiser, scaler = make_optimiser(recipe.optimiser, network), loss_scaler(recipe, ranks.device)
     sampler = make_sampler(recipe, clips, targets)
     averaged = None if recipe.average.kind == "none" else average.start(model)
@@ -129,6 +138,8 @@ def train(
         model.load_state_dict(state["model"])
         if descriptors is not None:
             descriptors.load_state_dict(state["descriptors"])
+        if predictor is not None:
+            predictor.load_state_dict(state["predictor"])
         optimiser.load_state_dict(state["optimiser"])
         sampler.load_state_dict(state["sampler"])
         averaged = None if averaged is None else average.restore(state["average"], model)
@@ -147,6 +158,7 @@ def train(
                 "label_ids": None if labels.ids is None else list(labels.ids),
                 "model": model.state_dict(),
                 "descriptors": None if descriptors is None else descriptors.state_dict(),
+                "predictor": None if predictor is None else predictor.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "average": averaged,
                 "sampler": sampler_state,
@@ -174,11 +186,13 @@ def train(
         for batch in pace.timed(batches):
             waveform = as_waveform(batch.pcm.to(ranks.device, non_blocking=True))
             labelled, ranking = targets[batch.rows].astype(np.float32), None
+            known = None if unknown is None else 1.0 - unknown[batch.rows].astype(np.float32)
             if teacher is not None:
                 heard = teacher.listen(waveform) if isinstance(teacher, LiveTeacher) else teacher(batch.rows)
-                labelled = soft_targets(
+                labelled, known = soft_targets(
                     labelled, heard,
                     weight=recipe.distil.weight, temperature=recipe.distil.temperature,
+                    only_absent=recipe.distil.targets == "absent", known=known,
                 )  # fmt: skip
                 if recipe.distil.ranking_weight > 0:
                     ranking = torch.from_numpy(softmax(heard, axis=1)).to(ranks.device)
@@ -193,6 +207,7 @@ def train(
                 waveform, wanted, choices.part(*ranks.share(n_drawn)),
                 None if frames is None else frames.to(ranks.device).float(), recipe.distil.frame_weight,
                 ranking, recipe.distil.ranking_weight, recipe.model.descriptor_weight,
+                None if known is None else torch.from_numpy(known).to(ranks.device),
             )  # fmt: skip
             parts = list(split(whole, recipe.run.accumulate))
 
@@ -205,9 +220,13 @@ def train(
             norm = gradient_norm(model)
             # A scaler expects overflows of float16 gradients, and skips their steps itself.
             checked = own_loss if scaler.is_enabled() else own_loss + norm
-            loss, n_bad, n_stop = sums(
-                [float(own_loss) / ranks.world_size, not math.isfinite(float(checked)), stop.is_set], ranks
+            # The one point of a step that waits for the device.
+            told = (
+                own_loss / ranks.world_size,
+                ~checked.isfinite(),
+                torch.full_like(own_loss, float(stop.is_set)),
             )
+            loss, n_bad, n_stop = sums(torch.stack([one.detach().double() for one in told]), ranks)
             if n_bad:
                 ids = [clips.ids[int(row)] for row in batch.rows]
                 error = not_finite(folder, step + 1, ranks, ids, loss=float(own_loss), norm=float(norm))

@@ -55,11 +55,12 @@ def check_same_run(recipe: Recipe, begun_with: Mapping[str, Any], folder: Path, 
 
 def check_same_data(begun: Mapping[str, Any], now: Mapping[str, Any], recipe: Recipe, folder: Path) -> None:
     """TrainingError if clips or teacher are not those the run was started with."""
-    for what, path in (("train", recipe.data.train), ("teacher", recipe.distil.teacher)):
-        if begun[what] != now[what]:
+    sources = {"train": recipe.data.train, "teacher": recipe.distil.teacher, "unknown": recipe.loss.unknown}
+    for what, path in sources.items():
+        if begun.get(what) != now[what]:
             raise TrainingError(
                 f"{path} has changed since the start of the run in {folder} (digest {now[what]}, then "
-                f"{begun[what]}); restore it, or start a run in another --folder"
+                f"{begun.get(what)}); restore it, or start a run in another --folder"
             )
 
 

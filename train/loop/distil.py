@@ -156,8 +156,34 @@ def _from_folder(folder: Path, ids: Sequence[str], n_classes: int) -> Teacher:
     return read
 
 
-def soft_targets(labels: FloatArray, logits: FloatArray, *, weight: float, temperature: float) -> FloatArray:
-    """``(B, K)`` labels and teacher's logits -> ``(B, K)`` targets between labels and probabilities."""
-    probabilities = sigmoid(logits / temperature)
-    mixed: FloatArray = ((1.0 - weight) * labels + weight * probabilities).astype(np.float32)
-    return mixed
+def soft_targets(
+    labels: FloatArray,
+    logits: FloatArray,
+    *,
+    weight: float,
+    temperature: float,
+    only_absent: bool = False,
+    known: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray | None]:
+    """Labels and a teacher's logits -> targets between labels and probabilities, and what is known of them.
+
+    Args:
+        labels: ``(B, K)``, 0 or 1.
+        logits: ``(B, K)``, the teacher's.
+        weight: share of the teacher.
+        temperature: divisor of its logits.
+        only_absent: give the teacher no share in labels that are present, as missing labels are more frequent
+            than wrong ones (Gong et al. 2021, arXiv:2102.01243; mixtures of labels and predictions: Reed et
+            al. 2015, arXiv:1412.6596).
+        known: ``(B, K)``, 0 where a label is unknown, else 1; None: all are known.
+
+    Returns:
+        ``(B, K)`` targets and ``(B, K)`` shares of the loss, as for
+        :func:`train.loop.loss.binary_cross_entropy`. Of unknown labels only the teacher's share is left.
+    """
+    share = weight * (1.0 - labels) if only_absent else np.full_like(labels, weight)
+    of_teacher = share * sigmoid(logits / temperature)
+    if known is None:
+        return ((1.0 - share) * labels + of_teacher).astype(np.float32), None
+    mixed = ((1.0 - share) * known * labels + of_teacher).astype(np.float32)
+    return mixed, ((1.0 - share) * known + share).astype(np.float32)

@@ -78,12 +78,13 @@ def joined(device: str | None = None) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def sums(values: list[float], ranks: Ranks) -> list[float]:
-    """Numbers, each summed over ranks."""
-    if ranks.world_size == 1:
+def sums(values: list[float] | Tensor, ranks: Ranks) -> list[float]:
+    """Numbers, each summed over ranks; of a tensor on a GPU, with a single wait for it."""
+    if isinstance(values, list) and ranks.world_size == 1:
         return values
-    tensor = torch.tensor(values, dtype=torch.float64, device=ranks.device)
-    dist.all_reduce(tensor)
+    tensor = torch.as_tensor(values, dtype=torch.float64, device=ranks.device)
+    if ranks.world_size > 1:
+        dist.all_reduce(tensor)
     return [float(value) for value in tensor.tolist()]
 
 

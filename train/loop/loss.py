@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def binary_cross_entropy(logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
     """``(B, K)`` logits and targets in [0, 1] -> mean binary cross-entropy, a scalar.
+
+    ``known``, ``(B, K)`` in [0, 1], is what is known of each label: its share of the loss. Targets are then
+    labels times these shares. Unknown labels have neither loss nor gradient; the mean is over all, so that
+    a known label counts the same whatever else is known.
 
     The published loss uses probabilities; computing it from logits is the same function without the
     rounding near 0 and 1. Never below float32.
     """
     if logits.dtype.itemsize < 4:
         logits = logits.float()
-    return functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))
+    targets = targets.to(logits.dtype)
+    if known is None:
+        return functional.binary_cross_entropy_with_logits(logits, targets)
+    known = known.to(logits.dtype)
+    labels = torch.where(known > 0, targets / known.clamp(min=torch.finfo(known.dtype).tiny), 0.0)
+    return functional.binary_cross_entropy_with_logits(logits, labels, weight=known)
 
 
 def ranking_error(logits: Tensor, ranking: Tensor) -> Tensor:

@@ -16,9 +16,11 @@ from pannsx.models import Pann
 from pannsx.models.heads import Output
 from pannsx.models.pann import Augment
 from train.loop.augment import Choices
+from train.loop.compiled import compile_trunk
 from train.loop.descriptors import Descriptors
 from train.loop.distributed import Ranks
 from train.loop.loss import binary_cross_entropy, ranking_error
+from train.loop.masked_spectrogram import Blanking, SpectrogramPredictor, without_classifier
 from train.loop.sync_batchnorm import synchronise
 from train.recipe import Recipe
 
@@ -54,6 +56,7 @@ class Part(NamedTuple):
         ranking: ``(B, K)`` the teacher's softmax, for :func:`train.loop.loss.ranking_error`; None: without.
         ranking_weight: its weight.
         descriptor_weight: weight of the error of :class:`train.loop.descriptors.Descriptors`.
+        known: ``(B, K)`` in [0, 1], what is known of each label; None: all.
     """
 
     waveform: Tensor
@@ -64,6 +67,7 @@ class Part(NamedTuple):
     ranking: Tensor | None = None
     ranking_weight: float = 0.0
     descriptor_weight: float = 0.0
+    known: Tensor | None = None
 
 
 class Learned(NamedTuple):
@@ -154,6 +158,30 @@ class ClipAndFrameLogits(ClipLogits):
         return Learned(clip, frames, error[0] if error else None)
 
 
+class MaskedSpectrogram(ClipLogits):
+    """``(B, S)`` waveform -> the error of the predicted log-mel of blanked frames, a scalar.
+
+    Args:
+        model, dtype: as for :class:`ClipLogits`.
+        predictor: predicts the log-mel.
+    """
+
+    def __init__(self, model: Pann, dtype: torch.dtype, predictor: SpectrogramPredictor) -> None:
+        super().__init__(model, dtype)
+        self.predictor = predictor
+
+    def forward(self, waveform: Tensor, augment: Augment | None = None) -> Tensor:
+        """``(B, S)`` float32 -> a scalar; ``augment`` blanks frames."""
+        blanking = Blanking(augment)
+
+        def error(features: Tensor, log_mel: Tensor | None) -> tuple[Tensor]:
+            if log_mel is None or blanking.blanked is None:
+                raise ValueError(f"{self.model.architecture} has no log-mel to predict")
+            return (self.predictor.error(features, log_mel, blanking.blanked),)
+
+        return self._computed(waveform, blanking, error)[0]
+
+
 @torch.no_grad()
 def log_mel_of(model: Pann, waveform: Tensor) -> Tensor | None:
     """``(B, S)`` padded waveform -> ``(B, T, F)`` float32 log-mel; None for models without one."""
@@ -164,11 +192,20 @@ def log_mel_of(model: Pann, waveform: Tensor) -> Tensor | None:
     return decibels
 
 
-def prepare(model: Pann, recipe: Recipe, ranks: Ranks, descriptors: Descriptors | None = None) -> nn.Module:
+def prepare(
+    model: Pann,
+    recipe: Recipe,
+    ranks: Ranks,
+    descriptors: Descriptors | None = None,
+    predictor: SpectrogramPredictor | None = None,
+) -> nn.Module:
     """Move a model to its device and precision -> a network with gradients averaged over ranks.
 
-    The model is changed in place, so that it can be saved and evaluated alongside the network; so is the
-    auxiliary task.
+    The model is changed in place, so that it can be saved and evaluated alongside the network; so are the
+    auxiliary task and the predictor of spectrograms, which takes the place of the labels.
+
+    Raises:
+        ValueError: this machine cannot compile it, as the recipe asks.
     """
     quiet: dict[str, list[nn.Module]] = {"all": [], "head": [model.stem, model.trunk], "none": [model]}
     for module in (module for part in quiet[recipe.model.dropout] for module in part.modules()):
@@ -183,11 +220,16 @@ def prepare(model: Pann, recipe: Recipe, ranks: Ranks, descriptors: Descriptors 
     dtype = DTYPES[recipe.run.precision]
     if descriptors is not None:
         descriptors.to(ranks.device, torch.float64 if recipe.run.precision == "float64" else None)
-    network = (
-        ClipAndFrameLogits(model, dtype, descriptors)
-        if recipe.distil.frame_weight > 0 or descriptors is not None
-        else ClipLogits(model, dtype)
-    )
+    compile_trunk(model, recipe, ranks.device)
+    network: ClipLogits
+    if predictor is not None:
+        without_classifier(model)
+        predictor.to(ranks.device, torch.float64 if recipe.run.precision == "float64" else None)
+        network = MaskedSpectrogram(model, dtype, predictor)
+    elif recipe.distil.frame_weight > 0 or descriptors is not None:
+        network = ClipAndFrameLogits(model, dtype, descriptors)
+    else:
+        network = ClipLogits(model, dtype)
     if ranks.world_size == 1:
         return network
     # The batch statistics of the first rank are saved and evaluated; no rank needs them in training.
@@ -228,13 +270,16 @@ def backward(network: nn.Module, parts: list[Part], scaler: torch.amp.GradScaler
     Gradients are multiplied by the scaler's scale.
     """
     losses = []
+    inner = network.module if isinstance(network, DistributedDataParallel) else network
+    output_is_loss = isinstance(inner, MaskedSpectrogram)
     for number, part in enumerate(parts):
         with _exchange(network, last=number == len(parts) - 1):
             waveform = part.choices.waveform(part.waveform)
             targets = part.choices.targets(part.targets)
+            known = None if part.known is None else part.choices.targets(part.known)
             output = network(waveform, part.choices.representations)
             learned = output if isinstance(output, Learned) else Learned(output, None, None)
-            loss = binary_cross_entropy(learned.clip, targets)
+            loss: Tensor = output if output_is_loss else binary_cross_entropy(learned.clip, targets, known)
             if part.frame_targets is not None and learned.frames is not None:
                 frame_targets = part.choices.targets(part.frame_targets)
                 loss = loss + part.frame_weight * binary_cross_entropy(learned.frames, frame_targets)
@@ -289,6 +334,7 @@ def split(part: Part, n_parts: int) -> Iterator[Part]:
             choices=part.choices.part(begin, begin + size),
             frame_targets=None if part.frame_targets is None else part.frame_targets[chosen],
             ranking=None if part.ranking is None else part.ranking[chosen],
+            known=None if part.known is None else part.known[chosen],
         )
 
 

@@ -27,7 +27,9 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 
 LATER: dict[str, Any] = {
     "model": {"descriptor_weight": 0.0},
-    "distil": {"ranking_weight": 0.0},
+    "distil": {"ranking_weight": 0.0, "targets": "all"},
+    "loss": {"kind": "tagging", "unknown": ""},
+    "run": {"compile": False, "cuda_graphs": False},
     "data": {
         "readers": "processes",
         "staging": "",
@@ -182,6 +184,8 @@ class Distil:
             or a teacher's weights (``.pt``), run on every clip before augmentation; empty: no teacher.
         weight: share of the teacher in the loss, 0 to 1; the rest is that of the labels.
         temperature: divisor of the teacher's logits.
+        targets: labels in which the teacher has a share: all, or only absent ones, as those that are present
+            are more often right (:func:`train.loop.distil.soft_targets`).
         frame_weight: weight of the loss of frames, for scenes only; 0: the loss of clips only.
         ranking_weight: weight of the loss of the order of classes (:func:`train.loop.loss.ranking_error`); 0:
             without.
@@ -190,8 +194,23 @@ class Distil:
     teacher: str
     weight: float
     temperature: float
+    targets: Literal["all", "absent"]
     frame_weight: float
     ranking_weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What is learned from the clips.
+
+    Attributes:
+        kind: the labels, or, from clips without labels, the log-mel of the frames that SpecAugment blanks
+            (:mod:`train.loop.masked_spectrogram`).
+        unknown: CSV of labels that nobody has checked (:mod:`train.data.unknown`); empty: none.
+    """
+
+    kind: Literal["tagging", "masked_spectrogram"]
+    unknown: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +265,8 @@ class Run:
         tf32: round the factors of float32 products to 10 bits of mantissa, on GPUs that can; faster.
         channels_last: memory layout for tensor cores.
         sync_batch_norm: compute batch statistics over all ranks.
+        compile: compile the trunk by torch.compile (:mod:`train.loop.compiled`).
+        cuda_graphs: launch the kernels of the trunk as CUDA graphs.
         skip_not_finite: number of batches in the run whose step may be skipped because the loss or its
             gradient is not finite; 0: the first one ends the run.
     """
@@ -259,6 +280,8 @@ class Run:
     tf32: bool
     channels_last: bool
     sync_batch_norm: bool
+    compile: bool
+    cuda_graphs: bool
     skip_not_finite: int
 
 
@@ -302,6 +325,7 @@ class Recipe:
     schedule: Schedule
     average: Average
     distil: Distil
+    loss: Loss
     scenes: Scenes | None
     run: Run
     keep: Keep

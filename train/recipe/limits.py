@@ -71,6 +71,7 @@ def check_limits(recipe: Recipe, where: str) -> None:
             "the statistics are those of single clips"
         )
     _check_scenes(recipe, where)
+    _check_loss(recipe, where)
     if recipe.frontend is not None and recipe.frontend.sample_rate != recipe.model.sample_rate:
         raise ValueError(f"{where}: frontend.sample_rate differs from model.sample_rate")
 
@@ -80,6 +81,25 @@ def _shares_of(recipe: Recipe) -> dict[str, float]:
         return {}
     names = ("pairing", "at_start", "repeat", "room", "tilt", "band", "codec", "noise")
     return {f"scenes.{name}_share": getattr(recipe.scenes, f"{name}_share") for name in names}
+
+
+def _check_loss(recipe: Recipe, where: str) -> None:
+    """ValueError if other settings do not fit the loss of clips without labels."""
+    if recipe.loss.kind != "masked_spectrogram":
+        return
+    needed = {
+        "a model on a log-mel": recipe.frontend is not None,
+        "augment.mixup = 'none'": recipe.augment.mixup == "none",
+        "augment.time_stripes of at least 1": recipe.augment.time_stripes > 0,
+        "no distil.teacher": not recipe.distil.teacher,
+        "no data.evaluation": not recipe.data.evaluation,
+        "a sampler without labels, 'none' or 'streamed'": recipe.sampler in ("none", "streamed"),
+        "no loss.unknown": not recipe.loss.unknown,
+        "model.descriptor_weight = 0": recipe.model.descriptor_weight == 0,
+    }
+    for what, holds in needed.items():
+        if not holds:
+            raise ValueError(f"{where}: loss.kind = 'masked_spectrogram' needs {what}")
 
 
 def _check_scenes(recipe: Recipe, where: str) -> None:
