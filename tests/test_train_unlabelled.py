@@ -13,9 +13,10 @@ from train.run import main
 
 def test_a_run_on_blanked_spectrograms_resumes(tmp_path: Path) -> None:
     given = overrides(
-        make_store(tmp_path / "store", 8), data__workers=0, run__batch_size=2, keep__save_every=1, sampler="none",
-        loss__kind="masked_spectrogram", augment__mixup="none", augment__time_width=16, augment__band_stripes=0,
-        frontend__n_fft=256, frontend__hop_length=80, frontend__fmax=4000, frontend__n_mels=16,
+        make_store(tmp_path / "store", 8), data__workers=0, run__batch_size=2, keep__save_every=1,
+        sampler="none", loss__kind="masked_spectrogram", augment__mixup="none", augment__time_width=16,
+        augment__band_stripes=0, frontend__n_fft=256, frontend__hop_length=80, frontend__fmax=4000,
+        frontend__n_mels=16,
     )  # fmt: skip
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
