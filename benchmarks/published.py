@@ -45,12 +45,12 @@ def published_home() -> Iterator[Path]:
                     os.environ[name] = value
 
 
-def panns_inference(weights: Path) -> Any:
-    """Its ``AudioTagging`` on the CPU, inside a :func:`published_home`."""
+def panns_inference(weights: Path, device: str = "cpu") -> Any:
+    """Its ``AudioTagging``, inside a :func:`published_home`."""
     with redirect_stdout(io.StringIO()):  # it prints the paths of its files
         from panns_inference import AudioTagging
 
-        return AudioTagging(checkpoint_path=str(weights), device="cpu")
+        return AudioTagging(checkpoint_path=str(weights), device=device)
 
 
 def _write_labels(path: Path) -> None:
