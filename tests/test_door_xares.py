@@ -14,8 +14,8 @@ import pytest
 import soundfile
 import torch
 from parties import party
-from torchaudio_stand_in import torchaudio_or_stand_in
 
+from benchmarks.torchaudio_stand_in import torchaudio_or_stand_in
 from pannsx import FeatureExtractor
 from pannsx.integrations import xares
 from pannsx.integrations.xares import PannsxEncoder
