@@ -247,6 +247,6 @@ def test_forbidden_calls(module: str) -> None:
 
 def test_every_library_is_declared() -> None:
     declared = set(re.findall(r'^ +"([\w-]+)>=', (ROOT / "pyproject.toml").read_text("utf-8"), re.M))
-    declared |= {"av", "pyarrow", "pannsx"}  # the optional extras
+    declared |= {"av", "pyarrow", "sklearn", "pannsx"}  # the optional extras
     used = {room(name) for module in MODULES for name in imports(module)} - sys.stdlib_module_names
     assert {name.replace("_", "-") for name in used} <= declared

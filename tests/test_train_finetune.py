@@ -17,11 +17,16 @@ from pannsx import AudioTagger, FeatureExtractor, weights
 from pannsx.labels import LabelSet
 from pannsx.models.zoo import build_empty
 from pannsx.results import FrameEmbeddings
+from pannsx.transfer.augment import unchanged
+from pannsx.transfer.balance import epoch_batches
 from pannsx.transfer.clips import Clips, batch_of
 from pannsx.transfer.data_set import DataSet
+from pannsx.transfer.embedding import embed
 from pannsx.transfer.experiment import Result, few, head_on, network_and_head, run, targets_of
-from pannsx.transfer.head import Head, HeadSettings, apply, batches, learning_rate_at, new_head, train_head
-from pannsx.transfer.tuning import TuneSettings, embed, fresh, save, tune, unchanged
+from pannsx.transfer.head import Head, HeadSettings, apply, new_head, train_head
+from pannsx.transfer.loss import learning_rate_at
+from pannsx.transfer.saving import save
+from pannsx.transfer.tuning import TuneSettings, fresh, tune
 from pannsx.weights import LoadedCheckpoint
 from train.data.encoding import as_pcm
 from train.finetune import main
@@ -111,10 +116,11 @@ def test_learning_rate() -> None:
 
 def test_batches_hold_every_row_once_and_never_one_alone() -> None:
     rng = np.random.default_rng(0)
-    parts = batches(range(100, 117), 4, rng)
+    targets = np.ones((117, 1), np.bool_)
+    parts = epoch_batches(range(100, 117), targets, 4, rng)
     assert sorted(row for part in parts for row in part) == list(range(100, 117))
     assert [len(part) for part in parts] == [4, 4, 4, 5]
-    assert [len(part) for part in batches([7], 4, rng)] == [1]
+    assert [len(part) for part in epoch_batches([7], targets, 4, rng)] == [1]
 
 
 def test_batches_of_clips_of_any_length() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -19,8 +18,9 @@ from seeded_models import noise
 from pannsx import AudioTagger
 from pannsx.cli import main
 from pannsx.metrics.classification import class_scores
-from pannsx.report.confusion import confusion_svg
+from pannsx.report.confusion import confusion_svg, decisions_svg
 from pannsx.transfer.clips import Clips
+from pannsx.transfer.faults import FaultyClipsError
 from pannsx.transfer.own_sounds import read_own
 
 RATE = 32000
@@ -106,7 +106,9 @@ def test_several_labels_a_clip_and_the_whole_network(
     assert "mAP " in said.out
     assert "over 5 folds" in said.out
     assert not said.err
-    assert not (tmp_path / "mine.confusion.svg").exists()
+    picture = (tmp_path / "mine.confusion.svg").read_text(encoding="utf-8")
+    assert "noise, missed: " in picture
+    assert "tone, wrong: " in picture
     assert AudioTagger(checkpoint=save).labels == ("noise", "tone")
 
 
@@ -117,6 +119,10 @@ def test_several_labels_a_clip_and_the_whole_network(
         ("file,label\n", "own.csv has no clips"),
         ("file;label;start_s\n", "own.csv are separated by semicolons; save it with commas"),
         ("file,label,start_s\na.wav,x,soon\n", "own.csv: start_s of a.wav is 'soon'; seconds are needed"),
+        ("file,label,duration_s\na.wav,x,0\n", "own.csv: duration_s of a.wav is '0'; seconds are needed"),
+        ("file,label\na.wav,x\na.wav,y\n", "a.wav'; give a clip one line, with its labels separated by ;"),
+        ("file,label,split\na.wav,x,val\nb.wav,y,train\n", "needs the folds train and test beside it"),
+        ("file,label,fold,group\na.wav,x,1,g\nb.wav,y,2,g\n", "the group 'g' is in several folds"),
     ],
 )
 def test_a_wrong_table_is_explained(
@@ -127,18 +133,56 @@ def test_a_wrong_table_is_explained(
     assert message in capsys.readouterr().err
 
 
-def test_a_clip_that_cannot_be_read_is_named(
+def test_clips_that_cannot_be_used_are_listed_together_or_left_out(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sounds = tmp_path / "sounds"
-    shutil.copytree(folder, sounds)
-    (sounds / "tone" / "notes.wav").write_text("remember the milk", encoding="utf-8")
-    save = tmp_path / "mine.safetensors"
-    assert main(["finetune", str(sounds), "--save", str(save), "-q"]) == 1
+    rows = ["file,label"]
+    for number in range(8):
+        kind = ("tone", "noise")[number % 2]
+        write(tmp_path / f"{number}.wav", kind, number)
+        rows.append(f"{number}.wav,{kind}")
+    for number in range(7):
+        soundfile.write(tmp_path / f"quiet {number}.wav", np.zeros(RATE // 4), RATE)
+        rows.append(f"quiet {number}.wav,tone")
+    (tmp_path / "notes.wav").write_text("remember the milk", encoding="utf-8")
+    table, save = tmp_path / "own.csv", tmp_path / "new" / "mine.safetensors"
+    table.write_text("\n".join([*rows, "notes.wav,noise", "gone.wav,noise"]), encoding="utf-8")
+    given = ["finetune", str(table), "--save", str(save)]
+    assert main([*given, "-q"]) == 1
     said = capsys.readouterr().err
+    assert "own.csv: 1 clip is missing: " in said
+    assert "1 clip is unreadable: " in said
     assert "notes.wav' is not audio: it is text" in said
+    assert "7 clips are silent: " in said
+    assert said.count("quiet ") == 5
+    assert "and 2 more. Repair them, or leave them out by --skip-unreadable" in said
     assert said.count("\n") == 1
-    assert not save.exists()
+    assert not save.parent.exists()
+    assert main([*given, "--skip-unreadable"]) == 0
+    said = capsys.readouterr().err
+    assert "left out: 1 clip is missing: " in said
+    assert "8 clips, 2 classes" in said
+    with save.with_suffix(".left_out.csv").open(encoding="utf-8") as file:
+        faults = [(Path(row["file"]).name, row["fault"]) for row in csv.DictReader(file)]
+    assert sorted(faults)[:3] == [
+        ("gone.wav", "missing"),
+        ("notes.wav", "unreadable"),
+        ("quiet 0.wav", "silent"),
+    ]
+    assert len(faults) == 9
+
+
+def test_silence_may_be_a_class_and_a_class_is_not_lost(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path / "sounds" / "tone" / f"{number}.wav", "tone", number)
+        (tmp_path / "sounds" / "silence").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "sounds" / "silence" / f"{number}.wav", np.zeros(RATE // 4), RATE)
+    with pytest.raises(FaultyClipsError, match="3 clips are silent"):
+        read_own(tmp_path / "sounds")
+    with pytest.raises(ValueError, match="'silence' would have no clip"):
+        read_own(tmp_path / "sounds", skip_unusable=True)
+    data, faults = read_own(tmp_path / "sounds", allow_silent=True)
+    assert (len(data.recordings), faults) == (6, [])
 
 
 @pytest.mark.parametrize(
@@ -146,6 +190,12 @@ def test_a_clip_that_cannot_be_read_is_named(
     [
         (["--save", "mine.bin"], "checkpoints are written as .safetensors"),
         (["--save", "mine.safetensors", "--model", "Cnn41"], "did you mean"),
+        (["--save", "mine.safetensors", "--freeze-norms"], "--freeze-norms is of the training of the whole"),
+        (
+            ["--save", "mine.safetensors", "--tune", "--layer-decay", "2"],
+            "--layer-decay is 2.0; a number above",
+        ),
+        (["--save", "mine.safetensors", "--validation", "1"], "'1' is not below 1"),
     ],
 )
 def test_options_are_checked_before_the_work(
@@ -166,8 +216,10 @@ def test_data_are_checked_before_the_work(folder: Path, tmp_path: Path) -> None:
         read_own(tmp_path / "two")
     table = tmp_path / "own.csv"
     some = folder / "tone" / "0.wav"
-    table.write_text(f"file,label\n{some},a\ngone.wav,a\n{some},b", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"1 of its files are missing: .*gone\.wav"):
+    table.write_text(
+        f"file,label\n{some},a\n{folder / 'tone' / '3.wav'},a\ngone.wav,b\nlost.wav,b", encoding="utf-8"
+    )
+    with pytest.raises(ValueError, match=r"own\.csv: 2 clips are missing: .*gone\.wav, .*lost\.wav"):
         read_own(table)
     table.write_text(f"file,label\n{some},a\n{folder / 'tone' / '3.wav'},a", encoding="utf-8")
     with pytest.raises(ValueError, match="has one class, 'a'; two are needed"):
@@ -181,7 +233,7 @@ def test_data_are_checked_before_the_work(folder: Path, tmp_path: Path) -> None:
 
 
 def test_clips_are_decoded_again_where_memory_ends(folder: Path) -> None:
-    data = read_own(folder)
+    data, _ = read_own(folder)
     size = RATE // 3 * 4
     some, all_of_them = (Clips(data.recordings, RATE, kept_bytes=n * size) for n in (3, 100))
     for _ in range(2):
@@ -204,6 +256,9 @@ def test_scores_of_classes_are_those_of_the_counts(pairs: list[tuple[int, int]])
         np.testing.assert_allclose([scores.precision[k], scores.recall[k]], expected)
         f1 = np.nan if not of_class else 2 * right / (of_class + given_class)
         np.testing.assert_allclose(scores.f1[k], f1)
+        missed, wrong = of_class - right, given_class - right
+        assert scores.by_class[k].tolist() == [right, missed, wrong, len(pairs) - right - missed - wrong]
+    assert scores.micro_f1 == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
 
 
 def test_several_classes_have_no_confusion_and_none_no_scores() -> None:
@@ -224,3 +279,12 @@ def test_the_picture_says_every_count_and_escapes_names() -> None:
     assert '<b>"dog"</b> given as a & b: 1' in titles
     with pytest.raises(ValueError, match="there are 3 labels"):
         confusion_svg(np.zeros((2, 2), np.int64), ["a", "b", "c"], title="")
+    several = decisions_svg(np.array([[5, 1, 0, 2], [0, 7, 1, 0]]), labels, title="mine")
+    titles = [
+        element.text for element in ElementTree.fromstring(several).iter("{http://www.w3.org/2000/svg}title")
+    ]
+    assert titles[1:5] == [
+        f"{labels[0]}, {said}" for said in ("right: 5", "missed: 1", "wrong: 0", "rightly not: 2")
+    ]
+    with pytest.raises(ValueError, match=r"the counts are \(2, 2\)"):
+        decisions_svg(np.zeros((2, 2), np.int64), labels, title="")

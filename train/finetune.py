@@ -28,11 +28,14 @@ from pannsx import weights
 from pannsx.atomic import replacing
 from pannsx.corpus.outputs import check_output
 from pannsx.errors import AudioError, WeightsError
+from pannsx.transfer.augment import unchanged
 from pannsx.transfer.clips import Clips
 from pannsx.transfer.data_set import DataSet, Split, check_files
+from pannsx.transfer.embedding import embed
 from pannsx.transfer.experiment import Learn, Result, head_on, network_and_head, run, targets_of
 from pannsx.transfer.head import MAX_LAYERS, HeadSettings
-from pannsx.transfer.tuning import TuneSettings, clip_head_of, embed, save, unchanged
+from pannsx.transfer.saving import clip_head_of, save
+from pannsx.transfer.tuning import TuneSettings
 from pannsx.weights.saving import check_path
 from train.loop.memory import keep_freed_memory
 from train.transfer.augmented import mixup_and_stripes

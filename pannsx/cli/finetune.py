@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pannsx.atomic import replacing
 from pannsx.cli.console import FAILED, CommandError, columns, complain, remark
 from pannsx.cli.options import (
     add_network_options,
@@ -17,6 +15,7 @@ from pannsx.cli.options import (
     count,
     named,
     new_command,
+    not_negative,
     positive,
 )
 from pannsx.cli.output import written
@@ -27,6 +26,8 @@ from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
     from pannsx.transfer.data_set import DataSet
+    from pannsx.transfer.faults import Fault
+    from pannsx.transfer.method import Method
     from pannsx.transfer.study import Study
 
 _DESCRIPTION = """\
@@ -35,20 +36,24 @@ Trains a network for classes of your own, and says how well it does on clips tha
 DATA is a folder with a folder of clips for each class (or with the folders train and test, each with a
 folder for each class), or a CSV with the columns file (relative to the CSV) and label; several labels of a
 clip are separated by ";". Optional columns: group (such as a speaker or a place, never on both sides),
-start_s and duration_s (a part of the file), fold.
+start_s and duration_s (a part of the file), fold. All clips are checked first; those that are missing,
+unreadable or silent are listed together.
 
 By default a new last layer is trained on the embeddings of the network, which takes seconds to minutes.
 With --tune the whole network is trained with it, from there.
 
 Without a split of your own, the clips are divided into five folds, each held out once; every class is
 spread evenly over them. The scores are those of the held-out clips. The saved checkpoint is then trained on
-all clips. Beside it are its record, labels and operating points, NAME.classes.csv (scores by class) and
-NAME.confusion.svg (a picture of which class is taken for which). Load it by AudioTagger(checkpoint=...), or
-give it to any command by --checkpoint."""
+all clips. Beside it are its record, labels and operating points (a threshold for each class),
+NAME.classes.csv (scores by class) and NAME.confusion.svg (a picture of which class is taken for which). Load
+it by AudioTagger(checkpoint=...), or give it to any command by --checkpoint.
+
+Until then NAME.progress beside it has what is done: if the command is killed, the same command goes on."""
 
 _EXAMPLES = """\
   pannsx finetune my_sounds/ --save mine.safetensors
-  pannsx finetune my_sounds/ --save mine.safetensors --layers 2 --seed 1
+  pannsx finetune my_sounds.csv --save mine.safetensors --balance weights --skip-unreadable
+  pannsx finetune my_sounds/ --save mine.safetensors --tune --validation 0.2 --epochs 30
   pannsx tag street.mp3 --checkpoint mine.safetensors"""
 
 
@@ -67,25 +72,71 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--save", required=True, type=Path, metavar="PATH", help="checkpoint to write (.safetensors)"
     )
     parser.add_argument("--tune", action="store_true", help="train the whole network, not only the new layer")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all random choices (default: 0)")
     parser.add_argument(
+        "--restart", action="store_true", help="begin again, instead of going on where a run was killed"
+    )
+    clips = parser.add_argument_group("clips")
+    clips.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="leave out missing, unreadable and silent clips; NAME.left_out.csv lists them",
+    )
+    clips.add_argument(
+        "--allow-silent", action="store_true", help="use silent clips, such as those of a class of silence"
+    )
+    training = parser.add_argument_group("training")
+    training.add_argument(
         "--layers", type=int, choices=(1, 2, 3), default=1, help="layers of the new head (default: 1)"
     )
-    parser.add_argument(
+    training.add_argument(
         "--epochs", type=count, metavar="N", help="passes over the clips (default: 100, or 10 with --tune)"
     )
-    parser.add_argument(
+    training.add_argument(
         "--learning-rate",
         type=positive,
         metavar="R",
         help="highest rate (default: 3e-3, or 1e-4 with --tune)",
     )
-    parser.add_argument(
+    training.add_argument(
         "--batch-size", type=count, default=32, metavar="N", help="clips a step (default: 32)"
     )
-    parser.add_argument(
+    training.add_argument(
+        "--balance",
+        choices=("none", "weights", "batches"),
+        default="none",
+        help="for rare classes: weights (of clips, by the inverse frequency of their classes) or batches "
+        "(in which all classes are equally frequent) (default: none)",
+    )
+    training.add_argument(
+        "--validation",
+        type=share,
+        default=0.0,
+        metavar="P",
+        help="share of the training clips that is not trained on, but chooses the best epoch and ends the "
+        "training early (default: 0, none; a fold named validation is used in any case)",
+    )
+    training.add_argument(
+        "--patience",
+        type=count,
+        default=5,
+        metavar="N",
+        help="with a validation part, epochs without improvement after which training ends (default: 5)",
+    )
+    training.add_argument(
         "--no-augment", action="store_true", help="with --tune: no random gain and roll in time"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all random choices (default: 0)")
+    training.add_argument(
+        "--layer-decay",
+        type=positive,
+        default=1.0,
+        metavar="R",
+        help="with --tune: each block of the network learns at this share of the rate of the one after it, "
+        "such as 0.8 (default: 1)",
+    )
+    training.add_argument(
+        "--freeze-norms", action="store_true", help="with --tune: batch norms stay as they are"
+    )
     add_verbosity(parser)
     add_weights_options(add_network_options(parser))
 
@@ -105,99 +156,123 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from error
 
+    from pannsx.transfer.faults import FaultyClipsError
     from pannsx.transfer.own_sounds import read_own
 
+    method = _method(arguments)  # a wrong setting is found before the clips are read
     try:
-        data = read_own(arguments.data)
+        with counting("checking clips", quiet=arguments.quiet) as step:
+            data, faults = read_own(
+                arguments.data,
+                skip_unusable=arguments.skip_unreadable,
+                allow_silent=arguments.allow_silent,
+                on_clip=step,
+            )
+    except FaultyClipsError as error:
+        only_silent = all(fault.kind == "silent" for fault in error.faults)
+        use = ", or use silence by --allow-silent" if only_silent else ""
+        complain(f"{error}. Repair them, or leave them out by --skip-unreadable{use}")
+        return FAILED
     except (OSError, ValueError) as error:
         complain(str(error))  # start_s is a column of the CSV here, not an option
         return FAILED
     try:
-        study = _study(arguments, data)
+        study = _study(arguments, data, method, faults)
     except AudioError as error:
         complain(str(error))  # likewise
         return FAILED
     except (OSError, ValueError) as error:
         raise CommandError(str(error), FAILED) from error
-    return _report(arguments, data, study)
+    return _report(arguments, data, study, faults)
 
 
-def _study(arguments: argparse.Namespace, data: DataSet) -> Study:
+def share(text: str) -> float:
+    """A number from 0 to below 1."""
+    value = not_negative(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not below 1; a share from 0 to below 1 is needed")
+    return value
+
+
+def _method(arguments: argparse.Namespace) -> Method:
+    from pannsx.inference.device import choose_device
+    from pannsx.transfer.method import Method
+
+    for option, given in (
+        ("--no-augment", arguments.no_augment),
+        ("--freeze-norms", arguments.freeze_norms),
+        ("--layer-decay", arguments.layer_decay != 1),
+    ):
+        if given and not arguments.tune:
+            raise CommandError(
+                f"{option} is of the training of the whole network; give --tune, or leave it out"
+            )
+    try:
+        return Method(
+            tune=arguments.tune,
+            layers=arguments.layers,
+            epochs=arguments.epochs,
+            learning_rate=arguments.learning_rate,
+            batch_size=arguments.batch_size,
+            augment=not arguments.no_augment,
+            balance=arguments.balance,
+            validation=arguments.validation,
+            patience=arguments.patience,
+            layer_decay=arguments.layer_decay,
+            freeze_norms=arguments.freeze_norms,
+            seed=arguments.seed,
+            device=str(choose_device(arguments.device)),
+            precision=arguments.precision,
+        )
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def _study(arguments: argparse.Namespace, data: DataSet, method: Method, faults: Sequence[Fault]) -> Study:
     """Score on the folds, then train on all clips and write the checkpoint."""
     from pannsx import weights
-    from pannsx.inference.device import choose_device
-    from pannsx.transfer.study import Method, carry_out
+    from pannsx.cli.finetune_progress import Bars
+    from pannsx.transfer.study import carry_out
 
     base = weights.load(
         arguments.model,
         checkpoint=arguments.checkpoint,
+        prefix=arguments.prefix,
         cache_dir=arguments.cache_dir,
         allow_unverified=arguments.allow_unverified,
         progress=not arguments.quiet,
     )
-    method = Method(
-        tune=arguments.tune,
-        layers=arguments.layers,
-        epochs=arguments.epochs,
-        learning_rate=arguments.learning_rate,
-        batch_size=arguments.batch_size,
-        augment=arguments.tune and not arguments.no_augment,
-        seed=arguments.seed,
-        device=str(choose_device(arguments.device)),
-    )
     if not arguments.quiet:
         kind = "several labels a clip" if data.multi_label else "one label a clip"
         remark(f"{len(data.recordings)} clips, {len(data.labels)} classes, {kind}; {base.record.name}")
+        if faults:
+            from pannsx.transfer.faults import listed
 
-    def tell(fold: str, score: float) -> None:
-        if not arguments.quiet:
-            remark(f"{fold}: {score:.3f}")
-
-    with counting("reading clips", quiet=arguments.quiet) as step:
-        return carry_out(data, base, method, arguments.save, on_score=tell, on_clip=step)
+            remark(f"left out: {listed(faults)}")
+    with Bars(len(data.recordings), quiet=arguments.quiet) as bars:
+        return carry_out(data, base, method, arguments.save, restart=arguments.restart, watch=bars)
 
 
-def _report(arguments: argparse.Namespace, data: DataSet, study: Study) -> int:
-    """Print the scores, and write those of the classes and the picture beside the checkpoint."""
-    from pannsx.report.confusion import confusion_svg
+def _report(arguments: argparse.Namespace, data: DataSet, study: Study, faults: Sequence[Fault]) -> int:
+    """Print the scores, and write what was left out beside the checkpoint."""
+    from pannsx.transfer.report_files import COLUMNS, class_rows, write_left_out
 
-    save: Path = arguments.save
     classes, result = study.classes, study.result
-    rows = [
-        (label, str(int(n)), *(_number(value) for value in scores))
-        for label, n, *scores in zip(
-            data.labels.names, classes.n_positive.tolist(), classes.precision.tolist(),
-            classes.recall.tolist(), classes.f1.tolist(), study.average_precision.tolist(), strict=True,
-        )
-    ]  # fmt: skip
-    header = ("label", "clips", "precision", "recall", "F1", "average precision")
-    print("\n".join(columns([header, *rows], right=frozenset(range(1, len(header))))))
+    rows = class_rows(data.labels.names, classes, study.average_precision)
+    print("\n".join(columns([COLUMNS, *rows], right=frozenset(range(1, len(COLUMNS))))))
     folds = "1 fold" if len(result.scores) == 1 else f"{len(result.scores)} folds"
     print(
         f"{result.measure} {result.mean:.3f} ± {result.spread:.3f} over {folds}, "
-        f"balanced accuracy {classes.balanced_accuracy:.3f}, macro F1 {classes.macro_f1:.3f}"
+        f"balanced accuracy {classes.balanced_accuracy:.3f}, macro F1 {classes.macro_f1:.3f}, "
+        f"micro F1 {classes.micro_f1:.3f}"
     )
-    table, picture = save.with_suffix(".classes.csv"), save.with_suffix(".confusion.svg")
-    files = [save, table]
-    try:
-        with replacing(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([name.replace(" ", "_").lower() for name in header])
-            writer.writerows(rows)
-        if classes.confusion is not None:
-            title = f"{data.name}: {result.measure} {result.mean:.3f}"
-            with replacing(picture) as temporary:
-                temporary.write_text(
-                    confusion_svg(classes.confusion, data.labels.names, title=title), encoding="utf-8"
-                )
-            files.append(picture)
-    except OSError as error:
-        raise CommandError(f"cannot write beside {save}: {error}", FAILED) from error
+    files = [arguments.save, *study.files]
+    if faults:
+        try:
+            files.append(write_left_out(arguments.save, faults))
+        except OSError as error:
+            raise CommandError(f"cannot write beside {arguments.save}: {error}", FAILED) from error
     if not arguments.quiet:
         for path in files:
             remark(written(path))
     return 0
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3f}"

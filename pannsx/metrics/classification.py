@@ -17,18 +17,22 @@ class ClassScores:
     Attributes:
         n_positive: ``(K,)`` clips of each class.
         n_predicted: ``(K,)`` clips given to each class.
+        n_right: ``(K,)`` clips of each class that were given to it.
         precision: ``(K,)`` share of the clips given to a class that are of it; NaN if none was.
         recall: ``(K,)`` share of the clips of a class that were given to it; NaN without clips.
         f1: ``(K,)`` their harmonic mean, 0 if no clip is right; NaN without clips.
+        n_clips: number ``N`` of clips.
         confusion: ``(K, K)`` number of clips by true class (row) and given class (column); None if clips may
             have several classes.
     """
 
     n_positive: NDArray[np.int64]
     n_predicted: NDArray[np.int64]
+    n_right: NDArray[np.int64]
     precision: DoubleArray
     recall: DoubleArray
     f1: DoubleArray
+    n_clips: int
     confusion: NDArray[np.int64] | None = None
 
     @property
@@ -40,6 +44,17 @@ class ClassScores:
     def macro_f1(self) -> float:
         """Mean F1 over the classes with clips."""
         return float(np.nanmean(self.f1))
+
+    @property
+    def micro_f1(self) -> float:
+        """F1 of all decisions together; with one class a clip, the accuracy."""
+        return float(2 * self.n_right.sum() / (self.n_positive.sum() + self.n_predicted.sum()))
+
+    @property
+    def by_class(self) -> NDArray[np.int64]:
+        """``(K, 4)`` clips of each class: right, missed, wrongly given to it, and rightly not given to it."""
+        missed, wrong = self.n_positive - self.n_right, self.n_predicted - self.n_right
+        return np.stack([self.n_right, missed, wrong, self.n_clips - self.n_positive - wrong], axis=1)
 
 
 def class_scores(targets: NDArray[np.bool_], given: NDArray[np.bool_]) -> ClassScores:
@@ -63,4 +78,4 @@ def class_scores(targets: NDArray[np.bool_], given: NDArray[np.bool_]) -> ClassS
     f1[n_positive == 0] = np.nan
     one_each = bool((targets.sum(axis=1) == 1).all() and (given.sum(axis=1) == 1).all())
     confusion = targets.astype(np.int64).T @ given.astype(np.int64) if one_each else None
-    return ClassScores(n_positive, n_predicted, precision, recall, f1, confusion)
+    return ClassScores(n_positive, n_predicted, right, precision, recall, f1, len(targets), confusion)

@@ -11,18 +11,46 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import overload
+from typing import NamedTuple, Protocol, overload
 
 import numpy as np
 
 from pannsx import audio
-from pannsx.transfer.data_set import Recording
-from pannsx.types import FloatArray
+from pannsx.types import FloatArray, Source
 
 Waveforms = Sequence[FloatArray]
 
 KEPT_BYTES = 2**29
 """Decoded clips kept in memory; further ones are decoded anew in every pass."""
+
+
+class Readable(Protocol):
+    """A clip: a source, or a part of one."""
+
+    @property
+    def source(self) -> Source:
+        """A path, an array or another source of :func:`pannsx.audio.load`."""
+
+    @property
+    def source_rate(self) -> int | None:
+        """The rate of an array, in Hz; None for a file, or at the rate that is wanted."""
+
+    @property
+    def start_s(self) -> float:
+        """Start of the clip in the source, in seconds."""
+
+    @property
+    def duration_s(self) -> float | None:
+        """Length in seconds; None: to the end."""
+
+
+class Sound(NamedTuple):
+    """A clip that is a whole source."""
+
+    source: Source
+    source_rate: int | None = None
+    start_s: float = 0.0
+    duration_s: float | None = None
 
 
 class Clips(Sequence[FloatArray]):
@@ -38,7 +66,7 @@ class Clips(Sequence[FloatArray]):
     """
 
     def __init__(
-        self, recordings: Sequence[Recording], sample_rate: int, *, kept_bytes: int = KEPT_BYTES
+        self, recordings: Sequence[Readable], sample_rate: int, *, kept_bytes: int = KEPT_BYTES
     ) -> None:
         self.recordings, self.sample_rate = tuple(recordings), sample_rate
         self._left = kept_bytes
@@ -82,9 +110,13 @@ class Clips(Sequence[FloatArray]):
             self._kept[row] = waveform
         return waveform
 
-    def _read(self, recording: Recording) -> FloatArray:
+    def _read(self, recording: Readable) -> FloatArray:
         return audio.load(
-            recording.path, self.sample_rate, start_s=recording.start_s, duration_s=recording.duration_s
+            recording.source,
+            self.sample_rate,
+            source_rate=recording.source_rate,
+            start_s=recording.start_s,
+            duration_s=recording.duration_s,
         ).waveform
 
 

@@ -33,6 +33,16 @@ class Recording(NamedTuple):
     duration_s: float | None = None
     group: str = ""
 
+    @property
+    def source(self) -> Path:
+        """The file, as :class:`pannsx.transfer.clips.Sound` names it."""
+        return self.path
+
+    @property
+    def source_rate(self) -> None:
+        """Files state their own rate."""
+        return None
+
 
 class Split(NamedTuple):
     """Folds to train on and folds to test on."""
@@ -85,6 +95,10 @@ class DataSet:
         """Whether the clips are divided once, into training and test set."""
         return len(self.splits) == 1
 
+    def validation_rows(self) -> list[int]:
+        """Positions of the clips of an official validation part, if there is one."""
+        return self.rows((VALIDATION,))
+
     def final_rows(self) -> list[int]:
         """Positions of the clips for a checkpoint to keep: all, but for a separate test set."""
         if self.has_test_set:
@@ -98,6 +112,9 @@ class DataSet:
 
 
 _SHOWN = 3  # missing files named in an error
+VALIDATION = "validation"
+"""The fold of an official validation part: neither trained on nor tested on, but watched in training."""
+
 TRAIN_TEST = Split("test", frozenset({"train"}), frozenset({"test"}))
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from pannsx.metrics import accuracy, tagging_scores
+from pannsx.transfer.best_epoch import Measure, measure_of
 from pannsx.transfer.clips import Waveforms, chosen
 from pannsx.transfer.data_set import DataSet, Split
-from pannsx.transfer.head import Head, HeadSettings, apply, new_head, train_head
-from pannsx.transfer.tuning import TuneSettings, embed, fresh, tune
+from pannsx.transfer.embedding import embed, embed_all
+from pannsx.transfer.folds import held_apart
+from pannsx.transfer.head import Head, HeadSettings, HeldApart, apply, new_head, train_head
+from pannsx.transfer.resume import NOWHERE, Progress
+from pannsx.transfer.tuning import TuneSettings, Watched, fresh, tune
+from pannsx.transfer.watching import Watcher
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
 
@@ -52,13 +58,16 @@ class Result:
 
     @property
     def mean(self) -> float:
-        """Mean over the splits."""
-        return float(np.mean(list(self.scores.values())))
+        """Mean over the splits; a split whose clips have no label at all has no mAP."""
+        return float(np.mean(self._known()))
 
     @property
     def spread(self) -> float:
         """Standard deviation over the splits."""
-        return float(np.std(list(self.scores.values())))
+        return float(np.std(self._known()))
+
+    def _known(self) -> list[float]:
+        return [score for score in self.scores.values() if not math.isnan(score)] or [math.nan]
 
 
 def targets_of(data: DataSet) -> NDArray[np.bool_]:
@@ -69,16 +78,43 @@ def targets_of(data: DataSet) -> NDArray[np.bool_]:
     return targets
 
 
+Divide = Callable[[Sequence[int]], tuple[Sequence[int], Sequence[int]]]
+"""Positions of clips -> those to train on, and those of a validation part (none: no early stopping)."""
+
+
+def all_to_train(rows: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    """No validation part."""
+    return rows, ()
+
+
+def validation_part(data: DataSet, share: float) -> Divide:
+    """The data set's own validation part; without one, a share of the given clips, by whole groups."""
+    own = data.validation_rows()
+    if own:
+        return lambda rows: (rows, own)
+    return all_to_train if share == 0 else lambda rows: held_apart(data.recordings, rows, share)
+
+
 def head_on(
     features: FloatArray,
     targets: NDArray[np.bool_],
     settings: HeadSettings,
     base: LoadedCheckpoint | None = None,
+    *,
+    divide: Divide = all_to_train,
+    measure: Measure | None = None,
 ) -> Learn:
-    """Train only a head, on ``(N, D)`` features or the embeddings of a frozen network ``base``."""
+    """Train only a head, on ``(N, D)`` features or the embeddings of a frozen network ``base``.
+
+    ``divide`` gives a validation part, whose score is ``measure``.
+    """
 
     def learn(rows: Sequence[int], seed: int) -> Fitted:
-        head = train_head(features[rows], targets[rows], settings, seed=seed)
+        training, held = divide(rows)
+        head = train_head(
+            features[training], targets[training], settings, seed=seed,
+            validation=HeldApart(features[held], targets[held], measure) if held and measure else None,
+        )  # fmt: skip
         return Fitted(base, head, lambda rows: apply(head, features[rows]))
 
     return learn
@@ -92,22 +128,37 @@ def network_and_head(
     head_settings: HeadSettings,
     *,
     from_scratch: bool = False,
+    divide: Divide = all_to_train,
+    measure: Measure | None = None,
+    progress: Progress = NOWHERE,
+    watch: Watcher | None = None,
 ) -> Learn:
     """Train network and head together: from the given network and a head trained on its embeddings, or both
-    from random weights.
+    from random weights. ``divide`` and ``measure`` as in :func:`head_on`.
     """
-    embeddings = None if from_scratch else embed(base, waveforms, device=settings.device)
+    device, precision = settings.device, settings.precision
+    embeddings = (
+        None
+        if from_scratch
+        else embed_all(base, waveforms, device=device, precision=precision, progress=progress, watch=watch)
+    )
 
     def learn(rows: Sequence[int], seed: int) -> Fitted:
+        training, held = divide(rows)
         if embeddings is None:
             begin = fresh(base, seed=seed)
             first = new_head(begin.model.embedding_size, targets.shape[1], head_settings, seed=seed)
         else:
-            begin, first = base, train_head(embeddings[rows], targets[rows], head_settings, seed=seed)
-        tuned, head = tune(begin, waveforms, targets, rows, settings, first, seed=seed)
+            begin = base
+            first = train_head(embeddings[training], targets[training], head_settings, seed=seed)
+        tuned, head = tune(
+            begin, waveforms, targets, training, settings, first, seed=seed,
+            validation=Watched(held, measure) if held and measure else None, progress=progress, watch=watch,
+        )  # fmt: skip
 
         def predict(rows: Sequence[int]) -> FloatArray:
-            return apply(head, embed(tuned, chosen(waveforms, rows), device=settings.device))
+            found = embed(tuned, chosen(waveforms, rows), device=device, precision=precision)
+            return apply(head, found)
 
         return Fitted(tuned, head, predict)
 
@@ -124,6 +175,7 @@ def run(
     shots: int | None = None,
     on_score: Callable[[str, float], None] = lambda split, score: None,
     on_logits: Callable[[Sequence[int], FloatArray], None] = lambda rows, logits: None,
+    progress: Progress = NOWHERE,
 ) -> Result:
     """Train and test on every split.
 
@@ -136,20 +188,23 @@ def run(
         shots: training clips per class; None: all.
         on_score: called with the name and score of each finished split.
         on_logits: called with the positions of its test clips and their ``(n, K)`` logits.
+        progress: where the logits of each split are kept.
     """
     scores = {}
-    for split in data.splits if splits is None else splits:
+    name, measure = measure_of(multi_label=data.multi_label)
+    for number, split in enumerate(data.splits if splits is None else splits):
         rows, tests = data.rows(split.train), data.rows(split.test)
         if shots is not None:
             rows = few(targets, rows, shots, seed)
-        logits = learn(rows, seed).predict(tests)
-        on_logits(tests, logits)
-        if data.multi_label:
-            scores[split.name] = tagging_scores(targets[tests], logits).mAP
+        if (kept := progress.load(f"split-{number:03d}")) is not None:
+            logits: FloatArray = kept["logits"].numpy()
         else:
-            scores[split.name] = accuracy(targets[tests].argmax(axis=1), logits)
+            logits = learn(rows, seed).predict(tests)
+            progress.save(f"split-{number:03d}", {"logits": torch.from_numpy(logits)})
+        on_logits(tests, logits)
+        scores[split.name] = measure(targets[tests], logits)
         on_score(split.name, scores[split.name])
-    return Result("mAP" if data.multi_label else "accuracy", scores, shots)
+    return Result(name, scores, shots)
 
 
 def few(targets: NDArray[np.bool_], rows: Sequence[int], shots: int, seed: int) -> list[int]:

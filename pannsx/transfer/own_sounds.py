@@ -2,95 +2,267 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pannsx.labels import LabelSet
 from pannsx.transfer.data_set import (
     TRAIN_TEST,
+    VALIDATION,
     DataSet,
     Recording,
     audio_files,
-    check_files,
     each_fold,
     label_set,
     listed_file,
     table_rows,
 )
+from pannsx.transfer.faults import Fault, FaultyClipsError, find_faults
 from pannsx.transfer.folds import make_folds
 
 _SHOWN = 3
+_FOLD_NAMES = {"valid": VALIDATION, "val": VALIDATION}
+"""Other names of folds."""
+
+_SPLIT = frozenset({"train", "test"})
 
 
-def read_own(place: str | Path) -> DataSet:
+@dataclass(frozen=True)
+class Listed:
+    """Clips as listed in a folder or a table, before folds are made.
+
+    Attributes:
+        place: the folder or the CSV.
+        labels: ``K`` names, in alphabetical order.
+        recordings: ``N`` clips; their fold is empty if the list has none.
+        multi_label: whether a clip may have several labels, or none.
+    """
+
+    place: Path
+    labels: LabelSet
+    recordings: tuple[Recording, ...]
+    multi_label: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        return self.place.stem if self.place.suffix.lower() == ".csv" else self.place.absolute().name
+
+    def without(self, faults: Collection[Fault]) -> Listed:
+        """The other clips.
+
+        Raises:
+            ValueError: a class would have no clip.
+        """
+        out = {fault.recording for fault in faults}
+        kept = tuple(recording for recording in self.recordings if recording not in out)
+        met = {label for recording in kept for label in recording.labels}
+        gone = [name for label, name in enumerate(self.labels) if label not in met]
+        if gone:
+            raise ValueError(
+                f"{self.place}: without the clips that cannot be used, {_some(gone)} would have no clip; "
+                "repair them, or leave the class out"
+            )
+        return replace(self, recordings=kept)
+
+    def data_set(self) -> DataSet:
+        """With folds: the list's own, or made up.
+
+        Raises:
+            ValueError: folds that cannot be used, or clips of one group only.
+        """
+        recordings, folds = self.recordings, {recording.fold for recording in self.recordings}
+        if "" in folds and len(folds) > 1:
+            raise ValueError(f"{self.place}: some clips have a fold and some have none; give every clip one")
+        if VALIDATION in folds and not folds >= _SPLIT:
+            raise ValueError(
+                f"{self.place} has a validation part and the folds {sorted(folds - {VALIDATION})}; a "
+                "validation part of your own needs the folds train and test beside it"
+            )
+        folds_of = defaultdict[str, set[str]](set)
+        for recording in recordings:
+            folds_of[recording.group].add(recording.fold)
+        torn = [group for group, its_folds in folds_of.items() if group and len(its_folds) > 1]
+        if torn:
+            raise ValueError(
+                f"{self.place}: the group {_some(torn)} is in several folds; give all its clips the same one"
+            )
+        if folds == {""}:
+            recordings = tuple(make_folds(recordings))
+        splits = (TRAIN_TEST,) if folds >= _SPLIT else each_fold(recordings)
+        return DataSet(self.name, self.labels, recordings, splits, 10.0, self.multi_label)
+
+
+def read_own(
+    place: str | Path,
+    *,
+    skip_unusable: bool = False,
+    allow_silent: bool = False,
+    on_clip: Callable[[], object] = lambda: None,
+) -> tuple[DataSet, list[Fault]]:
     """The data set of a folder with a folder for each class, or of a CSV, checked before any work.
 
+    Args:
+        place: the folder or the CSV.
+        skip_unusable: leave out missing, unreadable and silent clips.
+        allow_silent: silent clips are usable.
+        on_clip: called after each clip that was checked.
+
+    Returns:
+        the data set, and the clips that were left out.
+
     Raises:
-        ValueError: neither, missing files, one class only, or a class whose clips are all of one file or
+        FaultyClipsError: clips that cannot be used.
+        ValueError: neither folder nor CSV, one class only, or a class whose clips are all of one file or
             group, so that they cannot be both learned and held out.
+        OSError: it cannot be read.
+    """
+    found = read_listed(place)
+    found.data_set()  # wrong folds are found before a clip is decoded
+    _check(found)
+    faults = find_faults(found.recordings, allow_silent=allow_silent, on_clip=on_clip)
+    if faults and not skip_unusable:
+        raise FaultyClipsError(str(place), faults)
+    if faults:
+        found = found.without(faults)
+        _check(found)
+    return found.data_set(), faults
+
+
+def read_listed(place: str | Path) -> Listed:
+    """The clips of a folder with a folder for each class, or of a CSV.
+
+    Raises:
+        ValueError: neither, or a wrong table.
         OSError: it cannot be read.
     """
     place = Path(place)
     if place.is_dir():
-        data = folder_of_classes(place)
-    elif place.is_file():
-        data = table(place)
-    else:
-        raise ValueError(f"{place} does not exist; a folder of folders, one a class, or a CSV is needed")
-    _check(data, place)
-    return data
-
-
-def _check(data: DataSet, place: Path) -> None:
-    check_files(data.recordings, str(place))
-    if len(data.labels) < 2 and not data.multi_label:
-        raise ValueError(
-            f"{place} has one class, {data.labels[0]!r}; two are needed, such as the sound and all else"
-        )
-    units = Counter[int]()
-    for label, _ in {(label, clip.group or clip.path) for clip in data.recordings for label in clip.labels}:
-        units[label] += 1
-    alone = [data.labels[label] for label in range(len(data.labels)) if units[label] < 2]
-    if alone:
-        names = ", ".join(repr(name) for name in alone[:_SHOWN]) + (" ..." if len(alone) > _SHOWN else "")
-        raise ValueError(
-            f"{place}: {names} {'has' if len(alone) == 1 else 'have'} clips of one file or group only; two "
-            "are needed, one to learn from and one to test on. Add clips, or leave the class out"
-        )
+        return listed_folder(place)
+    if place.is_file():
+        return listed_table(place)
+    raise ValueError(f"{place} does not exist; a folder of folders, one a class, or a CSV is needed")
 
 
 def folder_of_classes(folder: Path) -> DataSet:
-    """Any folder: ``<class>/<file>``, or ``<fold>/<class>/<file>``, the folds being ``train`` and ``test``.
+    """Any folder of :func:`listed_folder`, with folds."""
+    return listed_folder(folder).data_set()
 
-    Without folds, five are made, each with an equal number of clips of every class; a clip's fold depends
-    only on the file names.
+
+def table(path: Path) -> DataSet:
+    """Any CSV of :func:`listed_table`, with folds."""
+    return listed_table(path).data_set()
+
+
+def _check(found: Listed) -> None:
+    if len(found.labels) < 2 and not found.multi_label:
+        raise ValueError(
+            f"{found.place} has one class, {found.labels[0]!r}; two are needed, such as the sound and "
+            "all else"
+        )
+    units = Counter[int]()
+    for label, _ in {(label, clip.group or clip.path) for clip in found.recordings for label in clip.labels}:
+        units[label] += 1
+    alone = [name for label, name in enumerate(found.labels) if units[label] < 2]
+    if alone:
+        raise ValueError(
+            f"{found.place}: {_some(alone)} {'has' if len(alone) == 1 else 'have'} clips of one file or "
+            "group only; two are needed, one to learn from and one to test on. Add clips, or leave the class "
+            "out"
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:_SHOWN])) + (" ..." if len(names) > _SHOWN else "")
+
+
+def listed_folder(folder: Path) -> Listed:
+    """A folder: ``<class>/<file>``, or ``<fold>/<class>/<file>``, the folds being ``train`` and ``test``.
+
+    Beside these two may be ``validation`` (or ``valid``, ``val``).
+
+    Raises:
+        ValueError: no clips, or a class without any.
     """
-    has_folds = all((folder / fold).is_dir() for fold in ("train", "test"))
+    has_folds = all((folder / fold).is_dir() for fold in _SPLIT)
+    folds = {*_SPLIT, VALIDATION, *_FOLD_NAMES} if has_folds else set()
     found = []
     for path in audio_files(folder):
         inner = path.relative_to(folder).parts
-        if len(inner) > 1 + has_folds and (not has_folds or inner[0] in ("train", "test")):
-            found.append((path, inner[has_folds], inner[0] if has_folds else ""))
+        if len(inner) > 1 + has_folds and (not has_folds or inner[0] in folds):
+            fold = _FOLD_NAMES.get(inner[0], inner[0]) if has_folds else ""
+            found.append((path, inner[has_folds], fold))
     if not found:
         raise ValueError(f"{folder} has no clips; audio files in a folder for each class are needed")
-    in_fold = [folder / "train", folder / "test"] if has_folds else [folder]
+    in_fold = [folder / fold for fold in folds if (folder / fold).is_dir()] if has_folds else [folder]
     with_clips = {parent for path, *_ in found for parent in path.parents}
-    silent = sorted(
+    empty = sorted(
         str(each.relative_to(folder))
         for place in in_fold
         for each in place.iterdir()
         if each.is_dir() and not each.name.startswith(".") and each not in with_clips
     )
-    if silent:
+    if empty:
         raise ValueError(
-            f"{folder}: {', '.join(silent[:_SHOWN])}{', ...' if len(silent) > _SHOWN else ''} without any "
+            f"{folder}: {', '.join(empty[:_SHOWN])}{', ...' if len(empty) > _SHOWN else ''} without any "
             "audio file; add clips, or remove the folder"
         )
     labels = label_set(label for _, label, _ in found)
-    recordings = [Recording(path, (labels.index(label),), fold) for path, label, fold in found]
-    if has_folds:
-        return DataSet(folder.name, labels, tuple(recordings), (TRAIN_TEST,), 10.0)
-    recordings = make_folds(recordings)
-    return DataSet(folder.name, labels, tuple(recordings), each_fold(recordings), 10.0)
+    recordings = tuple(Recording(path, (labels.index(label),), fold) for path, label, fold in found)
+    return Listed(folder, labels, recordings)
+
+
+def listed_table(path: Path) -> Listed:
+    """A CSV with the columns file (relative to it) and label; optionally fold, start_s, duration_s, group.
+
+    Several labels of a clip are separated by ``;``; one such clip makes the data set multi-label. The folds
+    ``train`` and ``test`` are one split, beside which may be ``validation`` (or ``valid``, ``val``); any
+    others are held out in turn. The column may also be named split. Without folds, five are made
+    (:mod:`pannsx.transfer.folds`), with all clips of a group, or else of a file, in one.
+
+    Raises:
+        ValueError: missing columns or clips, or cells that cannot be read.
+        OSError: it cannot be read.
+    """
+    rows = list(table_rows(path, {"file", "label"}))
+    if not rows:
+        raise ValueError(f"{path} has no clips; a line for each clip is needed")
+    if {"fold", "split"} <= rows[0].keys():
+        raise ValueError(f"{path} has the columns fold and split; leave one out")
+    for row in rows:
+        if not row["file"].strip():
+            raise ValueError(f"{path} has a line without a file; give every clip its file")
+    names = [[name.strip() for name in row["label"].split(";") if name.strip()] for row in rows]
+    if not any(names):
+        raise ValueError(f"{path} has no label; give the clips labels")
+    labels = label_set(name for several in names for name in several)
+    recordings = tuple(
+        Recording(
+            listed_file(path.parent, row["file"]),
+            tuple(labels.index(name) for name in dict.fromkeys(several)),
+            _fold(row),
+            _seconds(row, "start_s", path) or 0.0,
+            _seconds(row, "duration_s", path),
+            (row.get("group") or "").strip(),
+        )
+        for row, several in zip(rows, names, strict=True)
+    )
+    clips = Counter((clip.path, clip.start_s, clip.duration_s) for clip in recordings)
+    repeated = [str(file) for (file, *_), n in clips.items() if n > 1]
+    if repeated:
+        raise ValueError(
+            f"{path} has several lines for {_some(repeated)}; give a clip one line, with its labels "
+            "separated by ;"
+        )
+    return Listed(path, labels, recordings, any(len(several) != 1 for several in names))
+
+
+def _fold(row: dict[str, str]) -> str:
+    fold = (row.get("fold") or row.get("split") or "").strip()
+    return _FOLD_NAMES.get(fold, fold)
 
 
 def _seconds(row: dict[str, str], column: str, path: Path) -> float | None:
@@ -98,39 +270,9 @@ def _seconds(row: dict[str, str], column: str, path: Path) -> float | None:
     if not (cell := row.get(column)):
         return None
     try:
-        return float(cell)
+        seconds = float(cell)
     except ValueError:
-        raise ValueError(f"{path}: {column} of {row['file']} is {cell!r}; seconds are needed") from None
-
-
-def table(path: Path) -> DataSet:
-    """Any CSV with the columns file (relative to it) and label; optionally fold, start_s, duration_s, group.
-
-    Several labels of a clip are separated by ``;``; one such clip makes the data set multi-label.  The
-    folds ``train`` and ``test`` are one split, any others are held out in turn. Without folds, five are made
-    (:mod:`pannsx.transfer.folds`), with all clips of a group, or else of a file, in one.
-    """
-    rows = list(table_rows(path, {"file", "label"}))
-    if not rows:
-        raise ValueError(f"{path} has no clips; a line for each clip is needed")
-    names = [[name.strip() for name in row["label"].split(";") if name.strip()] for row in rows]
-    labels = label_set(name for several in names for name in several)
-    recordings = [
-        Recording(
-            listed_file(path.parent, row["file"]),
-            tuple(labels.index(name) for name in several),
-            (row.get("fold") or "").strip(),
-            _seconds(row, "start_s", path) or 0.0,
-            _seconds(row, "duration_s", path),
-            (row.get("group") or "").strip(),
-        )
-        for row, several in zip(rows, names, strict=True)
-    ]
-    folds = {recording.fold for recording in recordings}
-    if "" in folds and len(folds) > 1:
-        raise ValueError(f"{path}: some clips have a fold and some have none; give every clip one")
-    if folds == {""}:
-        recordings = make_folds(recordings)
-    splits = (TRAIN_TEST,) if {"train", "test"} <= folds else each_fold(recordings)
-    multi_label = any(len(several) != 1 for several in names)
-    return DataSet(path.stem, labels, tuple(recordings), splits, 10.0, multi_label)
+        seconds = -1.0
+    if not (math.isfinite(seconds) and (seconds > 0 or (seconds == 0 and column == "start_s"))):
+        raise ValueError(f"{path}: {column} of {row['file']} is {cell!r}; seconds are needed")
+    return seconds

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from pannsx.errors import WeightsError
@@ -16,38 +15,16 @@ from pannsx.metrics import tagging_scores
 from pannsx.metrics.classification import ClassScores, class_scores
 from pannsx.transfer.clips import Clips
 from pannsx.transfer.data_set import DataSet
-from pannsx.transfer.experiment import Learn, Result, head_on, network_and_head, run, targets_of
-from pannsx.transfer.head import HeadSettings
-from pannsx.transfer.tuning import TuneSettings, clip_head_of, embed, gain_and_roll, save, unchanged
+from pannsx.transfer.experiment import Fitted, Learn, Result, run, targets_of, validation_part
+from pannsx.transfer.method import Method
+from pannsx.transfer.report_files import write_report
+from pannsx.transfer.resume import Progress, plan_of, progress_folder
+from pannsx.transfer.saving import clip_head_of, save
+from pannsx.transfer.watching import Watcher
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
 from pannsx.weights.operating_points import operating_points_path
 from pannsx.weights.record import Checkpoint
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way of training.
-
-    Attributes:
-        tune: train the whole network with its new head, not only the head.
-        layers: of the head.
-        epochs: passes over the clips; None: 100 for a head, 10 for a network.
-        learning_rate: highest rate; None: 3e-3 for a head, 1e-4 for a network.
-        batch_size: clips a step.
-        augment: random gain and roll in time; with ``tune`` only.
-        seed: of all random choices.
-        device: such as ``cpu`` or ``cuda``.
-    """
-
-    tune: bool = False
-    layers: int = 1
-    epochs: int | None = None
-    learning_rate: float | None = None
-    batch_size: int = 32
-    augment: bool = True
-    seed: int = 0
-    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -59,12 +36,14 @@ class Study:
         classes: scores by class, over the clips of all folds while they were held out.
         average_precision: ``(K,)`` of the same clips.
         record: of the saved checkpoint.
+        files: the reports beside it.
     """
 
     result: Result
     classes: ClassScores
     average_precision: FloatArray
     record: Checkpoint
+    files: tuple[Path, ...]
 
 
 def carry_out(
@@ -73,33 +52,44 @@ def carry_out(
     method: Method,
     path: Path,
     *,
-    on_score: Callable[[str, float], None] = lambda split, score: None,
-    on_clip: Callable[[], object] = lambda: None,
+    restart: bool = False,
+    watch: Watcher | None = None,
 ) -> Study:
     """Score a method on the folds of a data set, then train on all its clips and save the checkpoint.
 
     The operating points beside the checkpoint are chosen on held-out clips. With official training and test
-    sets (the folds ``train`` and ``test``), the checkpoint is trained on the training set alone.
+    sets (the folds ``train`` and ``test``), the checkpoint is trained on the training set alone. If the
+    process is killed, the same call goes on after the last finished epoch or fold
+    (:mod:`pannsx.transfer.resume`), with the result of an uninterrupted one.
 
     Args:
         data: the clips.
         base: the network to begin with.
         method: the way of training.
         path: of the checkpoint, ends in ``.safetensors``.
-        on_score: called with the name and score of each finished fold.
-        on_clip: called for each clip that is read for the first time.
+        restart: forget the progress of a run that was killed.
+        watch: told of clips, steps, epochs and scores.
 
     Raises:
-        ValueError: the network decides frame by frame, so that it cannot take a new head.
+        ValueError: the network decides frame by frame, so that it cannot take a new head, or the progress
+            there is of a run with other settings or clips.
         AudioError: a clip cannot be read.
-        WeightsError: the checkpoint cannot be written.
+        OSError, WeightsError: the checkpoint or its reports cannot be written.
     """
     clip_head_of(base.model)
+    watch = watch or Watcher()
     targets = targets_of(data)
-    learn = _learner(data, targets, base, method, on_clip)
+    progress = Progress(progress_folder(path), plan_of(data, base, method), restart=restart)
+    clips = Clips(data.recordings, base.record.sample_rate)
+    learn = method.learner(
+        base, clips, targets, clip_s=data.clip_s, multi_label=data.multi_label,
+        divide=validation_part(data, method.validation), progress=progress, watch=watch,
+    )  # fmt: skip
+    if data.has_test_set:
+        learn = _remembering(learn)  # the scored network is the one to save
     held_out = np.full(targets.shape, np.nan, np.float32)
     result = run(
-        data, targets, learn, seed=method.seed, on_score=on_score,
+        data, targets, learn, seed=method.seed, on_score=watch.score, progress=progress,
         on_logits=lambda rows, logits: held_out.__setitem__(rows, logits),
     )  # fmt: skip
     tested = ~np.isnan(held_out).any(axis=1)
@@ -112,43 +102,25 @@ def carry_out(
     else:
         given = np.eye(len(data.labels), dtype=np.bool_)[logits.argmax(axis=1)]
     classes = class_scores(truth, given)
+    average_precision = tagging_scores(truth, logits).average_precision.astype(np.float32)
     record = _saved(data, learn, method, result, classes, path)
     write_operating_points(points, operating_points_path(record, path))
-    return Study(result, classes, tagging_scores(truth, logits).average_precision.astype(np.float32), record)
+    files = write_report(path, data, result, classes, average_precision)
+    progress.remove()
+    return Study(result, classes, average_precision, record, tuple(files))
 
 
-def _learner(
-    data: DataSet,
-    targets: NDArray[np.bool_],
-    base: LoadedCheckpoint,
-    method: Method,
-    on_clip: Callable[[], object],
-) -> Learn:
-    clips = Clips(data.recordings, base.record.sample_rate)
+def _remembering(learn: Learn) -> Learn:
+    """The same, which learns only once from the same clips."""
+    known: dict[tuple[tuple[int, ...], int], Fitted] = {}
 
-    def read() -> Iterator[FloatArray]:
-        for clip in clips:
-            on_clip()
-            yield clip
+    def again(rows: Sequence[int], seed: int) -> Fitted:
+        key = tuple(rows), seed
+        if key not in known:
+            known[key] = learn(rows, seed)
+        return known[key]
 
-    head = HeadSettings(layers=method.layers, batch_size=method.batch_size)
-    if not method.tune:
-        head = HeadSettings(
-            layers=method.layers,
-            batch_size=method.batch_size,
-            epochs=method.epochs or head.epochs,
-            learning_rate=method.learning_rate or head.learning_rate,
-        )
-        return head_on(embed(base, read(), device=method.device), targets, head, base)
-    settings = TuneSettings(
-        epochs=method.epochs or TuneSettings.epochs,
-        learning_rate=method.learning_rate or TuneSettings.learning_rate,
-        batch_size=method.batch_size,
-        clip_s=data.clip_s,
-        device=method.device,
-        augment=gain_and_roll if method.augment else unchanged,
-    )
-    return network_and_head(base, clips, targets, settings, head)
+    return again
 
 
 def _saved(
@@ -170,5 +142,6 @@ def _saved(
             f"{data.name} {result.measure}": round(result.mean, 4),
             f"{data.name} balanced accuracy": round(classes.balanced_accuracy, 4),
             f"{data.name} macro F1": round(classes.macro_f1, 4),
+            f"{data.name} micro F1": round(classes.micro_f1, 4),
         },
     )

@@ -1,63 +1,33 @@
-"""Fine-tuning of a PANN: embeddings, training with a new head, and the result as a checkpoint."""
+"""Fine-tuning of a PANN: its training with a new head."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pannsx.inference.pipeline import Pipeline
-from pannsx.labels import LabelSet
-from pannsx.models.convert import to_published
+from pannsx.inference.engine import Precision
 from pannsx.models.heads import ClipHead
 from pannsx.models.pann import Augment, Pann
 from pannsx.models.zoo import build
-from pannsx.transfer.clips import Waveforms, batch_of
-from pannsx.transfer.head import Head, batches, learning_rate_at, loss_of
+from pannsx.transfer.augment import Augmenter, unchanged
+from pannsx.transfer.balance import Balance, class_weights, clip_weights, epoch_batches
+from pannsx.transfer.best_epoch import BestEpoch, Measure
+from pannsx.transfer.clips import Waveforms, batch_of, chosen
+from pannsx.transfer.depth import parameter_groups, set_training
+from pannsx.transfer.embedding import embed
+from pannsx.transfer.head import Head, apply
+from pannsx.transfer.loss import learning_rate_at, loss_of
+from pannsx.transfer.resume import NOWHERE, Progress, rows_digest
+from pannsx.transfer.watching import Watcher
 from pannsx.types import FloatArray
-from pannsx.weights import LoadedCheckpoint, save_checkpoint
-from pannsx.weights.record import Checkpoint, Scores
-
-
-class Augmented(NamedTuple):
-    """A batch after its augmentation.
-
-    Attributes:
-        waveform: ``(B, S)``.
-        targets: ``(B, K)``; with mixup, of the ``B / 2`` mixed clips.
-        representations: augmentation of log-mel and wavegram inside the network, if any.
-    """
-
-    waveform: Tensor
-    targets: Tensor
-    representations: Augment | None = None
-
-
-Augmenter = Callable[[Tensor, Tensor, int, Pann], Augmented]
-"""``(B, S)`` clips, ``(B, K)`` targets, a seed for this step and the model -> the batch to train on."""
-
-GAIN_DB, ROLL_S = 6.0, 0.5
-
-
-def gain_and_roll(waveform: Tensor, targets: Tensor, seed: int, model: Pann) -> Augmented:
-    """Each clip up to 6 dB softer or louder, and rolled in time by up to half a second."""
-    rng = np.random.default_rng(seed)
-    gains = 10.0 ** (rng.uniform(-GAIN_DB, GAIN_DB, len(waveform)) / 20.0)
-    rolls = np.round(rng.uniform(-ROLL_S, ROLL_S, len(waveform)) * model.sample_rate).astype(int)
-    clips = [clip.roll(roll) * gain for clip, roll, gain in zip(waveform, rolls, gains, strict=True)]
-    return Augmented(torch.stack(clips).to(waveform.dtype), targets)
-
-
-def unchanged(waveform: Tensor, targets: Tensor, seed: int, model: Pann) -> Augmented:
-    """No augmentation."""
-    return Augmented(waveform, targets)
+from pannsx.weights import LoadedCheckpoint
 
 
 @dataclass(frozen=True)
@@ -70,7 +40,12 @@ class TuneSettings:
         batch_size: clips per step.
         clip_s: longest part of a clip used in training, in seconds.
         device: such as ``cpu`` or ``cuda``.
+        precision: of embeddings and predictions; training is in float32.
         augment: augmentation of a batch.
+        balance: see :data:`pannsx.transfer.balance.Balance`.
+        layer_decay: share of the learning rate from one part of the network to the part below it.
+        freeze_norms: batch norms keep their statistics, scale and shift.
+        patience: with a validation part, epochs without improvement after which training ends.
     """
 
     epochs: int = 10
@@ -78,7 +53,31 @@ class TuneSettings:
     batch_size: int = 32
     clip_s: float = 10.0
     device: str = "cpu"
+    precision: Precision = "float32"
     augment: Augmenter = unchanged
+    balance: Balance = "none"
+    layer_decay: float = 1.0
+    freeze_norms: bool = False
+    patience: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "learning_rate", "batch_size", "clip_s", "patience"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay is {self.layer_decay}; a number above 0, up to 1, is needed")
+
+
+class Watched(NamedTuple):
+    """The validation part of a training.
+
+    Attributes:
+        rows: positions of its clips.
+        measure: its score.
+    """
+
+    rows: Sequence[int]
+    measure: Measure
 
 
 class Tuned(nn.Module):
@@ -96,12 +95,6 @@ class Tuned(nn.Module):
         embedding = head.embed(features) if isinstance(head, ClipHead) else head.clip(features)[1]
         logits: Tensor = self.head(embedding)
         return logits
-
-
-def embed(base: LoadedCheckpoint, waveforms: Iterable[FloatArray], *, device: str = "cpu") -> FloatArray:
-    """``N`` clips at the model's rate -> ``(N, D)`` embeddings, those of :class:`pannsx.FeatureExtractor`."""
-    pipeline = Pipeline(base, device=device)
-    return np.stack([analysis.answer.embedding for analysis in pipeline.analyse(waveforms)])
 
 
 def fresh(base: LoadedCheckpoint, *, seed: int) -> LoadedCheckpoint:
@@ -122,11 +115,15 @@ def tune(
     head: Head,
     *,
     seed: int,
+    validation: Watched | None = None,
+    progress: Progress = NOWHERE,
+    watch: Watcher | None = None,
 ) -> tuple[LoadedCheckpoint, Head]:
     """Train a copy of a network together with a copy of a head on some clips.
 
     With a head already trained on the network's embeddings, the first gradients do not distort the network
-    (Kumar et al. 2022, arXiv:2202.10054).
+    (Kumar et al. 2022, arXiv:2202.10054). Every random number is a function of the seed and the epoch or the
+    step, so a resumed training is, on the same device, the same as an uninterrupted one.
 
     Args:
         base: the initial network; not changed.
@@ -136,97 +133,147 @@ def tune(
         settings: settings of the training.
         head: the initial head; not changed.
         seed: seed of order, parts, augmentation and dropout.
+        validation: clips to choose the best epoch by, and to stop early; None: the last epoch counts.
+        progress: where each epoch is kept.
+        watch: told of steps and epochs.
 
     Raises:
         ValueError: the loss is not finite.
     """
-    rng = np.random.default_rng(seed)
-    device = torch.device(settings.device)
-    longest = max(base.model.min_samples, round(settings.clip_s * base.model.sample_rate))
-    wanted = torch.from_numpy(targets.astype(np.float32))
-    model = copy.deepcopy(base.model)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        tuned = Tuned(model, copy.deepcopy(head)).to(device).train()
-        if device.type == "cpu":
-            tuned.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster
-        optimiser = torch.optim.Adam(tuned.parameters())
-        n_steps, step = settings.epochs * len(batches(rows, settings.batch_size, rng)), 0
-        for _ in range(settings.epochs):
-            for drawn in batches(rows, settings.batch_size, rng):
-                for group in optimiser.param_groups:
-                    group["lr"] = learning_rate_at(step, n_steps, settings.learning_rate)
-                waveform = torch.from_numpy(batch_of(waveforms, drawn, longest, rng)).to(device)
-                batch = settings.augment(waveform, wanted[drawn].to(device), _seed_of(seed, step), model)
-                loss = loss_of(tuned(batch.waveform, batch.representations), batch.targets)
-                if not torch.isfinite(loss):
-                    raise ValueError(f"the loss is {loss.item()} in step {step}; use a smaller learning rate")
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                step += 1
-    tuned.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    return base._replace(model=tuned.model), tuned.head
-
-
-def _seed_of(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
-
-
-def clip_head_of(model: Pann) -> ClipHead:
-    """The head of a network that can be saved with another one.
-
-    Raises:
-        ValueError: it decides frame by frame.
-    """
-    if not isinstance(model.head, ClipHead):
-        raise ValueError(f"{model.architecture} decides frame by frame; take a model with a clip head")
-    return model.head
-
-
-def save(
-    path: Path,
-    base: LoadedCheckpoint,
-    head: Head,
-    labels: LabelSet,
-    *,
-    description: str,
-    trained_on: str,
-    scores: dict[str, float] | None = None,
-) -> Checkpoint:
-    """A network with a new head as a checkpoint with its own labels: ``AudioTagger(checkpoint=path)``.
-
-    Args:
-        path: ends in ``.safetensors``; its stem becomes the checkpoint's name.
-        base: the network.
-        head: its head.
-        labels: labels of the ``K`` classes.
-        description: one sentence.
-        trained_on: data and method.
-        scores: further scores by name.
-
-    Raises:
-        ValueError: the network decides frame by frame.
-        WeightsError: the files cannot be written.
-    """
-    model = copy.deepcopy(base.model)
-    own = clip_head_of(model)
-    *hidden, last = copy.deepcopy(head.layers())
-    own.hidden, own.fc_audioset = nn.ModuleList(hidden), last
-    record = replace(
-        base.record,
-        name=path.stem,
-        labels="own",
-        n_classes=len(labels),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        unused_parameters=0,
-        description=description,
-        trained_on=trained_on,
-        scores=None
-        if scores is None
-        else Scores(mAP=None, auc=None, d_prime=None, source=None, other=scores),
-        recipe=None,
-        example=None,
-        notes=f"Begun from {base.record.name}.",
+    run = _Tuning(base, waveforms, targets, rows, settings, head, seed)
+    best = None if validation is None else BestEpoch(settings.patience, validation.measure)
+    stage, watch = (
+        rows_digest([*rows, -1, *(validation.rows if validation else ())], seed),
+        watch or Watcher(),
     )
-    return save_checkpoint(path, to_published(model), record, labels=labels)
+    first, best_weights = 0, None
+    state = progress.load("training")
+    if state is not None and state["stage"] == stage:
+        run.restore(state)
+        first, best_weights = state["epoch"] + 1, state["best_weights"]
+        if best is not None:
+            best.restore(state["best"])
+    watch.begin(settings.epochs, settings.epochs * run.steps_an_epoch, done=first * run.steps_an_epoch)
+    for epoch in range(first, settings.epochs):
+        if best is not None and best.is_over:
+            break
+        loss = run.epoch(epoch, watch)
+        score = None
+        if best is not None and validation is not None:
+            if best.is_better(epoch, targets[validation.rows], run.predict(validation.rows)):
+                best_weights = run.weights()
+            score = best.last_score
+        progress.save("training", {
+            "stage": stage, "epoch": epoch, "best_weights": best_weights,
+            "best": None if best is None else best.state(), **run.state(),
+        })  # fmt: skip
+        watch.epoch(epoch + 1, loss, score)
+    if best_weights is not None:
+        run.tuned.load_state_dict(best_weights, strict=True)
+    watch.end(None if best is None else best.epoch + 1)
+    return run.result()
+
+
+class _Tuning:
+    """A network and head in training, epoch by epoch; arguments as for :func:`tune`."""
+
+    def __init__(
+        self,
+        base: LoadedCheckpoint,
+        waveforms: Waveforms,
+        targets: NDArray[np.bool_],
+        rows: Sequence[int],
+        settings: TuneSettings,
+        head: Head,
+        seed: int,
+    ) -> None:
+        self._base, self._waveforms, self._targets, self._rows = base, waveforms, targets, rows
+        self._settings, self._seed = settings, seed
+        self._device = torch.device(settings.device)
+        self._longest = max(base.model.min_samples, round(settings.clip_s * base.model.sample_rate))
+        self._wanted = torch.from_numpy(targets.astype(np.float32))
+        self._class_weights = (
+            class_weights(targets[rows]).to(self._device) if settings.balance == "weights" else None
+        )
+        self.steps_an_epoch = len(self._batches(0))
+        self.tuned = Tuned(copy.deepcopy(base.model), copy.deepcopy(head)).to(self._device)
+        if self._device.type == "cpu":
+            self.tuned.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster
+        set_training(self.tuned, freeze_norms=settings.freeze_norms)
+        groups = parameter_groups(self.tuned.model, self.tuned.head, settings.layer_decay)
+        self._optimiser = torch.optim.Adam(groups)
+
+    def epoch(self, epoch: int, watch: Watcher) -> float:
+        """A pass over the clips; the mean loss."""
+        settings, losses = self._settings, []
+        set_training(self.tuned, freeze_norms=settings.freeze_norms)
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            torch.manual_seed(_seed_of(self._seed, epoch))
+            rng = self._rng(epoch, 1)
+            for number, drawn in enumerate(self._batches(epoch)):
+                losses.append(self._step(epoch * self.steps_an_epoch + number, drawn, rng))
+                watch.step()
+        return float(np.mean(losses))
+
+    def predict(self, rows: Sequence[int]) -> FloatArray:
+        """``(n, K)`` logits of some clips, as those of the finished checkpoint would be."""
+        base, head = self._finished(copy.deepcopy(self.tuned))
+        embeddings = embed(
+            base,
+            chosen(self._waveforms, rows),
+            device=self._settings.device,
+            precision=self._settings.precision,
+        )
+        return apply(head, embeddings)
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of all weights and statistics."""
+        return {key: tensor.detach().clone() for key, tensor in self.tuned.state_dict().items()}
+
+    def state(self) -> dict[str, Any]:
+        """Weights and optimiser, for a file."""
+        return {"weights": self.tuned.state_dict(), "optimiser": self._optimiser.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state`."""
+        self.tuned.load_state_dict(state["weights"], strict=True)
+        self._optimiser.load_state_dict(state["optimiser"])
+
+    def result(self) -> tuple[LoadedCheckpoint, Head]:
+        """The network and the head, on the CPU and in evaluation mode."""
+        return self._finished(self.tuned)
+
+    def _finished(self, tuned: Tuned) -> tuple[LoadedCheckpoint, Head]:
+        tuned.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+        tuned.requires_grad_(True)  # frozen norms are a setting of this training, not of the network
+        return self._base._replace(model=tuned.model), tuned.head
+
+    def _step(self, step: int, drawn: Sequence[int], rng: np.random.Generator) -> float:
+        settings = self._settings
+        rate = learning_rate_at(step, settings.epochs * self.steps_an_epoch, settings.learning_rate)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate * group["scale"]
+        waveform = torch.from_numpy(batch_of(self._waveforms, drawn, self._longest, rng)).to(self._device)
+        wanted, seed = self._wanted[drawn].to(self._device), _seed_of(self._seed, step)
+        batch = settings.augment(waveform, wanted, seed, self.tuned.model)
+        weights = None if self._class_weights is None else clip_weights(batch.targets, self._class_weights)
+        loss = loss_of(self.tuned(batch.waveform, batch.representations), batch.targets, weights)
+        if not torch.isfinite(loss):
+            raise ValueError(f"the loss is {loss.item()} in step {step}; use a smaller learning rate")
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        return loss.item()
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        settings = self._settings
+        return epoch_batches(
+            self._rows, self._targets, settings.batch_size, self._rng(epoch, 0), balance=settings.balance
+        )
+
+    def _rng(self, epoch: int, use: int) -> np.random.Generator:
+        return np.random.default_rng((self._seed, epoch, use))
+
+
+def _seed_of(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])

@@ -43,6 +43,7 @@ RECORDINGS = (
     "recordings/monday.flac", "archive/may/owl.flac", EXAMPLE, FFMPEG_OUTPUT,
     "reference/dog.wav", "reference/rain.wav", "reference/siren.wav",
     "generated/dog.wav", "generated/rain.wav", "generated/siren.wav",
+    "yard/001.wav", "yard/002.wav", "yard/003.wav", "street/001.wav", "street/002.wav",
     "my_sounds/pump/1.wav", "my_sounds/pump/2.wav", "my_sounds/fan/1.wav", "my_sounds/fan/2.wav",
 )  # fmt: skip
 RATE = 32_000

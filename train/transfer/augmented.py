@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from pannsx.models import Pann
-from pannsx.transfer.tuning import Augmented
+from pannsx.transfer.augment import Augmented
 from train.loop.augment import choose
 from train.recipe import Augment
 

@@ -1,0 +1,133 @@
+"""A way of training, by its settings, and what it learns from clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pannsx.inference.engine import Precision
+from pannsx.transfer.augment import gain_and_roll, unchanged
+from pannsx.transfer.balance import Balance
+from pannsx.transfer.best_epoch import measure_of
+from pannsx.transfer.clips import Waveforms
+from pannsx.transfer.embedding import embed_all
+from pannsx.transfer.experiment import Divide, Learn, head_on, network_and_head
+from pannsx.transfer.head import HeadSettings
+from pannsx.transfer.resume import NOWHERE, Progress
+from pannsx.transfer.tuning import TuneSettings
+from pannsx.transfer.watching import Watcher
+from pannsx.weights import LoadedCheckpoint
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of training.
+
+    Attributes:
+        tune: train the whole network with its new head, not only the head.
+        layers: of the head.
+        epochs: passes over the clips; None: 100 for a head, 10 for a network.
+        learning_rate: highest rate; None: 3e-3 for a head, 1e-4 for a network.
+        batch_size: clips a step.
+        augment: random gain and roll in time; with ``tune`` only.
+        balance: see :data:`pannsx.transfer.balance.Balance`.
+        validation: share of the training clips that is held apart to find the best epoch; 0: the last counts.
+        patience: with a validation part, epochs without improvement after which training ends.
+        layer_decay: share of the learning rate from one part of the network to the part below; with ``tune``
+            only.
+        freeze_norms: batch norms stay as they are; with ``tune`` only.
+        seed: of all random choices.
+        device: such as ``cpu`` or ``cuda``.
+        precision: of embeddings; training is in float32.
+    """
+
+    tune: bool = False
+    layers: int = 1
+    epochs: int | None = None
+    learning_rate: float | None = None
+    batch_size: int = 32
+    augment: bool = True
+    balance: Balance = "none"
+    validation: float = 0.0
+    patience: int = 5
+    layer_decay: float = 1.0
+    freeze_norms: bool = False
+    seed: int = 0
+    device: str = "cpu"
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation is {self.validation}; a share from 0 to below 1 is needed")
+        self.head_settings()
+        self.tune_settings(1.0)
+
+    def head_settings(self) -> HeadSettings:
+        """Of the head, alone or before the network is trained with it."""
+        head = HeadSettings(
+            layers=self.layers, batch_size=self.batch_size, balance=self.balance, patience=self.patience
+        )
+        if self.tune:
+            return head
+        return HeadSettings(
+            layers=self.layers,
+            batch_size=self.batch_size,
+            balance=self.balance,
+            patience=self.patience,
+            epochs=head.epochs if self.epochs is None else self.epochs,
+            learning_rate=head.learning_rate if self.learning_rate is None else self.learning_rate,
+        )
+
+    def tune_settings(self, clip_s: float) -> TuneSettings:
+        """Of the training of the whole network, on clips of at most so many seconds."""
+        return TuneSettings(
+            epochs=TuneSettings.epochs if self.epochs is None else self.epochs,
+            learning_rate=TuneSettings.learning_rate if self.learning_rate is None else self.learning_rate,
+            batch_size=self.batch_size,
+            clip_s=clip_s,
+            device=self.device,
+            precision=self.precision,
+            augment=gain_and_roll if self.augment else unchanged,
+            balance=self.balance,
+            layer_decay=self.layer_decay,
+            freeze_norms=self.freeze_norms,
+            patience=self.patience,
+        )
+
+    def learner(
+        self,
+        base: LoadedCheckpoint,
+        clips: Waveforms,
+        targets: NDArray[np.bool_],
+        *,
+        clip_s: float,
+        multi_label: bool,
+        divide: Divide,
+        progress: Progress = NOWHERE,
+        watch: Watcher | None = None,
+    ) -> Learn:
+        """Learning from clips by this method; the clips' embeddings are computed at once.
+
+        Args:
+            base: the network to begin with.
+            clips: ``N`` clips at its rate.
+            targets: ``(N, K)``.
+            clip_s: longest part of a clip in the training of the network, in seconds.
+            multi_label: whether a clip may have several labels.
+            divide: gives the validation part.
+            progress: where finished parts are kept.
+            watch: told of clips, steps and epochs.
+        """
+        _, measure = measure_of(multi_label=multi_label)
+        head = self.head_settings()
+        if self.tune:
+            return network_and_head(
+                base, clips, targets, self.tune_settings(clip_s), head,
+                divide=divide, measure=measure, progress=progress, watch=watch,
+            )  # fmt: skip
+        embeddings = embed_all(
+            base, clips, device=self.device, precision=self.precision, progress=progress, watch=watch
+        )
+        return head_on(embeddings, targets, head, base, divide=divide, measure=measure)

@@ -1,0 +1,76 @@
+"""A network with a new head as a checkpoint."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from pannsx.labels import LabelSet
+from pannsx.models.convert import to_published
+from pannsx.models.heads import ClipHead
+from pannsx.models.pann import Pann
+from pannsx.transfer.head import Head
+from pannsx.weights import LoadedCheckpoint, save_checkpoint
+from pannsx.weights.record import Checkpoint, Scores
+
+
+def clip_head_of(model: Pann) -> ClipHead:
+    """The head of a network that can be saved with another one.
+
+    Raises:
+        ValueError: it decides frame by frame.
+    """
+    if not isinstance(model.head, ClipHead):
+        raise ValueError(f"{model.architecture} decides frame by frame; take a model with a clip head")
+    return model.head
+
+
+def save(
+    path: Path,
+    base: LoadedCheckpoint,
+    head: Head,
+    labels: LabelSet,
+    *,
+    description: str,
+    trained_on: str,
+    scores: dict[str, float] | None = None,
+) -> Checkpoint:
+    """A network with a new head as a checkpoint with its own labels: ``AudioTagger(checkpoint=path)``.
+
+    Args:
+        path: ends in ``.safetensors``; its stem becomes the checkpoint's name.
+        base: the network.
+        head: its head.
+        labels: labels of the ``K`` classes.
+        description: one sentence.
+        trained_on: data and method.
+        scores: further scores by name.
+
+    Raises:
+        ValueError: the network decides frame by frame.
+        WeightsError: the files cannot be written.
+    """
+    model = copy.deepcopy(base.model)
+    own = clip_head_of(model)
+    *hidden, last = copy.deepcopy(head.layers())
+    own.hidden, own.fc_audioset = nn.ModuleList(hidden), last
+    record = replace(
+        base.record,
+        name=path.stem,
+        labels="own",
+        n_classes=len(labels),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        unused_parameters=0,
+        description=description,
+        trained_on=trained_on,
+        scores=None
+        if scores is None
+        else Scores(mAP=None, auc=None, d_prime=None, source=None, other=scores),
+        recipe=None,
+        example=None,
+        notes=f"Begun from {base.record.name}.",
+    )
+    return save_checkpoint(path, to_published(model), record, labels=labels)
