@@ -7,7 +7,7 @@ The published sets: *balanced* is the store of the balanced list, *full* that of
 unbalanced list, *evaluation* that of the evaluation list; with one store of everything,
 ``--segments`` selects them.  A black list is a file of ids, one per line or in the first column of a CSV.
 The clips held out depend only on their ids and the seed, so that clips added later do not move others to
-the other side.
+the other side; clips of one group of a labelled table are held out together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from train.data.indexed import Indexed, open_index, write_index
 from train.data.segments import read_segments
-from train.data.store import Store, StoreError
+from train.data.store import GROUPS, Store, StoreError
 
 __all__ = ["Indexed", "faulty", "hold_out", "open_index", "read_ids", "select", "write_index"]
 
@@ -61,6 +61,8 @@ def _encoded(ids: Iterable[str]) -> NDArray[np.bytes_]:
 def hold_out(index: Indexed, share: float, seed: int) -> tuple[Indexed, Indexed]:
     """Remaining and held-out clips: about ``share`` of the clips are held out, by a hash of seed and id.
 
+    Clips of a group (``groups.csv`` of the store) are on one side.
+
     Raises:
         ValueError: the share is not between 0 and 1.
     """
@@ -68,7 +70,9 @@ def hold_out(index: Indexed, share: float, seed: int) -> tuple[Indexed, Indexed]
         raise ValueError(f"the share to hold out is {share}; it must be between 0 and 1")
     remaining, held = [], []
     for store, rows in zip(index.stores, index.rows, strict=True):
-        out = np.array([_uniform(store.ids[int(row)], seed) < share for row in rows], np.bool_)
+        groups = _groups(store)
+        ids = (store.ids[int(row)] for row in rows)
+        out = np.array([_uniform(groups.get(name, name), seed) < share for name in ids], np.bool_)
         remaining.append(rows[~out])
         held.append(rows[out])
     return Indexed(index.stores, remaining), Indexed(index.stores, held)
@@ -100,6 +104,15 @@ def faulty(store: Store, kinds: Iterable[str]) -> list[str]:
             return [row["id"] for row in csv.DictReader(file) if row["fault"] in wanted]
     except OSError as error:
         raise StoreError(f"cannot read {path}, the report of train.pack: {error.strerror}") from error
+
+
+def _groups(store: Store) -> dict[str, str]:
+    """The group of each clip that has one."""
+    path = store.folder / GROUPS
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["id"]: row["group"] for row in csv.DictReader(file)}
 
 
 def _uniform(clip_id: str, seed: int) -> float:

@@ -1,10 +1,16 @@
 """Pack audio into a store (:mod:`train.data.store`).
 
 python -m train.pack STORE SOURCE... [--segments LIST...] [--sample-rate 32000] [--variant flac]
+python -m train.pack STORE TABLE.csv [--split train]
 
-Sources are folders of audio files, WebDataset tars, Parquet files and published HDF5 packs (and
-folders of the last three), in any mixture.  With segment lists, the clips on the lists are packed
+Sources are folders of audio files, labelled tables, WebDataset tars, Parquet files and published HDF5 packs
+(and folders of the last three), in any mixture.  With segment lists, the clips on the lists are packed
 with the lists' labels; otherwise all clips with the source's labels.
+
+A labelled table is a CSV with the columns file (relative to it) and label (several separated by ``;``),
+optionally split, group, start_s and duration_s; or, with ``--by-folder``, a folder with a folder for each
+class. Its classes are those of the store, unless ``--labels`` names others, and a recipe with
+``model.labels=data`` trains on them. With splits, ``--split`` selects some, a store for each.
 
 After a kill the same command resumes: finished parts are kept.  Clips that are missing or cannot be decoded
 have no rows.  ``report.csv`` in the store lists them, and silent and duplicate clips; ``train.index`` can
@@ -36,7 +42,8 @@ from train.data.encoding import VARIANTS
 from train.data.segments import Listing
 from train.data.sources import chunks_of
 from train.data.sources_folder import FolderChunk
-from train.data.store import Store
+from train.data.sources_table import TableChunk, is_table, labels_of
+from train.data.store import GROUPS, Store
 from train.data.store_writer import Fault, PackedClip, finish, read_part, writing_part
 from train.data.workers import run_all
 
@@ -85,6 +92,8 @@ def pack(
     clips_per_part: int = CLIPS_PER_PART,
     keep_going: bool = False,
     progress: bool = False,
+    by_folder: bool = False,
+    split: Sequence[str] = (),
 ) -> Report:
     """Pack sources into the store ``folder``, or resume an earlier call.
 
@@ -98,6 +107,8 @@ def pack(
         clips_per_part: clips per part, for sources that can be divided anywhere.
         keep_going: skip tars, packs and row groups that cannot be read.
         progress: show a progress bar.
+        by_folder: the folders in a source are its classes.
+        split: the splits to pack of labelled tables.
 
     Raises:
         PackError: another process is packing there, the folder holds a store with other settings or sources,
@@ -106,7 +117,11 @@ def pack(
     """
     folder, wanted = Path(folder), wanted or Wanted()
     listing = Listing(labels, lists)
-    chunks = [chunk for source in sources for chunk in chunks_of(Path(source), listing, clips_per_part)]
+    chunks = [
+        chunk
+        for source in sources
+        for chunk in chunks_of(Path(source), listing, clips_per_part, by_folder=by_folder, split=split)
+    ]
     if not chunks:
         raise PackError("there is nothing to pack: no source has a clip on the lists; check their ids")
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +131,7 @@ def pack(
             _pack_chunks(
                 _Job(folder, wanted, listing), chunks, n_workers, keep_going=keep_going, progress=progress
             )
+            _write_groups(folder, chunks)
             return _finish(folder, wanted, listing, len(chunks))
     except Timeout:
         raise PackError(f"another process is packing into {folder}; wait for it") from None
@@ -131,7 +147,8 @@ def pack_chunk(job: _Job, piece: tuple[int, Chunk]) -> int:
             try:
                 pcm = samples_of(clip, wanted)
             except (AudioError, OSError) as error:
-                part.faults.append(Fault(clip.id, "corrupt", str(error)))
+                is_missing = isinstance(clip.audio, Path) and not clip.audio.is_file()
+                part.faults.append(Fault(clip.id, "missing" if is_missing else "corrupt", str(error)))
                 continue
             if is_silent(pcm):
                 part.faults.append(Fault(clip.id, "silent", f"{len(pcm) / wanted.sample_rate:.3f} s"))
@@ -198,6 +215,17 @@ def _pack_chunks(
         print(f"left out: {failure}", file=sys.stderr)
 
 
+def _write_groups(folder: Path, chunks: Sequence[Chunk]) -> None:
+    """The groups of a labelled table, for ``train.index --hold-out``."""
+    groups = [row for chunk in chunks if isinstance(chunk, TableChunk) for row in chunk.groups()]
+    if groups:
+        with (
+            replacing(folder / GROUPS) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
+            csv.writer(file, lineterminator="\n").writerows([("id", "group"), *groups])
+
+
 def _finish(folder: Path, wanted: Wanted, listing: Listing, n_parts: int) -> Report:
     faults: list[Fault] = []
 
@@ -237,10 +265,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="train.pack", description="Pack audio into a store.")
     parser.add_argument("store", type=Path, help="output folder")
     parser.add_argument(
-        "sources", type=Path, nargs="+", help="folders of audio, tars, Parquet files, HDF5 packs"
+        "sources",
+        type=Path,
+        nargs="+",
+        help="folders of audio, labelled tables (.csv), tars, Parquet files, HDF5 packs",
     )
     parser.add_argument("--segments", type=Path, nargs="+", default=[], help="AudioSet segment lists")
-    parser.add_argument("--labels", type=Path, help="label file (default: AudioSet's 527 labels)")
+    parser.add_argument(
+        "--labels", type=Path, help="label file (default: those of labelled tables, else AudioSet's 527)"
+    )
+    parser.add_argument("--by-folder", action="store_true", help="the folders in a source are its classes")
+    parser.add_argument("--split", nargs="+", default=[], help="splits to pack of labelled tables")
     parser.add_argument("--sample-rate", type=int, default=32000, help="in Hz (default: %(default)s)")
     parser.add_argument("--decimate", action="store_true", help="16 or 8 kHz as published: aliased")
     parser.add_argument(
@@ -257,19 +292,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = pack(
             given.store,
             given.sources,
-            labels=audioset() if given.labels is None else read_labels(given.labels),
+            labels=_labels(given),
             lists=given.segments,
             wanted=Wanted(given.sample_rate, given.duration, given.decimate, given.variant),
             n_workers=given.workers,
             clips_per_part=given.clips_per_part,
             keep_going=given.keep_going,
             progress=sys.stderr.isatty(),
+            by_folder=given.by_folder,
+            split=given.split,
         )
     except (PackError, OSError, ValueError) as error:
         print(f"train.pack: {error}", file=sys.stderr)
         return 1
     print(f"{given.store}: {report}" + (f"; see {given.store / 'report.csv'}" if report.faults else ""))
     return 0
+
+
+def _labels(given: argparse.Namespace) -> LabelSet:
+    if given.labels is not None:
+        return read_labels(given.labels)
+    tables = [source for source in given.sources if is_table(source, by_folder=given.by_folder)]
+    if tables and given.segments:
+        raise ValueError("a labelled table has its labels itself; leave out --segments")
+    if tables and len(tables) < len(given.sources):
+        raise ValueError("some sources have classes of their own and some AudioSet's; say which, by --labels")
+    return labels_of(tables) if tables else audioset()
 
 
 if __name__ == "__main__":

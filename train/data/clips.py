@@ -32,12 +32,16 @@ class Clip(NamedTuple):
         targets: positions of its labels.
         audio: a file, the bytes of one, or samples ``(S,)``, int16 or floating-point.
         sample_rate: rate of samples, in Hz; files state their own.
+        start_s: start of the clip in a file, in seconds.
+        duration_s: its length; None: to the end.
     """
 
     id: str
     targets: tuple[int, ...]
     audio: Path | bytes | NDArray[np.int16] | FloatArray
     sample_rate: int | None = None
+    start_s: float = 0.0
+    duration_s: float | None = None
 
 
 class Chunk(Protocol):
@@ -102,7 +106,8 @@ def samples_of(clip: Clip, wanted: Wanted) -> NDArray[np.int16]:
     if isinstance(clip.audio, np.ndarray):
         pcm = _of_array(clip.audio, clip.sample_rate or read_rate, read_rate)
     else:
-        pcm = as_pcm(audio.load(clip.audio, read_rate, duration_s=wanted.duration_s).waveform)
+        longest = wanted.duration_s if clip.duration_s is None else min(clip.duration_s, wanted.duration_s)
+        pcm = as_pcm(audio.load(clip.audio, read_rate, start_s=clip.start_s, duration_s=longest).waveform)
     pcm = pcm[::step][: wanted.n_samples]
     if not len(pcm):
         raise AudioError("it has no samples")

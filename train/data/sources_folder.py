@@ -42,7 +42,10 @@ def folder_chunks(folder: Path, listing: Listing, clips_per_part: int) -> list[F
         ValueError: no segment list with the files' labels.
     """
     if listing.targets is None:
-        raise ValueError(f"{folder} is a folder of audio files, which have no labels; give the segment list")
+        raise ValueError(
+            f"{folder} is a folder of audio files, which have no labels; give the segment list, "
+            "or --by-folder if each class has a folder"
+        )
     wanted = []
     for path in folder.rglob("*"):
         if path.suffix.lower() in AUDIO_SUFFIXES and (found := listing.identify(path.stem)) is not None:

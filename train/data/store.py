@@ -5,6 +5,7 @@ A store is a folder:
     store.json       settings; written last, so that a folder without it is not yet a store
     rows.npy         one row per clip: id, targets as bits, position of its bytes; memory-mapped
     parts/00000.bin  the clips of one part, in sequence
+    groups.csv       of labelled tables with groups: the group of each clip
 
 Balanced sampling draws single clips in random order, so that only the cost of one clip counts: one seek and
 one contiguous read, without compressed chunks of several clips (as in HDF5 and Parquet) or a scan of an
@@ -32,9 +33,20 @@ from train.data.encoding import FULL_SCALE, PADDING, VARIANTS, as_float, decode_
 from train.data.packed import Clips
 from train.data.targets import Targets
 
-__all__ = ["FORMAT", "FULL_SCALE", "Ids", "Store", "StoreError", "as_float", "part_path", "row_dtype"]
+__all__ = [
+    "FORMAT",
+    "FULL_SCALE",
+    "GROUPS",
+    "Ids",
+    "Store",
+    "StoreError",
+    "as_float",
+    "part_path",
+    "row_dtype",
+]
 
 FORMAT = 1
+GROUPS = "groups.csv"
 _KEYS = {"format", "sample_rate", "n_samples", "variant", "labels", "label_ids", "n_clips", "made_with"}
 
 
