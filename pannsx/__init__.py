@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from pannsx.scoring import GenerationScorer
     from pannsx.streaming import StreamTagger
     from pannsx.tagger import AudioTagger
+    from pannsx.transfer.classifier import AudioClassifier, fit_head
     from pannsx.weights import create_model, list_models, save
 
 __all__ = [
+    "AudioClassifier",
     "AudioError",
     "AudioTagger",
     "BatchResult",
@@ -48,6 +50,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "create_model",
+    "fit_head",
     "list_models",
     "save",
 ]
@@ -56,6 +59,7 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept
     __getattr__, __dir__ = attach(
         __name__,
         {
+            "AudioClassifier": "pannsx.transfer.classifier",
             "AudioError": "pannsx.errors",
             "AudioTagger": "pannsx.tagger",
             "BatchResult": "pannsx.results",
@@ -65,6 +69,7 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept
             "TaggingResult": "pannsx.results",
             "WeightsError": "pannsx.errors",
             "create_model": "pannsx.weights.by_name",
+            "fit_head": "pannsx.transfer.classifier",
             "list_models": "pannsx.weights.by_name",
             "save": "pannsx.weights.saving",
         },

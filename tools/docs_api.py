@@ -118,6 +118,16 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "Classes of your own",
+        "How to use it, and the command: [transfer](../how-to/transfer.md).",
+        "pannsx",
+        (
+            "fit_head", "AudioClassifier", "AudioClassifier.fit", "AudioClassifier.predict",
+            "AudioClassifier.predict_proba", "AudioClassifier.score", "AudioClassifier.save",
+            "AudioClassifier.get_params", "AudioClassifier.set_params",
+        ),
+    ),
+    (
         "Errors",
         "The two error classes a caller can handle. A wrong argument raises a `ValueError` that suggests a "
         "remedy; an `AudioError` is also a `ValueError`.",
@@ -256,6 +266,9 @@ PAGES: dict[str, ApiPage] = {
         "Streams", ("Streams",), "from pannsx import StreamTagger\nfrom pannsx.audio import open_blocks"
     ),
     "embeddings": ApiPage("Embeddings", ("Embeddings",), "from pannsx import FeatureExtractor"),
+    "own-classes": ApiPage(
+        "Classes of your own", ("Classes of your own",), "from pannsx import AudioClassifier, fit_head"
+    ),
     "audio": ApiPage("Audio", ("Audio",), "from pannsx.audio import open_blocks"),
     "scores": ApiPage(
         "Scores of generated audio",

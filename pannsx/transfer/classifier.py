@@ -1,0 +1,414 @@
+"""`AudioClassifier` and `fit_head`: classes of one's own, learned from labelled clips."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from pannsx.inference.pipeline import OpenNetwork, open_pipeline
+from pannsx.labels import LabelSet
+from pannsx.transfer.source_lists import divided, listed_sources
+from pannsx.transfer.target_kinds import Classes, read_labels
+from pannsx.types import FloatArray, PathLike, Source
+
+if TYPE_CHECKING:
+    import torch
+
+    from pannsx.events.operating_points import OperatingPoints
+    from pannsx.inference.engine import Precision
+    from pannsx.transfer.balance import Balance
+    from pannsx.transfer.experiment import Divide, Fitted
+    from pannsx.weights import LoadedCheckpoint
+    from pannsx.weights.record import Checkpoint
+
+_CLIP_S = 10.0
+_HALF = 0.5
+
+
+class AudioClassifier:
+    """Learns classes of your own from labelled clips: a new head on a pretrained network.
+
+    >>> clips = ["my_sounds/pump/1.wav", "my_sounds/pump/2.wav", "my_sounds/fan/1.wav", "my_sounds/fan/2.wav"]
+    >>> classifier = AudioClassifier().fit(clips, ["pump", "pump", "fan", "fan"])
+    >>> labels = classifier.predict(["street.mp3"])
+
+    It has the methods of a classifier of scikit-learn, whose ``clone``, ``cross_val_score`` and
+    ``GridSearchCV`` take it; scikit-learn need not be installed. Clips are paths, arrays, or other sources of
+    :meth:`pannsx.AudioTagger.inference`, in a list, or arrays ``(N, S)``. They are decoded when they are
+    needed: a data set need not fit into memory.
+
+    Args:
+        model: a name from ``pannsx.list_models()``, None for the bundled checkpoint, or an open
+            ``AudioTagger`` or ``FeatureExtractor``.
+        checkpoint, device, cache_dir, allow_unverified: see :class:`pannsx.AudioTagger`.
+        precision: of embeddings; training is in float32.
+        source_rate: rate of arrays in Hz; None: the model's rate. Files state their own.
+        tune: train the whole network with the head, not only the head; slower, for many clips.
+        layers: layers of the head, 1 to 3.
+        epochs: passes over the clips; None: 100 for a head, 10 with ``tune``.
+        learning_rate: highest rate; None: 3e-3 for a head, 1e-4 with ``tune``.
+        batch_size: clips a step.
+        balance: for rare classes: ``"weights"`` of clips, by the inverse frequency of their classes;
+            ``"batches"``, in which all classes are equally frequent; or ``"none"``.
+        validation: share of the clips that is not trained on, but chooses the best epoch and ends training
+            early; 0: none.
+        patience: epochs without improvement after which training ends.
+        augment: with ``tune``, random gain and roll in time.
+        layer_decay: with ``tune``, share of the learning rate from one block to the block before it.
+        freeze_norms: with ``tune``, batch norms stay as they are.
+        random_state: seed of all random choices.
+
+    Attributes:
+        classes_: ``(K,)`` classes, in the order of probabilities; there after :meth:`fit`.
+        thresholds_: ``(K,)`` probabilities from which :meth:`predict` gives a class where a clip may have
+            several: with a validation part, those of the best F1 on it; else a half.
+    """
+
+    _estimator_type = "classifier"  # for scikit-learn before 1.6
+
+    def __init__(
+        self,
+        model: str | OpenNetwork | None = None,
+        *,
+        checkpoint: PathLike | None = None,
+        device: str | torch.device = "auto",
+        precision: Precision = "float32",
+        cache_dir: PathLike | None = None,
+        allow_unverified: bool = False,
+        source_rate: int | None = None,
+        tune: bool = False,
+        layers: int = 1,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        batch_size: int = 32,
+        balance: Balance = "none",
+        validation: float = 0.0,
+        patience: int = 5,
+        augment: bool = True,
+        layer_decay: float = 1.0,
+        freeze_norms: bool = False,
+        random_state: int = 0,
+    ) -> None:
+        # As scikit-learn wants it: kept as given, and looked at by `fit`.
+        self.model = model
+        self.checkpoint = checkpoint
+        self.device = device
+        self.precision = precision
+        self.cache_dir = cache_dir
+        self.allow_unverified = allow_unverified
+        self.source_rate = source_rate
+        self.tune = tune
+        self.layers = layers
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.balance = balance
+        self.validation = validation
+        self.patience = patience
+        self.augment = augment
+        self.layer_decay = layer_decay
+        self.freeze_norms = freeze_norms
+        self.random_state = random_state
+
+    def fit(
+        self, X: Source | Sequence[Source], y: Any, groups: Sequence[Any] | None = None
+    ) -> AudioClassifier:
+        """Learn from ``N`` clips.
+
+        Args:
+            X: ``N`` clips.
+            y: ``N`` labels, of text or numbers; an indicator ``(N, K)`` of 0 and 1, such as a data frame
+                whose columns are the classes; or a list of labels for each clip.
+            groups: ``N`` groups, such as speakers or places: those of the validation part are not trained on.
+
+        Returns:
+            itself.
+
+        Raises:
+            AudioError: a clip cannot be read.
+            ValueError: other numbers of clips, labels and groups, one class only, or a wrong setting.
+            WeightsError: the network's weights cannot be obtained or trusted.
+        """
+        from pannsx.transfer.clips import Clips
+        from pannsx.transfer.saving import clip_head_of
+
+        sources = listed_sources(X)
+        classes, targets = read_labels(y)
+        for name, n in (
+            ("labels", len(targets)),
+            ("groups", len(sources) if groups is None else len(groups)),
+        ):
+            if n != len(sources):
+                raise ValueError(f"there are {len(sources)} clips and {n} {name}; as many are needed")
+        if len(classes.values) < 2 and not classes.multi_label:
+            raise ValueError(f"all clips are of the class {classes.names[0]!r}; two classes are needed")
+        base, device = self._open()
+        clip_head_of(base.model)
+        method = self._method(device)
+        clips = Clips(self._sounds(sources), base.record.sample_rate)
+        learn = method.learner(
+            base, clips, targets, clip_s=_CLIP_S, multi_label=classes.multi_label,
+            divide=(divide := divided(sources, targets, groups, self.validation)),
+        )  # fmt: skip
+        rows = range(len(sources))
+        fitted = learn(rows, method.seed)
+        self._fitted: Fitted = fitted._replace(predict=_no_clips)
+        self._classes, self._device = classes, device
+        self.classes_ = classes.values
+        self._points = _calibrated(fitted, divide, rows, targets, classes)
+        known = {} if self._points is None else self._points.thresholds()
+        self.thresholds_ = np.array([known.get(name, _HALF) for name in classes.names])
+        return self
+
+    def predict_proba(self, X: Source | Sequence[Source]) -> NDArray[np.float64]:
+        """``N`` clips -> ``(N, K)`` probabilities, by ``classes_``.
+
+        With one label a clip, they sum to 1: those of :class:`pannsx.AudioTagger`, divided by their sum. Else
+        they are those of the tagger.
+
+        Raises:
+            AudioError: a clip cannot be read.
+            ValueError: nothing was learned yet.
+        """
+        logits = self._logits(X).astype(np.float64)
+        if self._classes.multi_label:
+            return np.asarray(expit(logits))
+        # The logarithm of each probability, so that none vanishes where all are small.
+        return np.asarray(softmax(-np.logaddexp(0.0, -logits), axis=1))
+
+    def predict(self, X: Source | Sequence[Source]) -> Any:
+        """``N`` clips -> labels in the form of those that were learned.
+
+        One label a clip: ``(N,)``, the most probable class. Several: an indicator ``(N, K)`` or a list for
+        each clip, of the classes whose probability reaches ``thresholds_``.
+
+        Raises:
+            AudioError, ValueError: as :meth:`predict_proba`.
+        """
+        return self._labels(self.predict_proba(X))
+
+    def score(self, X: Source | Sequence[Source], y: Any) -> float:
+        """Share of clips that are given exactly their labels: with one label a clip, the accuracy.
+
+        Raises:
+            AudioError, ValueError: as :meth:`predict_proba`, or labels that are not of the classes.
+        """
+        probabilities = self.predict_proba(X)
+        wanted = self._classes.targets(y)
+        if len(wanted) != len(probabilities):
+            raise ValueError(f"there are {len(probabilities)} clips and {len(wanted)} labels")
+        return float((self._targets(probabilities) == wanted).all(axis=1).mean())
+
+    def save(self, path: PathLike, *, description: str | None = None) -> Checkpoint:
+        """Save network, head and classes, for ``AudioTagger(checkpoint=path)`` and all commands.
+
+        Thresholds chosen on a validation part are saved as operating points.
+
+        Args:
+            path: file to write, with the extension ``.safetensors``; its record and labels stand beside it.
+            description: one sentence; None: the number of classes.
+
+        Returns:
+            The record as written.
+
+        Raises:
+            ValueError: another extension, or nothing was learned yet.
+            WeightsError: the files cannot be written.
+        """
+        from dataclasses import replace
+
+        from pannsx.errors import WeightsError
+        from pannsx.events.operating_points import write_operating_points
+        from pannsx.transfer.saving import save
+        from pannsx.weights.operating_points import operating_points_path
+
+        base, head = self._network()
+        path = Path(path)
+        how = "tuned" if self.tune else "frozen"
+        record = save(
+            path,
+            base,
+            head,
+            LabelSet(self._classes.names),
+            description=description or f"{len(self._classes.names)} classes.",
+            trained_on=f"clips of the user ({how}, seed {self.random_state}).",
+        )
+        if self._points is not None:
+            points = replace(self._points, model=record.name)
+            try:
+                write_operating_points(points, operating_points_path(record, path))
+            except OSError as error:
+                raise WeightsError(f"cannot write the operating points of {path}: {error}") from error
+        return record
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments, by name."""
+        return {name: getattr(self, name) for name in _parameters()}
+
+    def set_params(self, **params: Any) -> AudioClassifier:
+        """Set arguments by name.
+
+        Returns:
+            itself.
+
+        Raises:
+            ValueError: an unknown name.
+        """
+        from pannsx.errors import did_you_mean
+
+        for name, value in params.items():
+            if name not in _parameters():
+                raise ValueError(f"there is no parameter {name!r}{did_you_mean(name, _parameters())}")
+            setattr(self, name, value)
+        return self
+
+    def _open(self) -> tuple[LoadedCheckpoint, str]:
+        """The network to begin with, and its device."""
+        from pannsx.inference.device import choose_device
+        from pannsx.weights import LoadedCheckpoint, load
+
+        if self.model is None or isinstance(self.model, str):
+            loaded = load(
+                self.model,
+                checkpoint=self.checkpoint,
+                cache_dir=self.cache_dir,
+                allow_unverified=self.allow_unverified,
+                progress=False,
+            )
+            return loaded, str(choose_device(self.device))
+        pipeline = open_pipeline(
+            self.model,
+            checkpoint=self.checkpoint,
+            device=self.device,
+            cache_dir=self.cache_dir,
+            allow_unverified=self.allow_unverified,
+        )
+        labels = LabelSet(pipeline.grid.labels, pipeline.grid.label_ids)
+        opened = LoadedCheckpoint(pipeline.record, pipeline.engine.model, labels)
+        return opened, str(pipeline.engine.device)
+
+    def _method(self, device: str) -> Any:
+        from pannsx.transfer.method import Method
+
+        return Method(
+            tune=self.tune,
+            layers=self.layers,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            augment=self.augment,
+            balance=self.balance,
+            validation=self.validation,
+            patience=self.patience,
+            layer_decay=self.layer_decay,
+            freeze_norms=self.freeze_norms,
+            seed=self.random_state,
+            device=device,
+            precision=self.precision,
+        )
+
+    def _network(self) -> tuple[LoadedCheckpoint, Any]:
+        if not hasattr(self, "classes_") or self._fitted.base is None:
+            raise ValueError("the classifier has learned nothing yet; call fit first")
+        return self._fitted.base, self._fitted.head
+
+    def _logits(self, X: Source | Sequence[Source]) -> FloatArray:
+        from pannsx.transfer.clips import Clips
+        from pannsx.transfer.embedding import embed
+        from pannsx.transfer.head import apply
+
+        base, head = self._network()
+        clips = Clips(self._sounds(listed_sources(X)), base.record.sample_rate, kept_bytes=0)
+        return apply(head, embed(base, clips, device=self._device, precision=self.precision))
+
+    def _sounds(self, sources: Sequence[Source]) -> list[Any]:
+        from pannsx.transfer.clips import Sound
+
+        # Files state their own rate, and so do pairs of a rate and an array.
+        return [Sound(each, self.source_rate if hasattr(each, "shape") else None) for each in sources]
+
+    def _targets(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+        if self._classes.multi_label:
+            return np.asarray(probabilities >= self.thresholds_, np.bool_)
+        return np.asarray(probabilities.argmax(axis=1)[:, None] == np.arange(len(self.classes_)), np.bool_)
+
+    def _labels(self, probabilities: NDArray[np.float64]) -> Any:
+        return self._classes.labels(self._targets(probabilities))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "classes_")
+
+    def __sklearn_tags__(self) -> Any:
+        utils: Any = import_module("sklearn.utils")  # which is there, as it is what asks
+        return utils.Tags(
+            estimator_type="classifier",
+            target_tags=utils.TargetTags(required=True, multi_output=True),
+            classifier_tags=utils.ClassifierTags(multi_label=True),
+            input_tags=utils.InputTags(two_d_array=False, one_d_array=True, string=True),
+        )
+
+    def __repr__(self) -> str:
+        usual = inspect.signature(type(self).__init__).parameters
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if value is not usual[name].default
+        ]
+        return f"AudioClassifier({', '.join(changed)})"
+
+
+def fit_head(
+    sources: Source | Sequence[Source],
+    labels: Any,
+    *,
+    groups: Sequence[Any] | None = None,
+    **settings: Any,
+) -> AudioClassifier:
+    """Learn classes of your own from labelled clips: a new head on a frozen network.
+
+    >>> clips = ["my_sounds/pump/1.wav", "my_sounds/pump/2.wav", "my_sounds/fan/1.wav", "my_sounds/fan/2.wav"]
+    >>> classifier = fit_head(clips, ["pump", "pump", "fan", "fan"])
+    >>> record = classifier.save("pumps.safetensors")  # for AudioTagger(checkpoint="pumps.safetensors")
+
+    Args:
+        sources: ``N`` clips, as of :class:`AudioClassifier`.
+        labels: ``N`` labels, an indicator ``(N, K)``, or a list of labels for each clip.
+        groups: ``N`` groups, such as speakers, for the validation part.
+        settings: arguments of :class:`AudioClassifier`.
+
+    Returns:
+        a classifier that has learned.
+
+    Raises:
+        AudioError, ValueError, WeightsError: as :meth:`AudioClassifier.fit`.
+        TypeError: an unknown setting.
+    """
+    return AudioClassifier(**settings).fit(sources, labels, groups)
+
+
+def _parameters() -> list[str]:
+    return list(inspect.signature(AudioClassifier.__init__).parameters)[1:]
+
+
+def _calibrated(
+    fitted: Fitted, divide: Divide, rows: Sequence[int], targets: NDArray[np.bool_], classes: Classes
+) -> OperatingPoints | None:
+    """The thresholds of the best F1 on the validation part, if there is one."""
+    from pannsx.events import calibrate
+
+    _, held = divide(rows)
+    if not held:
+        return None
+    logits = fitted.predict(held).astype(np.float64)
+    return calibrate(targets[held], expit(logits), classes.names)
+
+
+def _no_clips(rows: Sequence[int]) -> FloatArray:
+    raise RuntimeError("the clips that were learned from are not kept")
