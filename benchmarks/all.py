@@ -31,6 +31,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "packing": (),
     "train_loader": (),
     "train_startup": (),
+    "train_index": (),
 }
 """Each benchmark, with its own arguments in addition to the common ones."""
 

@@ -73,7 +73,7 @@ def measure(given: argparse.Namespace) -> Findings:
 
 def _start(index: Path) -> dict[str, float]:
     """Open an index as a training run does -> processor time, and peak of private memory."""
-    before, began = private_bytes(), _cpu_s()
+    before, began = private_bytes(), cpu_s()
     with Peak(private_bytes) as peak:
         clips = open_index(index)
         targets = clips.targets
@@ -81,13 +81,14 @@ def _start(index: Path) -> dict[str, float]:
         digest = clips_digest(clips)
         counts = [len(rows) for rows in targets.rows_of_classes]
         rows = sampler.draw(64)
-    used = _cpu_s() - began
+    used = cpu_s() - began
     if len(digest) != 64 or sum(counts) < len(clips) or targets[rows].sum() < len(rows):
         raise RuntimeError("the index was not read whole")
     return {"cpu_s": used, "bytes": peak.bytes - before}
 
 
-def _cpu_s() -> float:
+def cpu_s() -> float:
+    """Processor time of this process so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
