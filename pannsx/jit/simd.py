@@ -92,6 +92,17 @@ def broadcast(_typing: Any, scalar: Any) -> Any:
 
 
 @intrinsic
+def load_everywhere(_typing: Any, array: Any, offset: Any) -> Any:
+    """The float at ``offset`` of ``array`` in every lane; unlike ``array[offset]``, never from its end."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return _spread(builder, builder.load(builder.gep(data, [args[1]]), align=_FLOAT_BYTES))
+
+    return _LANES(array, types.intp), generate
+
+
+@intrinsic
 def maximum(_typing: Any, lanes: Any, floor: Any) -> Any:
     """``max(lanes, floor)`` in every lane; NaN becomes ``floor``."""
 

@@ -31,24 +31,24 @@ class RoundedFactor:
         *,
         begin: int = 0,
         end: int | None = None,
-        rectifies: bool = False,
+        cap: float | None = None,
     ) -> None:
         """See the protocol."""
         out[...] = self._products(inputs, begin, end)
-        self._finish(out, None if bias is None else bias[begin:end], rectifies)
+        self._finish(out, None if bias is None else bias[begin:end], cap)
 
     def accumulate(
-        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, rectifies: bool = False
+        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, cap: float | None = None
     ) -> None:
         """See the protocol."""
         out += self._products(inputs, 0, None)
-        self._finish(out, bias, rectifies)
+        self._finish(out, bias, cap)
 
-    def _finish(self, out: FloatArray, bias: FloatArray | None, rectifies: bool) -> None:
+    def _finish(self, out: FloatArray, bias: FloatArray | None, cap: float | None) -> None:
         if bias is not None:
             out += bias
-        if rectifies:
-            np.maximum(out, 0, out=out)
+        if cap is not None:
+            np.clip(out, 0, cap, out=out)
 
     def _products(self, inputs: FloatArray, begin: int, end: int | None) -> FloatArray:
         with torch.inference_mode():

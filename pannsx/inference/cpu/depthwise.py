@@ -18,7 +18,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.simd import N_LANES, broadcast, load, maximum, minimum, store
+from pannsx.jit.simd import N_LANES, broadcast, load, load_everywhere, maximum, minimum, store
 from pannsx.types import FloatArray
 
 IntArray = npt.NDArray[np.int64]
@@ -51,12 +51,6 @@ def taps_of(weight: FloatArray, stride: int) -> FloatArray:
 
 
 @njit(forceinline=True)
-def _entered(source, at, cap):
-    """Outputs of the previous layer, with its pending activation applied."""
-    return minimum(maximum(load(source, at), _ZERO), cap)
-
-
-@njit(forceinline=True)
 def _left(total, cap):
     return minimum(maximum(total, _ZERO), cap)
 
@@ -67,7 +61,7 @@ def depthwise() -> Callable[..., Any]:
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
 
     def convolve(source, width, channels, table, first, last, weight, bias, cap, out):
-        """Frames ``first`` to ``last`` -> ``out``, from its beginning, both activations done."""
+        """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated."""
         _ = sources
         row = width * channels
         for k in range(first, last):
@@ -83,14 +77,14 @@ def depthwise() -> Callable[..., Any]:
                 w7 = load(weight, c + 7 * channels)
                 w8 = load(weight, c + 8 * channels)
                 left0, left1, left2 = broadcast(_ZERO), broadcast(_ZERO), broadcast(_ZERO)
-                here0 = _entered(source, r0 + c, cap)
-                here1 = _entered(source, r1 + c, cap)
-                here2 = _entered(source, r2 + c, cap)
+                here0 = load(source, r0 + c)
+                here1 = load(source, r1 + c)
+                here2 = load(source, r2 + c)
                 for x in range(width - 1):
                     at = (x + 1) * channels + c
-                    right0 = _entered(source, r0 + at, cap)
-                    right1 = _entered(source, r1 + at, cap)
-                    right2 = _entered(source, r2 + at, cap)
+                    right0 = load(source, r0 + at)
+                    right1 = load(source, r1 + at)
+                    right2 = load(source, r2 + at)
                     total = b + left0 * w0 + here0 * w1 + right0 * w2
                     total = total + left1 * w3 + here1 * w4 + right1 * w5
                     total = total + left2 * w6 + here2 * w7 + right2 * w8
@@ -105,37 +99,69 @@ def depthwise() -> Callable[..., Any]:
     return compiled(convolve)
 
 
+@njit(forceinline=True)
+def _two(source, at, channels, weight, w):
+    """The middle two of four taps of a row: the cells from ``at`` on."""
+    here = load(source, at) * load(weight, w + channels)
+    return here + load(source, at + channels) * load(weight, w + 2 * channels)
+
+
+@njit(forceinline=True)
+def _tap(source, at, weight, w):
+    return load(source, at) * load(weight, w)
+
+
 @cache
 def depthwise_halving() -> Callable[..., Any]:
     """The compiled kernel for 4 x 4 taps at a stride of two, ``(cells, C)`` -> ``(cells, C)``."""
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
 
     def convolve(source, width, channels, table, first, last, weight, bias, cap, out):
-        """Frames ``first`` to ``last`` -> ``out``, from its beginning, both activations done."""
+        """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated."""
         _ = sources
         row = width * channels
         out_width = width // 2
+        w1, w2, w3 = 4 * channels, 8 * channels, 12 * channels  # rows of taps
         for k in range(first, last):
             to = (k - first) * out_width * channels
-            for c in range(0, channels, N_LANES):
-                for x in range(out_width):
-                    total = load(bias, c)
-                    for j in range(4):
-                        at = table[k, j] * row + (2 * x - 1) * channels + c
-                        w = 4 * j * channels + c
-                        if x > 0:
-                            total = total + _entered(source, at, cap) * load(weight, w)
-                        total = total + _entered(source, at + channels, cap) * load(weight, w + channels)
-                        total = total + _entered(source, at + 2 * channels, cap) * load(
-                            weight, w + 2 * channels
-                        )
-                        if 2 * x + 2 < width:
-                            total = total + _entered(source, at + 3 * channels, cap) * load(
-                                weight, w + 3 * channels
-                            )
-                    store(out, to + x * channels + c, _left(total, cap))
+            r0, r1, r2, r3 = table[k, 0] * row, table[k, 1] * row, table[k, 2] * row, table[k, 3] * row
+            for x in range(out_width):
+                has_left, has_right = x > 0, 2 * x + 2 < width
+                for c in range(0, channels, N_LANES):
+                    at = 2 * x * channels + c
+                    upper = load(bias, c) + _two(source, r0 + at, channels, weight, c)
+                    lower = _two(source, r1 + at, channels, weight, c + w1)
+                    upper = upper + _two(source, r2 + at, channels, weight, c + w2)
+                    lower = lower + _two(source, r3 + at, channels, weight, c + w3)
+                    if has_left:
+                        at -= channels
+                        upper = upper + _tap(source, r0 + at, weight, c)
+                        lower = lower + _tap(source, r1 + at, weight, c + w1)
+                        upper = upper + _tap(source, r2 + at, weight, c + w2)
+                        lower = lower + _tap(source, r3 + at, weight, c + w3)
+                        at += channels
+                    if has_right:
+                        at += 2 * channels
+                        w = c + 3 * channels
+                        upper = upper + _tap(source, r0 + at, weight, w)
+                        lower = lower + _tap(source, r1 + at, weight, w + w1)
+                        upper = upper + _tap(source, r2 + at, weight, w + w2)
+                        lower = lower + _tap(source, r3 + at, weight, w + w3)
+                    store(out, to + x * channels + c, _left(upper + lower, cap))
 
     return compiled(convolve)
+
+
+@njit(forceinline=True)
+def _four_weights(weight, at, step):
+    return load(weight, at), load(weight, at + step), load(weight, at + 2 * step), load(weight, at + 3 * step)
+
+
+@njit(forceinline=True)
+def _weighted(source, at, w):
+    """Four neighbouring numbers of one channel, each times the vector of its weights."""
+    total = w[0] * load_everywhere(source, at) + w[1] * load_everywhere(source, at + 1)
+    return total + w[2] * load_everywhere(source, at + 2) + w[3] * load_everywhere(source, at + 3)
 
 
 @cache
@@ -143,21 +169,21 @@ def first_halving() -> Callable[..., Any]:
     """The compiled kernel for the same taps from one channel to ``C``."""
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
 
-    def convolve(source, row, tops, first, last, width, weight, bias, out):
-        """``source`` is a plane with a border; ``tops`` the row above each output's first. No activation."""
+    def convolve(source, row, tops, first, last, width, weight, bias, cap, out):
+        """``source`` is a plane with a border; ``tops`` the row above each output's first."""
         _ = sources
         channels = len(bias)
-        for k in range(first, last):
-            for c in range(0, channels, N_LANES):
+        for c in range(0, channels, N_LANES):
+            b = load(bias, c)
+            w0 = _four_weights(weight, c, channels)
+            w1 = _four_weights(weight, c + 4 * channels, channels)
+            w2 = _four_weights(weight, c + 8 * channels, channels)
+            w3 = _four_weights(weight, c + 12 * channels, channels)
+            for k in range(first, last):
                 for x in range(width):
-                    total = load(bias, c)
-                    for j in range(4):
-                        at = (tops[k] + j) * row + 2 * x
-                        w = 4 * j * channels + c
-                        total = total + load(weight, w) * source[at]
-                        total = total + load(weight, w + channels) * source[at + 1]
-                        total = total + load(weight, w + 2 * channels) * source[at + 2]
-                        total = total + load(weight, w + 3 * channels) * source[at + 3]
-                    store(out, (k * width + x) * channels + c, total)
+                    at = tops[k] * row + 2 * x
+                    upper = _weighted(source, at, w0) + _weighted(source, at + row, w1)
+                    lower = _weighted(source, at + 2 * row, w2) + _weighted(source, at + 3 * row, w3)
+                    store(out, (k * width + x) * channels + c, _left(upper + (lower + b), cap))
 
     return compiled(convolve)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -41,11 +42,11 @@ class PreparedHead:
         self._kind = kind
         self._workers = workers
 
-        def dense(layer: str, *, rectifies: bool = False) -> Product:
-            return Product(tensors.weight(layer), tensors.bias(layer), rectifies=rectifies)
+        def dense(layer: str, cap: float | None = None) -> Product:
+            return Product(tensors.weight(layer), tensors.bias(layer), cap=cap)
 
-        self._fc1 = dense("fc1", rectifies=True)
-        self._hidden = [dense(f"hidden.{number}", rectifies=True) for number in range(n_hidden)]
+        self._fc1 = dense("fc1", cap=math.inf)
+        self._hidden = [dense(f"hidden.{number}", cap=math.inf) for number in range(n_hidden)]
         layers = ("att_block.cla", "att_block.att") if kind == "attention" else ("fc_audioset",)
         self._outputs = [dense(layer) for layer in layers]
 

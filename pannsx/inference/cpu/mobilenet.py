@@ -22,7 +22,7 @@ _BLOCK_FLOATS = 2**16  # of a block's depthwise outputs: they stay in the cache 
 
 @dataclass
 class Matrix:
-    """Activations ``(cells, C)`` of all items, before their activation function.
+    """Activations ``(cells, C)`` of all items.
 
     Attributes:
         memory: a zero frame, then the cells.
@@ -65,7 +65,7 @@ class Memory:
 
 
 class Separable:
-    """A depthwise convolution with activations before and after it, then a pointwise one: ``(cells, C')``."""
+    """A depthwise convolution with its activation, then a pointwise one: ``(cells, C')``."""
 
     def __init__(
         self, weight: FloatArray, bias: FloatArray, stride: int, cap: float, product: Product
@@ -142,8 +142,8 @@ class PreparedMobileNet:
         self._workers = workers
         self._cap = 6.0 if trunk.residual else math.inf
 
-        def pointwise(convolution: str, norm: str) -> Product:
-            return Product(*tensors.folded(convolution, norm), bfloat16=bfloat16)
+        def pointwise(convolution: str, norm: str, cap: float | None = self._cap) -> Product:
+            return Product(*tensors.folded(convolution, norm), bfloat16=bfloat16, cap=cap)
 
         weight, bias = tensors.folded("features.0.0", "features.0.2")
         self._first = taps_of(weight, 2), bias
@@ -153,7 +153,8 @@ class PreparedMobileNet:
                 *tensors.folded(block.layer(0), block.layer(2)),
                 block.stride,
                 self._cap,
-                pointwise(block.layer(4), block.layer(5)),
+                # The narrow outputs of residual blocks have no activation.
+                pointwise(block.layer(4), block.layer(5), None if trunk.residual else self._cap),
             )
             widen = pointwise(f"{block.name}.0", f"{block.name}.1") if block.widens else None
             self._stages.append(_Stage(widen, separable, block.adds_input))
@@ -181,8 +182,11 @@ class PreparedMobileNet:
         out = self._memory.matrix(1, tuple(h // 2 for h in heights), width // 2, len(bias))
         cells = out.cells.reshape(-1)
         ranges = list(even_ranges(out.n_frames, self._workers.n))
+        cap = np.float32(self._cap)
         self._workers.run(
-            lambda i: first_halving()(plane.flat, plane.row, tops, *ranges[i], out.width, taps, bias, cells)
+            lambda i: first_halving()(
+                plane.flat, plane.row, tops, *ranges[i], out.width, taps, bias, cap, cells
+            )
         )
         return out
 
@@ -202,8 +206,7 @@ class PreparedMobileNet:
 
     def _leave(self, x: Matrix) -> list[FloatArray]:
         frames = x.cells.reshape(x.n_frames, x.width, x.channels)
-        means = frames.clip(0, self._cap).mean(axis=1)
-        return np.split(means, np.cumsum(x.heights)[:-1])
+        return np.split(frames.mean(axis=1), np.cumsum(x.heights)[:-1])
 
 
 def can_prepare_mobile(trunk: MobileNetSettings) -> bool:

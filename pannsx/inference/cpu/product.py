@@ -50,15 +50,15 @@ class Factor(Protocol):
         *,
         begin: int = 0,
         end: int | None = None,
-        rectifies: bool = False,
+        cap: float | None = None,
     ) -> None:
         """``(n, C)`` -> ``out (n, end - begin)``: columns ``begin`` to ``end``, plus those of ``bias``.
 
-        ``begin`` is a multiple of ``COLUMNS``.
+        ``begin`` is a multiple of ``COLUMNS``. Outputs are clipped to 0 and ``cap``; None leaves them.
         """
 
     def accumulate(
-        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, rectifies: bool = False
+        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, cap: float | None = None
     ) -> None:
         """Add the product with ``inputs (n, C)``, and the bias, to ``out (n, C')``."""
 
@@ -111,20 +111,20 @@ class OwnFactor:
         *,
         begin: int = 0,
         end: int | None = None,
-        rectifies: bool = False,
+        cap: float | None = None,
     ) -> None:
         """See the protocol."""
-        self._run(inputs, out, bias, begin, end, rectifies=rectifies, adds=False)
+        self._run(inputs, out, bias, begin, end, cap=cap, adds=False)
 
     def accumulate(
-        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, rectifies: bool = False
+        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, cap: float | None = None
     ) -> None:
         """See the protocol."""
-        self._run(inputs, out, bias, 0, None, rectifies=rectifies, adds=True)
+        self._run(inputs, out, bias, 0, None, cap=cap, adds=True)
 
     def _run(
         self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None, begin: int, end: int | None, *,
-        rectifies: bool, adds: bool,
+        cap: float | None, adds: bool,
     ) -> None:  # fmt: skip
         k, n = self.shape
         last = n if end is None else end
@@ -139,7 +139,7 @@ class OwnFactor:
             a, 0, a_step, len(inputs), 1, 0, k,
             self._panels, begin * k, 0, k * PANEL, last - begin, c, 0, c_step,
             self._zeros if bias is None else padded(bias), begin,
-            np.float32(0) if rectifies else -_INFINITY, _INFINITY, adds,
+            -_INFINITY if cap is None else np.float32(0), _INFINITY if cap is None else np.float32(cap), adds,
         )  # fmt: skip
 
 
@@ -172,25 +172,25 @@ class NumpyFactor:
         *,
         begin: int = 0,
         end: int | None = None,
-        rectifies: bool = False,
+        cap: float | None = None,
     ) -> None:
         """See the protocol."""
         np.matmul(inputs, self._weights[:, begin:end], out=out)
-        _finish(out, None if bias is None else bias[begin:end], rectifies)
+        _finish(out, None if bias is None else bias[begin:end], cap)
 
     def accumulate(
-        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, rectifies: bool = False
+        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, cap: float | None = None
     ) -> None:
         """See the protocol."""
         out += np.matmul(inputs, self._weights)
-        _finish(out, bias, rectifies)
+        _finish(out, bias, cap)
 
 
-def _finish(out: FloatArray, bias: FloatArray | None, rectifies: bool) -> None:
+def _finish(out: FloatArray, bias: FloatArray | None, cap: float | None) -> None:
     if bias is not None:
         out += bias
-    if rectifies:
-        np.maximum(out, 0, out=out)
+    if cap is not None:
+        np.clip(out, 0, cap, out=out)
 
 
 class Product:
@@ -200,7 +200,7 @@ class Product:
         weight: ``(C', C)``, optionally with trailing axes of size one.
         bias: ``(C',)``; None: zeros.
         bfloat16: round inputs, weights and products to bfloat16.
-        rectifies: set negative outputs to zero.
+        cap: clip outputs to 0 and ``cap``; None leaves them.
     """
 
     def __init__(
@@ -209,22 +209,20 @@ class Product:
         bias: FloatArray | None,
         *,
         bfloat16: bool = False,
-        rectifies: bool = False,
+        cap: float | None = None,
     ) -> None:
         self.out_channels = len(weight)
         self.factor = factor(weight.reshape(len(weight), -1).T, bfloat16=bfloat16)
         self._bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
-        self._rectifies = rectifies
+        self._cap = cap
 
     def rows(self, inputs: FloatArray, out: FloatArray) -> None:
         """``(n, C)`` -> ``out`` ``(n, C')``, on the calling thread."""
-        self.factor.multiply(inputs, out, self._bias, rectifies=self._rectifies)
+        self.factor.multiply(inputs, out, self._bias, cap=self._cap)
 
     def columns(self, inputs: FloatArray, out: FloatArray, begin: int, end: int) -> None:
         """Columns ``begin``, a multiple of ``COLUMNS``, to ``end`` of ``out``, on the calling thread."""
-        self.factor.multiply(
-            inputs, out[:, begin:end], self._bias, begin=begin, end=end, rectifies=self._rectifies
-        )
+        self.factor.multiply(inputs, out[:, begin:end], self._bias, begin=begin, end=end, cap=self._cap)
 
     def __call__(self, inputs: FloatArray, workers: Workers, out: FloatArray | None = None) -> FloatArray:
         """``(n, C)`` -> ``(n, C')``, on all threads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -82,7 +83,7 @@ class PointwiseConvolution:
             first, last = ranges[i]
             out = outputs[first:last]
             multiply = self.factor.accumulate if self._adds else self.factor.multiply
-            multiply(inputs[first:last], out, self._bias, rectifies=self._rectifies)
+            multiply(inputs[first:last], out, self._bias, cap=math.inf if self._rectifies else None)
 
         workers.run(share)
         target.clear_border()
