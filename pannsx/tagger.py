@@ -13,6 +13,7 @@ from pannsx.audio import Selection
 from pannsx.audio.objects import is_pair
 from pannsx.audio.reader import rate_given
 from pannsx.events.operating_points import OperatingPoints
+from pannsx.inference.cpu.explanation import Explanation
 from pannsx.inference.fine_frames import FrameReader
 from pannsx.inference.pipeline import Analysis, OpenNetwork, WindowSettings, as_sources, open_pipeline
 from pannsx.inference.windows import Combination
@@ -291,6 +292,24 @@ class AudioTagger:
             file=analysis.file,
             clipwise_max=analysis.clipwise_max,
         )
+
+    def explain(self, duration_s: float = 10.0) -> Explanation:
+        """How the network is computed on this CPU: each layer's form, matrix product, time and GFLOP/s.
+
+        A few passes over noise of ``duration_s`` are timed. ``print(tagger.explain())`` shows a table. The
+        environment variable ``PANNSX_PRODUCT`` (``own`` or ``numpy``), set before the tagger is made, chooses
+        the products of rows.
+
+        Raises:
+            ValueError: ``duration_s`` is not positive, or the network runs as a torch module: on a GPU, or
+                with ``low_memory``.
+        """
+        if not 0 < duration_s < np.inf:
+            raise ValueError(f"duration_s is {duration_s}; a positive number of seconds is needed")
+        n_samples = max(1, round(duration_s * self.sample_rate))
+        noise = np.random.default_rng(0).uniform(-0.1, 0.1, n_samples).astype(np.float32)
+        steps = self._pipeline.engine.explain(noise)
+        return Explanation(f"{self._pipeline.record.name}, {duration_s:g} s", steps)
 
     def __repr__(self) -> str:
         record = self._pipeline.record

@@ -27,7 +27,7 @@ from pannsx.inference.cpu.direct import FirstConvolution, ProductConvolution
 from pannsx.inference.cpu.head import pool_locally
 from pannsx.inference.cpu.mobilenet import Memory, Separable
 from pannsx.inference.cpu.planes import Plane, Planes
-from pannsx.inference.cpu.product import Product
+from pannsx.inference.cpu.product import COLUMNS, Product, factor, product_kind
 from pannsx.inference.cpu.traced import _ProductConv1d, fold_norm, prepare_module
 from pannsx.inference.cpu.winograd import WinogradConvolution
 from pannsx.inference.cpu.workers import Workers
@@ -147,6 +147,41 @@ def test_separable_convolutions(stride: int, n_out: int, heights: list[int], wid
         x = functional.conv2d(x, double(pointwise), double(biases[1]))
         expected = x[0].permute(1, 2, 0).reshape(-1, n_out).numpy()
         np.testing.assert_allclose(cells, expected, rtol=0, atol=ROUNDING * max(1.0, np.abs(expected).max()))
+
+
+@pytest.fixture
+def any_product() -> Iterator[None]:
+    """The kind of products is asked anew, before and after."""
+    product_kind.cache_clear()
+    yield
+    product_kind.cache_clear()
+
+
+@pytest.mark.usefixtures("any_product")
+def test_an_unknown_kind_of_product_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANNSX_PRODUCT", "mkl")
+    with pytest.raises(ValueError, match="PANNSX_PRODUCT='mkl': it must be one of own, numpy"):
+        Product(np.ones((2, 2), np.float32), None)
+
+
+@pytest.mark.parametrize("kind", ["own", "numpy"])
+@pytest.mark.usefixtures("any_product")
+def test_either_product_adds_and_clips(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANNSX_PRODUCT", kind)
+    rng = np.random.default_rng(0)
+    weights, inputs, bias, out = (
+        rng.standard_normal(shape).astype(np.float32) for shape in ((9, 70), (5, 9), (70,), (5, 80))
+    )
+    chosen = factor(weights)
+    assert chosen.name == kind
+    exact = inputs.astype(np.float64) @ weights + bias
+    expected = np.clip(out[:, :70] + exact, 0, 1)
+    chosen.accumulate(inputs, out[:, :70], bias, cap=1.0)
+    np.testing.assert_allclose(out[:, :70], expected, rtol=0, atol=ROUNDING * np.abs(exact).max())
+    chosen.multiply(inputs[::2], out[::2, COLUMNS:70], bias, begin=COLUMNS)
+    np.testing.assert_allclose(
+        out[::2, COLUMNS:70], exact[::2, COLUMNS:], rtol=0, atol=ROUNDING * np.abs(exact).max()
+    )
 
 
 @pytest.mark.parametrize("n_rows", [1, 700])

@@ -355,3 +355,17 @@ def test_agrees_with_its_teacher_as_the_record_says(tagger):
     first, among_five = bundled.teacher_agreement(tagger, TEST_DATA)
     assert first == pytest.approx(recorded["teacher_top1_agreement"], abs=NEAR_TIES)
     assert among_five == pytest.approx(recorded["teacher_top5_agreement"], abs=NEAR_TIES)
+
+
+def test_explain(tagger: AudioTagger) -> None:
+    found = tagger.explain(duration_s=0.5)
+    last = found.steps[-1]
+    assert last.layer == f"1024 -> {len(tagger.labels)}, 1 rows"
+    assert last.n_operations == 2 * 1024 * len(tagger.labels)
+    assert all(step.duration_s > 0 for step in found.steps)
+    assert str(found).count("\n") == len(found.steps) + 2
+    assert "own" in {step.product for step in found.steps}
+    with pytest.raises(ValueError, match="duration_s is 0"):
+        tagger.explain(0)
+    with pytest.raises(ValueError, match="runs as a torch module"):
+        AudioTagger(device="cpu", low_memory=True).explain(0.5)

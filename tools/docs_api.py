@@ -43,7 +43,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "AudioTagger", "AudioTagger.inference", "AudioTagger.iter_inference", "AudioTagger.labels",
             "AudioTagger.sample_rate", "AudioTagger.hop_s", "AudioTagger.embedding_size",
             "AudioTagger.record", "AudioTagger.operating_points",
-            "AudioTagger.device",
+            "AudioTagger.device", "AudioTagger.explain",
         ),
     ),
     (

@@ -17,6 +17,7 @@ import numpy as np
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.inference.batcher import Batcher
 from pannsx.inference.cpu.cores import one_thread_after_fork
+from pannsx.inference.cpu.explanation import Step
 from pannsx.inference.cpu.network import PreparedNetwork, runs_without_torch
 from pannsx.inference.cpu.workers import Workers
 from pannsx.inference.device import DEFAULT_BATCH, choose_device
@@ -169,6 +170,20 @@ class Engine:
             )
             for each in found
         ]
+
+    def explain(self, waveform: FloatArray) -> tuple[Step, ...]:
+        """The steps of trunk and head for a ``(S,)`` waveform at the model's rate, with their times.
+
+        Raises:
+            ValueError: the engine runs a torch module, of whose layers nothing is measured.
+        """
+        if self._prepared is None:
+            raise ValueError(
+                f"device {self.device}, low_memory {self.low_memory}: the network runs as a torch module; "
+                "only the prepared form on the CPU can be explained"
+            )
+        padded = [self._padded(waveform)]
+        return self._prepared.explain(padded, self._log_mels(padded))
 
     def _padded(self, waveform: FloatArray) -> FloatArray:
         """``(S,)`` -> float32 of at least the model's shortest input, zeros at the end."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pannsx.inference.cpu.folding import by_tap
-from pannsx.inference.cpu.planes import Plane, row_sources
+from pannsx.inference.cpu.planes import Plane, convolution_step, row_sources
 from pannsx.inference.cpu.product import Factor, factor
 from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
@@ -62,6 +62,12 @@ class FirstConvolution:
         self._bias = bias
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
+        """Fill ``target`` from ``source``, which has one channel and the same items."""
+        channels = (self.in_channels, self.out_channels)
+        with workers.step(*convolution_step(source, channels, 9), form="vectors", product="-"):
+            self._run(source, target, workers)
+
+    def _run(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill ``target`` from ``source``, which has one channel and the same items."""
         ranges = list(even_ranges(len(source.rows.inside), workers.n))
 
@@ -167,6 +173,13 @@ class ProductConvolution:
         self._bias = bias
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
+        """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
+        channels = (self.in_channels, self.out_channels)
+        name = self._parts[0][1][1].name
+        with workers.step(*convolution_step(source, channels, 9), form="columns", product=name):
+            self._run(source, target, workers)
+
+    def _run(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
         rows, to_rows = source.rows, target.rows
         n_frames, n_inputs = len(rows.inside), 3 * self.in_channels

@@ -108,12 +108,22 @@ class Separable:
             first, last = ranges[i]
             convolve(first, last, between[first * frame :])
 
+        n_out, n_cells = self.product.out_channels, target.n_frames * width
+        layer = f"{source.channels} -> {n_out}, separable{', halving' if self.stride == 2 else ''}"
         if few:
-            workers.run(enter)
+            with workers.step(
+                f"{source.channels}, depthwise",
+                2 * n_cells * source.channels * 9,
+                form="vectors",
+                product="-",
+            ):
+                workers.run(enter)
             inputs = between[: target.n_frames * frame].reshape(-1, source.channels)
             self.product(inputs, workers, out)
         else:
-            workers.run(by_frames)
+            n_operations = 2 * n_cells * source.channels * (9 + n_out)
+            with workers.step(layer, n_operations, form="block by block", product=self.product.factor.name):
+                workers.run(by_frames)
         return target
 
 
@@ -183,11 +193,15 @@ class PreparedMobileNet:
         cells = out.cells.reshape(-1)
         ranges = list(even_ranges(out.n_frames, self._workers.n))
         cap = np.float32(self._cap)
-        self._workers.run(
-            lambda i: first_halving()(
-                plane.flat, plane.row, tops, *ranges[i], out.width, taps, bias, cap, cells
-            )
-        )
+
+        def share(i: int) -> None:
+            first_halving()(plane.flat, plane.row, tops, *ranges[i], out.width, taps, bias, cap, cells)
+
+        n_operations = 2 * 9 * out.n_frames * out.width * len(bias)
+        with self._workers.step(
+            f"1 -> {len(bias)}, 3 x 3, halving", n_operations, form="vectors", product="-"
+        ):
+            self._workers.run(share)
         return out
 
     def _run_stage(self, stage: _Stage, x: Matrix, slot: int) -> Matrix:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pannsx.inference.cpu.cnn import PreparedCnn, can_prepare
+from pannsx.inference.cpu.explanation import Step
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.head import Found, PreparedHead
 from pannsx.inference.cpu.mobilenet import PreparedMobileNet, can_prepare_mobile
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pannsx.models.pann import Pann
 
 Stem = Callable[[Sequence[FloatArray], Sequence[FloatArray]], tuple[list[FloatArray], ...]]
+_PASSES = 3  # of an explanation, after one to warm up
+
 PreparedTrunk = PreparedCnn | PreparedMobileNet | PreparedResNet
 
 
@@ -99,8 +102,23 @@ class PreparedNetwork:
         trunk = self._trunk
         with self._workers.lock:  # the layers' memory is shared by all calls
             if not isinstance(trunk, PreparedTrunk):  # on torch's own threads
-                return self._head(trunk(*representations), frames=frames)
+                with self._workers.step("trunk", 0, form="torch module", product="torch"):
+                    features = trunk(*representations)
+                return self._head(features, frames=frames)
             return self._workers.lead(lambda: self._head(trunk(*representations), frames=frames))
+
+    def explain(self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]) -> tuple[Step, ...]:
+        """The steps of trunk and head for these inputs, each with the least time of three passes."""
+        with self._workers.lock:
+            passes = []
+            for _ in range(_PASSES + 1):
+                self._workers.steps = []
+                try:
+                    self(waveforms, log_mels, frames=False)
+                finally:
+                    steps, self._workers.steps = self._workers.steps, None
+                passes.append(steps)
+        return tuple(min(each, key=lambda step: step.duration_s) for each in zip(*passes[1:], strict=True))
 
 
 class _Normalised:

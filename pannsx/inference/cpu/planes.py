@@ -157,6 +157,13 @@ class Plane:
         ]
 
 
+def convolution_step(source: Plane, channels: tuple[int, int], n_taps: int) -> tuple[str, int]:
+    """Name and number of operations of a convolution of a plane, for :meth:`Workers.step`."""
+    n_cells = sum(source.rows.heights) * source.width
+    size = {1: "1 x 1", 9: "3 x 3"}[n_taps]
+    return f"{channels[0]} -> {channels[1]}, {size}", 2 * n_cells * n_taps * channels[0] * channels[1]
+
+
 class Planes:
     """The planes of a network's layers, in memory reused from pass to pass.
 

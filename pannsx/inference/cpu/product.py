@@ -239,5 +239,10 @@ class Product:
             else:
                 self.rows(inputs[first:last], result[first:last])
 
-        workers.run(share)
+        n_in, n_out = self.factor.shape
+        n_operations = 2 * len(inputs) * n_in * n_out
+        with workers.step(
+            f"{n_in} -> {n_out}, {len(inputs)} rows", n_operations, form="rows", product=self.factor.name
+        ):
+            workers.run(share)
         return result

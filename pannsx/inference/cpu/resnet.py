@@ -12,7 +12,7 @@ import numpy as np
 
 from pannsx.inference.cpu.blocks import Convolution, entry_plane, features_of, prepared_block
 from pannsx.inference.cpu.folding import Tensors
-from pannsx.inference.cpu.planes import Plane, Planes, pooled_rows
+from pannsx.inference.cpu.planes import Plane, Planes, convolution_step, pooled_rows
 from pannsx.inference.cpu.product import factor
 from pannsx.inference.cpu.winograd import WinogradConvolution
 from pannsx.inference.cpu.workers import Workers, even_ranges
@@ -75,6 +75,12 @@ class PointwiseConvolution:
         self._rectifies, self._adds = rectifies, adds
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
+        """Fill ``target`` from ``source``, which has the same items."""
+        name = self.factor.name
+        with workers.step(*convolution_step(source, self.factor.shape, 1), form="rows", product=name):
+            self._run(source, target, workers)
+
+    def _run(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill ``target`` from ``source``, which has the same items."""
         inputs, outputs = source.matrix, target.matrix
         ranges = list(even_ranges(len(inputs), workers.n))

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 
 from pannsx.inference.cpu.folding import by_tap
-from pannsx.inference.cpu.planes import TILE, Plane, tile_targets
+from pannsx.inference.cpu.planes import TILE, Plane, convolution_step, tile_targets
 from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.matrix import PANEL, SOURCES, TILE_ROWS, packed, product
@@ -261,6 +261,12 @@ class WinogradConvolution:
         self._bias: FloatArray = np.concatenate([bias, np.zeros(CHUNK, np.float32)])
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
+        """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
+        channels = (self.in_channels, self.out_channels)
+        with workers.step(*convolution_step(source, channels, 9), form="Winograd 4 x 4", product="own"):
+            self._run(source, target, workers)
+
+    def _run(self, source: Plane, target: Plane, workers: Workers) -> None:
         """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``.
 
         Tiles are processed in blocks. With few channels, each thread processes blocks of its own from input

@@ -8,9 +8,10 @@ both.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Barrier, Lock, RLock, local
 from typing import TypeVar
 from weakref import WeakSet
@@ -18,6 +19,7 @@ from weakref import WeakSet
 import numpy as np
 
 from pannsx.inference.cpu.cores import n_threads
+from pannsx.inference.cpu.explanation import Step
 from pannsx.types import FloatArray
 
 In = TypeVar("In")
@@ -46,9 +48,11 @@ class Workers:
 
     Attributes:
         lock: held during :meth:`lead`, since one network keeps all threads busy.
+        steps: if a list, where :meth:`step` notes what ran.
     """
 
     lock: AbstractContextManager[bool]
+    steps: list[Step] | None = None
 
     def __init__(self, *, with_torch: bool = False) -> None:
         self._with_torch = with_torch
@@ -96,6 +100,14 @@ class Workers:
                 self._leading.is_so = False
 
         return self._ready_pool(self.n).submit(leading).result()
+
+    @contextmanager
+    def step(self, layer: str, n_operations: int, *, form: str, product: str) -> Iterator[None]:
+        """Note a step of the network with its time, if anyone asked; see :class:`Step`."""
+        begin = time.perf_counter()
+        yield
+        if self.steps is not None:
+            self.steps.append(Step(layer, form, product, n_operations, time.perf_counter() - begin))
 
     def run(self, share: Callable[[int], None]) -> None:
         """Run ``share(0)`` to ``share(n - 1)`` in parallel, to the end; an error of a share is raised."""
