@@ -10,7 +10,7 @@ needs is the card's clips a second, divided by these. Without readers the traini
 from __future__ import annotations
 
 import argparse
-import resource
+import os
 import tempfile
 from pathlib import Path
 
@@ -85,8 +85,8 @@ def _seconds(store: Store, readers: Readers, workers: int, n_batches: int) -> fl
 
 def _cpu_s() -> float:
     """Processor time of this process and of its readers that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _store(folder: Path, variant: str) -> Store:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -73,7 +72,7 @@ def measure(given: argparse.Namespace) -> Findings:
 
 def _start(index: Path) -> dict[str, float]:
     """Open an index as a training run does -> processor time, and peak of private memory."""
-    before, began = private_bytes(), cpu_s()
+    before, began = private_bytes(), time.process_time()
     with Peak(private_bytes) as peak:
         clips = open_index(index)
         targets = clips.targets
@@ -81,16 +80,10 @@ def _start(index: Path) -> dict[str, float]:
         digest = clips_digest(clips)
         counts = [len(rows) for rows in targets.rows_of_classes]
         rows = sampler.draw(64)
-    used = cpu_s() - began
+    used = time.process_time() - began
     if len(digest) != 64 or sum(counts) < len(clips) or targets[rows].sum() < len(rows):
         raise RuntimeError("the index was not read whole")
     return {"cpu_s": used, "bytes": peak.bytes - before}
-
-
-def cpu_s() -> float:
-    """Processor time of this process so far."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def _make_index(folder: Path, n_clips: int) -> Path:
