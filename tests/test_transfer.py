@@ -17,6 +17,7 @@ from seeded_models import noise
 
 from pannsx import AudioTagger
 from pannsx.cli import main
+from pannsx.cli.finetune_progress import Bars
 from pannsx.metrics.classification import class_scores
 from pannsx.report.confusion import confusion_svg, decisions_svg
 from pannsx.transfer.clips import Clips
@@ -170,6 +171,29 @@ def test_clips_that_cannot_be_used_are_listed_together_or_left_out(
         ("quiet 0.wav", "silent"),
     ]
     assert len(faults) == 9
+
+
+@pytest.mark.parametrize("draws", [True, False])
+def test_a_training_is_seen(
+    draws: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: draws)
+    with Bars(2, quiet=False) as bars:
+        bars.clip()
+        bars.clip()
+        bars.begin(3, 6, done=2)
+        bars.step()
+        bars.step()
+        bars.epoch(2, 0.25, 0.75)
+        bars.end(2)
+        bars.score("fold 1", 0.9)
+    said = capsys.readouterr().err
+    assert ("training, epoch 3/3" in said) is draws
+    assert ("reading clips" in said) is draws
+    assert ("epoch 2/3: loss 0.250, validation 0.750" in said) is not draws
+    assert "loss 0.250, validation 0.750" in said
+    assert "the best epoch is 2 of 3" in said
+    assert "fold 1: 0.900" in said
 
 
 def test_silence_may_be_a_class_and_a_class_is_not_lost(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pannsx.models import ARCHITECTURES
 from pannsx.models.settings import CnnSettings
 from pannsx.models.zoo import build, build_empty
 from pannsx.transfer import embedding
+from pannsx.transfer import head as head_module
 from pannsx.transfer.balance import class_weights, clip_weights, epoch_batches
 from pannsx.transfer.best_epoch import BestEpoch
 from pannsx.transfer.clips import Clips
@@ -209,6 +210,13 @@ def test_settings_are_checked(share: float) -> None:
         Method(epochs=0)
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads learn in the epochs that are asked for, and little at once is kept for a resumed run."""
+    monkeypatch.setattr(head_module, "LEAST_STEPS", 1)
+    monkeypatch.setattr(embedding, "CLIPS_A_BLOCK", 4)
+
+
 class KilledError(Exception):
     """Stands for the end of the process."""
 
@@ -259,9 +267,8 @@ def test_a_killed_run_goes_on_with_the_same_result(
     data: DataSet,
     undisturbed: dict[Method, Path],
     tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
+    few_steps: None,
 ) -> None:
-    monkeypatch.setattr(embedding, "CLIPS_A_BLOCK", 4)
     if method not in undisturbed:
         undisturbed[method] = tmp_path_factory.mktemp("undisturbed")
         whole = Mortal()
@@ -280,20 +287,20 @@ def test_a_killed_run_goes_on_with_the_same_result(
 
 
 def test_progress_of_another_run_is_refused(
-    small: LoadedCheckpoint, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: LoadedCheckpoint, data: DataSet, tmp_path: Path, few_steps: None
 ) -> None:
-    monkeypatch.setattr(embedding, "CLIPS_A_BLOCK", 4)
+    short = Method(epochs=2)
     save = tmp_path / "new" / "mine.safetensors"
     with pytest.raises(KilledError):
-        carry_out(data, small, Method(), save, watch=Mortal(clips=9))
+        carry_out(data, small, short, save, watch=Mortal(clips=9))
     with pytest.raises(ValueError, match="a run with layers 1 in place of 2; repeat that command to go on"):
-        carry_out(data, small, Method(layers=2), save)
+        carry_out(data, small, Method(epochs=2, layers=2), save)
     moved = replace(data, recordings=data.recordings[1:])
     with pytest.raises(ValueError, match="a run with other clips, labels or folds"):
-        carry_out(moved, small, Method(), save)
+        carry_out(moved, small, short, save)
     for kept in save.with_suffix(".progress").glob("embeddings-*.pt"):
         kept.write_bytes(b"half a fi")
-    carry_out(data, small, Method(), save)  # a damaged part is made again
+    carry_out(data, small, short, save)  # a damaged part is made again
     assert {path.suffix for path in save.parent.iterdir()} == {
         ".safetensors",
         ".json",
@@ -302,6 +309,6 @@ def test_progress_of_another_run_is_refused(
         ".svg",
     }
     with pytest.raises(KilledError):
-        carry_out(data, small, Method(), save, watch=Mortal(clips=9))
+        carry_out(data, small, short, save, watch=Mortal(clips=9))
     carry_out(data, small, Method(layers=2, epochs=1), save, restart=True)
     assert not save.with_suffix(".progress").exists()

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Trains a network for classes of your own, and says how well it does on clips that it has not heard.
 
-DATA is a folder with a folder of clips for each class (or with the folders train and test, each with a
-folder for each class), or a CSV with the columns file (relative to the CSV) and label; several labels of a
-clip are separated by ";". Optional columns: group (such as a speaker or a place, never on both sides),
-start_s and duration_s (a part of the file), fold. All clips are checked first; those that are missing,
-unreadable or silent are listed together.
+DATA is a folder with a folder of clips for each class (or with the folders train, test and perhaps
+validation, each with a folder for each class), or a CSV with the columns file (relative to the CSV) and
+label; several labels of a clip are separated by ";". Optional columns: group (such as a speaker or a place,
+never on both sides), start_s and duration_s (a part of the file), fold or split. All clips are checked
+first; those that are missing, unreadable or silent are listed together.
 
 By default a new last layer is trained on the embeddings of the network, which takes seconds to minutes.
 With --tune the whole network is trained with it, from there.
@@ -183,6 +183,12 @@ def run(arguments: argparse.Namespace) -> int:
         return FAILED
     except (OSError, ValueError) as error:
         raise CommandError(str(error), FAILED) from error
+    except KeyboardInterrupt:
+        from pannsx.transfer.resume import progress_folder
+
+        if not arguments.quiet:
+            remark(f"{progress_folder(save)} has what is done; the same command goes on from there")
+        raise
     return _report(arguments, data, study, faults)
 
 

@@ -11,7 +11,7 @@ from pannsx.transfer.watching import Watcher
 
 
 class Bars(Watcher):
-    """Draws bars on a terminal, and remarks the score of each fold; nothing if ``quiet``.
+    """Draws bars on a terminal, or remarks each epoch elsewhere, and the score of each fold.
 
     Args:
         n_clips: clips of the data set.
@@ -52,12 +52,14 @@ class Bars(Watcher):
 
     def epoch(self, epoch: int, loss: float, score: float | None) -> None:
         """See :class:`Watcher`."""
+        said = f"loss {loss:.3f}" + ("" if score is None else f", validation {score:.3f}")
         if self._bar is not None:
             self._bar.set_description_str(
                 f"training, epoch {min(epoch + 1, self._n_epochs)}/{self._n_epochs}"
             )
-            said = f"loss {loss:.3f}" + ("" if score is None else f", validation {score:.3f}")
             self._bar.set_postfix_str(said)
+        elif not self._quiet:
+            remark(f"epoch {epoch}/{self._n_epochs}: {said}")
 
     def end(self, best_epoch: int | None) -> None:
         """See :class:`Watcher`."""
