@@ -1,4 +1,4 @@
-"""One network in several runtimes: prepared, plain torch, ONNX Runtime and OpenVINO.
+"""One network in several runtimes: prepared, plain torch, ONNX Runtime, OpenVINO and OpenCV.
 
 Each takes the waveform and computes the log-mel with pannsx's kernel, so that only the network differs; each
 returns probabilities and embedding, without frames.  Settings are those recommended by each documentation
@@ -114,6 +114,23 @@ def openvino(path: Path, model: Pann, waveform: Samples, threads: int, precision
     request = compiled.create_infer_request()
     kernel = _kernel(model)
     return lambda: request.infer([kernel(waveform)[None]], share_inputs=True)[0][0].copy()
+
+
+def opencv(path: Path, model: Pann, waveform: Samples, threads: int) -> Call:
+    """OpenCV's DNN module on its own CPU backend."""
+    import cv2
+
+    cv2.setNumThreads(threads)
+    network = cv2.dnn.readNetFromONNX(str(path))
+    outputs = network.getUnconnectedOutLayersNames()
+    kernel = _kernel(model)
+
+    def call() -> Any:
+        network.setInput(kernel(waveform)[None])
+        probabilities, _ = network.forward(outputs)
+        return np.asarray(probabilities)[0].copy()
+
+    return call
 
 
 def exact_probabilities(model: Pann, waveform: Samples) -> np.ndarray[Any, np.dtype[np.float64]]:
