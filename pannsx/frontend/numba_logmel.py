@@ -22,9 +22,9 @@ class Threads(Protocol):
 
     @property
     def n(self) -> int:
-        """Number of threads."""
+        """Number of threads now."""
 
-    def run(self, share: Callable[[int], None]) -> None:
+    def run(self, share: Callable[[int], None], n: int) -> None:
         """Run all shares and wait for them."""
 
 
@@ -105,7 +105,7 @@ class LogMelKernel:
             n = 1
             share(0)
         else:
-            threads.run(share)
+            threads.run(share, n)
         return result
 
     def _workspace(self) -> tuple[FloatArray, ...]:

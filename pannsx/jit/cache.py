@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any
 from weakref import WeakSet
 from zlib import crc32
@@ -47,7 +47,6 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     The first compilation of a process, which takes some seconds, is announced as a warning of the ``pannsx``
     logger.
     """
-    _listen()
     dispatcher: Callable[..., Any] | None = _cached(function)
     if dispatcher is None:
         dispatcher = njit(nogil=True)(function)
@@ -158,11 +157,11 @@ def _make_quick_to_load(dispatcher: Any) -> None:
 class _Announcer(event.Listener):
     """Listens for compilations; cache hits raise no such event."""
 
-    _is_said = False
+    def __init__(self) -> None:
+        self._unsaid = Semaphore()
 
     def on_start(self, event: Any) -> None:
-        if not self._is_said and event.data["dispatcher"] in _ours:
-            self._is_said = True
+        if event.data["dispatcher"] in _ours and self._unsaid.acquire(blocking=False):
             is_kept = _path_of(event.data["dispatcher"]) is not None
             logger.warning(
                 "pannsx is compiling for this processor: some seconds, %s", _ONCE if is_kept else _ALWAYS
@@ -172,6 +171,5 @@ class _Announcer(event.Listener):
         pass
 
 
-@cache
-def _listen() -> None:
-    event.register("numba:compile", _Announcer())  # type: ignore[no-untyped-call]
+_announcer = _Announcer()
+event.register("numba:compile", _announcer)  # type: ignore[no-untyped-call]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from threading import Barrier, Lock, RLock, local
 from typing import TypeVar
 from weakref import WeakSet
@@ -41,7 +42,8 @@ class Workers:
     """A pool with as many threads as :func:`~pannsx.inference.cpu.cores.n_threads` says.
 
     It runs the shares of a task in parallel. Threads are created on first use, and again after a fork or a
-    change of that number.
+    change of that number. Several callers may use it at once, each with a number of its own: torch's belongs
+    to the thread that asks.
 
     Args:
         with_torch: shares run products of torch, on a single torch thread in each.
@@ -71,11 +73,12 @@ class Workers:
     @property
     def n(self) -> int:
         """Number of threads, for the caller of :meth:`run` to divide the work by."""
-        return self._n_made if self._is_leading else n_threads()
+        return self._n_leading or n_threads()
 
     @property
-    def _is_leading(self) -> bool:
-        return getattr(self._leading, "is_so", False)
+    def _n_leading(self) -> int:
+        """Number of threads of the task that this thread leads, the same to its end; 0: it leads none."""
+        return getattr(self._leading, "n", 0)
 
     def scratch(self, share: int, *sizes: int) -> list[FloatArray]:
         """Arrays of at least ``sizes`` floats, reused for each share, because fresh pages are slow."""
@@ -92,14 +95,17 @@ class Workers:
         The caller holds ``lock``: two leading tasks would wait for each other's threads.
         """
 
+        n = self.n
+
         def leading() -> Out:
-            self._leading.is_so = True
+            self._leading.n = n
             try:
                 return task()
             finally:
-                self._leading.is_so = False
+                self._leading.n = 0
 
-        return self._ready_pool(self.n).submit(leading).result()
+        (future,) = self._submit(n, [leading])
+        return future.result()
 
     @contextmanager
     def step(self, layer: str, n_operations: int, *, form: str, product: str) -> Iterator[None]:
@@ -109,12 +115,15 @@ class Workers:
         if self.steps is not None:
             self.steps.append(Step(layer, form, product, n_operations, time.perf_counter() - begin))
 
-    def run(self, share: Callable[[int], None]) -> None:
-        """Run ``share(0)`` to ``share(n - 1)`` in parallel, to the end; an error of a share is raised."""
-        n = self.n
-        first = 1 if self._is_leading else 0
-        pool = self._ready_pool(n)
-        futures = [pool.submit(share, i) for i in range(first, n)]
+    def run(self, share: Callable[[int], None], n: int | None = None) -> None:
+        """Run ``share(0)`` to ``share(n - 1)`` in parallel, to the end; an error of a share is raised.
+
+        ``n`` is what the work was divided by; None: the present :attr:`n`, which only a task that leads can
+        rely on.
+        """
+        n = n or self.n
+        first = 1 if self._n_leading else 0
+        futures = self._submit(n, [partial(share, i) for i in range(first, n)])
         try:
             if first:
                 share(0)
@@ -125,16 +134,23 @@ class Workers:
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
         """``function`` of each item, in their order."""
-        return list(self._ready_pool(self.n).map(function, items))
+        futures = self._submit(self.n, [partial(function, item) for item in items])
+        wait(futures)
+        return [future.result() for future in futures]
+
+    def _submit(self, n: int, tasks: Sequence[Callable[[], Out]]) -> list[Future[Out]]:
+        """Under the lock, lest another caller with another number shuts the pool down before it has them."""
+        with self._making:
+            pool = self._ready_pool(n)
+            return [pool.submit(task) for task in tasks]
 
     def _ready_pool(self, n: int) -> ThreadPoolExecutor:
-        with self._making:
-            if self._pool is None or self._n_made != n:
-                if self._pool is not None:
-                    self._pool.shutdown(wait=False)
-                make = _pool_with_torch if self._with_torch else _pool
-                self._pool, self._n_made = make(n), n
-            return self._pool
+        if self._pool is None or self._n_made != n:
+            if self._pool is not None:
+                self._pool.shutdown(wait=False)
+            make = _pool_with_torch if self._with_torch else _pool
+            self._pool, self._n_made = make(n), n
+        return self._pool
 
 
 def _pool(n: int) -> ThreadPoolExecutor:

@@ -1,0 +1,117 @@
+"""Several callers at once: one tagger or several, of different numbers of threads, with or without the GIL.
+
+The interpreter switches between threads as often as it can, which a free-threaded one does by itself.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from pannsx import AudioTagger
+from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.inference.cpu import workers as workers_module
+from pannsx.inference.cpu.workers import Workers
+from pannsx.results import TaggingResult
+
+N_CALLERS = 4
+RATE = 32000
+
+
+@pytest.fixture(autouse=True)
+def _switch_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture(scope="module")
+def taggers() -> list[AudioTagger]:
+    return [AudioTagger(device="cpu") for _ in range(2)]
+
+
+def waveform(i: int) -> np.ndarray:
+    """Of another length for each number, one to two seconds."""
+    rng = np.random.default_rng(i)
+    return 0.1 * rng.standard_normal(RATE + 1600 * i, dtype=np.float32)
+
+
+def at_once(work: Callable[[int], object], n: int = N_CALLERS) -> list[object]:
+    """``work(0)`` to ``work(n - 1)``, each on a thread of its own, which begin together."""
+    together = threading.Barrier(n)
+
+    def begin(i: int) -> object:
+        together.wait()
+        return work(i)
+
+    with ThreadPoolExecutor(n) as pool:
+        return list(pool.map(begin, range(n)))
+
+
+def assert_same(found: TaggingResult, expected: TaggingResult) -> None:
+    np.testing.assert_array_equal(found.clipwise, expected.clipwise)
+    np.testing.assert_array_equal(found.embedding, expected.embedding)
+    np.testing.assert_array_equal(found.framewise, expected.framewise)
+
+
+@pytest.mark.parametrize("n_taggers", [1, 2])
+def test_many_callers_get_the_answers_of_one(n_taggers: int, taggers: list[AudioTagger]) -> None:
+    expected = [taggers[0].inference(waveform(i)) for i in range(N_CALLERS)]
+
+    def call(i: int) -> None:
+        for k in range(3):
+            number = (i + k) % N_CALLERS
+            assert_same(taggers[i % n_taggers].inference(waveform(number)), expected[number])
+        batch = taggers[i % n_taggers].inference([waveform(number) for number in range(N_CALLERS)])
+        for found, one in zip(batch, expected, strict=True):
+            np.testing.assert_allclose(found.clipwise, one.clipwise, atol=1e-5)
+
+    at_once(call)
+
+
+def test_callers_with_different_numbers_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each number makes a pool of its own, while others still use the one before."""
+    monkeypatch.setattr(workers_module, "n_threads", lambda: random.randint(1, 3))
+    workers = Workers()
+
+    def lead() -> list[int]:
+        done: list[int] = []
+        for _ in range(5):
+            n = workers.n
+            workers.run(done.append)
+            assert sorted(done[-n:]) == list(range(n))
+        return done
+
+    def call(i: int) -> None:
+        for _ in range(40):
+            if i == 0:
+                with workers.lock:
+                    done = workers.lead(lead)
+                assert len(done) % 5 == 0, "the number of threads changed in the middle of a task"
+            elif i == 1:
+                assert workers.map(abs, [-3, -2, -1]) == [3, 2, 1]
+            else:
+                shares: list[int] = []
+                workers.run(shares.append, 3)
+                assert sorted(shares) == [0, 1, 2]
+
+    at_once(call)
+
+
+def test_a_log_mel_is_whole_while_the_number_of_threads_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from seeded_models import FRONT_END
+
+    kernel, samples = LogMelKernel(FRONT_END), waveform(30)
+    expected = kernel(samples)
+    monkeypatch.setattr(workers_module, "n_threads", lambda: random.randint(1, 3))
+    workers = Workers()
+    for found in at_once(lambda _: [kernel(samples, workers) for _ in range(10)]):
+        for each in found:  # type: ignore[attr-defined]
+            np.testing.assert_array_equal(each, expected)
