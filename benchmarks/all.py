@@ -21,6 +21,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "models": ("--all",),
     "end_to_end": (),
     "ragged": (),
+    "callers": (),
     "memory": (),
     "corpus": ("--clips", "2000", "--hours", "1"),
     "startup": (),
