@@ -15,7 +15,7 @@ import fsspec
 import numpy as np
 import pytest
 import soundfile
-from packing import LABELS, noise
+from packing import LABELS, noise, write_label_file
 from training import N_SAMPLES, RATE, last_state, make_store, overrides, tone
 
 from pannsx.labels import audioset
@@ -27,6 +27,7 @@ from train.data.staging import Staging, StagingError, listed, version_of
 from train.data.store import Store, StoreError, part_path
 from train.data.store_writer import write_store
 from train.data.tars import Tars, is_tars
+from train.pack import main as pack_main
 from train.run import main
 
 
@@ -265,6 +266,24 @@ def test_tars_with_audiosets_labels(tmp_path: Path) -> None:
     assert list(clips.ids) == ["--PJHxphWEs"], "as in a packed store"
     assert np.flatnonzero(clips.targets[0]).tolist() == [0, 5]
     assert clips.n_samples == 10 * RATE
+
+
+def test_tars_at_a_url_are_packed(
+    tmp_path: Path, bucket: str, staging: Staging, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = two_tars(tmp_path / "tars")
+    url = upload(folder, f"{bucket}/tars")
+    command = ["--labels", str(write_label_file(tmp_path / "labels.csv")), "--sample-rate", str(RATE)]
+    command += ["--duration", "0.1", "--workers", "0"]
+    assert pack_main([str(tmp_path / "here"), str(folder), *command]) == 0
+    assert pack_main([str(tmp_path / "there"), url, *command]) == 1
+    assert "give a local folder for them: --staging" in capsys.readouterr().err
+    for number in range(2):  # the second time, all parts are there, wherever copies would go
+        there = [str(tmp_path / "there"), url, *command, "--staging", str(tmp_path / f"staged{number}")]
+        assert pack_main(there) == 0
+    assert not (tmp_path / "staged1").exists()
+    for file in ("rows.npy", "parts/00000.bin", "parts/00001.bin"):
+        assert (tmp_path / "there" / file).read_bytes() == (tmp_path / "here" / file).read_bytes()
 
 
 def test_what_is_wrong_with_tars_is_said(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ python -m train.pack STORE SOURCE... [--segments LIST...] [--sample-rate 32000] 
 python -m train.pack STORE TABLE.csv [--split train]
 
 Sources are folders of audio files, labelled tables, WebDataset tars, Parquet files and published HDF5 packs
-(and folders of the last three), in any mixture.  With segment lists, the clips on the lists are packed
-with the lists' labels; otherwise all clips with the source's labels.
+(and folders of the last three), in any mixture, and URLs of tars, with ``--staging``.  With segment lists, the
+clips on the lists are packed with the lists' labels; otherwise all clips with the source's labels.
 
 A labelled table is a CSV with the columns file (relative to it) and label (several separated by ``;``),
 optionally split, group, start_s and duration_s; or, with ``--by-folder``, a folder with a folder for each
@@ -43,6 +43,8 @@ from train.data.segments import Listing
 from train.data.sources import chunks_of
 from train.data.sources_folder import FolderChunk
 from train.data.sources_table import TableChunk, is_table, labels_of
+from train.data.sources_tar import far_tar_chunks
+from train.data.staging import Staging, is_url
 from train.data.store import GROUPS, Store
 from train.data.store_writer import Fault, PackedClip, finish, read_part, writing_part
 from train.data.workers import run_all
@@ -90,6 +92,7 @@ def pack(
     wanted: Wanted | None = None,
     n_workers: int = 0,
     clips_per_part: int = CLIPS_PER_PART,
+    staging: Staging | None = None,
     keep_going: bool = False,
     progress: bool = False,
     by_folder: bool = False,
@@ -105,6 +108,7 @@ def pack(
         wanted: rate, length and variant of packed clips.
         n_workers: number of processes; 0: pack in this one.
         clips_per_part: clips per part, for sources that can be divided anywhere.
+        staging: where tars at URLs are copied to.
         keep_going: skip tars, packs and row groups that cannot be read.
         progress: show a progress bar.
         by_folder: the folders in a source are its classes.
@@ -120,7 +124,11 @@ def pack(
     chunks = [
         chunk
         for source in sources
-        for chunk in chunks_of(Path(source), listing, clips_per_part, by_folder=by_folder, split=split)
+        for chunk in (
+            far_tar_chunks(str(source), staging)
+            if is_url(str(source))
+            else chunks_of(Path(source), listing, clips_per_part, by_folder=by_folder, split=split)
+        )
     ]
     if not chunks:
         raise PackError("there is nothing to pack: no source has a clip on the lists; check their ids")
@@ -261,14 +269,19 @@ def _finish(folder: Path, wanted: Wanted, listing: Listing, n_parts: int) -> Rep
     return Report(len(store), tuple(faults))
 
 
+def _source(text: str) -> str | Path:
+    """A path, or the URL of tars."""
+    return text if is_url(text) else Path(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="train.pack", description="Pack audio into a store.")
     parser.add_argument("store", type=Path, help="output folder")
     parser.add_argument(
         "sources",
-        type=Path,
+        type=_source,
         nargs="+",
-        help="folders of audio, labelled tables (.csv), tars, Parquet files, HDF5 packs",
+        help="folders of audio, labelled tables (.csv), tars, Parquet files, HDF5 packs; URLs of tars",
     )
     parser.add_argument("--segments", type=Path, nargs="+", default=[], help="AudioSet segment lists")
     parser.add_argument(
@@ -286,6 +299,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
     )
     parser.add_argument("--clips-per-part", type=int, default=CLIPS_PER_PART, help="(default: %(default)s)")
+    parser.add_argument("--staging", type=Path, help="local folder for copies of tars at URLs")
+    parser.add_argument(
+        "--staging-gb", type=float, default=100.0, help="size of all copies in GB (default: %(default)s)"
+    )
     parser.add_argument("--keep-going", action="store_true", help="skip sources that cannot be read")
     given = parser.parse_args(arguments)
     try:
@@ -297,6 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             wanted=Wanted(given.sample_rate, given.duration, given.decimate, given.variant),
             n_workers=given.workers,
             clips_per_part=given.clips_per_part,
+            staging=None if given.staging is None else Staging(given.staging, round(1e9 * given.staging_gb)),
             keep_going=given.keep_going,
             progress=sys.stderr.isatty(),
             by_folder=given.by_folder,
@@ -312,7 +330,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _labels(given: argparse.Namespace) -> LabelSet:
     if given.labels is not None:
         return read_labels(given.labels)
-    tables = [source for source in given.sources if is_table(source, by_folder=given.by_folder)]
+    tables = [
+        source
+        for source in given.sources
+        if isinstance(source, Path) and is_table(source, by_folder=given.by_folder)
+    ]
     if tables and given.segments:
         raise ValueError("a labelled table has its labels itself; leave out --segments")
     if tables and len(tables) < len(given.sources):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from pannsx.audio.formats import AUDIO_SUFFIXES
 from train.data.clips import Clip
 from train.data.segments import Listing
+from train.data.staging import Staging, listed, version_of
 
 LABEL_KEYS = ("labels", "label", "tags", "tag", "human_labels", "classes")
 """Keys of a clip's labels, as ids, names or numbers, in copies on the Hub."""
@@ -47,6 +48,52 @@ class TarChunk:
                         yield Clip(*found, encoded)
         except tarfile.TarError as error:
             raise ValueError(f"{self.path} is damaged: {error}") from error
+
+
+@dataclass(frozen=True)
+class FarTarChunk:
+    """A tar at a URL, read from a copy of it.
+
+    Attributes:
+        location: its URL.
+        version: changes when it does.
+        staging: where it is copied to; no part of what is packed.
+    """
+
+    location: str
+    version: str
+    staging: Staging = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return PurePosixPath(self.location).name
+
+    @property
+    def n_clips(self) -> None:
+        """Unknown: a tar has no table of contents."""
+
+    def clips(self, listing: Listing) -> Iterator[Clip]:
+        """As :meth:`TarChunk.clips`; OSError if it cannot be copied."""
+        copy = self.staging.local(self.location, version=self.version)
+        yield from TarChunk(copy).clips(listing)
+
+
+def far_tar_chunks(location: str, staging: Staging | None) -> list[FarTarChunk]:
+    """One chunk per tar of a folder or pattern at a URL.
+
+    Raises:
+        ValueError: there are none, or no place for copies.
+        OSError: the URL cannot be opened.
+    """
+    if staging is None:
+        raise ValueError(
+            f"{location} is read through copies of the tars; give a local folder for them: --staging"
+        )
+    locations = listed(location, ".tar")
+    if not locations:
+        raise ValueError(f"{location}: there are no tars (.tar); check the URL")
+    return [FarTarChunk(one, version_of(one), staging) for one in locations]
 
 
 def tar_chunks(path: Path) -> list[TarChunk]:

@@ -101,7 +101,7 @@ def finish(
 ) -> list[Fault]:
     """Write the rows of all parts and then ``store.json``, which completes the store.
 
-    Parts are taken one at a time. About 120 bytes a clip are in memory at once.
+    Parts are taken one at a time. About 320 bytes a clip are in memory at once.
 
     Returns:
         Faults across parts: repeated ids (the first one counts), and identical clips under several ids.
