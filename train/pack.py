@@ -4,7 +4,7 @@ python -m train.pack STORE SOURCE... [--segments LIST...] [--sample-rate 32000] 
 python -m train.pack STORE TABLE.csv [--split train]
 
 Sources are folders of audio files, labelled tables, WebDataset tars, Parquet files and published HDF5 packs
-(and folders of the last three), in any mixture, and URLs of tars, with ``--staging``.  With segment lists, the
+(and folders of the last three), in any mixture, and URLs of tars (``--staging``).  With segment lists, the
 clips on the lists are packed with the lists' labels; otherwise all clips with the source's labels.
 
 A labelled table is a CSV with the columns file (relative to it) and label (several separated by ``;``),
