@@ -32,6 +32,10 @@ class Output(NamedTuple):
     frame_logits: Tensor
 
 
+LEVELS = ("frame_pooled", "frame_fc1", "frame_logits", "pooled", "fc1", "logits")
+"""What :func:`at_level` finds in a head: first of each frame, then of the clip."""
+
+
 def pool_locally(features: Tensor) -> Tensor:
     """``(B, C, T')`` -> ``(B, T', C)``: maximum plus mean over each frame and its two neighbours.
 
@@ -104,10 +108,13 @@ class ClipHead(nn.Module):
         embedding = self.embed(features)
         return self._decide(embedding, self.before_hidden), self.after_fc1(embedding)
 
+    def pool(self, features: Tensor) -> Tensor:
+        """``(B, C, T')`` features -> ``(B, C)``: maximum plus mean over all frames, the input of ``fc1``."""
+        return features.amax(dim=2) + features.mean(dim=2)
+
     def embed(self, features: Tensor) -> Tensor:
         """``(B, C, T')`` features -> ``(B, D)`` embedding, without the dropout after it even in training."""
-        pooled = self.before_fc1(features.amax(dim=2) + features.mean(dim=2))
-        return functional.relu(self.fc1(pooled))
+        return functional.relu(self.fc1(self.before_fc1(self.pool(features))))
 
     def _decide(self, embedding: Tensor, drop: nn.Module) -> Tensor:
         """``(..., D)`` embeddings -> ``(..., K)`` logits, with dropout ``drop`` around hidden layers."""
@@ -169,6 +176,14 @@ class FrameHead(nn.Module):
         """``(B, C, T')`` features -> logits ``(B, K)`` and embedding ``(B, D)`` of the clip alone."""
         return self(features)[:2]  # type: ignore[no-any-return]
 
+    def pool(self, features: Tensor) -> Tensor:
+        """``(B, C, T')`` features -> ``(B, C)``: mean of the inputs of ``fc1``."""
+        return pool_locally(features).mean(dim=1)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """``(B, C, T')`` features -> ``(B, D)`` embedding: mean of the frames'."""
+        return self.frame_embeddings(features).mean(dim=1)
+
     def frame_embeddings(self, features: Tensor) -> Tensor:
         """``(B, C, T')`` features -> ``(B, T', D)``."""
         return functional.relu(self.fc1(self.before_fc1(pool_locally(features))))
@@ -222,9 +237,39 @@ class AttentionHead(nn.Module):
         """``(B, C, T')`` features -> logits ``(B, K)`` and embedding ``(B, D)`` of the clip alone."""
         return self(features)[:2]  # type: ignore[no-any-return]
 
+    def pool(self, features: Tensor) -> Tensor:
+        """``(B, C, T')`` features -> ``(B, C)``: mean of the inputs of ``fc1``."""
+        return pool_locally(features).mean(dim=1)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """``(B, C, T')`` features -> ``(B, D)`` embedding: mean of the frames'."""
+        return self.frame_embeddings(features).mean(dim=1)
+
     def frame_embeddings(self, features: Tensor) -> Tensor:
         """``(B, C, T')`` features -> ``(B, T', D)``."""
         return functional.relu(self.fc1(self.before_fc1(pool_locally(features))))
 
 
 Head = ClipHead | FrameHead | AttentionHead
+
+
+def at_level(head: Head, features: Tensor, level: str) -> Tensor:
+    """``(B, C, T')`` features -> what a head has of them at one of :data:`LEVELS`, for training or use.
+
+    ``pooled`` ``(B, C)`` is before ``fc1``, ``fc1`` ``(B, D)`` the embedding, ``logits`` ``(B, K)`` before
+    the sigmoid. ``frame_pooled`` ``(B, T', C)``, ``frame_fc1`` ``(B, T', D)`` and ``frame_logits``
+    ``(B, T', K)`` are those of each frame with its two neighbours.
+    """
+    if level == "frame_pooled":
+        return pool_locally(features)
+    if level == "frame_fc1":
+        return head.frame_embeddings(features)
+    if level == "frame_logits":
+        return head(features).frame_logits  # type: ignore[no-any-return]
+    if level == "pooled":
+        return head.pool(features)
+    if level == "fc1":
+        return head.embed(features)
+    if level == "logits":
+        return head.clip(features)[0]
+    raise ValueError(f"level is {level!r}; one of {', '.join(LEVELS)} is needed")

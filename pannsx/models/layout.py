@@ -112,13 +112,32 @@ def _constant_shapes(frontend: FrontEnd | None) -> dict[str, Shape]:
 
 def _check_mel_filters(network: Network, frontend: FrontEnd, published: FloatArray) -> None:
     """WeightsError if the mel filters differ: fmin, fmax and sample rate do not show in shapes."""
-    needed = mel_filters(frontend)
-    error = np.abs(published - needed).max() / needed.max()
+    error = _mel_error(frontend, published)
     if not error <= _MEL_TOLERANCE:
         raise WeightsError(
             f"{MEL} of the checkpoint differs from the mel filters of {_described(network)} by "
             f"{error:.0%} of the largest: it was trained with another front end; give its settings"
         )
+
+
+def _mel_error(frontend: FrontEnd, filters: FloatArray) -> float:
+    """Largest difference of ``(n_bins, F)`` mel filters from those of the settings, as a share."""
+    needed = mel_filters(frontend)
+    return float(np.abs(filters - needed).max() / needed.max())
+
+
+def front_end_mismatch(frontend: FrontEnd, published: Mapping[str, npt.NDArray[Any]]) -> str | None:
+    """The difference of a state dict's front-end constants from the settings, in words.
+
+    None: they agree, or there are no constants. The hop between frames is none of them.
+    """
+    for key, shape in _constant_shapes(frontend).items():
+        if key in published and published[key].shape != shape:
+            return f"{key} of its file is {published[key].shape}, and {shape} here"
+    if MEL not in published:
+        return None
+    error = _mel_error(frontend, np.asarray(published[MEL], np.float32))
+    return None if error <= _MEL_TOLERANCE else f"{MEL} of its file differs by {error:.0%} of the largest"
 
 
 def _described(network: Network) -> str:

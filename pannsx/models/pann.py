@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pannsx.models.heads import Head, Output
+from pannsx.errors import did_you_mean
+from pannsx.models.heads import LEVELS, Head, Output, at_level
 from pannsx.models.settings import LOCAL_POOLING
 from pannsx.models.stems import Stem
 from pannsx.models.timing import FrameTimes, ReceptiveField, TimeGrid
@@ -38,11 +39,14 @@ class Pann(nn.Module):
         min_samples: shortest input in samples; shorter ones are zero-padded at the end.
         frame_source: ``"native"`` or ``"local_pooling"``, the origin of the frame logits
             (see :mod:`pannsx.models.heads`).
+        front_end_mismatch: how the front end that its weights were trained with differs from ``frontend``;
+            None: it does not.
     """
 
     stem: Stem
     trunk: Trunk
     head: Head
+    front_end_mismatch: str | None = None
 
     def __init__(
         self,
@@ -88,10 +92,52 @@ class Pann(nn.Module):
         """
         return self.head(self.forward_features(waveform, log_mel, augment))  # type: ignore[no-any-return]
 
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels of :meth:`forward_features`, from the first block to the logits."""
+        return (*self.trunk.levels, "trunk", *LEVELS)
+
+    def check_level(self, level: str) -> None:
+        """ValueError, with the near name, if the network has no such level."""
+        if level not in self.levels:
+            raise ValueError(
+                f"{self.architecture} has no level {level!r}{did_you_mean(level, self.levels)}; its levels "
+                f"are {', '.join(self.levels)}"
+            )
+
     def forward_features(
-        self, waveform: Tensor, log_mel: Tensor | None = None, augment: Augment | None = None
+        self,
+        waveform: Tensor,
+        log_mel: Tensor | None = None,
+        augment: Augment | None = None,
+        *,
+        level: str = "trunk",
     ) -> Tensor:
-        """``(B, S)`` waveform -> ``(B, C, T')`` features: stem and trunk, arguments as in :meth:`forward`."""
+        """``(B, S)`` waveform -> the features at a level of the network, with their gradients.
+
+        * ``block1``, ``block2``, ...: ``(B, C, T, F)``, the map after a block; ``(B, C, T)`` in networks on
+          raw samples
+        * ``trunk``: ``(B, C, T')``, after the last block, averaged over frequency
+        * ``frame_pooled``: ``(B, T', C)``, each frame and its two neighbours, maximum plus mean: before
+          ``fc1``
+        * ``frame_fc1``: ``(B, T', D)``, the embedding of each frame
+        * ``frame_logits``: ``(B, T', K)``, the logits of each frame
+        * ``pooled``: ``(B, C)``, the clip, maximum plus mean over all frames; before ``fc1``
+        * ``fc1``: ``(B, D)``, the embedding, without dropout after it
+        * ``logits``: ``(B, K)``, before the sigmoid
+
+        In decision-level networks, ``pooled`` and ``fc1`` are means of the frames'. The blocks have the
+        numbers of the published code, so those of ``Wavegram_Cnn14`` begin with ``block2``; :attr:`levels`
+        lists all. Nothing beyond the level is computed.
+
+        Args:
+            waveform, log_mel, augment: as in :meth:`forward`.
+            level: one of :attr:`levels`.
+
+        Raises:
+            ValueError: as :meth:`forward`, or the network has no such level.
+        """
+        self.check_level(level)
         waveform = self.pad(waveform)
         if log_mel is not None and self.frontend is not None:
             needed = (waveform.shape[0], self.frontend.n_frames(waveform.shape[1]), self.frontend.n_mels)
@@ -103,7 +149,10 @@ class Pann(nn.Module):
         representations = self.stem(waveform, log_mel)
         if augment is not None:
             representations = augment(representations)
-        return self.trunk(*representations)  # type: ignore[no-any-return]
+        if level in self.trunk.levels:
+            return self.trunk(*representations, until=level)  # type: ignore[no-any-return]
+        features = self.trunk(*representations)
+        return features if level == "trunk" else at_level(self.head, features, level)  # type: ignore[no-any-return]
 
     def replace_classifier(self, n_classes: int) -> None:
         """Replace the last layer by one for ``n_classes`` classes, initialised as in the paper.

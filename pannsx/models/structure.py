@@ -34,6 +34,9 @@ from pannsx.types import FrameSource
 if TYPE_CHECKING:
     from pannsx.models.pann import Pann
 
+WAVEGRAM_HOP = 640
+"""Samples between the frames of a wavegram."""
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 StemKind = Literal["log_mel", "raw", "wavegram", "wavegram_log_mel"]
 TrunkSettings = (
@@ -217,4 +220,9 @@ def check_frontend(architecture: str, row: Architecture, sample_rate: int, front
         raise ValueError(
             f"the front end is for {frontend.sample_rate} Hz and the model for {sample_rate} Hz; "
             "the two must be equal"
+        )
+    if row.stem == "wavegram_log_mel" and 2 * frontend.hop_length != WAVEGRAM_HOP:
+        raise ValueError(
+            f"{architecture} joins its log-mel with a wavegram of a frame every {WAVEGRAM_HOP} samples: "
+            f"hop_length must be {WAVEGRAM_HOP // 2}, got {frontend.hop_length}"
         )

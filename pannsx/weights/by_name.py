@@ -26,17 +26,21 @@ def create_model(
 
     >>> model = create_model("MobileNetV1_distilled", pretrained=True, n_classes=10)
 
+    With another ``frontend``, pretrained weights are run on a log-mel that they were not trained with: a
+    warning says so, and so do the model's ``front_end_mismatch`` and the record that `pannsx.save` writes.
+
     Args:
         name: a name of :func:`list_models`, in any case.
         pretrained: load the checkpoint's weights; False initialises the model as in the paper.
         n_classes: number ``K`` of classes; None: the checkpoint's. With ``pretrained`` and another number,
             the last layer is newly initialised, and all others are the checkpoint's.
-        frontend: log-mel settings instead of the checkpoint's, sample rate included; not with ``pretrained``.
+        frontend: log-mel settings instead of the checkpoint's, sample rate included, such as 48 kHz with a
+            hop of 480. With ``pretrained``, the number of mel bands must be the checkpoint's.
         cache_dir, allow_unverified, progress: with ``pretrained``, as in :class:`pannsx.AudioTagger`.
 
     Raises:
-        ValueError: unknown name (close ones are suggested), ``n_classes`` below 1, or a front end for a model
-            that has none or for pretrained weights.
+        ValueError: unknown name (close ones are suggested), ``n_classes`` below 1, or a front end that the
+            model cannot have.
         WeightsError: the weights cannot be obtained, trusted or read.
     """
     checkpoint = manifest.find(name)
@@ -48,14 +52,16 @@ def create_model(
         frontend = frontend or checkpoint.frontend
         sample_rate = frontend.sample_rate if frontend else checkpoint.sample_rate
         return build(checkpoint.architecture, sample_rate, frontend, n_classes or checkpoint.n_classes)
-    if frontend is not None:
-        raise ValueError(
-            f"the weights of {checkpoint.name} were trained with its own front end; leave out frontend=, "
-            "or take pretrained=False"
-        )
     from pannsx.weights.loading import load
 
-    model = load(name, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress).model
+    model = load(
+        name,
+        frontend=frontend,
+        ignore_front_end=frontend is not None,
+        cache_dir=cache_dir,
+        allow_unverified=allow_unverified,
+        progress=progress,
+    ).model
     if n_classes is not None and n_classes != model.n_classes:
         model.replace_classifier(n_classes)
     return model

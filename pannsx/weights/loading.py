@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +13,7 @@ import numpy.typing as npt
 
 from pannsx.errors import WeightsError
 from pannsx.labels import LabelSet
-from pannsx.models.layout import array_model
+from pannsx.models.layout import array_model, front_end_mismatch
 from pannsx.models.structure import ArrayModel
 from pannsx.models.zoo import structure_of
 from pannsx.types import PathLike
@@ -19,9 +22,10 @@ from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, labels_of, read_re
 from pannsx.weights.prefixes import ANCHORS
 from pannsx.weights.record import Checkpoint
 from pannsx.weights.repository import is_repository, open_repository, record_files
-from pannsx.weights.state_dict import read_arrays
+from pannsx.weights.state_dict import FRONT_END_PREFIXES, read_arrays
 
 if TYPE_CHECKING:
+    from pannsx.frontend.settings import FrontEnd
     from pannsx.models.pann import Pann
 
 logger = logging.getLogger("pannsx")
@@ -48,11 +52,13 @@ class OpenedCheckpoint(NamedTuple):
         record: its record.
         model: its structure and arrays, or the torch module of a network that only torch can run.
         labels: labels of its ``K`` outputs.
+        mismatch: what this call made of another front end than that of its training, in words.
     """
 
     record: Checkpoint
     model: ArrayModel | Pann
     labels: LabelSet
+    mismatch: str | None = None
 
 
 def load(
@@ -60,6 +66,8 @@ def load(
     *,
     checkpoint: PathLike | None = None,
     prefix: str | None = None,
+    frontend: FrontEnd | None = None,
+    ignore_front_end: bool = False,
     cache_dir: PathLike | None = None,
     allow_unverified: bool = False,
     progress: bool = True,
@@ -72,24 +80,33 @@ def load(
         checkpoint: with ``model``, a file of weights for it, of any origin; alone, a file of weights
             with its record ``<stem>.json`` next to it, that record, or a folder with one record.
         prefix: with ``checkpoint``, the network's place in a file that holds more than it, such as
-            ``"encoder."``; None: it is found if the file holds one network alone.
+            ``"audio_branch."``; None: it is found if the file holds one network alone.
+        frontend: log-mel settings instead of the record's, sample rate included; they must fit the front-end
+            constants in the file, if there are any.
+        ignore_front_end: these constants need not fit. A difference that they show, or settings other than
+            those of published weights, gives a warning and is noted in the record.
         cache_dir: see `pannsx.weights.fetch.resolve`, as for the following.
         allow_unverified: accept weights that have no published digest.
         progress: show progress bars.
 
     Raises:
-        ValueError: unknown model name, or a prefix without a file.
+        ValueError: unknown model name, a prefix without a file, or a front end that the model cannot have.
         WeightsError: the weights cannot be obtained, trusted or read, or do not fit the model.
     """
     opened = open_checkpoint(
         model,
         checkpoint=checkpoint,
         prefix=prefix,
+        frontend=frontend,
+        ignore_front_end=ignore_front_end,
         cache_dir=cache_dir,
         allow_unverified=allow_unverified,
         progress=progress,
     )
+    if opened.mismatch is not None:
+        warnings.warn(f"{opened.record.name}: {opened.mismatch}", stacklevel=2)
     module = opened.model.as_module() if isinstance(opened.model, ArrayModel) else opened.model
+    module.front_end_mismatch = opened.record.front_end_mismatch
     return LoadedCheckpoint(opened.record, module, opened.labels)
 
 
@@ -98,6 +115,8 @@ def open_checkpoint(
     *,
     checkpoint: PathLike | None = None,
     prefix: str | None = None,
+    frontend: FrontEnd | None = None,
+    ignore_front_end: bool = False,
     cache_dir: PathLike | None = None,
     allow_unverified: bool = False,
     progress: bool = True,
@@ -117,12 +136,58 @@ def open_checkpoint(
     else:
         record = _own_record(Path(checkpoint))
         path = resolve(record, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress)
+    mismatch = None
+    if frontend is not None and frontend != record.frontend:
+        if checkpoint is None or model is None:  # else the record is of the architecture, not of the file
+            mismatch = _other_settings(record, frontend, ignored=ignore_front_end)
+        record = _with_front_end(record, frontend)
     logger.info("%s: loading the weights of %s", record.name, path)
     try:
         labels = labels_of(record)
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot use the labels of {record.name}: {error}") from error
-    return OpenedCheckpoint(record, _model(record, read_arrays(path, prefix=prefix), path), labels)
+    state = read_arrays(path, prefix=prefix)
+    if ignore_front_end:
+        constants = {key: state.pop(key) for key in list(state) if key.startswith(FRONT_END_PREFIXES)}
+        mismatch = mismatch or _other_constants(record, constants)
+    if mismatch is not None:
+        record = replace(record, front_end_mismatch=mismatch)
+    return OpenedCheckpoint(record, _model(record, state, path), labels, mismatch)
+
+
+def _with_front_end(record: Checkpoint, frontend: FrontEnd) -> Checkpoint:
+    """The record with other settings; ValueError if its weights fit none or no such ones."""
+    if record.frontend is None:
+        raise ValueError(f"{record.name} works on the waveform and takes no front end; leave out frontend=")
+    if frontend.n_mels != record.frontend.n_mels:
+        raise ValueError(
+            f"the weights of {record.name} are for {record.frontend.n_mels} mel bands, and the front end has "
+            f"{frontend.n_mels}; only its other settings can be chosen"
+        )
+    return replace(record, frontend=frontend, sample_rate=frontend.sample_rate)
+
+
+def _other_settings(record: Checkpoint, frontend: FrontEnd, *, ignored: bool) -> str:
+    """The difference to the settings of published weights, in words; ValueError unless it is ignored."""
+    if not ignored:
+        raise ValueError(
+            f"the weights of {record.name} were trained with {record.frontend}; give ignore_front_end=True "
+            "to run them with other settings"
+        )
+    return (
+        f"its weights were trained with {record.frontend} and run with {frontend}: they see other spectra "
+        "than those they know, so measure what they answer, or train them further"
+    )
+
+
+def _other_constants(record: Checkpoint, constants: Mapping[str, npt.NDArray[Any]]) -> str | None:
+    """The difference that the constants of a file show, in words."""
+    if record.frontend is None or (shown := front_end_mismatch(record.frontend, constants)) is None:
+        return None
+    return (
+        f"its weights were trained with another front end than {record.frontend}: {shown}. Give the settings "
+        "of their training as frontend=, or measure what they answer"
+    )
 
 
 def _own_record(path: Path) -> Checkpoint:

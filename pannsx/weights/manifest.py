@@ -16,7 +16,7 @@ from pannsx.labels import LabelSet, audioset, read_labels
 from pannsx.strict import parse
 from pannsx.types import PathLike
 from pannsx.weights.record import Checkpoint
-from pannsx.weights.record_json import ALL_KEYS, MANIFEST_FORMAT, parse_record
+from pannsx.weights.record_json import MANIFEST_FORMAT, REQUIRED_KEYS, parse_record
 
 DEFAULT_CHECKPOINT = "MobileNetV1_distilled"
 """The bundled checkpoint: what a call without a model name uses."""
@@ -73,7 +73,7 @@ def parse_manifest(text: str) -> dict[str, Checkpoint]:
         )
     records: dict[str, Checkpoint] = {}
     for number, entry in enumerate(manifest.checkpoints):
-        record = parse_record(entry, f"weights_manifest.json, entry {number}", required=ALL_KEYS)
+        record = parse_record(entry, f"weights_manifest.json, entry {number}", required=REQUIRED_KEYS)
         if record.name.casefold() in {name.casefold() for name in records}:
             raise ValueError(f"weights_manifest.json has two entries {record.name!r}")
         records[record.name] = record

@@ -72,20 +72,29 @@ def _prefix_before(key: str, anchor: str) -> str:
 
 
 def under(prefix: str, state: dict[str, Value], path: Path) -> dict[str, Value]:
-    """The tensors under a prefix, without it; WeightsError if there are none."""
-    start = _unwrapped(prefix) + "."
-    found = {
-        _unwrapped(key).removeprefix(start): tensor
-        for key, tensor in state.items()
-        if _unwrapped(key).startswith(start)
-    }
-    if not found:
-        firsts = dict.fromkeys(key.split(".")[0] for key in map(_unwrapped, state))
+    """The tensors under a prefix, without it and without what DataParallel or Lightning put before it.
+
+    Raises:
+        WeightsError: there are none, or the prefix is at several places.
+    """
+    wanted = _unwrapped(prefix) + "."
+    keys = {_unwrapped(key): tensor for key, tensor in state.items()}
+    starts = {key[: at + len(wanted)] for key in keys if (at := f".{key}".find(f".{wanted}")) >= 0}
+    if wanted in starts:
+        starts = {wanted}
+    if not starts:
+        firsts = dict.fromkeys(key.split(".")[0] for key in keys)
         raise WeightsError(
             f"{path} has no key under the prefix {prefix!r}; its keys begin with "
             f"{', '.join(map(repr, list(firsts)[:_SHOWN]))}"
         )
-    return found
+    if len(starts) > 1:
+        raise WeightsError(
+            f"{path} has the prefix {prefix!r} at several places, {', '.join(map(repr, sorted(starts)))}; "
+            "give one of them as prefix="
+        )
+    (start,) = starts
+    return {key.removeprefix(start): tensor for key, tensor in keys.items() if key.startswith(start)}
 
 
 def _unwrapped(key: str) -> str:

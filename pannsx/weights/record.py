@@ -126,6 +126,8 @@ class Checkpoint:
         example: a clip with published probabilities.
         notes: further remarks.
         operating_points_sha256: digest of the file of operating points in the package, if there is one.
+        front_end_mismatch: how the front end of the weights' training differs from ``frontend``, where that
+            was chosen otherwise; None: it does not.
         folder: folder of a user's own record; None for the manifest's entries.
     """
 
@@ -151,6 +153,7 @@ class Checkpoint:
     example: Example | None = None
     notes: str | None = None
     operating_points_sha256: str | None = None
+    front_end_mismatch: str | None = None
     folder: Path | None = None
 
     @property

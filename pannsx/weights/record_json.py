@@ -14,6 +14,9 @@ from pannsx.weights.record import BundledSource, Checkpoint, HubSource, Source, 
 MANIFEST_FORMAT = 1
 
 ALL_KEYS = frozenset(field.name for field in fields(Checkpoint)) - {"folder"}
+REQUIRED_KEYS = ALL_KEYS - {"front_end_mismatch"}
+"""Of the manifest's records, which are of weights as they were trained."""
+
 _DIGEST_LENGTH = {"sha256": 64, "md5": 32}
 _SOURCE_TYPES = {HubSource: "hub", UrlSource: "url", BundledSource: "bundled"}
 
@@ -23,6 +26,8 @@ def record_to_json(record: Checkpoint) -> dict[str, Any]:
     fields = asdict(record)
     del fields["folder"]
     fields["sources"] = [{"type": _SOURCE_TYPES[type(source)], **asdict(source)} for source in record.sources]
+    if record.front_end_mismatch is None:  # of few records
+        del fields["front_end_mismatch"]
     if record.frontend is not None:
         del fields["frontend"]["sample_rate"]  # the record's own: one fact, one place
     return fields

@@ -181,6 +181,7 @@ def _parts_of(network: Any, path: Path) -> tuple[Pann, Checkpoint, LabelSet | No
         labels="audioset",
         n_classes=model.n_classes,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
+        front_end_mismatch=model.front_end_mismatch,
     )
     return model, record, None, None
 

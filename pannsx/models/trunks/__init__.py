@@ -1,7 +1,9 @@
 """Trunks: from a stem's representations to ``(B, C, T')`` features, averaged over frequency.
 
 Each has ``out_channels`` (``C``) and ``time_layers``, the layers that act on the time axis; of summed
-branches, those of the branch with the largest receptive field.
+branches, those of the branch with the largest receptive field. ``levels`` names its blocks in order, and
+``forward(..., until="block3")`` ends after one of them, with its map ``(B, C, T, F)``, or ``(B, C, T)`` in
+networks on raw samples.
 """
 
 from pannsx.models.trunks.cnn import Cnn

@@ -25,17 +25,24 @@ class Cnn(nn.Module):
             self.add_module(block.name, made)
         self.out_channels = settings.out_channels
         self.time_layers: tuple[TimeLayer, ...] = settings.time_layers
+        # By the published numbers: a wavegram enters at block 2.
+        self.levels = tuple(block.name.removeprefix("conv_") for block in settings.blocks)
 
-    def forward(self, x: Tensor, joined: Tensor | None = None) -> Tensor:
-        """``(B, C, T, F)`` -> ``(B, C', T')``; ``joined`` is concatenated to the first block's channels."""
+    def forward(self, x: Tensor, joined: Tensor | None = None, until: str | None = None) -> Tensor:
+        """``(B, C, T, F)`` -> ``(B, C', T')``; ``joined`` is concatenated to the first block's channels.
+
+        ``until`` names a block, whose map ``(B, C', T', F')`` is returned.
+        """
         x = self.input_dropout(x)
-        for block in self.blocks():
+        for level, block in zip(self.levels, self.blocks(), strict=True):
             x = block(x)
             if joined is not None:
                 # The two differ by one frame for about half of all clip lengths.
                 n_frames = min(x.shape[2], joined.shape[2])
                 x = self.joined_dropout(torch.cat((x[:, :, :n_frames], joined[:, :, :n_frames]), dim=1))
                 joined = None
+            if level == until:
+                return x
         return x.mean(dim=3)
 
     def blocks(self) -> list[nn.Module]:

@@ -44,6 +44,7 @@ class DaiNet19(nn.Module):
 
     out_channels = 512
     _pool = 4
+    levels = ("block1", "block2", "block3", "block4")
     time_layers: tuple[TimeLayer, ...] = (
         strided(80, 4, 0),
         *_DaiBlock.time_layers,
@@ -59,9 +60,15 @@ class DaiNet19(nn.Module):
         self.conv_block3 = _DaiBlock(128, 256)
         self.conv_block4 = _DaiBlock(256, 512)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, 1, S)`` -> ``(B, 512, T')``; as published, there is no ReLU after ``bn0``."""
-        x = self.conv_block1(self.bn0(self.conv0(x)))
-        for block in (self.conv_block2, self.conv_block3, self.conv_block4):
-            x = block(functional.max_pool1d(x, self._pool))
+    def forward(self, x: Tensor, until: str | None = None) -> Tensor:
+        """``(B, 1, S)`` -> ``(B, 512, T')``; as published, there is no ReLU after ``bn0``.
+
+        ``until`` names a block, whose map ``(B, C, T)`` is returned.
+        """
+        x = self.bn0(self.conv0(x))
+        blocks = (self.conv_block1, self.conv_block2, self.conv_block3, self.conv_block4)
+        for number, (level, block) in enumerate(zip(self.levels, blocks, strict=True)):
+            x = block(functional.max_pool1d(x, self._pool) if number else x)
+            if level == until:
+                break
         return x

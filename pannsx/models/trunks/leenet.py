@@ -49,7 +49,7 @@ class LeeNet(nn.Module):
             self.add_module(f"conv_block{number}", _LeeBlock(channels, width, n_convs, stride, pool))
             channels, stride = width, 1
         self.dropout = nn.Dropout(dropout)
-        self.n_blocks = len(widths)
+        self.levels = tuple(f"block{n}" for n in range(1, len(widths) + 1))
         self.out_channels = channels
         layers = [strided(3, _STRIDE, 1), *[same(3)] * (n_convs - 1)]
         for number, pool in enumerate(pools):
@@ -57,9 +57,10 @@ class LeeNet(nn.Module):
             layers += [strided(_POOL, _POOL, _POOL // 2)] if pool else []
         self.time_layers: tuple[TimeLayer, ...] = tuple(layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, 1, S)`` -> ``(B, C, T')``."""
-        x = self.get_submodule("conv_block1")(x)
-        for number in range(2, self.n_blocks + 1):
-            x = self.get_submodule(f"conv_block{number}")(self.dropout(x))
+    def forward(self, x: Tensor, until: str | None = None) -> Tensor:
+        """``(B, 1, S)`` -> ``(B, C, T')``, or the map of the block that ``until`` names."""
+        for number, level in enumerate(self.levels, 1):
+            x = self.get_submodule(f"conv_block{number}")(self.dropout(x) if number > 1 else x)
+            if level == until:
+                break
         return x

@@ -71,7 +71,15 @@ class MobileNet(nn.Module):
         self.features = nn.Sequential(*stages)
         self.out_channels = settings.out_channels
         self.time_layers: tuple[TimeLayer, ...] = settings.time_layers
+        self.levels = tuple(f"block{n}" for n in range(1, len(stages) + 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, 1, T, F)`` -> ``(B, C, T // 32)``, averaged over frequency."""
-        return self.features(x).mean(dim=3)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, until: str | None = None) -> Tensor:
+        """``(B, 1, T, F)`` -> ``(B, C, T // 32)``, averaged over frequency.
+
+        ``until`` names a block, a module of ``features``, whose map ``(B, C, T', F')`` is returned.
+        """
+        for level, block in zip(self.levels, self.features, strict=True):
+            x = block(x)
+            if level == until:
+                return x
+        return x.mean(dim=3)

@@ -51,6 +51,7 @@ class Res1dNet(nn.Module):
 
     out_channels = 2048
     _pool = 4
+    levels = tuple(f"block{n}" for n in range(1, 8))
     _widths = (64, 128, 256, 512, 1024, 1024, 2048)
 
     def __init__(self, depths: Sequence[int]) -> None:
@@ -71,6 +72,14 @@ class Res1dNet(nn.Module):
         self.resnet = nn.Sequential(layers)
         self.time_layers: tuple[TimeLayer, ...] = tuple(time_layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, 1, S)`` -> ``(B, 2048, T')``; as published, there is no ReLU after ``bn0``."""
-        return self.resnet(self.bn0(self.conv0(x)))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, until: str | None = None) -> Tensor:
+        """``(B, 1, S)`` -> ``(B, 2048, T')``; as published, there is no ReLU after ``bn0``.
+
+        ``until`` names a block, one of the seven layers, whose map ``(B, C, T)`` is returned.
+        """
+        x = self.bn0(self.conv0(x))
+        for level, block in zip(self.levels, self.resnet, strict=True):
+            x = block(x)
+            if level == until:
+                break
+        return x

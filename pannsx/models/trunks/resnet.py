@@ -90,9 +90,18 @@ class ResNet(nn.Module):
         self.conv_block_after1 = ConvBlock(settings.inner_channels, settings.out_channels, pool=(1, 1))
         self.out_channels = settings.out_channels
         self.time_layers: tuple[TimeLayer, ...] = settings.time_layers
+        self.levels = tuple(f"block{n}" for n in range(1, len(settings.layers) + 3))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, 1, T, F)`` -> ``(B, 2048, T // 32)``, averaged over frequency."""
-        x = self.resnet(self.conv_block1(x))
-        x = self.conv_block_after1(self.dropout(functional.avg_pool2d(x, 2)))
+    def forward(self, x: Tensor, until: str | None = None) -> Tensor:
+        """``(B, 1, T, F)`` -> ``(B, 2048, T // 32)``, averaged over frequency.
+
+        ``until`` names a block, whose map ``(B, C, T', F')`` is returned: ``conv_block1``, the four layers of
+        the residual network and ``conv_block_after1``, in this order.
+        """
+        last = self.levels[-1]
+        blocks = (self.conv_block1, *self.resnet, self.conv_block_after1)
+        for level, block in zip(self.levels, blocks, strict=True):
+            x = block(self.dropout(functional.avg_pool2d(x, 2)) if level == last else x)
+            if level == until:
+                return x
         return x.mean(dim=3)
