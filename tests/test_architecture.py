@@ -26,7 +26,7 @@ FLOORS = (
     {"report", "weights"},
     {"results"},
     {"inference"},
-    {"tagger", "features"},
+    {"estimator", "tagger", "features"},
     {"corpus", "streaming", "scoring", "transfer"},
     {"cli", "integrations", "__main__"},
 )  # fmt: skip
@@ -38,8 +38,8 @@ TRAIN_FLOORS = ({"recipe"}, {"data", "pool", "teacher"}, {"loop"}, {"transfer"})
 TRAIN_FLOOR_OF = {room: floor for floor, rooms in enumerate(TRAIN_FLOORS) for room in rooms}
 
 WITHOUT_TORCH = {
-    "atomic", "audio", "class_tree", "cli", "corpus", "errors", "events", "features", "frontend", "inference",
-    "jit", "labels", "lazy", "metrics", "models.__init__", "models.layout", "models.settings",
+    "atomic", "audio", "class_tree", "cli", "corpus", "errors", "estimator", "events", "features", "frontend",
+    "inference", "jit", "labels", "lazy", "metrics", "models.__init__", "models.layout", "models.settings",
     "models.structure", "models.timing", "models.zoo", "report", "results", "scoring", "streaming", "strict",
     "table", "table_files", "tagger", "tags", "types", "version", "weights",
 }  # fmt: skip

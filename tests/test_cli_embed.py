@@ -14,6 +14,7 @@ from small_models import SAME_ALONE
 from pannsx import FeatureExtractor
 from pannsx.cli import main
 from pannsx.cli.console import file_size
+from pannsx.corpus.embedding_files import unit_length
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT
 
 Captured = pytest.CaptureFixture[str]
@@ -41,7 +42,9 @@ def test_npz(clips: list[str], tmp_path: Path, extractor: FeatureExtractor, caps
         f"pannsx: wrote {out} ({file_size(out.stat().st_size)}): 3 of 3 embedded\n"
     )
     with np.load(out, allow_pickle=False) as found:
-        assert set(found) == {"files", "embeddings", "model", "sample_rate"}
+        assert set(found) == {"files", "embeddings", "model", "sample_rate", "weights", "normalised"}
+        assert str(found["weights"]) == extractor.record.sha256
+        assert not found["normalised"]
         assert found["files"].tolist() == clips
         close(found["embeddings"], extractor.extract(clips))
         assert str(found["model"]) == DEFAULT_CHECKPOINT
@@ -88,19 +91,31 @@ def test_parquet(clips: list[str], tmp_path: Path, extractor: FeatureExtractor, 
     assert main(["embed", *clips, "-o", str(out), *(["--frames"] if frames else [])]) == 0
     table = pq.read_table(out)
     embeddings = np.array(table["embedding"].to_pylist(), dtype=np.float32)
-    assert table.schema.metadata[b"model"] == DEFAULT_CHECKPOINT.encode()
-    assert table.schema.metadata[b"sample_rate"] == b"32000"
+    hop_s = extractor.hop_s
+    assert {key.decode(): value.decode() for key, value in table.schema.metadata.items()} == {
+        "model": DEFAULT_CHECKPOINT, "weights": extractor.record.sha256, "sample_rate": "32000",
+        "normalised": "false", **({"hop_s": repr(hop_s)} if frames else {}),
+    }  # fmt: skip
+    assert table.schema.field("embedding").type.list_size == extractor.embedding_size
     if frames:
         expected = extractor.extract_frames(clips)
-        assert table.column_names == ["file", "time_s", "embedding"]
-        assert table["file"].to_pylist() == [
+        assert table.column_names == ["id", "path", "offset_s", "duration_s", "time_s", "embedding"]
+        assert table["path"].to_pylist() == [
             clip for clip, part in zip(clips, expected, strict=True) for _ in part.times_s
         ]
-        assert table["time_s"].to_pylist() == np.concatenate([part.times_s for part in expected]).tolist()
+        times_s = np.concatenate([part.times_s for part in expected])
+        assert table["time_s"].to_pylist() == times_s.tolist()
+        starts = np.maximum(times_s - hop_s / 2, 0)
+        assert table["offset_s"].to_pylist() == starts.tolist()
+        np.testing.assert_allclose(table["duration_s"], times_s + hop_s / 2 - starts)
+        assert len(set(table["id"].to_pylist())) == len(table)
+        assert table["id"][1].as_py() == f"{clips[0]}#t={starts[1]:.9g},{times_s[1] + hop_s / 2:.9g}"
         close(embeddings, np.concatenate([part.embeddings for part in expected]))
     else:
-        assert table.column_names == ["file", "embedding"]
-        assert table["file"].to_pylist() == clips
+        assert table.column_names == ["id", "path", "offset_s", "duration_s", "embedding"]
+        assert table["id"].to_pylist() == table["path"].to_pylist() == clips
+        assert table["offset_s"].to_pylist() == [0.0] * 3
+        assert table["duration_s"].to_pylist() == [1.0, 1.5, 1.0]
         close(embeddings, extractor.extract(clips))
 
 
@@ -112,7 +127,24 @@ def test_parquet_in_several_groups(
     out = tmp_path / "out.parquet"
     assert main(["embed", *clips, "-o", str(out)]) == 0
     assert pq.ParquetFile(out).num_row_groups == 2
-    assert pq.read_table(out)["file"].to_pylist() == clips
+    assert pq.read_table(out)["path"].to_pylist() == clips
+
+
+def test_parts_and_unit_length(clips: list[str], tmp_path: Path, extractor: FeatureExtractor) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "out.parquet"
+    options = ["--start", "0.25", "--duration", "0.5", "--normalise"]
+    assert main(["embed", *clips, "-o", str(out), *options]) == 0
+    table = pq.read_table(out)
+    assert table.schema.metadata[b"normalised"] == b"true"
+    assert table["id"].to_pylist() == [f"{clip}#t=0.25,0.75" for clip in clips]
+    assert table["offset_s"].to_pylist() == [0.25] * 3
+    assert table["duration_s"].to_pylist() == [0.5] * 3
+    expected = extractor.extract(clips, start_s=0.25, duration_s=0.5)
+    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    close(np.array(table["embedding"].to_pylist(), np.float32), expected)
+    zeros = np.zeros((1, 4), np.float32)
+    assert unit_length(zeros).tolist() == zeros.tolist()
 
 
 def test_parquet_without_pyarrow(

@@ -18,6 +18,7 @@ from docs_pages import (
     PAGES,
     ROOT,
     blocks_of,
+    data_of,
     name_of,
     needs,
     run_page,
@@ -81,6 +82,8 @@ def test_blocks_run(
 ) -> None:
     for package in needs(page):
         pytest.importorskip(package, reason=f"the page needs {package}")
+    if data_of(page):
+        pytest.skip("tests/test_door_docs.py makes the page's data sets")
     shell = Shell(monkeypatch)
     if not any(PUBLISHED.search(block.text) for block in blocks_of(page)):
         run_page(page, shell)

@@ -75,7 +75,7 @@ def test_an_open_network_is_shared(tagger: AudioTagger, extractor: FeatureExtrac
     shared = FeatureExtractor(tagger).extract(waveform)
     np.testing.assert_array_equal(shared, extractor.extract(waveform))
     with pytest.raises(ValueError, match="device=, low_memory= cannot be given with an open AudioTagger"):
-        FeatureExtractor(tagger, device="cpu", low_memory=True)
+        FeatureExtractor(tagger, device="cpu", low_memory=True).fit()
     with pytest.raises(ValueError, match="open AudioTagger, FeatureExtractor or StreamTagger"):
         AudioTagger(3)  # type: ignore[arg-type]
 

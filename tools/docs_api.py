@@ -113,8 +113,11 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "pannsx",
         (
             "FeatureExtractor", "FeatureExtractor.extract", "FeatureExtractor.extract_frames",
-            "FeatureExtractor.embedding_size", "FeatureExtractor.sample_rate", "FeatureExtractor.hop_s",
-            "FeatureExtractor.record",
+            "FeatureExtractor.fit", "FeatureExtractor.transform", "FeatureExtractor.fit_transform",
+            "FeatureExtractor.get_feature_names_out", "FeatureExtractor.get_params",
+            "FeatureExtractor.set_params", "FeatureExtractor.set_output", "FeatureExtractor.n_features",
+            "FeatureExtractor.weights_digest", "FeatureExtractor.embedding_size",
+            "FeatureExtractor.sample_rate", "FeatureExtractor.hop_s", "FeatureExtractor.record",
         ),
     ),
     (
@@ -182,7 +185,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "Each is a `torch.nn.Module`: for training, for export, for a look inside.",
         "pannsx.models",
         (
-            "Pann", "Pann.forward", "Pann.forward_features", "Pann.pad",
+            "Pann", "Pann.forward", "Pann.forward_features", "Pann.levels", "Pann.pad",
             "Pann.n_frames", "Output", "TimeGrid", "TimeGrid.centre_samples",
         ),
     ),
@@ -265,7 +268,9 @@ PAGES: dict[str, ApiPage] = {
     "streams": ApiPage(
         "Streams", ("Streams",), "from pannsx import StreamTagger\nfrom pannsx.audio import open_blocks"
     ),
-    "embeddings": ApiPage("Embeddings", ("Embeddings",), "from pannsx import FeatureExtractor"),
+    "embeddings": ApiPage(
+        "Embeddings", ("Embeddings",), "from pannsx import FeatureExtractor", needs=("pandas",)
+    ),
     "own-classes": ApiPage(
         "Classes of your own", ("Classes of your own",), "from pannsx import AudioClassifier, fit_head"
     ),

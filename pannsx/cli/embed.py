@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,10 +31,10 @@ from pannsx.errors import AudioError
 
 if TYPE_CHECKING:
     from pannsx.audio import Selection
-    from pannsx.corpus.embedding_files import EmbeddingWriter
+    from pannsx.corpus.embedding_files import Origin
     from pannsx.features import FeatureExtractor
-    from pannsx.results import FrameEmbeddings
-    from pannsx.types import FloatArray, OnProgress, Source
+    from pannsx.tagger import AudioTagger
+    from pannsx.types import OnProgress, Source
 
     Analyse = Callable[[list[Source], OnProgress], Iterable[Any]]
 
@@ -46,11 +46,12 @@ classifier: features for search, for clustering, or for a classifier of your own
 every frame has an embedding, with its time.
 
 The extension of OUT selects the format:
-  .npz      files (N,), embeddings (N, D), model, sample_rate; read it with numpy.load.
-            With --frames: embeddings (M, D) of all files in order, times_s (M,),
-            file_index (M,) into files, and hop_s
-  .parquet  columns file, embedding, with --frames time_s; model and sample_rate as metadata.
-            Needs pip install "pannsx[parquet]"
+  .npz      files (N,), embeddings (N, D), model, weights (their digest), normalised, sample_rate;
+            read it with numpy.load. With --frames: embeddings (M, D) of all files in order,
+            times_s (M,), file_index (M,) into files, and hop_s
+  .parquet  columns id, path, offset_s, duration_s, with --frames time_s, and embedding, a list of
+            fixed size; model, weights, normalised and sample_rate as metadata, with --frames hop_s.
+            For pandas, polars, DuckDB and others. Needs pip install "pannsx[parquet]"
   .csv      columns file, with --frames time_s, then e0 to e(D-1)
 
 An existing OUT is replaced only by a complete new one. A file that cannot be read is reported on
@@ -82,6 +83,12 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         help=f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file to write; missing folders are created",
     )
     parser.add_argument("--frames", action="store_true", help="one embedding per frame, with its time")
+    parser.add_argument(
+        "--normalise",
+        "--normalize",
+        action="store_true",
+        help="scale each embedding to the length 1, so that a product of two is the cosine between them",
+    )
     add_verbosity(parser)
     add_selection_options(parser)
     add_model_options(parser)
@@ -115,15 +122,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(items: list[Item], temporary: Path, outcome: Outcome, arguments: argparse.Namespace) -> None:
     """Embed the items into a file."""
+    from pannsx.corpus.embedding_files import WRITERS, Embedded, unit_length
     from pannsx.features import FeatureExtractor
+    from pannsx.tagger import AudioTagger
 
-    extractor = build(FeatureExtractor, arguments)
+    tagger = build(AudioTagger, arguments)
+    extractor = FeatureExtractor(tagger, window_s=arguments.window, overlap_s=arguments.overlap)
     selection = selection_of(arguments)
-    analyse: Analyse = _frames(extractor, selection) if arguments.frames else _clips(extractor, selection)
+    analyse: Analyse = _frames(extractor, selection) if arguments.frames else _clips(tagger, selection)
+    origin = _origin(extractor, arguments)
     with (
-        _open_writer(
-            temporary, arguments.output.suffix.lower(), extractor, frames=arguments.frames
-        ) as writer,
+        WRITERS[arguments.output.suffix.lower()](temporary, origin) as writer,
         Progress(
             items, quiet=arguments.quiet, start_s=arguments.start, duration_s=arguments.duration
         ) as progress,
@@ -133,10 +142,14 @@ def _write(items: list[Item], temporary: Path, outcome: Outcome, arguments: argp
                 with progress.writing():
                     outcome.failed(item.name, answer)
                 continue
-            if arguments.frames:
-                writer.write(item.name, answer.embeddings, answer.times_s)
-            else:
-                writer.write(item.name, answer[None], None)
+            found: Embedded = answer._replace(
+                name=item.name,
+                offset_s=arguments.start,
+                is_whole=not arguments.start and arguments.duration is None,
+            )
+            if arguments.normalise:
+                found = found._replace(embeddings=unit_length(found.embeddings))
+            writer.write(found)
             outcome.n_done += 1
 
 
@@ -151,28 +164,34 @@ def _output(text: str) -> Path:
     return path
 
 
-def _clips(extractor: FeatureExtractor, selection: Selection) -> Analyse:
-    def analyse(sources: list[Source], on_progress: OnProgress) -> FloatArray:
-        return extractor.extract(sources, **asdict(selection), on_progress=on_progress)
+def _clips(tagger: AudioTagger, selection: Selection) -> Analyse:
+    from pannsx.corpus.embedding_files import Embedded
+
+    def analyse(sources: list[Source], on_progress: OnProgress) -> Iterator[Embedded]:
+        for found in tagger.iter_inference(sources, **asdict(selection), on_progress=on_progress):
+            yield Embedded("", found.embedding[None], 0.0, found.duration_s)
 
     return analyse
 
 
 def _frames(extractor: FeatureExtractor, selection: Selection) -> Analyse:
-    def analyse(sources: list[Source], on_progress: OnProgress) -> list[FrameEmbeddings]:
-        found = extractor.extract_frames(sources, **asdict(selection), on_progress=on_progress)
-        return found if isinstance(found, list) else [found]
+    from pannsx.corpus.embedding_files import Embedded
+
+    def analyse(sources: list[Source], on_progress: OnProgress) -> Iterator[Embedded]:
+        for found in extractor.extract_frames(sources, **asdict(selection), on_progress=on_progress):
+            yield Embedded("", found.embeddings, 0.0, None, found.times_s)
 
     return analyse
 
 
-def _open_writer(path: Path, suffix: str, extractor: FeatureExtractor, *, frames: bool) -> EmbeddingWriter:
-    from pannsx.corpus.embedding_files import WRITERS, Origin
+def _origin(extractor: FeatureExtractor, arguments: argparse.Namespace) -> Origin:
+    from pannsx.corpus.embedding_files import Origin
 
-    origin = Origin(
+    return Origin(
         model=extractor.record.name,
+        weights=extractor.weights_digest or "",
         sample_rate=extractor.sample_rate,
         embedding_size=extractor.embedding_size,
-        hop_s=extractor.hop_s if frames else None,
+        hop_s=extractor.hop_s if arguments.frames else None,
+        normalised=arguments.normalise,
     )
-    return WRITERS[suffix](path, origin)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pannsx.corpus.rows import Row, named
 from pannsx.types import FloatArray
 
 Times = npt.NDArray[np.float64] | None
@@ -25,12 +26,49 @@ _ROW_GROUP = 1024  # rows per row group of a Parquet file
 
 
 class Origin(NamedTuple):
-    """Origin of the embeddings; ``hop_s`` is the time between frames, or None for one row per file."""
+    """Origin of the embeddings.
+
+    Attributes:
+        model: name of the checkpoint.
+        weights: digest of its file; empty: unknown.
+        sample_rate: of the network, in Hz.
+        embedding_size: ``D``.
+        hop_s: time between frames; None: one row for each file.
+        normalised: whether each embedding has the length 1.
+    """
 
     model: str
+    weights: str
     sample_rate: int
     embedding_size: int
     hop_s: float | None
+    normalised: bool = False
+
+
+class Embedded(NamedTuple):
+    """The embeddings of one file.
+
+    Attributes:
+        name: its path.
+        embeddings: ``(n, D)``: one, or one for each frame.
+        offset_s: begin of the part that was read, in seconds.
+        duration_s: its length; None with ``times_s``.
+        times_s: ``(n,)`` centres of the frames in the part; None: one embedding of the whole.
+        is_whole: whether the part is the whole file.
+    """
+
+    name: str
+    embeddings: FloatArray
+    offset_s: float
+    duration_s: float | None
+    times_s: Times = None
+    is_whole: bool = True
+
+
+def unit_length(embeddings: FloatArray) -> FloatArray:
+    """``(n, D)`` -> the same of length 1, so that a product of two is their cosine; zeros stay zeros."""
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(embeddings / np.where(lengths == 0, 1, lengths), np.float32)
 
 
 class EmbeddingWriter(ABC):
@@ -40,8 +78,8 @@ class EmbeddingWriter(ABC):
         self._stack = ExitStack()
 
     @abstractmethod
-    def write(self, name: str, embeddings: FloatArray, times_s: Times) -> None:
-        """Write ``(n, D)`` embeddings of a file: one without times, or one per frame with its centre."""
+    def write(self, found: Embedded) -> None:
+        """Write the embeddings of a file."""
 
     @abstractmethod
     def finish(self) -> None:
@@ -70,19 +108,21 @@ class NpzWriter(EmbeddingWriter):
         self._n_rows: list[int] = []
         self._times_s = array("d")
 
-    def write(self, name: str, embeddings: FloatArray, times_s: Times) -> None:
+    def write(self, found: Embedded) -> None:
         """Add the values to the temporary file."""
-        self._files.append(name)
-        self._n_rows.append(len(embeddings))
-        self._values.write(np.ascontiguousarray(embeddings, dtype="<f4").tobytes())
-        if times_s is not None:
-            self._times_s.extend(times_s)
+        self._files.append(found.name)
+        self._n_rows.append(len(found.embeddings))
+        self._values.write(np.ascontiguousarray(found.embeddings, dtype="<f4").tobytes())
+        if found.times_s is not None:
+            self._times_s.extend(found.times_s)
 
     def finish(self) -> None:
         """Write the archive."""
         small = {
             "files": np.array(self._files, dtype=np.str_),
             "model": np.array(self._origin.model),
+            "weights": np.array(self._origin.weights),
+            "normalised": np.array(self._origin.normalised),
             "sample_rate": np.array(self._origin.sample_rate),
         }
         if self._origin.hop_s is not None:
@@ -111,18 +151,23 @@ class CsvWriter(EmbeddingWriter):
         dimensions = [f"e{i}" for i in range(origin.embedding_size)]
         self._rows.writerow(["file", *([] if origin.hop_s is None else ["time_s"]), *dimensions])
 
-    def write(self, name: str, embeddings: FloatArray, times_s: Times) -> None:
+    def write(self, found: Embedded) -> None:
         """Write the rows."""
-        for i, row in enumerate(embeddings.tolist()):
-            time = [] if times_s is None else [f"{times_s[i]:.6f}"]
-            self._rows.writerow([name, *time, *map("{:.9g}".format, row)])
+        for i, row in enumerate(found.embeddings.tolist()):
+            time = [] if found.times_s is None else [f"{found.times_s[i]:.6f}"]
+            self._rows.writerow([found.name, *time, *map("{:.9g}".format, row)])
 
     def finish(self) -> None:
         """Do nothing: every row is written already."""
 
 
 class ParquetWriter(EmbeddingWriter):
-    """Columns ``file``, ``time_s`` for frames, and ``embedding``, a list of ``D`` float32."""
+    """Columns ``id, path, offset_s, duration_s``, ``time_s`` for frames, and ``embedding``: ``D`` float32.
+
+    A row is the part of a file from ``offset_s``; a frame's is half a hop to both sides of ``time_s``. ``id``
+    is unique: the path, and where it is a part, its times as a media fragment. The metadata of the schema
+    have the fields of `Origin`.
+    """
 
     def __init__(self, path: Path, origin: Origin) -> None:
         super().__init__()
@@ -131,40 +176,60 @@ class ParquetWriter(EmbeddingWriter):
 
         self._pa = pa
         self._size = origin.embedding_size
-        time = [] if origin.hop_s is None else [("time_s", pa.float64())]
-        about = {"model": origin.model, "sample_rate": str(origin.sample_rate)}
+        self._hop_s = origin.hop_s
+        about = {
+            "model": origin.model,
+            "weights": origin.weights,
+            "sample_rate": str(origin.sample_rate),
+            "normalised": "true" if origin.normalised else "false",
+        }
         if origin.hop_s is not None:
             about["hop_s"] = repr(origin.hop_s)
         self._schema = pa.schema(
-            [("file", pa.string()), *time, ("embedding", pa.list_(pa.float32(), self._size))], metadata=about
+            [
+                pa.field("id", pa.string(), nullable=False),
+                pa.field("path", pa.string(), nullable=False),
+                pa.field("offset_s", pa.float64(), nullable=False),
+                pa.field("duration_s", pa.float64(), nullable=False),
+                *([] if origin.hop_s is None else [pa.field("time_s", pa.float64(), nullable=False)]),
+                pa.field("embedding", pa.list_(pa.float32(), self._size), nullable=False),
+            ],
+            metadata=about,
         )
         self._out = self._stack.enter_context(pq.ParquetWriter(path, self._schema))
-        self._names: list[str] = []
-        self._times_s: list[npt.NDArray[np.float64]] = []
+        self._rows: list[tuple[str | float, ...]] = []
         self._embeddings: list[FloatArray] = []
 
-    def write(self, name: str, embeddings: FloatArray, times_s: Times) -> None:
+    def write(self, found: Embedded) -> None:
         """Collect the rows until they fill a row group."""
-        self._names += [name] * len(embeddings)
-        self._embeddings.append(embeddings)
-        if times_s is not None:
-            self._times_s.append(times_s)
-        if len(self._names) >= _ROW_GROUP:
+        self._embeddings.append(found.embeddings)
+        if found.times_s is None:
+            part = None if found.is_whole else found.duration_s
+            name = named(Row("", found.name, found.offset_s, part))
+            self._rows.append((name, found.name, found.offset_s, found.duration_s or 0.0))
+        for time_s in () if found.times_s is None else found.times_s.tolist():
+            half = (self._hop_s or 0.0) / 2
+            start = max(time_s - half, 0.0)
+            offset_s, length_s = found.offset_s + start, time_s + half - start
+            name = named(Row("", found.name, offset_s, length_s))
+            self._rows.append((name, found.name, offset_s, length_s, time_s))
+        if len(self._rows) >= _ROW_GROUP:
             self._write_group()
 
     def finish(self) -> None:
         """Write the last row group."""
-        if self._names:
+        if self._rows:
             self._write_group()
 
     def _write_group(self) -> None:
-        values = self._pa.array(np.concatenate(self._embeddings).reshape(-1))
-        columns = [self._pa.array(self._names)]
-        if self._times_s:
-            columns.append(self._pa.array(np.concatenate(self._times_s)))
-        columns.append(self._pa.FixedSizeListArray.from_arrays(values, self._size))
-        self._out.write_table(self._pa.Table.from_arrays(columns, schema=self._schema))
-        self._names, self._times_s, self._embeddings = [], [], []
+        pa = self._pa
+        kinds = [field.type for field in self._schema]
+        columns = zip(*self._rows, strict=True)
+        arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds[:-1], strict=True)]
+        values = pa.array(np.concatenate(self._embeddings).astype(np.float32, copy=False).reshape(-1))
+        arrays.append(pa.FixedSizeListArray.from_arrays(values, self._size))
+        self._out.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        self._rows, self._embeddings = [], []
 
 
 WRITERS: dict[str, Callable[[Path, Origin], EmbeddingWriter]] = {

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
+HEAD_LEVELS = ("trunk", "pooled", "fc1", "logits")
+"""Levels that the prepared form has; those of the blocks are maps of the torch module."""
+
 _BATCH_ITEM_S = 10.0  # a batch of unequal waveforms has the total length of one with items of this length
 _MOST_MIXED = 64
 
@@ -105,6 +108,7 @@ class Engine:
             self._kernel = LogMelKernel(self.network.frontend)
         self._prepared: PreparedNetwork | None = None
         self._runner: ModuleRunner | None = None
+        self._runner_of_blocks: ModuleRunner | None = None
         rounds = is_prepared and precision == "bfloat16" and _bfloat16_is_quicker()
         self._workers = Workers(with_torch=rounds)
         if is_prepared:
@@ -143,7 +147,7 @@ class Engine:
 
     def run(self, waveforms: Sequence[FloatArray], wanted: Wanted = Wanted()) -> list[Answer]:  # noqa: B008
         """``(S_i,)`` waveforms at the model's rate -> an :class:`Answer` each, in their order."""
-        batcher: Batcher[int] = Batcher(self, wanted)
+        batcher: Batcher[int, Answer] = Batcher(self, wanted)
         answers: dict[int, Answer] = {}
         for i, waveform in enumerate(waveforms):
             answers.update(batcher.push(i, waveform))
@@ -184,6 +188,26 @@ class Engine:
             )
         padded = [self._padded(waveform)]
         return self._prepared.explain(padded, self._log_mels(padded))
+
+    def run_level(self, waveforms: Sequence[FloatArray], level: str, *, clip: bool) -> list[FloatArray]:
+        """``(S_i,)`` waveforms of one group -> ``(T, n)`` frames each, of a level of the network.
+
+        ``clip`` pools over time as the network does, to ``(1, n)``; a map is averaged over frequency first.
+        """
+        padded = [self._padded(waveform) for waveform in waveforms]
+        log_mels = self._log_mels(padded)
+        if self._prepared is not None and level in HEAD_LEVELS:
+            return self._prepared.at_level(padded, log_mels, level, clip=clip)
+        if self._runner is None:  # the prepared form has no maps of blocks
+            from pannsx.inference.module import ModuleRunner
+
+            self._runner_of_blocks = self._runner_of_blocks or ModuleRunner(
+                self.model, self.device, self.precision
+            )
+        runner = self._runner or self._runner_of_blocks
+        if runner is None:
+            raise RuntimeError("the engine has no network")
+        return runner.at_level(padded, log_mels, level, clip=clip)
 
     def _padded(self, waveform: FloatArray) -> FloatArray:
         """``(S,)`` -> float32 of at least the model's shortest input, zeros at the end."""

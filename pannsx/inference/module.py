@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pannsx.inference.device import Device, exact_float32
 from pannsx.inference.engine import Answer, Wanted
+from pannsx.models.heads import at_level
 from pannsx.models.pann import Pann
 from pannsx.types import FloatArray
 
@@ -41,15 +42,32 @@ class ModuleRunner:
         with torch.inference_mode(), exact_float32(self._device):
             return self._head(self._features(waveforms, log_mels), wanted)
 
-    def _features(self, waveforms: list[FloatArray], log_mels: list[FloatArray]) -> Tensor:
-        """Waveforms ``(S,)`` of equal length -> ``(B, C, T')`` features."""
+    def at_level(
+        self, waveforms: list[FloatArray], log_mels: list[FloatArray], level: str, *, clip: bool
+    ) -> list[FloatArray]:
+        """As called -> ``(T, n)`` frames of a level each, or ``(1, n)`` pooled as the network does."""
+        with torch.inference_mode(), exact_float32(self._device):
+            in_head = level in ("pooled", "fc1", "logits")
+            features = self._features(waveforms, log_mels, "trunk" if in_head else level)
+            if in_head:
+                found = at_level(self._model.head, features, level if clip else f"frame_{level}")
+                return list(_to_numpy(found[:, None] if clip else found))
+            if features.ndim == 4:
+                features = features.mean(dim=3)
+            pooled = (features.amax(dim=2) + features.mean(dim=2))[:, None]
+            return list(_to_numpy(pooled if clip else features.transpose(1, 2)))
+
+    def _features(
+        self, waveforms: list[FloatArray], log_mels: list[FloatArray], level: str = "trunk"
+    ) -> Tensor:
+        """Waveforms ``(S,)`` of equal length -> ``(B, C, T')`` features, or the map of a level."""
         waveform = torch.from_numpy(np.stack(waveforms))
         if self._device.type == "cuda":
             waveform = waveform.pin_memory()  # from pinned memory the copy is asynchronous
         waveform = waveform.to(str(self._device), non_blocking=True)
         log_mel = torch.from_numpy(np.stack(log_mels)) if log_mels else None
         with self._reduced_precision():
-            return self._model.forward_features(waveform, log_mel).float()
+            return self._model.forward_features(waveform, log_mel, level=level).float()
 
     def _head(self, features: Tensor, wanted: Wanted) -> list[Answer]:
         """``(B, C, T')`` features -> ``B`` answers."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike as OsPathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast, get_args
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from pannsx.audio.objects import is_pair
 from pannsx.audio.sources import file_name
 from pannsx.errors import AudioError
 from pannsx.events.operating_points import OperatingPoints
-from pannsx.inference.batcher import Batcher
+from pannsx.inference.batcher import Batcher, Runner
 from pannsx.inference.engine import Answer, Engine, Precision, Wanted
+from pannsx.inference.levels import Level, LevelRunner, joined
 from pannsx.inference.prefetch import prefetch
 from pannsx.inference.windows import (
     Combination,
@@ -34,6 +35,7 @@ from pannsx.inference.windows import (
 from pannsx.results import FrameGrid
 from pannsx.types import Channel, FloatArray, OnProgress, PathLike, Source
 from pannsx.weights.loading import LoadedCheckpoint, OpenedCheckpoint, open_checkpoint
+from pannsx.weights.local import digest_of_weights
 from pannsx.weights.operating_points import points_of
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 _MOST_CHANNELS_AT_A_GLANCE = 32
 _BATCHES_AHEAD = 2  # batches of windows read while the network is busy
 _WAITING_BATCHES = 4  # how many batches of odd-length windows may be buffered
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +77,11 @@ class Analysis:
 
 
 @dataclass(slots=True)
-class _Collected:
+class _Collected(Generic[Found]):
     """Outputs of the windows of one source so far."""
 
     file: str | None
-    answers: dict[int, Answer] = field(default_factory=dict)
+    answers: dict[int, Found] = field(default_factory=dict)
     windows: list[tuple[int, int]] = field(default_factory=list)  # start frame, samples
     n_samples: int = 0
 
@@ -149,6 +153,12 @@ class Pipeline:
         return other
 
     @cached_property
+    def weights_digest(self) -> str | None:
+        """Digest of the file of weights, or None if it is neither published nor found again."""
+        given = self._path if self.record.folder is None else None
+        return digest_of_weights(self.record, given=given)
+
+    @cached_property
     def operating_points(self) -> OperatingPoints | None:
         """Calibrated thresholds from next to the checkpoint, or None.
 
@@ -178,17 +188,48 @@ class Pipeline:
             AudioError: a source cannot be used; with several sources the message names it. All results
                 before it are yielded first.
         """
+        selection = Selection(source_rate, start_s, duration_s, channel, salvage)
         wanted = Wanted(framewise, frame_embeddings)
-        collected: dict[int, _Collected] = {}
-        batcher: Batcher[tuple[int, int]] = Batcher(
-            self.engine,
+        for collected in self._each(sources, self.engine, wanted, selection, on_progress):
+            yield self._join(collected)
+
+    def features(
+        self,
+        sources: Iterable[Source],
+        level: Level,
+        selection: Selection,
+        on_progress: OnProgress | None = None,
+    ) -> Iterator[FloatArray]:
+        """``(n,)`` features of each source at a level of the network, as :meth:`analyse` yields its outputs.
+
+        Raises:
+            AudioError: as :meth:`analyse`.
+        """
+        runner = LevelRunner(self.engine, level)
+        for collected in self._each(sources, runner, Wanted(False), selection, on_progress):
+            windows = [collected.answers[i] for i in range(len(collected.windows))]
+            how = self.settings.combine_embedding
+            yield joined(windows, self._extents(collected), level, how, self.plan.hop_samples)
+
+    def _each(
+        self,
+        sources: Iterable[Source],
+        runner: Runner[Found],
+        wanted: Wanted,
+        selection: Selection,
+        on_progress: OnProgress | None,
+    ) -> Iterator[_Collected[Found]]:
+        """The outputs of all windows of each source, in the order of the sources."""
+        collected: dict[int, _Collected[Found]] = {}
+        batcher: Batcher[tuple[int, int], Found] = Batcher(
+            runner,
             wanted,
             max_waiting_samples=_WAITING_BATCHES * self.engine.batch_size * self.plan.window_samples,
         )
         complete: set[int] = set()
         next_out = 0
 
-        def take(answered: list[tuple[tuple[int, int], Answer]]) -> None:
+        def take(answered: list[tuple[tuple[int, int], Found]]) -> None:
             for (source, number), answer in answered:
                 collected[source].answers[number] = answer
                 if on_progress is not None:
@@ -198,7 +239,6 @@ class Pipeline:
 
         failure: AudioError | None = None
         files: list[str | None] = []
-        selection = Selection(source_rate, start_s, duration_s, channel, salvage)
         windows = self._windows_of(sources, files, selection)
         for i, window in prefetch(windows, _BATCHES_AHEAD * self.engine.batch_size):
             if isinstance(window, AudioError):
@@ -209,11 +249,11 @@ class Pipeline:
             else:
                 complete.add(i)
                 while next_out in complete and _is_answered(collected[next_out]):
-                    yield self._join(collected.pop(next_out))
+                    yield collected.pop(next_out)
                     next_out += 1
         take(batcher.finish())
         while next_out in complete:
-            yield self._join(collected.pop(next_out))
+            yield collected.pop(next_out)
             next_out += 1
         if failure is not None:
             raise failure
@@ -237,14 +277,14 @@ class Pipeline:
                 return
             yield i, None
 
-    def _collect(self, window: Window, collected: _Collected) -> int:
+    def _collect(self, window: Window, collected: _Collected[Found]) -> int:
         """Record a window of a source; its number."""
         n_samples = len(window.waveform)
         collected.windows.append((window.start_frame, n_samples))
         collected.n_samples = window.start_frame * self.plan.hop_samples + n_samples
         return len(collected.windows) - 1
 
-    def _join(self, collected: _Collected) -> Analysis:
+    def _join(self, collected: _Collected[Answer]) -> Analysis:
         """Outputs of all windows of a source -> its :class:`Analysis`."""
         answers = [collected.answers[i] for i in range(len(collected.windows))]
         duration_s = collected.n_samples / self.sample_rate
@@ -267,7 +307,7 @@ class Pipeline:
         greatest = combine([a.clipwise for a in answers], extents, "max", hop)
         return Analysis(joined, duration_s, collected.file, greatest)
 
-    def _extents(self, collected: _Collected) -> list[Extent]:
+    def _extents(self, collected: _Collected[Found]) -> list[Extent]:
         n_frames = self.engine.network.n_frames
         return [Extent(start, n_frames(n_samples), n_samples) for start, n_samples in collected.windows]
 
@@ -336,7 +376,7 @@ def open_pipeline(
     return model._pipeline if settings is None else model._pipeline.with_settings(settings)
 
 
-def _is_answered(collected: _Collected) -> bool:
+def _is_answered(collected: _Collected[Found]) -> bool:
     return len(collected.answers) == len(collected.windows)
 
 

@@ -150,7 +150,7 @@ def combine(
         return np.asarray(stacked[0])
     if how == "max":
         return np.asarray(stacked.max(axis=0))
-    return np.asarray(_shares(extents, hop_samples) @ stacked.astype(np.float64), np.float32)
+    return np.asarray(shares(extents, hop_samples) @ stacked.astype(np.float64), np.float32)
 
 
 def combine_logits(
@@ -163,9 +163,9 @@ def combine_logits(
     stacked = np.stack(parts)
     if len(parts) == 1 or how == "max":
         return np.asarray(stacked.max(axis=0))
-    shares = _shares(extents, hop_samples)
-    heard, logits = shares > 0, stacked.astype(np.float64)
-    log_share = np.log(shares[heard])[:, None]
+    parts_of = shares(extents, hop_samples)
+    heard, logits = parts_of > 0, stacked.astype(np.float64)
+    log_share = np.log(parts_of[heard])[:, None]
     log_p, log_not_p = (
         np.logaddexp.reduce(log_share - np.logaddexp(0.0, side), axis=0)
         for side in (-logits[heard], logits[heard])
@@ -173,7 +173,7 @@ def combine_logits(
     return np.asarray(log_p - log_not_p, np.float32)
 
 
-def _shares(extents: Sequence[Extent], hop_samples: int) -> npt.NDArray[np.float64]:
+def shares(extents: Sequence[Extent], hop_samples: int) -> npt.NDArray[np.float64]:
     """Share of the whole that each window answers for, ``(n,)``."""
     edges = np.array(borders(extents), np.float64) * hop_samples
     edges[-1] = extents[-1].start_frame * hop_samples + extents[-1].n_samples

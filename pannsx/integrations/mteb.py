@@ -40,7 +40,7 @@ class PannsxEncoder:
         self._extractor = (
             model_name
             if isinstance(model_name, FeatureExtractor)
-            else FeatureExtractor(model_name, device=device or "auto", **options)
+            else FeatureExtractor(model_name, device=device or "auto", **options).fit()
         )
 
     def encode(

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from pannsx.frontend.settings import FrontEnd
 from pannsx.models.pann import Pann
 from pannsx.models.zoo import build_empty
 
@@ -35,10 +36,24 @@ def multiply_accumulates(model: Pann, duration_s: float = 10.0) -> int:
     for layer in shapes.modules():
         if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
             layer.register_forward_hook(count)
-    n_samples = max(round(duration_s * model.sample_rate), model.min_samples)
-    waveform = torch.empty(1, n_samples, device="meta")
-    log_mel = None
-    if model.frontend is not None:
-        log_mel = torch.empty(1, model.frontend.n_frames(n_samples), model.frontend.n_mels, device="meta")
-    shapes.head.clip(shapes.forward_features(waveform, log_mel))
+    shapes.head.clip(shapes.forward_features(*_inputs(shapes, round(duration_s * model.sample_rate))))
     return total
+
+
+def level_channels(
+    architecture: str, sample_rate: int, frontend: FrontEnd | None, n_classes: int, level: str
+) -> int:
+    """Number of channels of a level of :meth:`pannsx.models.Pann.forward_features`; by shapes alone."""
+    shapes = build_empty(architecture, sample_rate, frontend, n_classes)
+    found = shapes.forward_features(*_inputs(shapes, 0), level=level)
+    return found.shape[2 if level.startswith("frame_") else 1]
+
+
+def _inputs(model: Pann, n_samples: int) -> tuple[Tensor, Tensor | None]:
+    """The shapes of a waveform and its log-mel."""
+    n_samples = max(n_samples, model.min_samples)
+    waveform = torch.empty(1, n_samples, device="meta")
+    if model.frontend is None:
+        return waveform, None
+    shape = (1, model.frontend.n_frames(n_samples), model.frontend.n_mels)
+    return waveform, torch.empty(shape, device="meta")

@@ -152,7 +152,7 @@ class Pann(nn.Module):
         if level in self.trunk.levels:
             return self.trunk(*representations, until=level)  # type: ignore[no-any-return]
         features = self.trunk(*representations)
-        return features if level == "trunk" else at_level(self.head, features, level)  # type: ignore[no-any-return]
+        return features if level == "trunk" else at_level(self.head, features, level)
 
     def replace_classifier(self, n_classes: int) -> None:
         """Replace the last layer by one for ``n_classes`` classes, initialised as in the paper.

@@ -7,7 +7,8 @@ What a fenced block is, its language says:
 * ``json`` is parsed; ``py`` is a signature, which is compiled; ``bibtex`` is compared with ``CITATION.cff``;
 * below ``<!-- file: NAME -->`` a block of any language is written to that file and not run.
 
-``<!-- needs: PACKAGE ... -->`` names the optional packages of a page.
+``<!-- needs: PACKAGE ... -->`` names the optional packages of a page, and ``<!-- data: NAME ... -->`` the
+published data sets that its output is of.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ convolutions and other decoders far less; a tag that moved is seen."""
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _FILE = re.compile(r"^<!-- file: (\S+) -->$")
 _NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.M)
+_DATA = re.compile(r"^<!-- data: (.+) -->$", re.M)
 _NUMBER = re.compile(r"\d+\.\d+")
 
 
@@ -70,13 +72,18 @@ def needs(page: Path) -> list[str]:
     return [package for packages in _NEEDS.findall(page.read_text("utf-8")) for package in packages.split()]
 
 
+def data_of(page: Path) -> list[str]:
+    """The data sets that the page's blocks read."""
+    return [name for names in _DATA.findall(page.read_text("utf-8")) for name in names.split()]
+
+
 def without_blocks(page: Path) -> str:
     """The prose of a page."""
     return re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
 
 
-def run_page(page: Path, shell: Callable[[str], None]) -> None:
-    """Run the blocks of a page in the current folder.
+def run_page(page: Path, shell: Callable[[str], None], *, compares: bool = True) -> None:
+    """Run the blocks of a page in the current folder; ``compares`` its output with the page's.
 
     Raises:
         AssertionError: a block printed something else than the page says.
@@ -91,6 +98,9 @@ def run_page(page: Path, shell: Callable[[str], None]) -> None:
             continue
         if block.language == "text":
             assert printed is not None, f"{where}: there is no block whose output this could be"
+            if not compares:
+                assert printed.strip(), f"{where}: the block before prints nothing"
+                continue
             assert same_text(block.text, printed), f"{where}: it prints\n{printed}"
             printed = None
             continue

@@ -63,6 +63,12 @@ class PreparedHead:
             for embedding, *of_frames in parts
         ]
 
+    def pool(self, features: FloatArray) -> FloatArray:
+        """``(T', C)`` -> ``(C,)``, pooled over time as the head does before its first layer."""
+        if self._kind == "clip":
+            return np.asarray(features.max(axis=0) + features.mean(axis=0))
+        return np.asarray(pool_locally(features).mean(axis=0))
+
     def _clips(self, features: Sequence[FloatArray], frames: bool) -> list[Found]:
         n = len(features)
         rows = [(item.max(axis=0) + item.mean(axis=0))[None] for item in features]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pannsx.inference.cpu.cnn import PreparedCnn, can_prepare
 from pannsx.inference.cpu.explanation import Step
 from pannsx.inference.cpu.folding import Tensors
-from pannsx.inference.cpu.head import Found, PreparedHead
+from pannsx.inference.cpu.head import Found, PreparedHead, pool_locally
 from pannsx.inference.cpu.mobilenet import PreparedMobileNet, can_prepare_mobile
 from pannsx.inference.cpu.resnet import PreparedResNet
 from pannsx.inference.cpu.workers import Workers
@@ -119,6 +119,35 @@ class PreparedNetwork:
                     steps, self._workers.steps = self._workers.steps, None
                 passes.append(steps)
         return tuple(min(each, key=lambda step: step.duration_s) for each in zip(*passes[1:], strict=True))
+
+    def at_level(
+        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray], level: str, *, clip: bool
+    ) -> list[FloatArray]:
+        """Padded waveforms ``(S,)`` -> ``(T', n)`` at ``trunk``, ``pooled``, ``fc1`` or ``logits``.
+
+        ``clip`` pools over time as the head does, to ``(1, n)``.
+        """
+        if level in ("fc1", "logits"):
+            found = self(waveforms, log_mels, frames=not clip)
+            if level == "fc1":
+                return [(each.embedding[None] if clip else each.frame_embeddings).copy() for each in found]
+            return [(each.logits[None] if clip else each.frame_logits).copy() for each in found]
+        if level not in ("trunk", "pooled"):
+            raise ValueError(f"the prepared network has no level {level!r}")
+
+        def pooled(features: FloatArray) -> FloatArray:
+            if not clip:  # a copy: the planes are used again
+                return pool_locally(features) if level == "pooled" else features.copy()
+            if level == "pooled":
+                return self._head.pool(features)[None]
+            return np.asarray(features.max(axis=0) + features.mean(axis=0))[None]
+
+        representations = self._stem(waveforms, log_mels)
+        trunk = self._trunk
+        with self._workers.lock:
+            if not isinstance(trunk, PreparedTrunk):  # on torch's own threads
+                return [pooled(features) for features in trunk(*representations)]
+            return self._workers.lead(lambda: [pooled(features) for features in trunk(*representations)])
 
 
 class _Normalised:
