@@ -27,7 +27,7 @@ from pannsx.corpus.sinks import SINKS
 if TYPE_CHECKING:
     from pannsx.corpus.local import Progress, Summary
 
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 _SAID_EVERY_S = 60.0  # where there is no terminal, as in the log of a batch job
 
 _DESCRIPTION = """\
@@ -72,7 +72,10 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "-o", "--output", required=True, type=Path, metavar="DIR", help="folder of the table; it is created"
     )
     parser.add_argument(
-        "--engine", choices=ENGINES, default=ENGINES[0], help="what runs it (default: this machine, local)"
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="what runs it: this machine, or Ray, on its cluster or here (default: local)",
     )
     parser.add_argument(
         "--outputs",
@@ -112,7 +115,8 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--workers",
         type=count,
         metavar="N",
-        help="processes that each have a network (default: one for every four processors)",
+        help="processes that each have a network (default: one for every four processors); with Ray, the "
+        "maximum number of its actors",
     )
     add_verbosity(parser)
     add_channel_options(parser.add_argument_group("audio"))
@@ -121,6 +125,9 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the table; returns the exit status."""
+    if arguments.engine == "ray" and (arguments.retry_failed or arguments.shard != (0, 1)):
+        option = "--retry-failed" if arguments.retry_failed else "--shard"
+        raise CommandError(f"{option} is not for --engine ray; leave it out, or use --engine local")
     if arguments.model is not None:
         named(arguments.model)  # a mistyped name fails before anything is read
     from pannsx.corpus.folder import RunError
@@ -148,17 +155,19 @@ def run(arguments: argparse.Namespace) -> int:
             progress=not arguments.quiet,
         )
         with _progress(quiet=arguments.quiet) as on_progress:
-            summary = process(
-                arguments.manifests,
-                arguments.output,
-                stage=stage,
-                table=arguments.format,
-                resume=arguments.resume,
-                retry_failed=arguments.retry_failed,
-                shard=arguments.shard,
-                workers=arguments.workers,
-                on_progress=on_progress,
-            )
+            how: dict[str, Any] = {
+                "stage": stage,
+                "table": arguments.format,
+                "resume": arguments.resume,
+                "on_progress": on_progress,
+            }
+            if arguments.engine == "ray":
+                from pannsx.corpus.ray import run as run_on_ray
+
+                summary = run_on_ray(arguments.manifests, arguments.output, actors=arguments.workers, **how)
+            else:
+                how |= {"retry_failed": arguments.retry_failed, "shard": arguments.shard}
+                summary = process(arguments.manifests, arguments.output, workers=arguments.workers, **how)
     except (ManifestError, RunError, ImportError) as error:
         raise CommandError(str(error), FAILED) from error
     except ValueError as error:

@@ -177,6 +177,15 @@ class RunFolder:
                 self.damaged.append((aside, str(error)))
         return found
 
+    def missing(self, n_rows: int, group_rows: int = STRIPE_ROWS) -> list[tuple[int, int]]:
+        """First row and end of groups without a part; groups begin at the same rows in every run.
+
+        Args:
+            n_rows: rows of the manifest.
+            group_rows: rows of a group.
+        """
+        return list(missing(self.shard.ranges(n_rows), self.parts(), group_rows))
+
     def batch(self, first: int, n: int) -> dict[str, list[Any]]:
         """Rows of the manifest as the columns of a batch."""
         return self._rows.batch(first, n)
@@ -187,17 +196,11 @@ class RunFolder:
         Raises:
             RunError: the part cannot be written; it is then not there.
         """
-        target = self._part(first, n)
-        try:
-            with replacing(target, prefix="_", is_durable=True) as temporary:
-                self._sink.write(table, temporary)
-        except OSError as error:
-            raise RunError(_unwritten(target, error)) from error
-        return target
+        return _write_part(self.path, self._sink, first, n, table)
 
     def read(self, first: int, n: int, schema: pa.Schema) -> pa.Table:
         """A part of the table."""
-        return self._sink.read(self._part(first, n), schema)
+        return self._sink.read(_part_path(self.path, self._sink, first, n), schema)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -214,9 +217,6 @@ class RunFolder:
         if self._snapshot is None:
             raise RuntimeError("the run has not begun")
         return self._snapshot
-
-    def _part(self, first: int, n: int) -> Path:
-        return self.path / f"part-{first:012d}-{n:06d}{self._sink.suffix}"
 
     def _lock(self) -> None:
         """Hold the shard's lock; the system gives it back however the process ends."""
@@ -302,6 +302,74 @@ class RunFolder:
             match = _TEMPORARY.fullmatch(path.name)
             if match is not None and (match[2] is None or self.shard.owns(int(match[2]))):
                 path.unlink(missing_ok=True)
+
+
+class RunView:
+    """The folder of a run whose lock another process holds, for those who compute its parts.
+
+    Args:
+        path: the folder.
+        sink: name of the format.
+    """
+
+    def __init__(self, path: Path, sink: str) -> None:
+        self.path = path
+        self._sink = SINKS[sink]()
+        self._snapshot = Snapshot(path / _MANIFEST)
+
+    def settle(self, fingerprint: Mapping[str, Any]) -> None:
+        """Compare the settings here with those of the run.
+
+        Raises:
+            RunError: they differ, as where a node has another version or other weights.
+        """
+        run = json.loads((self.path / _RUN).read_text("utf-8"))
+        here = json.loads(json.dumps(fingerprint))
+        if differences := list(_differences(run["settings"], here)):
+            raise RunError(f"this process has other settings than the run ({'; '.join(differences)})")
+
+    def batch(self, first: int, n: int) -> dict[str, list[Any]]:
+        """Rows of the manifest as the columns of a batch."""
+        return self._snapshot.batch(first, n)
+
+    def write(self, first: int, n: int, table: pa.Table) -> Path:
+        """As :meth:`RunFolder.write`."""
+        return _write_part(self.path, self._sink, first, n, table)
+
+
+def missing(
+    ranges: Iterable[tuple[int, int]], parts: Iterable[tuple[int, int]], group_rows: int
+) -> Iterator[tuple[int, int]]:
+    """First row and end of groups that no part has, within ranges."""
+    done = sorted(parts)
+    at = 0
+    for first, stop in ranges:
+        row = first
+        while row < stop:
+            while at < len(done) and sum(done[at]) <= row:
+                at += 1
+            if at < len(done) and done[at][0] <= row:
+                row = sum(done[at])
+                continue
+            end = min(stop, first + ((row - first) // group_rows + 1) * group_rows)
+            if at < len(done):
+                end = min(end, done[at][0])
+            yield row, end
+            row = end
+
+
+def _part_path(folder: Path, sink: Any, first: int, n: int) -> Path:
+    return folder / f"part-{first:012d}-{n:06d}{sink.suffix}"
+
+
+def _write_part(folder: Path, sink: Any, first: int, n: int, table: pa.Table) -> Path:
+    target = _part_path(folder, sink, first, n)
+    try:
+        with replacing(target, prefix="_", is_durable=True) as temporary:
+            sink.write(table, temporary)
+    except OSError as error:
+        raise RunError(_unwritten(target, error)) from error
+    return target
 
 
 @contextmanager

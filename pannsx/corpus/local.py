@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pannsx.corpus.folder import RunError, RunFolder, Shard
+from pannsx.corpus.folder import RunError, RunFolder, RunView, Shard, missing
 from pannsx.corpus.manifest import rows_from
 from pannsx.corpus.pool import Message, Worker
 from pannsx.corpus.schema import FAILED
@@ -147,13 +147,10 @@ def process(
         ValueError, WeightsError: as :class:`pannsx.corpus.Stage`.
     """
     check_pyarrow()
-    if isinstance(sources, (str, os.PathLike)):
-        sources = [sources]
+    sources = sources_of(sources, table)
     share = Shard(*shard)
     if not 0 <= share.i < share.n:
         raise ValueError(f"shard is {share}; 0/{share.n} to {share.n - 1}/{share.n} are possible")
-    if table not in SINKS:
-        raise ValueError(f"table is {table!r}; use {', '.join(map(repr, SINKS))}")
     if stage is None:
         from pannsx.corpus.stage import Stage
 
@@ -169,7 +166,7 @@ def process(
     skipped: Counter[str] = Counter()
     with RunFolder(Path(output), table, share) as folder:
         n_rows = folder.begin(rows_from(sources, skipped), rows_from(sources), resume=resume or retry_failed)
-        run = _Run(folder, n_rows, workers, threads, stage, on_progress)
+        run = _Run(folder, list(share.ranges(n_rows)), workers, threads, stage, on_progress)
         try:
             run.start()
             run.fill()
@@ -190,6 +187,17 @@ def process(
     )
 
 
+def sources_of(sources: PathLike | Sequence[PathLike], table: str) -> Sequence[PathLike]:
+    """The sources as a list.
+
+    Raises:
+        ValueError: the format of the table is unknown.
+    """
+    if table not in SINKS:
+        raise ValueError(f"table is {table!r}; use {', '.join(map(repr, SINKS))}")
+    return [sources] if isinstance(sources, (str, os.PathLike)) else sources
+
+
 def check_pyarrow() -> None:
     """ImportError, with what to install, without pyarrow."""
     try:
@@ -204,21 +212,56 @@ def default_workers(n_processors: int, n_devices: int) -> tuple[int, int]:
     return workers, max(1, n_processors // workers)
 
 
+class RangeDone(NamedTuple):
+    """What was done of a range: rows, failed rows among them, and seconds of audio."""
+
+    n_rows: int
+    n_failed: int
+    audio_s: float
+
+
+class RangeRunner:
+    """Runs ranges of the rows of a run that another process leads, and writes their parts.
+
+    Its worker is started once, and again if it ends.
+
+    Args:
+        view: the folder of the run.
+        stage: the stage.
+        threads: threads of the worker.
+    """
+
+    def __init__(self, view: RunView, stage: Any, threads: int) -> None:
+        self._run = _Run(view, [], 1, threads, stage, None)
+        self._run.start()
+
+    def run(self, first: int, stop: int) -> RangeDone:
+        """Compute the rows ``first`` to ``stop``, whatever parts there are.
+
+        Raises:
+            RunError: a part cannot be written, or workers end again and again.
+        """
+        run = self._run
+        run.begin([(first, stop)])
+        run.fill()
+        parts = run.parts.values()
+        return RangeDone(sum(n for _, n in run.parts), sum(part.n_failed for part in parts), run.audio_s)
+
+
 class _Run:
     """The state of a run: what is to do, what workers do, what is done and not yet written."""
 
     def __init__(
         self,
-        folder: RunFolder,
-        n_all: int,
+        folder: RunFolder | RunView,
+        ranges: list[tuple[int, int]],
         workers: int | None,
         threads: int | None,
         stage: Any,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self._folder = folder
-        self._ranges = list(folder.shard.ranges(n_all))
-        self.n_rows = sum(stop - first for first, stop in self._ranges)
+        self.begin(ranges)
         default, share = default_workers(_n_processors(), 0)
         self._n_workers = workers or default
         self._threads = threads or (share if workers is None else max(1, _n_processors() // workers))
@@ -230,6 +273,11 @@ class _Run:
         self._n_deaths = 0
         self._done: dict[int, tuple[int, pa.Table]] = {}
         self._since = time.monotonic()
+
+    def begin(self, ranges: list[tuple[int, int]]) -> None:
+        """Take other rows: first row and end of each range."""
+        self._ranges = ranges
+        self.n_rows = sum(stop - first for first, stop in ranges)
         self.parts: dict[tuple[int, int], Part] = {}
         self.n_before = self._n_done = self._n_failed = 0
         self.audio_s = 0.0
@@ -245,12 +293,15 @@ class _Run:
         self._schema = ready.schema
         self._group_rows = ready.group_rows
         self._folder.settle(ready.description)
-        self.parts = self._folder.parts()
+        if isinstance(self._folder, RunFolder):
+            self.parts = self._folder.parts()
         self.n_before = self._n_done = sum(n for _, n in self.parts)
 
     def fill(self) -> None:
         """Run all rows that no part has."""
-        todo = (_Work(range(first, stop)) for first, stop in self._missing())
+        todo = (
+            _Work(range(first, stop)) for first, stop in missing(self._ranges, self.parts, self._group_rows)
+        )
         for work, table in self._results(todo):
             self._done[work.rows[0]] = len(work.rows), table
             n_bytes = sum(table.nbytes for _, table in self._done.values())
@@ -262,6 +313,8 @@ class _Run:
 
     def retry(self) -> None:
         """Run rows that failed again, part by part."""
+        if not isinstance(self._folder, RunFolder):
+            raise TypeError("only the process that leads a run tries rows again")
         for (first, n), part in list(self.parts.items()):
             if not part.n_failed:
                 continue
@@ -292,24 +345,6 @@ class _Run:
             for worker in self._workers:
                 worker.kill()
             self._workers = []
-
-    def _missing(self) -> Iterator[tuple[int, int]]:
-        """First row and end of groups without a part; groups begin at the same rows in every run."""
-        done = sorted(self.parts)
-        at = 0
-        for first, stop in self._ranges:
-            row = first
-            while row < stop:
-                while at < len(done) and sum(done[at]) <= row:
-                    at += 1
-                if at < len(done) and done[at][0] <= row:
-                    row = sum(done[at])
-                    continue
-                end = min(stop, first + ((row - first) // self._group_rows + 1) * self._group_rows)
-                if at < len(done):
-                    end = min(end, done[at][0])
-                yield row, end
-                row = end
 
     def _results(self, todo: Iterator[_Work]) -> Iterator[tuple[_Work, pa.Table]]:
         """The table of each piece of work, as they come."""

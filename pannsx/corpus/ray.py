@@ -1,0 +1,231 @@
+"""The engine for a cluster: Ray Data runs a stage wherever there is room.
+
+Two ways in. `process` maps a Ray dataset of yours, and leaves reading, writing and checkpoints to Ray Data.
+`run` is ``pannsx corpus --engine ray``: it writes the folder of `pannsx.corpus.process`, with the same
+guarantees. There, the driver keeps the books, and each task is a range of rows, which an actor runs as the
+engine for one machine does, in a process of its own, and writes as parts under names that the range gives. So
+it does not matter how often Ray runs a task again: the parts are the same. The folder has to be on a file
+system that all nodes share.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pannsx.corpus.folder import RunError, RunFolder, RunView
+from pannsx.corpus.local import Progress, RangeRunner, Summary, check_pyarrow, sources_of
+from pannsx.corpus.manifest import rows_from
+from pannsx.corpus.stage import Stage
+from pannsx.types import PathLike
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+ROWS_OF_TASK = 1024
+"""Rows of a task: what is computed again when an actor or its node is lost."""
+
+BATCH_ROWS = 256
+"""Rows of a batch of `process`: enough to group recordings by length."""
+
+
+def process(
+    dataset: Dataset,
+    *,
+    compute: Any = None,
+    batch_size: int = BATCH_ROWS,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    **settings: Any,
+) -> Dataset:
+    """Map a Ray dataset of recordings to one of results; nothing is computed before it is consumed.
+
+    >>> import ray
+    >>> from pannsx.corpus import ray as on_ray
+    >>>
+    >>> found = on_ray.process(ray.data.read_parquet("manifest.parquet"), outputs=["tags"])
+    >>> found.write_parquet("table")
+
+    A recording that cannot be read is a row with its reason. For exactly one row for each recording across
+    restarts, set Ray's ``CheckpointConfig`` with ``id_column="id"``, and give the dataset that column.
+
+    Args:
+        dataset: rows as :class:`pannsx.corpus.Stage` takes them.
+        compute: Ray's strategy, such as ``ray.data.ActorPoolStrategy(min_size=1, max_size=8)``; None: as many
+            actors as there is room for.
+        batch_size: rows of a batch. num_cpus, num_gpus: what an actor takes; a fraction of a GPU lets several
+        share it. None: Ray's default. settings: the arguments of :class:`pannsx.corpus.Stage`.
+
+    Raises:
+        ImportError: Ray Data, the extra ``pannsx[ray]``, is not installed.
+        ValueError: as :class:`pannsx.corpus.Stage`.
+    """
+    data = _ray_data()
+    stage = Stage(**settings)
+    return dataset.map_batches(
+        _StageActor,
+        fn_constructor_args=(pickle.dumps(stage),),
+        compute=compute or data.ActorPoolStrategy(),
+        batch_size=batch_size,
+        batch_format="numpy",
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+    )
+
+
+class _StageActor:
+    """A stage in an actor; its table has the schema's types, in which a column may be empty in a block."""
+
+    def __init__(self, stage: bytes) -> None:
+        self._stage: Stage = pickle.loads(stage)  # from the driver, who started this actor
+
+    def __call__(self, batch: Mapping[str, Any]) -> Any:
+        from pannsx.corpus.schema import to_table
+
+        return to_table(self._stage(batch), self._stage.schema)
+
+
+def run(
+    sources: PathLike | Sequence[PathLike],
+    output: PathLike,
+    *,
+    stage: Any = None,
+    table: str = "parquet",
+    resume: bool = False,
+    actors: int | None = None,
+    num_cpus: float = 1.0,
+    num_gpus: float = 0.0,
+    rows_of_task: int = ROWS_OF_TASK,
+    on_progress: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> Summary:
+    """As `pannsx.corpus.process`, on the cluster that Ray is connected to, or on this machine.
+
+    Args:
+        sources, output, stage, table, resume, on_progress, settings: as for `pannsx.corpus.process`. Sources
+            are listed by the driver and read by the actors: both need the same paths.
+        actors: maximum number of actors; None: as many as there is room for.
+        num_cpus, num_gpus: what an actor takes.
+        rows_of_task: rows of a task.
+
+    Raises:
+        ImportError: Ray Data or pyarrow is not installed.
+        ManifestError, RunError, ValueError, WeightsError: as `pannsx.corpus.process`.
+    """
+    check_pyarrow()
+    if rows_of_task < 1:
+        raise ValueError(f"rows_of_task is {rows_of_task}; at least 1 is needed")
+    data = _ray_data()
+    listed = sources_of(sources, table)
+    if stage is None:
+        stage = Stage(**settings)
+    elif settings:
+        raise ValueError(f"{', '.join(settings)}: settings are those of the stage; give one or the other")
+    begin = time.monotonic()
+    skipped: Counter[str] = Counter()
+    packed = pickle.dumps(stage)
+    with RunFolder(Path(output).absolute(), table) as folder:
+        n_rows = folder.begin(rows_from(listed, skipped), rows_from(listed), resume=resume)
+        folder.settle(_described(packed, num_cpus, num_gpus))
+        n_before = n_done = sum(n for _, n in folder.parts())
+        n_failed, audio_s, left = 0, 0.0, n_rows - n_before
+        while left:
+            tasks = _tasks(folder.missing(n_rows), rows_of_task)
+            for row in _ranges_run(data, tasks, folder, table, packed, actors, num_cpus, num_gpus):
+                n_done += int(row["n_rows"])
+                n_failed += int(row["n_failed"])
+                audio_s += float(row["audio_s"])
+                if on_progress is not None:
+                    on_progress(Progress(n_rows, n_done, n_failed, audio_s))
+            # Ray can take a task for done whose actor has been lost at its end; the parts say what is done.
+            before, left = left, sum(stop - first for first, stop in folder.missing(n_rows))
+            if left == before:
+                raise RunError(f"{left} of {n_rows} rows have no part in {output}; go on with resume=True")
+            n_done = n_rows - left
+        parts = folder.parts()
+        return Summary(
+            folder.path,
+            n_rows,
+            n_before,
+            sum(part.n_failed for part in parts.values()),
+            len(parts),
+            audio_s,
+            time.monotonic() - begin,
+            tuple(folder.damaged),
+            skipped,
+        )
+
+
+def _ranges_run(
+    data: Any,
+    tasks: Sequence[tuple[int, int]],
+    folder: RunFolder,
+    table: str,
+    stage: bytes,
+    actors: int | None,
+    num_cpus: float,
+    num_gpus: float,
+) -> Iterator[Mapping[str, Any]]:
+    """What was done of each range, as the ranges come."""
+    ranges = data.from_items(
+        [{"first": first, "stop": stop} for first, stop in tasks], override_num_blocks=len(tasks)
+    )
+    done = ranges.map_batches(
+        _RangeActor,
+        fn_constructor_args=(str(folder.path), table, stage, max(1, int(num_cpus))),
+        compute=data.ActorPoolStrategy(min_size=1, max_size=actors or len(tasks)),
+        batch_size=1,
+        batch_format="numpy",
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+    )
+    yield from done.iter_rows()
+
+
+class _RangeActor:
+    """Runs ranges of rows as the engine for one machine does, and writes their parts."""
+
+    def __init__(self, folder: str, table: str, stage: bytes, threads: int) -> None:
+        self._runner = RangeRunner(RunView(Path(folder), table), pickle.loads(stage), threads)
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        rows = [
+            self._runner.run(int(first), int(stop))
+            for first, stop in zip(batch["first"], batch["stop"], strict=True)
+        ]
+        return {name: np.array([getattr(row, name) for row in rows]) for name in rows[0]._fields}
+
+
+def _described(stage: bytes, num_cpus: float, num_gpus: float) -> dict[str, Any]:
+    """What a stage says of itself, on a node that has room for it."""
+    import ray
+
+    def describe() -> dict[str, Any]:
+        opened: Stage = pickle.loads(stage)
+        return opened.describe()
+
+    remote = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=1)(describe)
+    try:
+        found: dict[str, Any] = ray.get(remote.remote())
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause or error) from error
+    return found
+
+
+def _tasks(missing: Sequence[tuple[int, int]], n: int) -> list[tuple[int, int]]:
+    """Ranges of at most ``n`` rows."""
+    return [(begin, min(begin + n, stop)) for first, stop in missing for begin in range(first, stop, n)]
+
+
+def _ray_data() -> Any:
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ImportError(f'the engine ray needs Ray Data: pip install "pannsx[ray]" ({error})') from error
+    return ray.data
