@@ -137,16 +137,25 @@ def run(
         n_failed, audio_s, left = 0, 0.0, n_rows - n_before
         while left:
             tasks = _tasks(folder.missing(n_rows), rows_of_task)
-            for row in _ranges_run(data, tasks, folder, table, packed, actors, num_cpus, num_gpus):
-                n_done += int(row["n_rows"])
-                n_failed += int(row["n_failed"])
-                audio_s += float(row["audio_s"])
-                if on_progress is not None:
-                    on_progress(Progress(n_rows, n_done, n_failed, audio_s))
-            # Ray can take a task for done whose actor has been lost at its end; the parts say what is done.
+            failure: Exception | None = None
+            try:
+                for row in _ranges_run(data, tasks, folder, table, packed, actors, num_cpus, num_gpus):
+                    n_done += int(row["n_rows"])
+                    n_failed += int(row["n_failed"])
+                    audio_s += float(row["audio_s"])
+                    if on_progress is not None:
+                        on_progress(Progress(n_rows, n_done, n_failed, audio_s))
+            except _errors_of_ray() as error:
+                failure = error
+            # Ray can take a task for done whose actor has been lost at its end, and give up what was on a
+            # lost node. The parts say what is done; as long as there are more of them, going on is worth
+            # while.
             before, left = left, sum(stop - first for first, stop in folder.missing(n_rows))
             if left == before:
-                raise RunError(f"{left} of {n_rows} rows have no part in {output}; go on with resume=True")
+                why = "" if failure is None else f" ({_first_line(failure)})"
+                raise RunError(
+                    f"{left} of {n_rows} rows have no part in {output}{why}; go on with resume=True"
+                ) from failure
             n_done = n_rows - left
         parts = folder.parts()
         return Summary(
@@ -221,6 +230,21 @@ def _described(stage: bytes, num_cpus: float, num_gpus: float) -> dict[str, Any]
 def _tasks(missing: Sequence[tuple[int, int]], n: int) -> list[tuple[int, int]]:
     """Ranges of at most ``n`` rows."""
     return [(begin, min(begin + n, stop)) for first, stop in missing for begin in range(first, stop, n)]
+
+
+def _errors_of_ray() -> tuple[type[Exception], ...]:
+    import ray
+
+    return (ray.exceptions.RayError,)
+
+
+def _first_line(error: Exception) -> str:
+    """What is at the root of an error, in one line."""
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    lines = str(getattr(root, "cause", None) or root).strip().splitlines()
+    return lines[-1] if lines else type(root).__name__
 
 
 def _ray_data() -> Any:
