@@ -24,9 +24,20 @@ from pannsx.events import OperatingPoint, OperatingPoints, write_operating_point
 from pannsx.labels import LabelSet, audioset
 from pannsx.models.convert import to_published
 from pannsx.models.zoo import build
-from pannsx.weights import create_model, fetch_all, load, read_state_dict, save, save_checkpoint, verify
+from pannsx.weights import (
+    create_model,
+    fetch_all,
+    load,
+    local,
+    read_state_dict,
+    resolve,
+    save,
+    save_checkpoint,
+    verify,
+)
 from pannsx.weights.digests import file_digest
-from pannsx.weights.manifest import find, read_record
+from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, labels_of, read_record
+from pannsx.weights.operating_points import points_of
 from pannsx.weights.record import Checkpoint
 
 STATE = {
@@ -588,3 +599,20 @@ def test_verify() -> None:
         verify(find("Cnn14"))
     with pytest.raises(WeightsError, match="no weights were ever released"):
         verify(find("Cnn14_mel32"))
+
+
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_a_user_without_a_home_has_the_bundled_checkpoint(
+    has_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container for a user whom the system does not know: ``~`` stays as it is."""
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.setattr(local, "private_folder", lambda: tmp_path if has_folder else None)
+    for name in ("PANNSX_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert local.cache_home().is_absolute()
+    assert (tmp_path in local.cache_home().parents) == has_folder
+    record = find(DEFAULT_CHECKPOINT)
+    assert local.find(record) == resolve(record, progress=False)
+    assert points_of(record, labels_of(record).names) is not None
+    assert local.find(find("Cnn14")) is None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pannsx.errors import WeightsError
+from pannsx.jit.private_folder import private_folder
 from pannsx.types import PathLike
 from pannsx.weights import hub
 from pannsx.weights.digests import file_digest, read_sidecar
@@ -19,14 +20,23 @@ from pannsx.weights.record import BundledSource, Checkpoint, Digest, HubSource
 
 PACKAGE = Path(__file__).parent.parent
 
+_NOWHERE = Path(os.sep, "nonexistent").absolute()
+"""The home that system users have by convention; it cannot be created by them."""
+
 
 def cache_home() -> Path:
-    """The folder of downloads by URL, and of digests recorded where none are published."""
+    """The folder of downloads by URL, and of digests recorded where none are published.
+
+    For a user without a home it lies in the user's private temporary folder, or if there is none, nowhere.
+    """
     if home := os.environ.get("PANNSX_HOME"):
         return Path(home).expanduser()
     if cache := os.environ.get("XDG_CACHE_HOME"):
         return Path(cache).expanduser() / "pannsx"
-    return Path.home() / ".cache" / "pannsx"
+    try:
+        return Path.home() / ".cache" / "pannsx"
+    except RuntimeError:  # neither HOME nor an entry of the user's
+        return (private_folder() or _NOWHERE) / "downloads"
 
 
 def target_path(record: Checkpoint, cache_dir: PathLike | None) -> Path:
