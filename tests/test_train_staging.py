@@ -206,8 +206,7 @@ def test_what_will_be_needed_is_copied_ahead(tmp_path: Path, staging: Staging) -
     store = StagedStore(str(far_store(tmp_path / "store")), staging)
     batches = read_by_threads(store, iter([np.array([0, 1]), np.array([4, 5]), np.array([8])]), 2)
     next(batches)
-    assert store._pool is not None
-    store._pool.shutdown(wait=True)
+    store._wanted.join()
     assert len(copies(staging)) == 3, "the parts of batches that nobody has asked for yet"
     assert len(list(batches)) == 2
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,8 @@ class StagedStore(Store):
             super().__init__(_copy_of_rows(location, self._version, staging))
         except OSError as error:
             raise StoreError(f"cannot open the store {location}: {error}") from error
-        self._pool: ThreadPoolExecutor | None = None
+        self._wanted: queue.Queue[int] = queue.Queue()
+        self._is_copying = False
         self._asked: set[int] = set()
 
     def part_file(self, part: int) -> Path:
@@ -66,14 +69,21 @@ class StagedStore(Store):
         parts = self._rows["part"][rows]
         new = [int(part) for part in dict.fromkeys(parts.tolist()) if part not in self._asked]
         self._asked = set(parts.tolist()) | set(new)  # asked for again once it was not needed for a batch
-        if new and self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="staging")
+        if new and not self._is_copying:
+            self._is_copying = True
+            # A daemon: the end of a run does not wait for parts that nobody will read.
+            threading.Thread(target=self._copy_wanted, name="staging", daemon=True).start()
         for part in new:
-            if self._pool is not None:
-                self._pool.submit(self.part_file, part)  # the reader meets its errors again
+            self._wanted.put(part)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StagedStore, (self.location, self.staging)
+
+    def _copy_wanted(self) -> None:
+        while True:
+            with suppress(OSError):  # the reader meets the error again
+                self.part_file(self._wanted.get())
+            self._wanted.task_done()
 
     def _part(self, part: int) -> str:
         return joined(self.location, "parts", f"{part:05d}.bin")
