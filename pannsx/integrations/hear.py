@@ -65,8 +65,8 @@ def load_model(model_file_path: str = "") -> HearModel:
     """
     is_file = bool(model_file_path) and Path(model_file_path).exists()
     if is_file:
-        return HearModel(FeatureExtractor(checkpoint=model_file_path).fit())
-    return HearModel(FeatureExtractor(model_file_path or None).fit())
+        return HearModel(FeatureExtractor(checkpoint=model_file_path))
+    return HearModel(FeatureExtractor(model_file_path or None))
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:

@@ -41,8 +41,7 @@ class PannsxEncoder(nn.Module):
         super().__init__()
         model = model or os.environ.get("PANNSX_XARES_MODEL") or None
         is_file = model is not None and Path(model).exists()
-        extractor = FeatureExtractor(checkpoint=model) if is_file else FeatureExtractor(model)
-        self.extractor = extractor.fit()
+        self.extractor = FeatureExtractor(checkpoint=model) if is_file else FeatureExtractor(model)
         self.hop_s = self.extractor.hop_s if hop_s is None else hop_s
         self.sampling_rate = self.extractor.sample_rate
         self.output_dim = self.extractor.embedding_size
