@@ -1,8 +1,8 @@
 """A temporary folder of this user alone, for machine code, and for downloads of a user without a home.
 
-A cache of machine code runs whatever its files hold, and recorded digests are trusted. So a folder counts only
-if no other user can have written to it or put it there: it belongs to this user, nobody else may enter it, and
-nobody else may rename a folder on the way to it.
+A cache of machine code runs whatever its files hold, and recorded digests are trusted. So a folder counts
+only if no other user can have written to it or put it there: it belongs to this user, nobody else may enter
+it, and nobody else may rename a folder on the way to it.
 """
 
 from __future__ import annotations
