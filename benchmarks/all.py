@@ -33,6 +33,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "train_loader": (),
     "train_startup": (),
     "train_index": (),
+    "quantisation": ("--data", "../shared/data"),
 }
 """Each benchmark, with its own arguments in addition to the common ones."""
 

@@ -20,6 +20,7 @@ PAGE = "reference/benchmarks.md"
 ORDER = (
     "frontend", "resampler", "models", "end_to_end", "ragged", "callers", "memory", "corpus", "startup",
     "yamnet", "metrics", "generation", "events", "packing", "train_loader", "train_startup", "train_index",
+    "quantisation",
 )  # fmt: skip
 
 _HEAD = """# Benchmarks

@@ -27,7 +27,7 @@ FLOORS = (
     {"results"},
     {"inference"},
     {"estimator", "tagger", "features"},
-    {"corpus", "streaming", "scoring", "transfer"},
+    {"corpus", "export", "streaming", "scoring", "transfer"},
     {"cli", "integrations", "__main__"},
 )  # fmt: skip
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

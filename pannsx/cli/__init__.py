@@ -19,6 +19,7 @@ from pannsx.cli import (
     corpus,
     embed,
     events,
+    export,
     fetch,
     figures,
     finetune,
@@ -43,7 +44,7 @@ __all__ = ["main"]
 
 _COMMANDS = (
     tag, events, embed, corpus, stream, figures, calibrate, score, finetune, models, labels, info, fetch,
-    verify,
+    verify, export,
 )  # fmt: skip
 _ABOUT_ITSELF = (help, completion)  # they need the whole parser
 

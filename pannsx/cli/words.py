@@ -12,6 +12,7 @@ OPTIONS = {
     "device": "--device",
     "duration_s": "--duration",
     "hop_s": "--hop",
+    "input_name": "--input",
     "layer_decay": "--layer-decay",
     "leaves": "--leaves",
     "max_gap_s": "--gap",

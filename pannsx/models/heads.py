@@ -205,7 +205,7 @@ class AttentionHead(nn.Module):
     """
 
     frame_source: FrameSource = "native"
-    _max_attention_logit = 10.0
+    max_attention_logit = 10.0
 
     def __init__(self, in_channels: int, embedding: int, n_classes: int) -> None:
         super().__init__()
@@ -229,7 +229,7 @@ class AttentionHead(nn.Module):
 
     def attend(self, attention: Tensor, frame_logits: Tensor) -> Tensor:
         """``(B, T', K)`` attention and frame logits -> ``(B, K)`` logits of the weighted mean probability."""
-        bound = self._max_attention_logit
+        bound = self.max_attention_logit
         log_weights = _at_least_float32(attention).clamp(-bound, bound).log_softmax(dim=1)
         return logit_of_mean(_at_least_float32(frame_logits), log_weights)
 

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
@@ -60,9 +61,7 @@ class TracedWavegram:
 
 def prepare_module(part: nn.Module) -> nn.Module:
     """A copy of ``part`` for inference; the original stays unchanged."""
-    traced = fx.symbolic_trace(copy.deepcopy(part).eval(), concrete_args=_unused_arguments(part))
-    _fold_norms(traced)
-    _drop_dropout(traced)
+    traced = simplified(part)
     _use_products(traced)
     traced.graph.eliminate_dead_code()
     traced.graph.lint()
@@ -71,6 +70,14 @@ def prepare_module(part: nn.Module) -> nn.Module:
     traced.requires_grad_(False)
     if _is_two_dimensional(traced):
         traced.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return traced
+
+
+def simplified(part: nn.Module) -> fx.GraphModule:
+    """A traced copy of ``part`` as in evaluation, without dropout, its norms folded into convolutions."""
+    traced = fx.symbolic_trace(copy.deepcopy(part).eval(), concrete_args=_unused_arguments(part))
+    _drop_dropout(traced)  # first: it may stand between a convolution and its norm
+    _fold_norms(traced)
     return traced
 
 
@@ -84,7 +91,8 @@ def _is_two_dimensional(module: nn.Module) -> bool:
     return any(isinstance(layer, nn.Conv2d) for layer in module.modules())
 
 
-def _module_of(traced: fx.GraphModule, node: object) -> nn.Module | None:
+def module_of(traced: fx.GraphModule, node: object) -> nn.Module | None:
+    """The module that a node of the graph calls, or None."""
     if isinstance(node, fx.Node) and node.op == "call_module":
         return traced.get_submodule(str(node.target))
     return None
@@ -103,19 +111,38 @@ def _replace(traced: fx.GraphModule, name: str, module: nn.Module) -> None:
 def _fold_norms(traced: fx.GraphModule) -> None:
     """Fold each norm into the convolution before it; a mean over neighbours may stand between them."""
     for node in list(traced.graph.nodes):
-        norm = _module_of(traced, node)
+        norm = module_of(traced, node)
         if not isinstance(norm, _NORMS):
             continue
         source = node.args[0]
-        if isinstance(_module_of(traced, source), _MEAN_POOLS) and len(source.users) == 1:
+        if isinstance(module_of(traced, source), _MEAN_POOLS) and len(source.users) == 1:
             source = source.args[0]  # the mean of an affine map is the map of the mean
-        convolution = _module_of(traced, source)
+        convolution = module_of(traced, source)
         if not isinstance(convolution, _CONVOLUTIONS) or len(source.users) != 1:
             continue
         weight, bias = fold_norm(convolution, norm)
         convolution.weight, convolution.bias = nn.Parameter(weight), nn.Parameter(bias)
         node.replace_all_uses_with(node.args[0])
         traced.graph.erase_node(node)
+
+
+def affine_of(
+    norm: nn.BatchNorm1d | nn.BatchNorm2d,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """``(C,)`` scales and shifts of the norm in evaluation mode, in float64.
+
+    Raises:
+        ValueError: the norm keeps no running statistics.
+    """
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("a batch norm without running statistics cannot be folded")
+    return scale_and_shift(
+        norm.weight.detach().double().numpy(),
+        norm.bias.detach().double().numpy(),
+        norm.running_mean.double().numpy(),
+        norm.running_var.double().numpy(),
+        norm.eps,
+    )
 
 
 def fold_norm(
@@ -126,15 +153,7 @@ def fold_norm(
     Raises:
         ValueError: the norm keeps no running statistics.
     """
-    if norm.running_mean is None or norm.running_var is None:
-        raise ValueError("a batch norm without running statistics cannot be folded")
-    scale, shift = scale_and_shift(
-        norm.weight.detach().double().numpy(),
-        norm.bias.detach().double().numpy(),
-        norm.running_mean.double().numpy(),
-        norm.running_var.double().numpy(),
-        norm.eps,
-    )
+    scale, shift = affine_of(norm)
     bias = None if convolution.bias is None else convolution.bias.detach().numpy()
     weight, bias = folded(convolution.weight.detach().numpy(), bias, scale, shift)
     return torch.from_numpy(weight), torch.from_numpy(bias)
@@ -142,14 +161,14 @@ def fold_norm(
 
 def _drop_dropout(traced: fx.GraphModule) -> None:
     for node in list(traced.graph.nodes):
-        if isinstance(_module_of(traced, node), (nn.Dropout, nn.Identity)):
+        if isinstance(module_of(traced, node), (nn.Dropout, nn.Identity)):
             node.replace_all_uses_with(node.args[0])
             traced.graph.erase_node(node)
 
 
 def _use_products(traced: fx.GraphModule) -> None:
     for node in list(traced.graph.nodes):
-        layer = _module_of(traced, node)
+        layer = module_of(traced, node)
         if (
             isinstance(layer, nn.Conv2d)
             and layer.kernel_size == (3, 3)

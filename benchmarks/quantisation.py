@@ -1,0 +1,245 @@
+"""What does int8 gain, and what does it lose?
+
+    python -m benchmarks.quantisation --data FOLDER
+
+Static quantisation by ONNX Runtime's tools: weights in int8 per channel, activations in uint8, their ranges
+calibrated on clips of ESC-10's fold 1; the log-mel is computed before. FOLDER holds ``esc10`` (clips, ``index.csv``,
+``audioset_labels.json``). The bundled network is scored on the folds 2 to 5: first tags that stay, change of the
+probabilities, and accuracy by the best of each class's AudioSet labels. The seeded Cnn14, whose answers mean
+nothing, shows speed, size and change of the probabilities. ``pannsx`` computes in float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks import harness
+from benchmarks.material import seeded_model
+from benchmarks.networks import prepared
+from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
+from benchmarks.soundscapes import read_categories
+from benchmarks.timing import alternate
+from pannsx import audio, labels
+from pannsx.export.onnx_file import open_session, write_onnx
+from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.models import Pann
+from pannsx.types import FloatArray
+from pannsx.weights import load
+
+QUESTION = harness.Question(
+    "quantisation", "What does int8 gain, and what does it lose?", rounds=21, quick_rounds=3
+)
+RATE, CLIP_SAMPLES, WINDOW_SAMPLES = 32_000, 160_000, 320_000
+CALIBRATING_FOLD = 1
+MOST_CALIBRATING = {"MobileNetV1_distilled": 60, "Cnn14": 6}
+PERCENTILE = 99.999
+FIRST_TAGS, ACCURACY_LOSS, SPEED = 0.98, 0.01, 1.5
+
+
+class Clips(NamedTuple):
+    """ESC-10's clips: log-mels ``(N, T, F)``, folds, numbers of categories, and the columns of each category."""
+
+    log_mels: FloatArray
+    folds: np.ndarray
+    categories: np.ndarray
+    columns: list[list[int]]
+
+
+class Answers(NamedTuple):
+    """Probabilities ``(N, K)`` of a file of so many bytes."""
+
+    probabilities: FloatArray
+    n_bytes: int
+
+
+def main() -> None:
+    harness.run(QUESTION, measure, add_arguments)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder with ESC-10")
+
+
+def measure(given: argparse.Namespace) -> Findings:
+    logging.disable(logging.WARNING)  # the quantiser advises other preparation
+    found = Findings()
+    bundled = load()
+    clips = read_clips(given.data / "esc10", bundled.model, 40 if given.quick else None)
+    for name, model in (("MobileNetV1_distilled", bundled.model), ("Cnn14", seeded_model("Cnn14"))):
+        with tempfile.TemporaryDirectory() as folder:
+            _measure(name, model, clips, Path(folder), given, found)
+    return found
+
+
+def read_clips(folder: Path, model: Pann, n_clips: int | None) -> Clips:
+    """The clips at the model's rate, each of five seconds."""
+    if model.frontend is None:
+        raise TypeError(f"{model.architecture} has no log-mel")
+    kernel = LogMelKernel(model.frontend)
+    named = read_categories(folder)
+    with (folder / "index.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    rows = rows[:: len(rows) // n_clips] if n_clips else rows
+    log_mels = []
+    for row in rows:
+        waveform = audio.load(folder / row["file"], sample_rate=RATE).waveform[:CLIP_SAMPLES]
+        log_mels.append(kernel(np.pad(waveform, (0, CLIP_SAMPLES - len(waveform)))))
+    return Clips(
+        np.stack(log_mels).astype(np.float32),
+        np.array([int(row["fold"]) for row in rows]),
+        np.array([list(named).index(row["category"]) for row in rows]),
+        [[labels.audioset().index(label) for label in each] for each in named.values()],
+    )
+
+
+def _measure(
+    name: str, model: Pann, clips: Clips, folder: Path, given: argparse.Namespace, found: Findings
+) -> None:
+    float32 = folder / "float32.onnx"
+    write_onnx(model, float32, from_log_mel=True, n_samples=None)
+    calibrating = clips.log_mels[clips.folds == CALIBRATING_FOLD][:: max(1, 80 // MOST_CALIBRATING[name])]
+    files = {"ONNX Runtime, float32": float32}
+    for label, path in quantised(float32, calibrating, folder):
+        files[f"ONNX Runtime, {label}"] = path
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(WINDOW_SAMPLES)).astype(np.float32)
+    kernel = LogMelKernel(model.frontend)  # type: ignore[arg-type]
+    calls: dict[str, Any] = {"pannsx, float32": prepared(model, waveform)}
+    sessions = {label: open_session(path, given.threads) for label, path in files.items()}
+    for label, session in sessions.items():
+        calls[label] = lambda session=session: session.run(
+            ["probabilities"], {"log_mel": np.asarray(kernel(waveform))[None]}
+        )
+    scored = clips.folds != CALIBRATING_FOLD
+    if name == "Cnn14":
+        scored &= np.arange(len(scored)) % 20 == 0
+    answers = {
+        label: Answers(_probabilities(session, clips.log_mels[scored]), files[label].stat().st_size)
+        for label, session in sessions.items()
+    }
+    reference = answers["ONNX Runtime, float32"].probabilities
+    errors: dict[str, dict[str, float]] = {"pannsx, float32": {}}
+    for label, (probabilities, n_bytes) in answers.items():
+        errors[label] = {"MB": n_bytes / 1e6}
+        if label != "ONNX Runtime, float32":
+            errors[label] |= {
+                "mean change of a probability": float(np.abs(probabilities - reference).mean()),
+                "largest change": float(np.abs(probabilities - reference).max()),
+            }
+        if name != "Cnn14":
+            errors[label] |= {
+                "first tags that stay": float(np.mean(probabilities.argmax(1) == reference.argmax(1))),
+                "ESC-10 accuracy": _accuracy(probabilities, clips, scored),
+            }
+    times = alternate(calls, rounds=given.rounds)
+    comparison = Comparison(
+        f"{name}, 10 s", tuple(Entry(label, times[label], errors[label]) for label in calls), audio_s=10.0
+    )
+    found.comparisons.append(comparison)
+    best = min(list(calls)[2:], key=lambda label: comparison.ratio(label))
+    found.facts.append(
+        Fact(f"{name}: time of pannsx in float32 by that of {best}", 1 / comparison.ratio(best), "")
+    )
+    if name != "Cnn14":
+        found.goals += _goals(comparison, errors)
+
+
+def _goals(comparison: Comparison, errors: dict[str, dict[str, float]]) -> list[Goal]:
+    """Of the fastest int8 form and of the most exact one."""
+    float32, *int8 = [entry.name for entry in comparison.entries][1:]
+    quickest = min(int8, key=lambda label: comparison.ratio(label))
+    stays = max(int8, key=lambda label: errors[label]["first tags that stay"])
+    goals = []
+    for label in dict.fromkeys((quickest, stays)):
+        loss = errors[float32]["ESC-10 accuracy"] - errors[label]["ESC-10 accuracy"]
+        goals += [
+            Goal(
+                f"{label}: first tags that stay", errors[label]["first tags that stay"], at_least=FIRST_TAGS
+            ),
+            Goal(f"{label}: loss of ESC-10 accuracy", loss, at_most=ACCURACY_LOSS),
+            Goal(f"{label}: times as fast as float32", comparison.ratio(float32, label), at_least=SPEED),
+        ]
+    return goals
+
+
+def quantised(float32: Path, calibrating: FloatArray, folder: Path) -> Iterator[tuple[str, Path]]:
+    """int8 forms of a file: which layers, and how the ranges of activations are found."""
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared_path = folder / "prepared.onnx"
+    quant_pre_process(str(float32), str(prepared_path), skip_symbolic_shape=True)
+    nodes = onnx.load(str(prepared_path)).graph.node
+    convolutions = [node for node in nodes if node.op_type == "Conv"]
+    depthwise = [node.name for node in convolutions if _n_groups(node) > 1]
+    outside = [node.name for node in nodes if not node.name.startswith("trunk")]
+    forms: dict[str, tuple[list[str], Any]] = {
+        "int8": ([node.name for node in nodes if node.name.startswith(("norm", "output"))], CalibrationMethod.MinMax),
+        "int8, first layer and head in float32": (
+            [*outside, convolutions[0].name], CalibrationMethod.MinMax,
+        ),
+    }  # fmt: skip
+    if depthwise:
+        kept = [*outside, convolutions[0].name, *depthwise]
+        forms["int8, also depthwise in float32"] = (kept, CalibrationMethod.MinMax)
+        forms["int8, the same, ranges by percentile"] = (kept, CalibrationMethod.Percentile)
+    for number, (label, (excluded, method)) in enumerate(forms.items()):
+        path = folder / f"int8_{number}.onnx"
+        quantize_static(
+            str(prepared_path),
+            str(path),
+            _Reader(calibrating),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=excluded,
+            calibrate_method=method,
+            extra_options={"CalibPercentile": PERCENTILE},
+        )
+        yield label, path
+
+
+class _Reader:
+    """The calibrating clips, one after the other, as ONNX Runtime's tools ask for them."""
+
+    def __init__(self, log_mels: FloatArray) -> None:
+        self._left = iter(log_mels)
+
+    def get_next(self) -> dict[str, FloatArray] | None:
+        log_mel = next(self._left, None)
+        return None if log_mel is None else {"log_mel": log_mel[None]}
+
+    def __iter__(self) -> _Reader:
+        return self
+
+    def __next__(self) -> dict[str, FloatArray]:
+        given = self.get_next()
+        if given is None:
+            raise StopIteration
+        return given
+
+
+def _n_groups(node: Any) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+
+
+def _probabilities(session: Any, log_mels: FloatArray) -> FloatArray:
+    return np.concatenate([session.run(["probabilities"], {"log_mel": each[None]})[0] for each in log_mels])
+
+
+def _accuracy(probabilities: FloatArray, clips: Clips, scored: Sequence[bool] | np.ndarray) -> float:
+    scores = np.stack([probabilities[:, columns].max(axis=1) for columns in clips.columns], axis=1)
+    return float(np.mean(scores.argmax(axis=1) == clips.categories[scored]))
+
+
+if __name__ == "__main__":
+    main()
