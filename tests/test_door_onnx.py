@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+import subprocess
+import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from parties import party
 from seeded_models import published_classes, seeded_model
 from torch import nn
 
-from pannsx import labels
+from pannsx import AudioTagger, audio, labels
 from pannsx.cli import main
 from pannsx.errors import WeightsError
-from pannsx.export import export
+from pannsx.export import Exported, export
 from pannsx.export import writing as export_writing
 from pannsx.export.differences import TOLERANCE, Differences, broadband, log_mel_of, measure
 from pannsx.export.front_end import add_log_mel
@@ -36,17 +38,24 @@ onnx = party("onnx", "onnx")
 onnxruntime = party("onnxruntime", "onnx")
 
 DECIBELS = 2e-3
-"""Of a log-mel in float32 against float64, on sound with energy in every band: 1e-7 of the power of the loudest
-bin, with bands up to 30 dB below it."""
+"""Of a log-mel in float32 against float64, on sound with energy in every band: 1e-7 of the power of the
+loudest bin, with bands up to 30 dB below it."""
 
 FLOAT16 = 0.02
 """Of a probability with trunk and head in float16: 14 layers that each round to 5e-4."""
+
+ROOT = Path(__file__).resolve().parents[1]
+SCENE = ROOT / "examples" / "scene.flac"
+TAG = ROOT / "examples" / "onnx" / "tag.py"
+
+RESAMPLED = 0.01
+"""Of a probability, between two band-limited resamplers there and back: they differ near half the rate."""
 
 # Of each family the smallest; others, and those of more than 50 MB, are slow ones.
 SMALL = ("Cnn6", "MobileNetV1", "MobileNetV2", "LeeNet11", "DaiNet19")
 NARROW = (
     "Cnn14_16k", "Cnn14_8k", "Cnn14_DecisionLevelMax", "Cnn14_DecisionLevelAvg", "Cnn14_DecisionLevelAtt",
-    "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14",
+    "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14", "ResNet22", "ResNet54",
 )  # fmt: skip
 
 
@@ -71,7 +80,7 @@ def narrow_model(name: str, monkeypatch: pytest.MonkeyPatch) -> Pann:
     row = ARCHITECTURES[record.architecture]
     trunk: Any = row.trunk
     narrow_trunk = replace(trunk, widths=(16,) * len(trunk.widths))
-    if hasattr(trunk, "out_channels") and not isinstance(getattr(type(trunk), "out_channels", None), property):
+    if any(field.name == "out_channels" for field in fields(trunk)):
         narrow_trunk = replace(narrow_trunk, out_channels=16)
     narrow = replace(row, trunk=narrow_trunk, embedding=24)
     monkeypatch.setitem(ARCHITECTURES, record.architecture, narrow)
@@ -85,8 +94,8 @@ def bundled() -> LoadedCheckpoint:
 
 
 @pytest.fixture(scope="module")
-def exported(bundled: LoadedCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    yield export(bundled, tmp_path_factory.mktemp("exported"))
+def exported(bundled: LoadedCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return export(bundled, tmp_path_factory.mktemp("exported"))
 
 
 def differences(model: Pann, folder: Path, **options: Any) -> Differences:
@@ -168,7 +177,7 @@ def test_log_mel_as_input(bundled: LoadedCheckpoint, tmp_path: Path) -> None:
     assert max(differences(bundled.model, tmp_path, from_log_mel=True)) <= TOLERANCE
 
 
-def test_contract(exported: Any, bundled: LoadedCheckpoint) -> None:
+def test_contract(exported: Exported, bundled: LoadedCheckpoint) -> None:
     contract = json.loads(exported.contract_path.read_text("utf-8"))
     assert exported.path.name == contract["file"] == "MobileNetV1_distilled.onnx"
     assert contract["size_bytes"] == exported.path.stat().st_size
@@ -183,7 +192,7 @@ def test_contract(exported: Any, bundled: LoadedCheckpoint) -> None:
         assert text in page
 
 
-def test_the_file_is_what_the_contract_says(exported: Any) -> None:
+def test_the_file_is_what_the_contract_says(exported: Exported) -> None:
     session = onnxruntime.InferenceSession(str(exported.path), providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
     assert (given.name, given.type, given.shape) == ("waveform", "tensor(float)", ["batch", "samples"])
@@ -208,7 +217,7 @@ def test_fixed_window(bundled: LoadedCheckpoint, tmp_path: Path) -> None:
     assert "32,000 samples, neither more nor less" in found.page_path.read_text("utf-8")
 
 
-def test_float16(bundled: LoadedCheckpoint, tmp_path: Path, exported: Any) -> None:
+def test_float16(bundled: LoadedCheckpoint, tmp_path: Path, exported: Exported) -> None:
     found = export(bundled, tmp_path, float16=True)
     assert found.path.stat().st_size < 0.6 * exported.path.stat().st_size
     assert TOLERANCE < found.contract.measured.probabilities < FLOAT16
@@ -220,7 +229,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(
     bundled: LoadedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_writing, "measure", lambda *_, **__: Differences(1e-3, 0.0, 0.0))
-    with pytest.raises(WeightsError, match="differs from the network in torch by 1.0e-03"):
+    with pytest.raises(WeightsError, match=r"differs from the network in torch by 1\.0e-03"):
         export(bundled, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -257,3 +266,40 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         f"{path.name}.md",
     }
     assert "largest difference of a probability from torch" in printed.err
+
+
+WITHOUT_TORCH = """
+import runpy, sys
+for name in ("torch", "pannsx", "scipy", "numba"):
+    sys.modules[name] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def tag_example(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """``examples/onnx/tag.py`` in a process that has neither torch nor pannsx."""
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(TAG), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("rate", [32000, 44100])
+def test_tag_example(exported: Exported, rate: int, tmp_path: Path) -> None:
+    """Without torch it prints the tags of AudioTagger, from a file of any rate."""
+    path = tmp_path / "scene.wav"
+    soundfile.write(path, audio.load(SCENE, sample_rate=rate).waveform, rate, subtype="FLOAT")
+    done = tag_example(exported.path, path)
+    assert done.returncode == 0, done.stderr
+    head, *rows = done.stdout.splitlines()
+    assert head == "from 0.0 s"
+    found = dict(reversed(row.strip().split("  ", 1)) for row in rows)
+    expected = {tag.label: tag.probability for tag in AudioTagger(device="cpu").inference(SCENE).top(5)}
+    assert list(found) == list(expected)
+    assert [float(each) for each in found.values()] == pytest.approx(list(expected.values()), abs=RESAMPLED)
+
+
+def test_tag_example_explains(exported: Exported, tmp_path: Path) -> None:
+    assert "usage" in tag_example(exported.path).stderr
+    path = tmp_path / "empty.wav"
+    soundfile.write(path, np.zeros(0), 32000)
+    assert "holds no sound" in tag_example(exported.path, path).stderr

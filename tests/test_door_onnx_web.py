@@ -24,7 +24,7 @@ from pannsx.export import export
 
 party("onnxruntime", "onnx")
 party("playwright", "browser")
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENE = ROOT / "examples" / "scene.flac"

@@ -38,6 +38,7 @@ def test_program_of_any_length(name: str, tmp_path: Path) -> None:
     assert "any length" not in found.page_path.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_program_of_a_fixed_window(tmp_path: Path) -> None:
     found = export(load(), tmp_path, form="torch", window_s=1, float16=True)
     assert found.path.name == "MobileNetV1_distilled_1s_float16.pt2"

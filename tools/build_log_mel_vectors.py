@@ -22,7 +22,7 @@ DECIMALS = 4
 N_HOPS = 6
 
 ABOUT = (
-    "samples are 16-bit integers: divide them by 32768. log_mel is in dB, (frames, bands), frame t centred on "
+    "samples are of 16 bits: divide them by 32768. log_mel is in dB, (frames, bands), frame t centred on "
     "sample t * hop_length. A port in float32 is right within 0.01 dB."
 )
 
@@ -48,9 +48,8 @@ def text() -> str:
 def sound(n_samples: int, sample_rate: int) -> np.ndarray:
     """Noise in every band, and a tone that begins in the middle."""
     noise = np.random.default_rng(0).standard_normal(n_samples)
-    tone = np.sin(2 * np.pi * 1000 * np.arange(n_samples) / sample_rate) * (
-        np.arange(n_samples) > n_samples / 2
-    )
+    times = np.arange(n_samples)
+    tone = np.sin(2 * np.pi * 1000 * times / sample_rate) * (times > n_samples / 2)
     return np.rint(32768 * (0.05 * noise + 0.3 * tone)).astype(np.int64)
 
 

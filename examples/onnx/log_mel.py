@@ -34,7 +34,7 @@ def mel_filters(sample_rate, n_fft, n_mels, fmin, fmax):
 def log_mel(samples, sample_rate, n_fft, hop_length, n_mels, fmin, fmax):
     """``(S,)`` samples from -1 to 1 -> ``(S // hop_length + 1, n_mels)`` decibels.
 
-    Frame ``t`` is centred on sample ``t * hop_length``; edges are reflected without repeating the first sample.
+    Frame ``t`` is centred on sample ``t * hop_length``; edges are reflected, the first sample not repeated.
     """
     padded = np.pad(samples, n_fft // 2, mode="reflect")
     starts = np.arange(len(samples) // hop_length + 1) * hop_length

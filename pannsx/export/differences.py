@@ -51,8 +51,8 @@ def measure(
         for ours, exported in zip(needed, got, strict=True):
             if exported.shape != ours.shape or not np.isfinite(exported).all():
                 raise WeightsError(
-                    f"the exported network answers with shape {exported.shape} where {ours.shape} is needed, or "
-                    "with NaN or infinite values; with float16, values beyond 65,504 are infinite"
+                    f"the exported network answers with shape {exported.shape} where {ours.shape} is needed, "
+                    "or with NaN or infinite values; with float16, values beyond 65,504 are infinite"
                 )
         clip, embedding, frames = (np.abs(a - b).max() for a, b in zip(needed, got, strict=True))
         scale = max(float(np.abs(needed[1]).max()), np.finfo(np.float32).tiny)

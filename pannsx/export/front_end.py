@@ -82,7 +82,7 @@ def _add_transform(graph: Graph, frames: str, n_fft: int) -> str:
 
 
 def _bins(n_fft: int) -> np.ndarray:
-    """``(P / 2 + 1, Q)`` the transform's bin at each place of the two products; -1 where it is a repetition."""
+    """``(P / 2 + 1, Q)`` the transform's bin at each place of the two products; -1 where it is repeated."""
     p, q = factors(n_fft)
     bins = np.arange(p // 2 + 1)[:, None] + p * np.arange(q)
     mirrored = np.minimum(bins, n_fft - bins)  # the power of bin k is that of bin n_fft - k
