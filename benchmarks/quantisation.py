@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks import harness
 from benchmarks.material import seeded_model
 from benchmarks.networks import prepared
-from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
+from benchmarks.results import Absent, Comparison, Entry, Fact, Findings, Goal
 from benchmarks.soundscapes import read_categories
 from benchmarks.timing import alternate
 from pannsx import audio, labels
@@ -75,6 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(given: argparse.Namespace) -> Findings:
     logging.disable(logging.WARNING)  # the quantiser advises other preparation
     found = Findings()
+    if not (given.data / "esc10" / "index.csv").is_file():
+        found.absent.append(Absent("int8", f"there is no ESC-10 in {given.data}"))
+        return found
     bundled = load()
     clips = read_clips(given.data / "esc10", bundled.model, 40 if given.quick else None)
     for name in given.networks:
