@@ -211,6 +211,12 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ("find", "load_manifest", "read_record", "labels_of"),
     ),
     (
+        "Export",
+        "How to use it: [export a checkpoint](../how-to/export.md).",
+        "pannsx.export",
+        ("export", "Exported", "Contract", "Contract.as_json"),
+    ),
+    (
         "Label sets",
         "",
         "pannsx.labels",
@@ -285,7 +291,7 @@ PAGES: dict[str, ApiPage] = {
         ("Networks by name", "Networks", "Published state dicts"),
         "from pannsx import create_model",
     ),
-    "weights": ApiPage("Weights and records", ("Weights", "Records and labels")),
+    "weights": ApiPage("Weights and records", ("Weights", "Records and labels", "Export")),
     "labels": ApiPage("Labels", ("Label sets", "The tree of AudioSet's classes")),
     "front-end": ApiPage("Front end", ("Front end",)),
     "errors": ApiPage("Errors", ("Errors",)),
