@@ -27,7 +27,7 @@ from pannsx.inference.cpu.direct import FirstConvolution, ProductConvolution
 from pannsx.inference.cpu.head import pool_locally
 from pannsx.inference.cpu.mobilenet import Memory, Separable
 from pannsx.inference.cpu.planes import Plane, Planes
-from pannsx.inference.cpu.product import COLUMNS, Product, factor, product_kind
+from pannsx.inference.cpu.product import COLUMNS, Product, factor
 from pannsx.inference.cpu.traced import _ProductConv1d, fold_norm, prepare_module
 from pannsx.inference.cpu.winograd import WinogradConvolution
 from pannsx.inference.cpu.workers import Workers
@@ -149,15 +149,6 @@ def test_separable_convolutions(stride: int, n_out: int, heights: list[int], wid
         np.testing.assert_allclose(cells, expected, rtol=0, atol=ROUNDING * max(1.0, np.abs(expected).max()))
 
 
-@pytest.fixture
-def any_product() -> Iterator[None]:
-    """The kind of products is asked anew, before and after."""
-    product_kind.cache_clear()
-    yield
-    product_kind.cache_clear()
-
-
-@pytest.mark.usefixtures("any_product")
 def test_an_unknown_kind_of_product_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANNSX_PRODUCT", "mkl")
     with pytest.raises(ValueError, match="PANNSX_PRODUCT='mkl': it must be one of own, numpy"):
@@ -165,7 +156,6 @@ def test_an_unknown_kind_of_product_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("kind", ["own", "numpy"])
-@pytest.mark.usefixtures("any_product")
 def test_either_product_adds_and_clips(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANNSX_PRODUCT", kind)
     rng = np.random.default_rng(0)

@@ -67,21 +67,24 @@ COLUMNS = PANEL
 """Parts of a factor begin at multiples of as many columns."""
 
 
-@cache
 def product_kind() -> Kind:
-    """Whose products this machine takes: by the rule above, or as ``PANNSX_PRODUCT`` says.
+    """Whose products a network takes that is prepared now: by the rule above, or as ``PANNSX_PRODUCT`` says.
 
     Raises:
         ValueError: the variable has another value.
     """
     given = os.environ.get("PANNSX_PRODUCT", "").lower()
     if not given:
-        dependencies = np.show_config(mode="dicts")["Build Dependencies"]
-        library = str(dependencies.get("blas", {}).get("name", ""))
-        return "numpy" if "accelerate" in library.lower() else "own"
+        return "numpy" if _has_accelerate() else "own"
     if given not in get_args(Kind):
         raise ValueError(f"PANNSX_PRODUCT={given!r}: it must be one of {', '.join(get_args(Kind))}, or unset")
     return cast(Kind, given)
+
+
+@cache
+def _has_accelerate() -> bool:
+    dependencies = np.show_config(mode="dicts")["Build Dependencies"]
+    return "accelerate" in str(dependencies.get("blas", {}).get("name", "")).lower()
 
 
 def factor(weights: FloatArray, *, bfloat16: bool = False) -> Factor:
