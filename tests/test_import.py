@@ -9,8 +9,10 @@ import json
 import subprocess
 import sys
 import sysconfig
+import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pannsx
@@ -78,10 +80,11 @@ def test_loads_without_torch(module: str) -> None:
 WITHOUT_TORCH = [
     "list_models()", "TaggingResult", "BatchResult", "AudioError", "WeightsError", "audio.load",
     "errors.AudioError", "events.detect", "events.formats.write_events", "frontend.FrontEnd",
-    "labels.audioset()", "metrics.tagging_scores", "results.Tag", "types.Source",
+    "inference.fine_frames.FrameReader", "labels.audioset()", "metrics.tagging_scores",
+    "models.ARCHITECTURES", "results.Tag", "streaming.StreamTagger", "types.Source",
     "weights.manifest.find('Cnn14')",
 ]  # fmt: skip
-WITH_TORCH = ["inference.fine_frames.FrameReader", "models.convert.to_published", "streaming.StreamUpdate"]
+WITH_TORCH = ["models.convert.to_published", "weights.load()"]
 
 EVALUATED = """
 import json, sys, pannsx
@@ -98,6 +101,51 @@ def test_import_pannsx_is_enough_and_few_names_take_torch() -> None:
     expressions = [*WITHOUT_TORCH, *WITH_TORCH]
     seen = json.loads(python(EVALUATED.replace("EXPRESSIONS", repr(expressions))))
     assert [expression for expression, torch_loaded in seen.items() if not torch_loaded] == WITHOUT_TORCH
+
+
+ON_THE_CPU = """
+import io, json, sys
+from contextlib import redirect_stderr
+import numpy as np
+import pannsx
+from pannsx.cli import main
+
+seen = []
+
+def look(what):
+    seen.append([what, "torch" in sys.modules])
+
+waveform = (0.1 * np.random.default_rng(0).standard_normal(40_000)).astype(np.float32)
+with redirect_stderr(io.StringIO()):  # where the commands say what they do
+    tagger = pannsx.AudioTagger()
+    look(f"{tagger.inference(waveform).top(1)}")
+    look(f"{tagger.inference(waveform, hop_s=0.16).events(threshold=0.9)}")
+    look(f"{pannsx.FeatureExtractor(tagger).extract(waveform).shape}")
+    stream = pannsx.StreamTagger(tagger)
+    look(f"{len(stream.push(waveform)), len(stream.close())}")
+    for command in COMMANDS:
+        assert main(command) == 0, command
+        look(" ".join(command))
+print("MARK" + json.dumps(seen))
+"""
+
+
+def test_the_cpu_works_without_torch(tmp_path: Path) -> None:
+    """Tags, embeddings, events, streams and a report of the bundled network, from arrays and files."""
+    with wave.open(str(tmp_path / "noise.wav"), "wb") as file:
+        file.setparams((1, 2, 32_000, 0, "NONE", "none"))
+        file.writeframes(np.random.default_rng(0).integers(-3000, 3000, 40_000, np.int16).tobytes())
+    sound = str(tmp_path / "noise.wav")
+    commands = [
+        ["tag", sound],
+        ["embed", sound, "-o", str(tmp_path / "embeddings.npz")],
+        ["events", sound],
+        ["stream", sound],
+        ["report", sound, "-o", str(tmp_path / "page.html")],
+    ]
+    seen = json.loads(python(ON_THE_CPU.replace("COMMANDS", repr(commands))).partition("MARK")[2])
+    assert len(seen) == 4 + len(commands)
+    assert [what for what, torch_loaded in seen if torch_loaded] == []
 
 
 def test_names_of_models_take_no_numpy() -> None:

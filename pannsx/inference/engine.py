@@ -24,6 +24,7 @@ from pannsx.inference.device import DEFAULT_BATCH, choose_device
 from pannsx.jit import is_enabled
 from pannsx.models.structure import ArrayModel, Network
 from pannsx.types import FloatArray
+from pannsx.weights.mapped import release
 
 if TYPE_CHECKING:
     import torch
@@ -115,6 +116,8 @@ class Engine:
             if not isinstance(model, ArrayModel):
                 model.to("cpu").eval()
             self._prepared = PreparedNetwork(model, self._workers, bfloat16=rounds)
+            if isinstance(model, ArrayModel):
+                release(model.arrays.values())
         elif not isinstance(model, ArrayModel):
             from pannsx.inference.module import ModuleRunner
 

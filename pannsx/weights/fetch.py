@@ -16,7 +16,6 @@ from pannsx.errors import WeightsError
 from pannsx.types import PathLike
 from pannsx.weights import hub
 from pannsx.weights.digests import check_file, check_file_once, file_digest, sidecar_path, write_sidecar
-from pannsx.weights.download import download
 from pannsx.weights.local import (
     cache_places,
     find_given,
@@ -167,6 +166,8 @@ def _fetch(
     if hub.offline():
         raise WeightsError("not on this computer, and HF_HUB_OFFLINE forbids the network")
     if isinstance(source, UrlSource):
+        from pannsx.weights.download import download  # with the network's modules
+
         download(source.url, target, size_bytes=record.size_bytes, digest=digest, progress=progress)
         return target
     path = hub.download(source, progress=progress)

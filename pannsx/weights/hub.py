@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,13 @@ def offline() -> bool:
 
 
 def cached(source: HubSource, *, cache_dir: PathLike | None = None) -> Path | None:
-    """The file in the client's cache, or in another cache of its form, without network access, or None."""
+    """The file in the client's cache, or in another cache of its form, without network access, or None.
+
+    A file in its usual place is found without importing the client, which takes a fifth of a second.
+    """
+    usual = None if "huggingface_hub" in sys.modules else _usual_place(source, cache_dir)
+    if usual is not None:
+        return usual
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(
@@ -32,6 +39,26 @@ def cached(source: HubSource, *, cache_dir: PathLike | None = None) -> Path | No
         cache_dir=_as_path(cache_dir),
     )
     return Path(path) if isinstance(path, str) and Path(path).is_file() else None
+
+
+def _usual_place(source: HubSource, cache_dir: PathLike | None) -> Path | None:
+    """The file where the client's documentation says that it keeps it, or None if it is not there."""
+    home = _folder("HF_HOME") or (_folder("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    cache = Path(cache_dir) if cache_dir is not None else _folder("HF_HUB_CACHE") or home / "hub"
+    repository = cache / "--".join([f"{source.repo_type}s", *source.repo_id.split("/")])
+    revision = source.revision or "main"
+    try:
+        commit = (repository / "refs" / revision).read_text("utf-8").strip()
+    except OSError:
+        commit = revision
+    path = repository / "snapshots" / commit / source.filename
+    return path if path.is_file() else None
+
+
+def _folder(variable: str) -> Path | None:
+    """The folder that a variable of the environment names, if it is set."""
+    value = os.environ.get(variable)
+    return Path(os.path.expandvars(value)).expanduser() if value else None
 
 
 def download(source: HubSource, *, cache_dir: PathLike | None = None, progress: bool = True) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,25 @@ def read_safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:
         }
     except (SafetensorError, OSError, ValueError, KeyError) as error:  # of which JSON's errors are some
         raise WeightsError(f"{path} is a damaged safetensors file: {error}") from error
+
+
+def release(arrays: Iterable[npt.NDArray[Any]]) -> None:
+    """Give back the memory that mapped arrays take once they were read; a later reader reads the file again.
+
+    Only for arrays of :func:`read_safetensors` that nobody has written to; others are left alone.
+    """
+    mappings: dict[int, mmap.mmap] = {}
+    for array in arrays:
+        base: Any = array
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(base, memoryview):
+            base = base.obj
+        if isinstance(base, mmap.mmap):
+            mappings[id(base)] = base
+    for mapping in mappings.values():
+        if hasattr(mapping, "madvise"):  # not on Windows
+            mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _array(content: npt.NDArray[np.uint8], key: str, entry: dict[str, Any], path: Path) -> npt.NDArray[Any]:
