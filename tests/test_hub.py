@@ -20,6 +20,15 @@ PINNED = "89abcdef0123456789abcdef0123456789abcdef"
 
 # A disk that takes no file above a megabyte; Python turns the signal into an error of its own.
 FULL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
+# A process in which the Hub's client cannot be imported.
+WITHOUT_THE_CLIENT = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name == "huggingface_hub":
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+"""
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX's")
 
 
@@ -93,6 +102,7 @@ def test_hub_file_is_fetched_once(
     asked = len(server.seen)
     assert client.resolve(record, env={"HF_HUB_OFFLINE": "1"})["path"] == str(first)
     assert client.resolve(record)["path"] == str(first)
+    assert client.resolve(record, prelude=WITHOUT_THE_CLIENT)["path"] == str(first)
     assert len(server.seen) == asked, "a right file in the cache needs no network"
 
 

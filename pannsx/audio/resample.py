@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from pannsx.audio.sinc import WindowedSinc, windowed_sinc
 from pannsx.errors import AudioError
@@ -154,11 +157,9 @@ def _converter(from_rate: int, to_rate: int, filter: FilterName) -> _Converter:
 
 
 def _interpolation(from_rate: int, to_rate: int) -> Interpolation:
-    from resampy.filters import get_filter
-
     from pannsx.audio.polyphase import Interpolation
 
-    half_window, entries_per_crossing, _ = get_filter(FILTER)
+    half_window, entries_per_crossing = _published_filter()
     ratio = float(to_rate) / from_rate
     scale = min(1.0, ratio)
     if int(scale * entries_per_crossing) < 1:
@@ -169,6 +170,23 @@ def _interpolation(from_rate: int, to_rate: int) -> Interpolation:
     half_window = scale * half_window
     slope = np.diff(half_window, append=half_window[-1])
     return Interpolation(half_window, slope, int(entries_per_crossing), scale)
+
+
+def _published_filter() -> tuple[npt.NDArray[np.float64], int]:
+    """Half of resampy's filter, and its entries from one zero crossing to the next.
+
+    Read from resampy's own file: importing resampy, with its compiled loop, takes a tenth of a second.
+    """
+    spec = find_spec("resampy")
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    for path in (Path(folder, "data", f"{FILTER}.npz") for folder in folders):
+        if path.is_file():
+            with np.load(path) as stored:
+                return stored["half_window"], int(stored["precision"])
+    from resampy.filters import get_filter
+
+    half_window, entries_per_crossing, _ = get_filter(FILTER)
+    return half_window, int(entries_per_crossing)
 
 
 def _convert(
