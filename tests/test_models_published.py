@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from seeded_models import (
@@ -20,7 +22,9 @@ from pannsx.frontend.settings import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
 from pannsx.models.convert import from_published, load_published, to_published
 from pannsx.models.cost import multiply_accumulates, n_parameters
-from pannsx.models.zoo import build_empty
+from pannsx.models.layout import array_model
+from pannsx.models.structure import Structure
+from pannsx.models.zoo import build_empty, structure_of
 from pannsx.weights import create_model, manifest
 
 OPERATIONS_TOLERANCE = 0.01
@@ -30,6 +34,12 @@ PAPER = [name for name in HOPS_AND_OFFSETS if manifest.find(name).paper_operatio
 
 
 # --- published state dicts --------------------------------------------------------------------------
+
+
+def structure_of_cnn6() -> Structure:
+    structure = structure_of("Cnn6", 32000, manifest.find("Cnn6").frontend, 527)
+    assert structure is not None
+    return structure
 
 
 def published_cnn6() -> dict[str, Tensor]:
@@ -61,6 +71,9 @@ def test_another_front_end_is_noticed() -> None:
     narrower = FrontEnd(sample_rate=32000, n_fft=1024, hop_length=320, n_mels=64, fmin=50, fmax=13000)
     with pytest.raises(WeightsError, match="another front end"):
         from_published(build_empty("Cnn6", 32000, narrower, 527), state)
+    structure = replace(structure_of_cnn6(), frontend=narrower)
+    with pytest.raises(WeightsError, match="another front end"):
+        array_model(structure, {key: tensor.numpy() for key, tensor in state.items()})
     shorter = FrontEnd(sample_rate=32000, n_fft=512, hop_length=320, n_mels=64, fmin=50, fmax=14000)
     with pytest.raises(WeightsError, match=r"\(513, 1, 1024\), \(257, 1, 512\) is needed"):
         from_published(build_empty("Cnn6", 32000, shorter, 527), state)
@@ -78,6 +91,9 @@ def test_missing_unexplained_and_misshapen_keys_are_named() -> None:
     assert "not of this architecture: fc2.weight" in message
     assert "fc_audioset.bias is (10,), (527,) is needed" in message
     assert all(tensor.is_meta for tensor in model.state_dict().values())
+    with pytest.raises(WeightsError) as caught:
+        array_model(structure_of_cnn6(), {key: tensor.numpy() for key, tensor in state.items()})
+    assert str(caught.value) == message
 
 
 def test_the_wrong_model_is_refused() -> None:

@@ -22,7 +22,8 @@ from pannsx.frontend.settings import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
 from pannsx.models import ARCHITECTURES
 from pannsx.models.heads import AttentionHead, ClipHead, FrameHead, Head, max_over_frames
-from pannsx.models.zoo import build, build_empty
+from pannsx.models.layout import published_key
+from pannsx.models.zoo import build, build_empty, structure_of
 from pannsx.weights import create_model, list_models, load, manifest
 
 SMALL = ("Cnn6", "MobileNetV1", "MobileNetV2", "LeeNet11", "DaiNet19")
@@ -69,6 +70,30 @@ def test_own_front_end_and_classes() -> None:
     model = create_model("Cnn6", n_classes=3, frontend=front_end)
     assert (model.sample_rate, model.n_classes, model.grid.hop_samples) == (22050, 3, 220 * 16)
     assert run(model, noise(1, 22050)).logits.shape == (1, 3)
+
+
+@pytest.mark.parametrize("name", [name for name, row in ARCHITECTURES.items() if row.stem == "log_mel"])
+def test_the_table_says_what_the_modules_are(name: str) -> None:
+    """Tensors and times as data, of which the CPU form is made, are those of the torch module."""
+    hidden = [8, 6] if ARCHITECTURES[name].head == "clip" else []
+    model = build_empty(name, 32000, FRONT_END, 5, hidden=hidden)
+    structure = structure_of(name, 32000, FRONT_END, 5, hidden=hidden)
+    assert structure is not None
+    shapes = [(published_key(key), tuple(tensor.shape)) for key, tensor in model.state_dict().items()]
+    assert list(structure.shapes().items()) == shapes
+    for fact in ("grid", "receptive_field", "min_samples", "frame_source", "embedding_size", "n_classes"):
+        assert getattr(structure, fact) == getattr(model, fact), fact
+    for n_samples in (1, 9_920, 100_000):
+        assert structure.n_frames(n_samples) == model.n_frames(n_samples)
+
+
+def test_only_torch_knows_the_networks_on_samples() -> None:
+    unknown = {
+        name
+        for name, row in ARCHITECTURES.items()
+        if structure_of(name, 32000, FRONT_END if row.takes_log_mel else None, 5) is None
+    }
+    assert unknown == {name for name, row in ARCHITECTURES.items() if row.stem != "log_mel"}
 
 
 # --- published weights, other classes ----------------------------------------------------------------

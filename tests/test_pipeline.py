@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ import torch
 from small_models import SAME_ALONE, noise, seeded_checkpoint
 
 from pannsx.errors import AudioError
+from pannsx.inference import device
+from pannsx.inference.cpu import cores
 from pannsx.inference.device import choose_device
 from pannsx.inference.engine import Engine, Wanted
 from pannsx.inference.pipeline import Pipeline, WindowSettings, as_sources
@@ -229,6 +233,36 @@ def test_an_absent_device_is_an_error_not_a_silent_cpu():
 
 
 @pytest.mark.cuda
+@pytest.mark.parametrize(
+    ("versions", "asked"),
+    [
+        ("cuda: Optional[str] = None\nhip: Optional[str] = None\n", False),
+        ("cuda: Optional[str] = '12.6'\nhip: Optional[str] = None\n", True),
+        ("cuda = None\nhip = '6.4'\n", True),
+        ("__version__ = '9.9'\n", True),
+    ],
+)
+def test_torch_is_asked_for_cuda_only_if_it_was_built_for_it(monkeypatch, tmp_path, versions, asked):
+    (tmp_path / "version.py").write_text(versions, "utf-8")
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(device, "find_spec", lambda _: found)
+    assert device._is_gpu_build() is asked
+
+
+def test_threads_without_torch(monkeypatch):
+    """The number that torch would take: the environment's, or one for each core."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for variable, value in (("OMP_NUM_THREADS", "3,2"), ("MKL_NUM_THREADS", "4"), ("", "")):
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            monkeypatch.delenv(name, raising=False)
+        if variable:
+            monkeypatch.setenv(variable, value)
+        cores._default.cache_clear()
+        expected = range(1, (os.cpu_count() or 1) + 1) if not variable else [int(value[0])]
+        assert cores.n_threads() in expected
+    cores._default.cache_clear()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_equals_cpu(pipeline):
     waveform = noise(64000)

@@ -37,8 +37,10 @@ from pannsx.weights import (
 )
 from pannsx.weights.digests import file_digest
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, labels_of, read_record
+from pannsx.weights.mapped import release
 from pannsx.weights.operating_points import points_of
 from pannsx.weights.record import Checkpoint
+from pannsx.weights.state_dict import read_arrays
 
 STATE = {
     "conv.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3) / 7,
@@ -118,6 +120,16 @@ def test_types(tmp_path: Path, suffix: str, dtype: torch.dtype, rtol: float) -> 
     assert got["conv.weight"].dtype == torch.float32
     assert same(got, {key: STATE[key] for key in got}, rtol)
     assert got["bn0.num_batches_tracked"].item() == 3623
+
+
+def test_mapped_tensors_are_given_back_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file(STATE, path)
+    arrays = read_arrays(path)
+    release(arrays.values())
+    assert same({key: torch.from_numpy(array) for key, array in arrays.items()}, STATE)
+    arrays["conv.weight"][:] = 0  # private to the reader
+    assert same(read_state_dict(path), STATE)
 
 
 def test_the_content_says_what_a_file_is(tmp_path: Path) -> None:

@@ -18,19 +18,22 @@ NORM_EPSILON = 1e-5
 
 
 class Tensors:
-    """The tensors of a network by published key, of any floating type, as its layers need them."""
+    """The tensors of a network by published key, of any floating type, as its layers need them.
+
+    What the layers get are copies: the originals may be mapped from a file, or trained further.
+    """
 
     def __init__(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         self._arrays = arrays
 
     def weight(self, layer: str) -> FloatArray:
         """The weight of a layer, in float32."""
-        return np.asarray(self._arrays[f"{layer}.weight"], np.float32)
+        return np.array(self._arrays[f"{layer}.weight"], np.float32)
 
     def bias(self, layer: str) -> FloatArray | None:
         """Its bias, if it has one."""
         key = f"{layer}.bias"
-        return np.asarray(self._arrays[key], np.float32) if key in self._arrays else None
+        return np.array(self._arrays[key], np.float32) if key in self._arrays else None
 
     def scale_and_shift(self, norm: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """``(C,)`` scales and shifts of a norm in evaluation mode, computed in float64."""
@@ -42,7 +45,8 @@ class Tensors:
 
     def folded(self, convolution: str, norm: str) -> tuple[FloatArray, FloatArray]:
         """Weight and bias of one convolution equivalent to a convolution and its norm."""
-        return folded(self.weight(convolution), self.bias(convolution), *self.scale_and_shift(norm))
+        weight = np.asarray(self._arrays[f"{convolution}.weight"], np.float32)
+        return folded(weight, self.bias(convolution), *self.scale_and_shift(norm))
 
 
 def scale_and_shift(
