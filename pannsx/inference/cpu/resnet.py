@@ -116,11 +116,9 @@ class PreparedResNet:
 
     def __init__(self, trunk: ResNetSettings, tensors: Tensors, workers: Workers, *, bfloat16: bool) -> None:
         self._workers = workers
-        self._tensors = tensors
-        self._bfloat16 = bfloat16
         self._first = prepared_block(tensors, "conv_block1", workers, pool=True, bfloat16=bfloat16)
-        make = self._bottleneck if trunk.block == "bottleneck" else self._basic
-        self._blocks = [make(block) for layer in trunk.layers for block in layer]
+        make = _bottleneck if trunk.block == "bottleneck" else _basic
+        self._blocks = [make(block, tensors, bfloat16) for layer in trunk.layers for block in layer]
         self._last = prepared_block(tensors, "conv_block_after1", workers, pool=False, bfloat16=bfloat16)
         self._planes = Planes()
 
@@ -164,27 +162,30 @@ class PreparedResNet:
         block.layers[-1](x, total, self._workers)
         return total
 
-    def _basic(self, block: ResidualBlock) -> _Block:
-        layers: list[WinogradConvolution | PointwiseConvolution] = [
-            WinogradConvolution(*self._folded(block, 1)),
-            WinogradConvolution(*self._folded(block, 2), adds=True),
-        ]
-        return _Block(block.pool == 2, layers, self._shortcut(block))
 
-    def _bottleneck(self, block: ResidualBlock) -> _Block:
-        bfloat16 = self._bfloat16
-        layers: list[WinogradConvolution | PointwiseConvolution] = [
-            PointwiseConvolution(*self._folded(block, 1), rectifies=True, bfloat16=bfloat16),
-            WinogradConvolution(*self._folded(block, 2)),
-            PointwiseConvolution(*self._folded(block, 3), rectifies=True, adds=True, bfloat16=bfloat16),
-        ]
-        return _Block(block.pool == 2, layers, self._shortcut(block))
+def _basic(block: ResidualBlock, tensors: Tensors, bfloat16: bool) -> _Block:
+    layers: list[WinogradConvolution | PointwiseConvolution] = [
+        WinogradConvolution(*_folded(block, 1, tensors)),
+        WinogradConvolution(*_folded(block, 2, tensors), adds=True),
+    ]
+    return _Block(block.pool == 2, layers, _shortcut(block, tensors, bfloat16))
 
-    def _folded(self, block: ResidualBlock, number: int) -> tuple[FloatArray, FloatArray]:
-        return self._tensors.folded(f"{block.name}.conv{number}", f"{block.name}.bn{number}")
 
-    def _shortcut(self, block: ResidualBlock) -> PointwiseConvolution | None:
-        if block.shortcut is None:
-            return None
-        folded = self._tensors.folded(block.shortcut, block.shortcut_norm)
-        return PointwiseConvolution(*folded, rectifies=False, bfloat16=self._bfloat16)
+def _bottleneck(block: ResidualBlock, tensors: Tensors, bfloat16: bool) -> _Block:
+    layers: list[WinogradConvolution | PointwiseConvolution] = [
+        PointwiseConvolution(*_folded(block, 1, tensors), rectifies=True, bfloat16=bfloat16),
+        WinogradConvolution(*_folded(block, 2, tensors)),
+        PointwiseConvolution(*_folded(block, 3, tensors), rectifies=True, adds=True, bfloat16=bfloat16),
+    ]
+    return _Block(block.pool == 2, layers, _shortcut(block, tensors, bfloat16))
+
+
+def _folded(block: ResidualBlock, number: int, tensors: Tensors) -> tuple[FloatArray, FloatArray]:
+    return tensors.folded(f"{block.name}.conv{number}", f"{block.name}.bn{number}")
+
+
+def _shortcut(block: ResidualBlock, tensors: Tensors, bfloat16: bool) -> PointwiseConvolution | None:
+    if block.shortcut is None:
+        return None
+    folded = tensors.folded(block.shortcut, block.shortcut_norm)
+    return PointwiseConvolution(*folded, rectifies=False, bfloat16=bfloat16)
