@@ -20,8 +20,8 @@ NORM_EPSILON = 1e-5
 class Tensors:
     """The tensors of a network by published key, of any floating type, as its layers need them.
 
-    What the layers get are copies: the originals may be mapped from a file, trained further, or moved to other
-    memory, as torch does to send them to another process.
+    What the layers get are copies: the originals may be mapped from a file, trained further, or moved to
+    other memory, as torch does to send them to another process.
     """
 
     def __init__(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
