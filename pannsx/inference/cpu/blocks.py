@@ -18,8 +18,8 @@ WINOGRAD_WEIGHTS = 512 * 1024
 MOST_WINOGRAD_WEIGHTS = 1024 * 1024
 """Up to this product it is faster for inputs of many tiles; its weights are four times as large."""
 
-MANY_TILES = 32
-"""Minimum tiles of 4 x 4 cells to justify reading these weights: two clips of 10 s in such layers."""
+MANY_TILES = 8
+"""Minimum tiles of 4 x 4 cells to justify reading these weights: a clip of 5 s in such layers."""
 
 
 class EitherConvolution:
