@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pannsx.corpus.manifest import ManifestError, rows_from
     from pannsx.corpus.rows import Row
     from pannsx.corpus.schema import OUTPUTS, output_schema, to_table
+    from pannsx.corpus.similarity import near_duplicates, neighbours
     from pannsx.corpus.stage import Stage
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "RunError",
     "Stage",
     "Summary",
+    "near_duplicates",
+    "neighbours",
     "output_schema",
     "process",
     "rows_from",
@@ -41,6 +44,8 @@ if not TYPE_CHECKING:
             "process": "pannsx.corpus.local",
             "rows_from": "pannsx.corpus.manifest",
             "Stage": "pannsx.corpus.stage",
+            "near_duplicates": "pannsx.corpus.similarity",
+            "neighbours": "pannsx.corpus.similarity",
             "output_schema": "pannsx.corpus.schema",
             "to_table": "pannsx.corpus.schema",
         },
