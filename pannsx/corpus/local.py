@@ -272,6 +272,7 @@ class _Run:
         self._again: deque[_Work] = deque()
         self._n_deaths = 0
         self._done: dict[int, tuple[int, pa.Table]] = {}
+        self._held_rows = self._held_bytes = 0
         self._since = time.monotonic()
 
     def begin(self, ranges: list[tuple[int, int]]) -> None:
@@ -304,10 +305,10 @@ class _Run:
         )
         for work, table in self._results(todo):
             self._done[work.rows[0]] = len(work.rows), table
-            n_bytes = sum(table.nbytes for _, table in self._done.values())
-            n_rows = sum(n for n, _ in self._done.values())
+            self._held_rows += len(work.rows)
+            self._held_bytes += table.nbytes
             is_late = time.monotonic() - self._since >= _PART_S
-            if n_rows >= _PART_ROWS or n_bytes >= _PART_BYTES or is_late:
+            if self._held_rows >= _PART_ROWS or self._held_bytes >= _PART_BYTES or is_late:
                 self._write()
         self._write()
 
@@ -448,6 +449,7 @@ class _Run:
 
         done = sorted(self._done.items())
         self._since = time.monotonic()
+        self._held_rows = self._held_bytes = 0
         while done:
             first, (n, table) = done.pop(0)
             tables, stop = [table], first + n
