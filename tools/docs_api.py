@@ -131,6 +131,16 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "Large corpora",
+        "How to use it: [make a table of a large corpus](../how-to/large-corpora.md).",
+        "pannsx.corpus",
+        (
+            "process", "Summary", "Progress", "Stage", "Stage.begin", "Stage.finish", "Stage.describe",
+            "Stage.schema", "Stage.group_rows", "output_schema", "to_table", "rows_from", "Row",
+            "neighbours", "near_duplicates", "ManifestError", "RunError",
+        ),
+    ),
+    (
         "Errors",
         "The two error classes a caller can handle. A wrong argument raises a `ValueError` that suggests a "
         "remedy; an `AudioError` is also a `ValueError`.",
@@ -280,6 +290,7 @@ PAGES: dict[str, ApiPage] = {
     "own-classes": ApiPage(
         "Classes of your own", ("Classes of your own",), "from pannsx import AudioClassifier, fit_head"
     ),
+    "corpus": ApiPage("Large corpora", ("Large corpora",), needs=("pyarrow",)),
     "audio": ApiPage("Audio", ("Audio",), "from pannsx.audio import open_blocks"),
     "scores": ApiPage(
         "Scores of generated audio",

@@ -118,7 +118,7 @@ def process(
     >>>
     >>> summary = process(["clips"], "clips-table", outputs=["tags", "embedding"])
     >>> print(summary.n_rows)
-    4
+    2
 
     Every row of the corpus has its row in the table, once, however often the run is interrupted and resumed.
     A recording that cannot be read is a row with ``status`` ``"error"`` and the reason in ``error``. One that
