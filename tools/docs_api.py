@@ -421,7 +421,7 @@ def _function(name: str, signature: inspect.Signature) -> str:
 
 
 def _argument(parameter: inspect.Parameter) -> str:
-    text = parameter.name
+    text = "**" * (parameter.kind is parameter.VAR_KEYWORD) + parameter.name
     if parameter.annotation is not parameter.empty:
         text += f": {_annotation(parameter.annotation)}"
     if parameter.default is not parameter.empty:
