@@ -293,10 +293,10 @@ def test_two_runs_at_once(manifest: Path, out: Path) -> None:
     with RunFolder(out), pytest.raises(RunError, match="another run is writing"):
         run_stub(manifest, out)
     with RunFolder(out, shard=Shard(1, 4)):
-        for shard in ((0, 1), (1, 2), (1, 4)):
+        for shard in ((0, 1), (0, 2), (1, 4)):
             with pytest.raises(RunError, match="another run is writing"):
                 RunFolder(out, shard=Shard(*shard))
-        with RunFolder(out, shard=Shard(0, 2)):
+        with RunFolder(out, shard=Shard(0, 4)):
             pass
     run_stub(manifest, out)
     assert is_whole(out)
@@ -306,9 +306,11 @@ def test_shards(manifest: Path, out: Path, undisturbed: Any, monkeypatch: pytest
     monkeypatch.setattr(folder, "STRIPE_ROWS", 2 * GROUP)
     counts = [run_stub(manifest, out, shard=(i, 3)).n_rows for i in (2, 0)]
     assert counts == [12, 16]
+    assert run_stub(manifest, out, shard=(1, 2), resume=True)[1:3] == (20, 11)  # of another division
+    assert [sum(b - a for a, b in Shard(i, 64).ranges(1000)) for i in (0, 63)] == [16, 12]
     with pytest.raises(RunError, match="holds a run already"):
         run_stub(manifest, out, shard=(0, 3))
-    assert run_stub(manifest, out, resume=True).n_before == 28  # the whole fills in what is missing
+    assert run_stub(manifest, out, resume=True).n_before == 37  # the whole fills in what is missing
     assert is_whole(out)
     assert table_of(out).equals(undisturbed)
 

@@ -173,7 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from error
     _say(summary, arguments)
-    return FAILED if summary.n_failed == summary.n_rows else 0
+    return FAILED if summary.n_failed and summary.n_failed >= summary.n_rows else 0
 
 
 def _say(summary: Summary, arguments: argparse.Namespace) -> None:

@@ -9,7 +9,6 @@ Parquet files.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
 FORMAT = "pannsx corpus 1"
 
 STRIPE_ROWS = 4096
-"""Rows of a shard that follow each other; a part never crosses the end of a stripe."""
+"""Rows of a shard that follow each other, at most; a part never crosses the end of a stripe."""
+
+_STRIPES = 4  # of each shard, at least, so that shards of a small corpus are of one size
 
 _RUN, _MANIFEST, _START = "_run.json", "_manifest.parquet", "_lock-start"
 _PART = re.compile(r"part-(\d{12})-(\d{6})")
@@ -56,18 +57,22 @@ class Shard(NamedTuple):
         """Whether it is everything."""
         return self.n == 1
 
-    def owns(self, row: int) -> bool:
-        """Whether a row is of this share."""
-        return row // STRIPE_ROWS % self.n == self.i
+    def owns(self, row: int, n_rows: int) -> bool:
+        """Whether a row of ``n_rows`` is of this share."""
+        return row // self._stripe(n_rows) % self.n == self.i
 
     def meets(self, other: Shard) -> bool:
-        """Whether the two have a row in common, in a manifest that is long enough."""
-        return (self.i - other.i) % math.gcd(self.n, other.n) == 0
+        """Whether the two may have a row in common."""
+        return self.n != other.n or self.i == other.i
 
     def ranges(self, n_rows: int) -> Iterator[tuple[int, int]]:
         """First row and end of each of its stripes."""
-        for first in range(self.i * STRIPE_ROWS, n_rows, self.n * STRIPE_ROWS):
-            yield first, min(first + STRIPE_ROWS, n_rows)
+        stripe = self._stripe(n_rows)
+        for first in range(self.i * stripe, n_rows, self.n * stripe):
+            yield first, min(first + stripe, n_rows)
+
+    def _stripe(self, n_rows: int) -> int:
+        return STRIPE_ROWS if self.is_whole else min(STRIPE_ROWS, -(-n_rows // (_STRIPES * self.n)) or 1)
 
 
 class RunFolder:
@@ -159,18 +164,22 @@ class RunFolder:
         self._run = now
         self._starting.close()
 
-    def parts(self) -> dict[tuple[int, int], Part]:
-        """The parts of this shard by first row and number of rows; damaged ones are set aside.
+    def parts(self) -> dict[tuple[int, int], Part | None]:
+        """All parts by first row and number of rows, without a look into those of other shards.
 
-        See `damaged` for these.
+        Damaged ones are set aside, see `damaged`.
         """
-        found: dict[tuple[int, int], Part] = {}
+        found: dict[tuple[int, int], Part | None] = {}
         for path in sorted(self.path.glob(f"part-*{self._sink.suffix}")):
             match = _PART.fullmatch(path.name[: -len(self._sink.suffix)])
-            if match is None or not self.shard.owns(int(match[1])):
+            if match is None:
+                continue
+            place = int(match[1]), int(match[2])
+            if not self.shard.owns(place[0], self._contents.n_rows):
+                found[place] = None
                 continue
             try:
-                found[int(match[1]), int(match[2])] = self._sink.look(path)
+                found[place] = self._sink.look(path)
             except ValueError as error:
                 aside = path.with_name(f"_{path.name}.damaged")
                 path.replace(aside)
@@ -258,7 +267,11 @@ class RunFolder:
         try:
             found = json.loads(content)
             is_run = isinstance(found, dict) and str(found["format"]).startswith("pannsx corpus ")
-            if not is_run or not isinstance(found["settings"], dict) or "sha256" not in found["manifest"]:
+            if (
+                not is_run
+                or not isinstance(found["settings"], dict)
+                or {"sha256", "n_rows"} - {*found["manifest"]}
+            ):
                 raise ValueError("it is no record of a run")
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(
@@ -272,7 +285,7 @@ class RunFolder:
         if self._run is None:
             return
         has_parts = any(
-            self.shard.owns(int(match[1]))
+            self.shard.owns(int(match[1]), self._run["manifest"]["n_rows"])
             for path in self.path.glob("part-*")
             if (match := _PART.match(path.name))
         )
@@ -300,7 +313,8 @@ class RunFolder:
         """Remove what a killed run of this shard was writing."""
         for path in self.path.glob("_*.tmp"):
             match = _TEMPORARY.fullmatch(path.name)
-            if match is not None and (match[2] is None or self.shard.owns(int(match[2]))):
+            n_rows = 0 if self._run is None else self._run["manifest"]["n_rows"]
+            if match is not None and (match[2] is None or self.shard.owns(int(match[2]), n_rows)):
                 path.unlink(missing_ok=True)
 
 

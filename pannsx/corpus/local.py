@@ -178,8 +178,8 @@ def process(
         folder.path,
         run.n_rows,
         run.n_before,
-        sum(part.n_failed for part in run.parts.values()),
-        len(run.parts),
+        sum(part.n_failed for part in run.parts.values() if part),
+        sum(part is not None for part in run.parts.values()),
         run.audio_s,
         time.monotonic() - begin,
         tuple(folder.damaged),
@@ -279,7 +279,7 @@ class _Run:
         """Take other rows: first row and end of each range."""
         self._ranges = ranges
         self.n_rows = sum(stop - first for first, stop in ranges)
-        self.parts: dict[tuple[int, int], Part] = {}
+        self.parts: dict[tuple[int, int], Part | None] = {}  # None: of another shard
         self.n_before = self._n_done = self._n_failed = 0
         self.audio_s = 0.0
 
@@ -296,7 +296,8 @@ class _Run:
         self._folder.settle(ready.description)
         if isinstance(self._folder, RunFolder):
             self.parts = self._folder.parts()
-        self.n_before = self._n_done = sum(n for _, n in self.parts)
+        todo = sum(stop - first for first, stop in self._missing())
+        self.n_before = self._n_done = self.n_rows - todo
 
     def fill(self) -> None:
         """Run all rows that no part has."""
@@ -317,7 +318,7 @@ class _Run:
         if not isinstance(self._folder, RunFolder):
             raise TypeError("only the process that leads a run tries rows again")
         for (first, n), part in list(self.parts.items()):
-            if not part.n_failed:
+            if part is None or not part.n_failed:
                 continue
             table = self._folder.read(first, n, self._schema)
             failed = {

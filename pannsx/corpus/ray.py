@@ -162,7 +162,7 @@ def run(
             folder.path,
             n_rows,
             n_before,
-            sum(part.n_failed for part in parts.values()),
+            sum(part.n_failed for part in parts.values() if part),
             len(parts),
             audio_s,
             time.monotonic() - begin,

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pannsx.corpus.schema import to_table
 
+_STDOUT, _STDERR = 1, 2
+
 _AHEAD = 2
 """Batches that are begun before the first of them is finished: one is decoded while the other is computed."""
 
@@ -52,8 +54,8 @@ class Refused(NamedTuple):
 def main() -> None:
     """Run until the parent says that nothing more comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, who also gets it, ends this process
-    results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no result
+    results = os.fdopen(os.dup(_STDOUT), "wb")
+    os.dup2(_STDERR, _STDOUT)  # what libraries print is no result
     batches = sys.stdin.buffer
     is_open = False
     try:
