@@ -244,8 +244,8 @@ class RangeRunner:
         run = self._run
         run.begin([(first, stop)])
         run.fill()
-        parts = run.parts.values()
-        return RangeDone(sum(n for _, n in run.parts), sum(part.n_failed for part in parts), run.audio_s)
+        n_failed = sum(part.n_failed for part in run.parts.values() if part)
+        return RangeDone(sum(n for _, n in run.parts), n_failed, run.audio_s)
 
 
 class _Run:
@@ -296,7 +296,7 @@ class _Run:
         self._folder.settle(ready.description)
         if isinstance(self._folder, RunFolder):
             self.parts = self._folder.parts()
-        todo = sum(stop - first for first, stop in self._missing())
+        todo = sum(stop - first for first, stop in missing(self._ranges, self.parts, self._group_rows))
         self.n_before = self._n_done = self.n_rows - todo
 
     def fill(self) -> None:
