@@ -43,6 +43,15 @@ FIRST_TAGS = (
 )
 SHORT = "short.flac"
 MEGABYTE = 1e6
+# Of a process that a small one has started: a child's peak begins with the memory of its parent.
+USE = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, used = os.wait4(process.pid, 0)
+if status:
+    raise SystemExit(f"status {status} of {sys.argv[1:]}")
+print(used.ru_utime + used.ru_stime, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
 NUMBERS_IN_A_PAGE = 1024  # four bytes each, pages of 4 kB
 KERNEL = """
 import time, numba, numpy
@@ -93,7 +102,7 @@ def _processes(folder: Path, rounds: int) -> Comparison:
         command = [sys.executable, "-m", "benchmarks.recordings", str(path), str(seconds)]
         subprocess.run(command, cwd=ROOT, check=True)
     programs: dict[str, Callable[[], object]] = {
-        SHELL: partial(_used, _shell(folder)),
+        SHELL: partial(subprocess.run, _shell(folder), cwd=ROOT, check=True, stdout=subprocess.DEVNULL),
         TAGS: partial(_python, FIRST_TAGS, str(SCENE)),
         TAGS_44: partial(_python, FIRST_TAGS, str(recording)),
         TORCH: partial(_python, "import torch"),
@@ -111,12 +120,8 @@ def _shell(folder: Path) -> list[str]:
 
 def _used(command: list[str]) -> tuple[float, int]:
     """Processor seconds of a process, and the most bytes of memory that it had."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"a process failed: {' '.join(command)}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    seconds, n_bytes = _python(USE, *command).split()
+    return float(seconds), int(n_bytes)
 
 
 def _kernel(cache: Path, rounds: int) -> list[Goal]:
