@@ -493,8 +493,9 @@ def test_a_model_is_saved_in_one_call(kind: str, tmp_path: Path) -> None:
         network._orig_mod = model
     labels: Any = ["creak", "slam, loud"]
     if network is None:
-        save(model, tmp_path / "first.safetensors", labels=labels, description="Doors")
-        points = OperatingPoints({"creak": OperatingPoint(0.3)}, model="first")
+        first = save(model, tmp_path / "first.safetensors", labels=labels, description="Doors")
+        # Of these weights as a file; as another file they have another digest.
+        points = OperatingPoints({"creak": OperatingPoint(0.3)}, model="first", weights_sha256=first.sha256)
         write_operating_points(points, tmp_path / "first.operating_points.json")
         if kind == "loaded":
             network = load(checkpoint=tmp_path / "first.safetensors")
@@ -514,6 +515,7 @@ def test_a_model_is_saved_in_one_call(kind: str, tmp_path: Path) -> None:
         assert tagger.record.description == "Doors"
         assert tagger.operating_points is not None
         assert tagger.operating_points.thresholds() == {"creak": 0.3}
+        assert tagger.operating_points.weights_sha256 == written.sha256
 
 
 def test_saved_labels_are_kept_exactly(tmp_path: Path) -> None:

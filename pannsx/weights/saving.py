@@ -83,7 +83,8 @@ def save(
     written = save_checkpoint(path, state, record, labels=None if record.labels == "audioset" else chosen)
     if points is not None:
         try:
-            write_operating_points(replace(points, model=written.name), operating_points_path(written))
+            points = replace(points, model=written.name, weights_sha256=written.sha256)
+            write_operating_points(points, operating_points_path(written))
         except OSError as error:
             raise WeightsError(f"cannot write the operating points of {path}: {error}") from error
     return written
