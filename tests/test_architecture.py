@@ -247,7 +247,7 @@ def test_forbidden_calls(module: str) -> None:
 
 def test_every_library_is_declared() -> None:
     # Dependencies and extras; scikit-learn is imported by another name.
-    declared = set(re.findall(r'"([\w-]+)>=', (ROOT / "pyproject.toml").read_text("utf-8"))) | {
+    declared = set(re.findall(r'"([\w-]+)(?:\[\w+\])?>=', (ROOT / "pyproject.toml").read_text("utf-8"))) | {
         "pannsx",
         "sklearn",
     }
