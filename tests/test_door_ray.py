@@ -47,8 +47,8 @@ def cluster() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ray.init(
-            num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000,
-            _metrics_export_port=None, configure_logging=False,
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
+            object_store_memory=100_000_000, _metrics_export_port=None, configure_logging=False,
         )  # fmt: skip
     ray.data.DataContext.get_current().enable_progress_bars = False
     for name in ("ray", "ray.data"):
@@ -132,7 +132,7 @@ warnings.simplefilter("ignore")
 import ray
 from corpus_stages import StubStage
 from pannsx.corpus import ray as on_ray
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
+ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=100_000_000)
 on_ray.run(
     sys.argv[1], sys.argv[2], stage=StubStage(), rows_of_task=3, resume=True,
     on_progress=lambda progress: print(progress.n_done, flush=True),
@@ -213,7 +213,7 @@ def test_options_that_are_not_for_ray(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_node_that_is_lost(manifest: Path, tmp_path: Path, undisturbed: Any) -> None:
     """In a process of its own, as a process is connected to one cluster."""
     program = """
-import sys, warnings
+import os, sys, warnings
 warnings.simplefilter("ignore")
 import ray
 from ray.cluster_utils import Cluster
@@ -228,7 +228,10 @@ def say(progress):
         lost.append(progress.n_done)
         cluster.remove_node(node, allow_graceful=False)
 on_ray.run(sys.argv[1], sys.argv[2], stage=StubStage(), rows_of_task=3, on_progress=say)
-print("lost after", lost)
+print("lost after", lost, flush=True)
+ray.shutdown()
+cluster.shutdown()
+os._exit(0)  # what Ray does at the end of a process fails without the node
 """
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])}
