@@ -276,11 +276,9 @@ def training(bench: Bench) -> dict[str, Any]:
                 continue
             given = [f"run.precision={precision}", f"run.tf32={tf32}", f"run.batch_size={batch}"]
             recipe = read_recipe("LeeNet11" if bench.quick else "Cnn14", [*given, "run.channels_last=true"])
-            n_steps = 2 if bench.quick else 20
+            n_steps, n_warm_up, clip_s = (2, 1, 1) if bench.quick else (20, 5, CLIP_S)
             try:
-                step_s = statistics.median(
-                    step_seconds(recipe, bench.device, n_steps, 1 if bench.quick else 5)
-                )
+                step_s = statistics.median(step_seconds(recipe, bench.device, n_steps, n_warm_up, clip_s))
             except Exception as error:  # too little memory, for example
                 found[key] = {"error": short(error)}
                 continue

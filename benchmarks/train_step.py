@@ -43,11 +43,13 @@ def main() -> None:
     print(json.dumps(found(recipe, given.device, seconds), indent=1))
 
 
-def step_seconds(recipe: Recipe, device: torch.device, n_steps: int, n_warm_up: int = 5) -> list[float]:
-    """Seconds of each step, after warm-up steps."""
+def step_seconds(
+    recipe: Recipe, device: torch.device, n_steps: int, n_warm_up: int = 5, clip_s: int = SECONDS
+) -> list[float]:
+    """Seconds of each step with clips of ``clip_s`` seconds, after warm-up steps."""
     ranks = Ranks(0, 1, device)
     n_clips = recipe.run.batch_size * (1 if recipe.augment.mixup == "none" else 2)
-    n_samples = SECONDS * recipe.model.sample_rate
+    n_samples = clip_s * recipe.model.sample_rate
     rng = np.random.default_rng(0)
     pcm = torch.from_numpy(rng.integers(-8000, 8000, (n_clips, n_samples)).astype(np.int16))
     pcm = pcm.pin_memory() if device.type == "cuda" else pcm

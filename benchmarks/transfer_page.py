@@ -33,9 +33,9 @@ emotions) is split by actors.
 
 For sounds similar to the training data, one layer on the embeddings is far better than cepstral coefficients.
 For the emotions of a voice, one layer on the embeddings is a little better than cepstral coefficients, whose
-statistics the checkpoint has learned as an [auxiliary task](../explanation/bundled-checkpoint.md); three layers,
-with six actors left out at a time, are worse. For more, fine-tune. Fine-tuning has not been measured with this
-checkpoint yet; `python -m benchmarks.transfer` adds its rows.
+statistics the checkpoint has learned as an [auxiliary task](../explanation/bundled-checkpoint.md); three
+layers are worse. For more, fine-tune. Fine-tuning has not been measured with this checkpoint yet; `python -m
+benchmarks.transfer` adds its rows.
 """
 
 

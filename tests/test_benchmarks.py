@@ -80,23 +80,23 @@ def test_unpaired_rounds_are_refused(function: Callable[[list[float], list[float
         function([], [])
 
 
-def test_candidates_alternate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_candidates_alternate() -> None:
     clock = itertools.count()
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(clock)))
     called: list[str] = []
     candidates = {name: lambda name=name: called.append(name) for name in "ab"}
-    times = timing.alternate(candidates, rounds=3, warm_ups=1, shortest_s=0)
+    how = {"warm_ups": 1, "shortest_s": 0, "clock": lambda: float(next(clock))}
+    times = timing.alternate(candidates, rounds=3, **how)
     assert called == ["a", "b"] * 4
     assert times["a"].seconds == (1.0, 1.0, 1.0)
     with pytest.raises(ValueError, match="at least 1"):
         timing.alternate(candidates, rounds=0)
 
 
-def test_quick_candidates_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_candidates_are_repeated() -> None:
     clock = itertools.count()
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock) / 1000)
     called: list[str] = []
-    times = timing.alternate({"a": lambda: called.append("a")}, rounds=2, warm_ups=0, shortest_s=0.010)
+    how = {"warm_ups": 0, "shortest_s": 0.010, "clock": lambda: next(clock) / 1000}
+    times = timing.alternate({"a": lambda: called.append("a")}, rounds=2, **how)
     assert len(called) == 1 + 2 * 10
     assert times["a"].median == pytest.approx(0.001 / 10)
 

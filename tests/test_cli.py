@@ -75,7 +75,6 @@ def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
         (["embed", "a.wav"], "--output"),
         (["embed", "a.wav", "-o", "out.txt"], "'out.txt' ends in '.txt'; .npz, .parquet or .csv is needed"),
         (["embed", "a.wav", "-o", "out.npz", "-m", "Cnn15"], "unknown model 'Cnn15'"),
-        (["info"], "NAME"),
         (["fetch"], "give --all"),
         (["nonsense"], "nonsense"),
     ],
