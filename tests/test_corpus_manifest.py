@@ -201,3 +201,10 @@ def test_a_table_that_is_replaced_is_opened_again(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(AudioError, match="cannot read row 0"), decoding.opened(row):
         pass
+
+
+@pytest.mark.parametrize("name", ["nowhere.jsonl", "nowhere.jsonl.gz", "nowhere.tar"])
+def test_a_manifest_that_is_not_there(name: str, tmp_path: Path) -> None:
+    """It is named as such, not as a table that cannot be written."""
+    with pytest.raises(ManifestError, match=rf"cannot read .*{name}: No such file or directory"):
+        list(rows_from([str(tmp_path / name)]))

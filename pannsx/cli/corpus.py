@@ -52,9 +52,9 @@ Needs pip install "pannsx[parquet]\""""
 _EXAMPLES = """\
   pannsx corpus recordings/ -o table/
   pannsx corpus manifest.jsonl -o table-events/ --outputs tags,embedding,events --resume
-  pannsx corpus 'shards/*.tar' -o table-cnn14/ --model Cnn14 --float16
-  pannsx corpus archive.parquet -o table-minutes/ --split 60
-  pannsx corpus manifest.jsonl -o table-shared/ --shard $SLURM_ARRAY_TASK_ID/64 --resume"""
+  pannsx corpus 'shards/*.tar' -o table-shards/ --float16
+  pannsx corpus archive/ -o table-minutes/ --split 60
+  pannsx corpus manifest.jsonl -o table-shared/ --shard 3/64 --resume"""
 
 
 def add_command(commands: Commands[argparse.ArgumentParser]) -> None:

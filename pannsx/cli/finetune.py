@@ -53,7 +53,7 @@ Until then NAME.progress beside it has what is done: if the command is killed, t
 _EXAMPLES = """\
   pannsx finetune my_sounds/ --save mine.safetensors
   pannsx finetune my_sounds.csv --save mine.safetensors --balance weights --skip-unreadable
-  pannsx finetune my_sounds/ --save mine.safetensors --tune --validation 0.2 --epochs 30
+  pannsx finetune my_sounds/ --save mine.safetensors --tune --validation 0.5 --epochs 5
   pannsx tag street.mp3 --checkpoint mine.safetensors"""
 
 

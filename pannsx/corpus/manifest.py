@@ -40,8 +40,8 @@ def rows_from(sources: Iterable[PathLike], skipped: Counter[str] | None = None) 
         skipped: counts what is passed over in folders, by reason.
 
     Raises:
-        ManifestError: a line or a table that says nothing to read, a source with nothing in it.
-        OSError: a source cannot be read.
+        ManifestError: a line or a table that says nothing to read, a source with nothing in it, or a manifest
+            that cannot be read.
     """
     plain: list[str] = []
     for source in map(os.fsdecode, sources):
@@ -52,7 +52,11 @@ def rows_from(sources: Iterable[PathLike], skipped: Counter[str] | None = None) 
                 continue
             yield from _files(plain, skipped)
             plain = []
-            yield from reader(path)
+            try:
+                yield from reader(path)
+            except OSError as error:
+                reason = error.strerror or error
+                raise ManifestError(f"cannot read {path}: {reason}; name a manifest that is there") from error
     yield from _files(plain, skipped)
 
 

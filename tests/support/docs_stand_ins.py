@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -59,6 +60,13 @@ def make_files(folder: Path) -> None:
     for name in RECORDINGS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(folder / name, 0.1 * rng.standard_normal(RATE), RATE)
+    (folder / "manifest.jsonl").write_text('{"audio_filepath": "dog.wav", "duration": 0.5}\n', "utf-8")
+    sounds = [name for name in RECORDINGS if name.startswith("my_sounds/")]
+    rows = [f"{name},{Path(name).parent.name}" for name in sounds]
+    (folder / "my_sounds.csv").write_text("\n".join(["file,label", *rows]) + "\n", "utf-8")
+    (folder / "shards").mkdir()
+    with tarfile.open(folder / "shards" / "0.tar", "w") as tar:
+        tar.add(folder / "dog.wav", "dog.wav")
     heard = [Event("Dog", 0.1, 0.9, 1.0)]
     write_events([Recording("monday.flac", heard, 1.0)], folder / "truth.tsv")
     write_events([Recording("night.flac", heard, 1.0)], folder / "truth.jams")
