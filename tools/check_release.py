@@ -64,7 +64,7 @@ SDIST_TOP = {
 SDIST_FOLDERS = {
     "benchmarks": ("*.py", "*.md", "*.json", "*.txt"),
     "docs": ("*.md", "*.svg", "*.png", "*.css"),
-    "examples": ("*.py", "*.md", "scene.flac"),
+    "examples": ("*.py", "*.md", "*.html", "*.js", "*.json", "scene.flac"),
     "tests": ("*.py", "golden/*.npz", "golden/*.json", "golden/*.md"),
     "tools": ("*.py",),
     "train": ("*.py", "*.md", "*.toml", "pool/*.csv"),
