@@ -404,6 +404,13 @@ def _fields(head: str, member: type) -> str:
     return "\n".join([head, *(f"    {_argument(parameter)}" for parameter in parameters)])
 
 
+def _value(default: object) -> str:
+    """A default as ruff writes it: with double quotes."""
+    if isinstance(default, tuple) and default and all(isinstance(each, str) for each in default):
+        return f"({', '.join(map(json.dumps, default))}{',' * (len(default) == 1)})"
+    return json.dumps(default) if isinstance(default, str) else repr(default)
+
+
 def _function(name: str, signature: inspect.Signature) -> str:
     """A stub; one argument a line if they do not fit on one line."""
     listed = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
@@ -428,7 +435,7 @@ def _argument(parameter: inspect.Parameter) -> str:
         default = parameter.default
         if repr(default) == "<factory>":  # of a dataclass: an empty value of its type, made for each object
             return f"{text} = ..."
-        text += f" = {json.dumps(default) if isinstance(default, str) else repr(default)}"
+        text += f" = {_value(default)}"
     return text
 
 
