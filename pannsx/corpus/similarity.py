@@ -34,6 +34,7 @@ def neighbours(table: PathLike | Sequence[PathLike], k: int = 10) -> pa.Table:
     """The ``k`` most similar other rows of each row of a table with embeddings, by their cosine.
 
     >>> from pannsx.corpus import neighbours
+    >>>
     >>> found = neighbours("clips-table", k=3)
     >>> print(found.column_names)
     ['id', 'offset_s', 'rank', 'neighbour_id', 'neighbour_offset_s', 'similarity']
@@ -79,6 +80,7 @@ def near_duplicates(table: PathLike | Sequence[PathLike], threshold: float = NEA
     """Groups of rows that are probably one recording: copied, louder, in another format, a little cropped.
 
     >>> from pannsx.corpus import near_duplicates
+    >>>
     >>> found = near_duplicates("clips-table")
     >>> print(found.column_names)
     ['group', 'id', 'offset_s', 'similarity']
