@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from pannsx.cli.options import (
     add_channel_options,
     add_model_options,
     add_verbosity,
+    build,
     count,
     named,
     new_command,
@@ -136,24 +138,15 @@ def run(arguments: argparse.Namespace) -> int:
     from pannsx.corpus.stage import Stage
 
     try:
-        stage = Stage(
-            arguments.model,
-            outputs=arguments.outputs,
-            top_k=arguments.top,
-            split_s=arguments.split,
-            embedding_dtype="float16" if arguments.float16 else "float32",
-            channel=arguments.channel,
-            salvage=arguments.salvage,
-            window_s=arguments.window,
-            overlap_s=arguments.overlap,
-            checkpoint=arguments.checkpoint,
-            prefix=arguments.prefix,
-            device=arguments.device,
-            precision=arguments.precision,
-            cache_dir=arguments.cache_dir,
-            allow_unverified=arguments.allow_unverified,
-            progress=not arguments.quiet,
-        )
+        settings = {
+            "outputs": arguments.outputs,
+            "top_k": arguments.top,
+            "split_s": arguments.split,
+            "embedding_dtype": "float16" if arguments.float16 else "float32",
+            "channel": arguments.channel,
+            "salvage": arguments.salvage,
+        }
+        stage = build(partial(Stage, **settings), arguments)
         with _progress(quiet=arguments.quiet) as on_progress:
             how: dict[str, Any] = {
                 "stage": stage,

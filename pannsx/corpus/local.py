@@ -151,12 +151,7 @@ def process(
     share = Shard(*shard)
     if not 0 <= share.i < share.n:
         raise ValueError(f"shard is {share}; 0/{share.n} to {share.n - 1}/{share.n} are possible")
-    if stage is None:
-        from pannsx.corpus.stage import Stage
-
-        stage = Stage(**settings)
-    elif settings:
-        raise ValueError(f"{', '.join(settings)}: settings are those of the stage; give one or the other")
+    stage = stage_of(stage, settings)
     if type(stage).__module__ == "__main__":
         raise ValueError(
             f"the stage {type(stage).__name__} is defined in the program that is run, where other processes "
@@ -196,6 +191,21 @@ def sources_of(sources: PathLike | Sequence[PathLike], table: str) -> Sequence[P
     if table not in SINKS:
         raise ValueError(f"table is {table!r}; use {', '.join(map(repr, SINKS))}")
     return [sources] if isinstance(sources, (str, os.PathLike)) else sources
+
+
+def stage_of(stage: Any, settings: Mapping[str, Any]) -> Any:
+    """The stage, or one of these settings.
+
+    Raises:
+        ValueError: both are given, or as :class:`pannsx.corpus.Stage`.
+    """
+    if stage is None:
+        from pannsx.corpus.stage import Stage
+
+        return Stage(**settings)
+    if settings:
+        raise ValueError(f"{', '.join(settings)}: settings are those of the stage; give one or the other")
+    return stage
 
 
 def check_pyarrow() -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pannsx.corpus.folder import RunError, RunFolder, RunView
-from pannsx.corpus.local import Progress, RangeRunner, Summary, check_pyarrow, sources_of
+from pannsx.corpus.local import Progress, RangeRunner, Summary, check_pyarrow, sources_of, stage_of
 from pannsx.corpus.manifest import rows_from
 from pannsx.corpus.stage import Stage
 from pannsx.types import PathLike
@@ -59,8 +59,10 @@ def process(
         dataset: rows as :class:`pannsx.corpus.Stage` takes them.
         compute: Ray's strategy, such as ``ray.data.ActorPoolStrategy(min_size=1, max_size=8)``; None: as many
             actors as there is room for.
-        batch_size: rows of a batch. num_cpus, num_gpus: what an actor takes; a fraction of a GPU lets several
-        share it. None: Ray's default. settings: the arguments of :class:`pannsx.corpus.Stage`.
+        batch_size: rows of a batch.
+        num_cpus, num_gpus: what an actor takes; a fraction of a GPU lets several share it. None: Ray's
+            default.
+        settings: the arguments of :class:`pannsx.corpus.Stage`.
 
     Raises:
         ImportError: Ray Data, the extra ``pannsx[ray]``, is not installed.
@@ -123,10 +125,7 @@ def run(
         raise ValueError(f"rows_of_task is {rows_of_task}; at least 1 is needed")
     data = _ray_data()
     listed = sources_of(sources, table)
-    if stage is None:
-        stage = Stage(**settings)
-    elif settings:
-        raise ValueError(f"{', '.join(settings)}: settings are those of the stage; give one or the other")
+    stage = stage_of(stage, settings)
     begin = time.monotonic()
     skipped: Counter[str] = Counter()
     packed = pickle.dumps(stage)
