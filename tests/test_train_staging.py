@@ -27,6 +27,7 @@ from train.data.staging import Staging, StagingError, listed, version_of
 from train.data.store import Store, StoreError, part_path
 from train.data.store_writer import write_store
 from train.data.tars import Tars, is_tars
+from train.evaluate import main as evaluate_main
 from train.pack import main as pack_main
 from train.run import main
 
@@ -318,3 +319,27 @@ def test_a_run_streams_from_far_away(tmp_path: Path, bucket: str, kind: str) -> 
     )  # fmt: skip
     assert main(["LeeNet11", *given, "--folder", str(tmp_path / "run"), "--device", "cpu"]) == 0
     assert last_state(tmp_path / "run")["sampler"]["kind"] == "streamed"
+
+
+def test_what_is_far_away_is_evaluated_through_copies(
+    tmp_path: Path, bucket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = far_store(tmp_path / "here")
+    given = overrides(here, run__steps=1)
+    assert main(["LeeNet11", *given, "--folder", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    members = [(f"{i}.flac", encoded(tone(i))) for i in range(9)]
+    notes = [(f"{i}.json", f'["{name}"]'.encode()) for i, name in enumerate(LABELS.names)]
+    write_tar(tmp_path / "tars" / "0.tar", sorted(members + notes))
+    url, tars = upload(here, f"{bucket}/store"), upload(tmp_path / "tars", f"{bucket}/tars")
+    run = [str(tmp_path / "run"), "--workers", "0", "--device", "cpu"]
+    staging = ["--staging", str(tmp_path / "staged"), "--staging-gb", "0.01"]
+    capsys.readouterr()
+    assert evaluate_main([run[0], url, *run[1:]]) == 1
+    assert "give a local folder for them: data.staging of a recipe, or --staging" in capsys.readouterr().err
+    reports = []
+    for clips in ([str(here)], [url, *staging], [f"{tars}/*.tar", *staging]):
+        assert evaluate_main([run[0], *clips, *run[1:]]) == 0
+        reports.append(capsys.readouterr().out)
+    assert reports[0] == reports[1]
+    assert "9 of 9 classes, 9 clips" in reports[2]
+    assert len(list((tmp_path / "staged" / "copies").glob("*.bin"))) == 3, "the parts of the store"

@@ -3,8 +3,9 @@
 python -m train.evaluate CHECKPOINT CLIPS [--report REPORT.csv] [--device cuda] [--precision bfloat16]
 
 CHECKPOINT is a run's folder (its newest checkpoint), a run's checkpoint, or an argument of
-``pannsx.weights.load``: a name, or a file of weights with its record. Under ``torchrun`` every rank
-computes a part of the clips.
+``pannsx.weights.load``: a name, or a file of weights with its record. CLIPS is an index, a packed store or
+WebDataset tars; stores and tars at URLs or on network file systems are read through copies in the folder
+``--staging``. Under ``torchrun`` every rank computes a part of the clips.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from tqdm import tqdm
 from pannsx import weights
 from pannsx.atomic import replacing
 from pannsx.errors import WeightsError
+from pannsx.labels import LabelSet
 from pannsx.metrics import TaggingScores, tagging_scores
 from pannsx.models import Pann
 from pannsx.types import FloatArray
 from pannsx.weights import manifest
-from train.data.indexed import open_index
 from train.data.loader import LoaderError, Readers, as_waveform, ordered_batches
+from train.data.open_clips import open_stored
 from train.data.packed import Clips
+from train.data.staging import Staging
 from train.loop import checkpoints
 from train.loop.distributed import Ranks, gathered, joined
 from train.loop.step import DTYPES, ClipLogits
@@ -113,11 +116,12 @@ def write_report(path: Path, scores: TaggingScores, labels: Sequence[str]) -> No
 
 
 class Evaluated(NamedTuple):
-    """A model to evaluate, and its recipe if known."""
+    """A model to evaluate, its labels with their ids if they have some, and its recipe if known."""
 
     model: Pann
     labels: tuple[str, ...]
     recipe: Recipe | None
+    label_ids: tuple[str, ...] | None = None
 
 
 def open_model(checkpoint: str) -> Evaluated:
@@ -131,26 +135,38 @@ def open_model(checkpoint: str) -> Evaluated:
     if steps or path.suffix == ".pt":
         state = checkpoints.load(steps[-1][1] if steps else path)
         recipe = saved_recipe(state["recipe"], path.name)
-        return Evaluated(trained_model(state), tuple(state["labels"]), recipe)
+        ids = state["label_ids"]
+        return Evaluated(
+            trained_model(state), tuple(state["labels"]), recipe, None if ids is None else tuple(ids)
+        )
     is_name = checkpoint.casefold() in {name.casefold() for name in manifest.load_manifest()}
     loaded = weights.load(checkpoint) if is_name else weights.load(checkpoint=path)
-    return Evaluated(loaded.model, loaded.labels.names, None)
+    return Evaluated(loaded.model, loaded.labels.names, None, loaded.labels.ids)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="train.evaluate", description="Score a checkpoint on clips.")
     parser.add_argument("checkpoint", help="a run's folder, a checkpoint of it, a file of weights or a name")
-    parser.add_argument("clips", help="index file or packed store")
+    parser.add_argument("clips", help="index file, packed store or tars; a path or a URL")
     parser.add_argument("--report", type=Path, help="write the scores of each class (.csv)")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=4, help="reading processes (default: %(default)s)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--staging", type=Path, help="local folder for copies of clips at URLs or on a network file system"
+    )
+    parser.add_argument(
+        "--staging-gb", type=float, default=100.0, help="size of all copies in GB (default: %(default)s)"
+    )
     parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     given = parser.parse_args(arguments)
     try:
         with joined(given.device) as ranks:
             evaluated = open_model(given.checkpoint)
-            clips = open_index(given.clips)
+            clips = open_stored(
+                given.clips, evaluated.model.sample_rate, LabelSet(evaluated.labels, evaluated.label_ids),
+                None if given.staging is None else Staging(given.staging, round(1e9 * given.staging_gb)),
+            )  # fmt: skip
             if tuple(clips.labels) != evaluated.labels:
                 raise ValueError(f"{given.clips} and {given.checkpoint} have different labels")
             if clips.sample_rate != evaluated.model.sample_rate:

@@ -158,7 +158,8 @@ def _opened_store(location: str | Path, staging: Staging | None) -> Store:
         return StagedStore(str(location), staging)
     if is_url(str(location)):
         raise StoreError(
-            f"{location} is read through copies of its parts; give a local folder for them: data.staging"
+            f"{location} is read through copies of its parts; give a local folder for them: data.staging of "
+            "a recipe, or --staging"
         )
     return Store(location)
 

@@ -11,7 +11,7 @@ from train.data.mixtures import Mixtures
 from train.data.packed import Clips
 from train.data.scenes import Scenes
 from train.data.staging import Staging
-from train.data.tars import is_tars, tars_of
+from train.data.tars import Tars, is_tars
 from train.recipe import Recipe
 
 
@@ -33,13 +33,13 @@ def open_clips(path: str | Path, recipe: Recipe) -> Clips:
         clips = Scenes(path, recipe.scenes, recipe.run.seed)
     elif (path / "mixtures.csv").is_file():
         clips = Mixtures(path, recipe.model.sample_rate)
-    elif is_tars(location):
-        own_labels = recipe.model.labels == "data"
-        clips = tars_of(
-            location, recipe.model.sample_rate, has_audioset_labels=not own_labels, staging=staging
-        )
     else:
-        clips = open_index(location, staging)
+        clips = open_stored(
+            location,
+            recipe.model.sample_rate,
+            None if recipe.model.labels == "data" else labels.audioset(),
+            staging,
+        )
     if clips.sample_rate != recipe.model.sample_rate:
         raise ValueError(
             f"the clips of {path} have {clips.sample_rate} Hz, the recipe {recipe.model.sample_rate} Hz; "
@@ -51,6 +51,23 @@ def open_clips(path: str | Path, recipe: Recipe) -> Clips:
             "give model.labels=data to train on theirs"
         )
     return clips
+
+
+def open_stored(location: str, sample_rate: int, of_tars: LabelSet | None, staging: Staging | None) -> Clips:
+    """The clips of an index file, a packed store or tars.
+
+    Args:
+        location: path or URL.
+        sample_rate: rate of tars in Hz, which are resampled to it; stores have their own.
+        of_tars: labels of tars, in order; None: their own. Stores have theirs.
+        staging: where stores and tars are copied to; needed for URLs.
+
+    Raises:
+        OSError, RuntimeError, ValueError: the clips cannot be read.
+    """
+    if is_tars(location):
+        return Tars(location, sample_rate, of_tars, staging)
+    return open_index(location, staging)
 
 
 def label_set(clips: Clips) -> LabelSet:

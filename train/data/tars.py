@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pannsx.atomic import replacing
 from pannsx.audio.formats import AUDIO_SUFFIXES
 from pannsx.errors import AudioError
-from pannsx.labels import LabelSet, audioset
+from pannsx.labels import LabelSet
 from train.data.clips import Clip, Wanted, samples_of
 from train.data.packed import Clips
 from train.data.segments import Listing
@@ -76,7 +76,8 @@ class Tars(Clips):
     ) -> None:
         if staging is None and is_url(location):
             raise ValueError(
-                f"{location} is read through copies of the tars; give a local folder for them: data.staging"
+                f"{location} is read through copies of the tars; give a local folder for them: "
+                "data.staging of a recipe, or --staging"
             )
         self._arguments = (location, sample_rate, labels, staging, duration_s)
         self._staging = staging
@@ -177,11 +178,6 @@ def is_tars(location: str) -> bool:
         return True
     folder = Path(location)
     return not is_url(location) and folder.is_dir() and next(folder.glob(f"*{_SUFFIX}"), None) is not None
-
-
-def tars_of(location: str, sample_rate: int, *, has_audioset_labels: bool, staging: Staging | None) -> Tars:
-    """The tars of a recipe, with AudioSet's labels or their own."""
-    return Tars(location, sample_rate, audioset() if has_audioset_labels else None, staging)
 
 
 def read_contents(path: Path) -> list[Member]:
