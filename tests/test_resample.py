@@ -8,6 +8,7 @@ import resampy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pannsx.audio import polyphase
 from pannsx.audio.resample import StreamResampler, output_length, resample
 from pannsx.errors import AudioError
 
@@ -105,6 +106,18 @@ def test_neither_argument_nor_strides_matter() -> None:
     strided = resample(stereo[:, 0], 44_100, 32_000)
     np.testing.assert_array_equal(strided, resample(stereo[:, 0].copy(), 44_100, 32_000))
     np.testing.assert_array_equal(stereo, before)
+
+
+def test_arrays_that_are_read_only_or_not_aligned_need_no_other_machine_code() -> None:
+    """Numba compiles for each kind of array: some seconds, at the first of its kind."""
+    waveform = noise(2_000)
+    expected = resample(waveform, 44_100, 32_000)
+    n_compiled = len(getattr(polyphase._kernel(), "signatures", []))
+    fixed = np.frombuffer(waveform.tobytes(), np.float32)
+    unaligned = np.frombuffer(b"0" + waveform.tobytes(), np.float32, offset=1)
+    for array in (fixed, unaligned):
+        np.testing.assert_array_equal(resample(array, 44_100, 32_000), expected)
+    assert len(getattr(polyphase._kernel(), "signatures", [])) == n_compiled
 
 
 @pytest.mark.parametrize(("from_rate", "to_rate"), [(0, 8_000), (8_000, 0), (-1, 8_000)])

@@ -3,36 +3,36 @@
 For a ratio ``up / down`` in lowest terms the filter is periodic: ``up`` output samples advance by ``down``
 source samples and use the same ``up`` sets of filter weights.  A *row* is a whole number of such
 periods, ``row_out`` output samples from ``row_in`` source samples.  A row is computed in *bands* of
-48 neighbouring outputs with almost the same source samples: band ``b`` is the product of
-its ``K_b`` source samples with a ``(K_b, 48)`` matrix, zero outside an output's filter.
-Four rows are computed at once, each with two sums of three vectors in registers.
+``PANEL`` neighbouring outputs with almost the same source samples: band ``b`` is the product of
+its ``K_b`` source samples with a ``(K_b, PANEL)`` matrix, zero outside an output's filter. So the rows of a
+waveform are the rows of a matrix product (:mod:`pannsx.jit.matrix`), read where they lie in the source.
 
-The products of a sum are added from both ends of the filter towards its middle, small ones first,
-which keeps the rounding of float32 below one millionth of full scale.
+The sum of a band is made of *parts*, from both ends of the filter to its middle: each is summed
+alone and small ones are added first, which keeps the rounding of float32 below one millionth of full scale.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pannsx.jit import is_enabled
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.simd import N_LANES, broadcast, load, store
+from pannsx.jit.matrix import PANEL, SOURCES, product
 from pannsx.types import FloatArray
 
-BAND = 3 * N_LANES
-ROWS_AT_ONCE = 4
 MOST_WEIGHTS = 2**24
 """Maximum size of a table (64 MB); above it, the rates have too little in common."""
 
-_ZERO = np.float32(0)
+_MIDDLE = 32  # source samples of the middle part, around the filter's peak
+_OUTER = 96  # the most of any other part
+_ROWS_FLOATS = 2**16  # source samples of the rows that all bands take in turn: 256 KB
 _WELL_FILLED = 0.95
-_MOST_PERIODS = 2 * BAND
+_MOST_PERIODS = 96
 
 
 class Interpolation(NamedTuple):
@@ -84,19 +84,21 @@ class Bank(NamedTuple):
     Attributes:
         row_in: source samples from one row to the next.
         row_out: output samples of a row.
-        first_in: first source sample of each band, relative to the row's; negative for the first ones.
-        starts: first product of each band, and the end of the last band.
-        order: source sample of each product, relative to the band's first.
-        weights: ``(products, BAND)``, flat.
+        n_bands: bands of a row.
+        bands: ``(P,)`` band of each part.
+        first_in: ``(P,)`` first source sample of each part, relative to the row's; negative for early ones.
+        starts: ``(P + 1,)`` first row of each part's weights, and the end of the last part's.
+        weights: ``(starts[P], PANEL)``, flat.
         before: source samples a row needs before its first.
         after: source samples a row needs from its first on.
     """
 
     row_in: int
     row_out: int
+    n_bands: int
+    bands: npt.NDArray[np.int64]
     first_in: npt.NDArray[np.int64]
     starts: npt.NDArray[np.int64]
-    order: npt.NDArray[np.int64]
     weights: FloatArray
     before: int
     after: int
@@ -117,42 +119,51 @@ def _one_side(filter_: Interpolation, distance: npt.NDArray[np.float64]) -> npt.
 
 def make_bank(filter_: Filter, up: int, down: int) -> Bank | None:
     """The bank for a ratio ``up / down`` in lowest terms; None if larger than ``MOST_WEIGHTS``."""
-    band_in = 2 * filter_.reach + BAND * down // up
+    n_taps = 2 * filter_.reach
     n_periods = _periods_in_a_row(up)
-    if -(-n_periods * up // BAND) * band_in * BAND > MOST_WEIGHTS:
+    n_bands = -(-n_periods * up // PANEL)
+    if n_bands * (n_taps + PANEL * down // up) * PANEL > MOST_WEIGHTS:
         return None
     base, weights = filter_.phase_weights(up, down)
     base = (base + down * np.arange(n_periods)[:, None]).ravel()
-    weights = np.tile(weights, (n_periods, 1))
-    first_in, starts, orders, tables = [], [0], [], []
-    for begin in range(0, len(base), BAND):
-        bases = base[begin : begin + BAND]
-        n_in = int(bases[-1] - bases[0]) + 2 * filter_.reach
-        table = np.zeros((n_in, BAND))
+    bands, first_in, starts, tables = [], [], [0], []
+    for band in range(n_bands):
+        bases = base[band * PANEL : (band + 1) * PANEL]
+        phases = np.arange(band * PANEL, band * PANEL + len(bases)) % up
+        n_in = int(bases[-1] - bases[0]) + n_taps
+        table = np.zeros((n_in, PANEL), np.float32)
         outputs = np.arange(len(bases))[:, None]
-        table[(bases - bases[0])[:, None] + np.arange(2 * filter_.reach), outputs] = weights[
-            begin : begin + BAND
-        ]
-        order = np.argsort(-np.abs(np.arange(n_in) - (n_in - 1) / 2), kind="stable")
-        first_in.append(int(bases[0]) - filter_.reach + 1)
-        starts.append(starts[-1] + n_in)
-        orders.append(order)
-        tables.append(table[order].astype(np.float32).ravel())
+        table[(bases - bases[0])[:, None] + np.arange(n_taps), outputs] = weights[phases]
+        for begin, end in _parts(n_in):
+            bands.append(band)
+            first_in.append(int(bases[0]) - filter_.reach + 1 + begin)
+            starts.append(starts[-1] + end - begin)
+            tables.append(table[begin:end].ravel())
     return Bank(
         row_in=n_periods * down,
         row_out=n_periods * up,
+        n_bands=n_bands,
+        bands=np.array(bands, np.int64),
         first_in=np.array(first_in, np.int64),
         starts=np.array(starts, np.int64),
-        order=np.concatenate(orders),
         weights=np.concatenate(tables),
         before=filter_.reach - 1,
         after=int(base[-1]) + filter_.reach + 1,
     )
 
 
+def _parts(n: int) -> list[tuple[int, int]]:
+    """``n`` source samples in parts, the outermost first: a small middle, and as many on either side."""
+    begin = max(0, n - _MIDDLE) // 2
+    end = n - begin
+    bounds = np.linspace(0, begin, -(-begin // _OUTER) + 1).astype(int).tolist()
+    sides = [side for low, high in pairwise(bounds) for side in ((low, high), (n - high, n - low))]
+    return [*sides, (begin, end)]
+
+
 def _periods_in_a_row(up: int) -> int:
     """The smallest number of periods whose outputs fill bands well."""
-    filled = [n * up / (-(-n * up // BAND) * BAND) for n in range(1, _MOST_PERIODS + 1)]
+    filled = [n * up / (-(-n * up // PANEL) * PANEL) for n in range(1, _MOST_PERIODS + 1)]
     return 1 + next((i for i, share in enumerate(filled) if share >= _WELL_FILLED), int(np.argmax(filled)))
 
 
@@ -162,105 +173,77 @@ def convert(bank: Bank, samples: FloatArray, samples_start: int, first_out: int,
     Samples before and after count as zero. The result is bit for bit independent of the division of a
     waveform into parts, if each part includes the samples within the filter's reach.
     """
+    # One type of array for the kernel, which is compiled for each: contiguous, aligned and writable.
+    samples = np.require(samples, np.float32, ["C", "A", "W"])
     first_row = first_out // bank.row_out
-    n_rows = -(-(stop_out - first_row * bank.row_out) // bank.row_out)
-    n_rows = -(-n_rows // ROWS_AT_ONCE) * ROWS_AT_ONCE
-    source = np.zeros(bank.before + (n_rows - 1) * bank.row_in + bank.after, np.float32)
-    source_start = first_row * bank.row_in - bank.before
-    begin = max(samples_start, source_start)
-    end = min(samples_start + len(samples), source_start + len(source))
-    if begin < end:
-        source[begin - source_start : end - source_start] = samples[
-            begin - samples_start : end - samples_start
-        ]
-    stride = len(bank.first_in) * BAND
-    out = np.empty(n_rows * stride, np.float32)
-    _kernel()(
-        source, bank.before, n_rows, bank.row_in, bank.first_in, bank.starts, bank.order, bank.weights, out
-    )
-    rows = out.reshape(n_rows, stride)[:, : bank.row_out].reshape(-1)
+    end_row = -(-stop_out // bank.row_out)
+    # Rows whose source samples are all there are read in place, those at the edges from a copy with zeros.
+    first_whole = -(-(samples_start + bank.before) // bank.row_in)
+    end_whole = (samples_start + len(samples) - bank.after) // bank.row_in + 1
+    first_whole = min(max(first_row, first_whole), end_row)
+    end_whole = min(max(first_whole, end_whole), end_row)
+    stride = bank.n_bands * PANEL
+    out = np.empty((end_row - first_row, stride), np.float32)
+    for begin, end in ((first_row, first_whole), (first_whole, end_whole), (end_whole, end_row)):
+        if begin == end:
+            continue
+        source, start = samples, samples_start
+        if begin != first_whole or end != end_whole:
+            start = begin * bank.row_in - bank.before
+            stop = (end - 1) * bank.row_in + bank.after
+            source = _with_zeros(samples, start - samples_start, stop - samples_start)
+        rows = out[begin - first_row : end - first_row].reshape(-1)
+        at = begin * bank.row_in - start
+        _kernel()(
+            source, at, end - begin, bank.row_in, bank.bands, bank.first_in, bank.starts, bank.weights, rows
+        )
     first = first_out - first_row * bank.row_out
-    return rows[first : first + stop_out - first_out]
+    return out[:, : bank.row_out].reshape(-1)[first : first + stop_out - first_out]
 
 
-@njit(forceinline=True)
-def _six_zeros():
-    z = broadcast(_ZERO)
-    return z, z, z, z, z, z
+def _with_zeros(samples: FloatArray, start: int, stop: int) -> FloatArray:
+    """``samples[start:stop]``, with zeros before the first and after the last sample."""
+    found = np.zeros(stop - start, np.float32)
+    begin, end = max(start, 0), min(stop, len(samples))
+    if begin < end:
+        found[begin - start : end - start] = samples[begin:end]
+    return found
 
 
-@njit(forceinline=True)
-def _weights(weights, product):
-    at = product * BAND
-    return load(weights, at), load(weights, at + N_LANES), load(weights, at + 2 * N_LANES)
-
-
-@njit(forceinline=True)
-def _add(a, b, c, u, v, w, sample):
-    return a + u * sample, b + v * sample, c + w * sample
-
-
-@njit(forceinline=True)
-def _store_three(out, at, a, b, c):
-    store(out, at, a)
-    store(out, at + N_LANES, b)
-    store(out, at + 2 * N_LANES, c)
-
-
-def _multiply(source, origin, n_rows, row_in, first_in, starts, order, weights, out):
+def _multiply(source, origin, n_rows, row_in, bands, first_in, starts, weights, out):
     """The kernel without compilation, for debuggers; its sums are rounded in another order."""
-    bands = out.reshape(n_rows, len(first_in), BAND)
+    table = weights.reshape(-1, PANEL)
+    result = out.reshape(n_rows, -1, PANEL)
+    result[:] = 0
     rows = origin + row_in * np.arange(n_rows)[:, None]
-    for band, first in enumerate(first_in):
-        begin, end = starts[band], starts[band + 1]
-        products = source[rows + first + order[begin:end]]
-        bands[:, band] = products @ weights[begin * BAND : end * BAND].reshape(-1, BAND)
+    for part, band in enumerate(bands):
+        begin, end = starts[part], starts[part + 1]
+        result[:, band] += source[rows + first_in[part] + np.arange(end - begin)] @ table[begin:end]
 
 
 @lru_cache(maxsize=1)
 def _kernel():
     if not is_enabled():
         return _multiply
-    sources = digest_of("jit/simd.py", "audio/polyphase.py")
+    sources = digest_of(*SOURCES, "audio/polyphase.py")
+    one_product = product()
 
-    def multiply(source, origin, n_rows, row_in, first_in, starts, order, weights, out):
-        """``out[row, band, :] = sum_i source[row, band, order[i]] * weights[band, i, :]``."""
+    def multiply(source, origin, n_rows, row_in, bands, first_in, starts, weights, out):
+        """``out[row, band] = sum of the band's parts: source[row, part] @ weights[part]``."""
         _ = sources
-        n_bands = len(first_in)
-        stride = n_bands * BAND
-        for row in range(0, n_rows, ROWS_AT_ONCE):
-            for band in range(n_bands):
-                at = origin + row * row_in + first_in[band]
-                # Register names: row (0 to 3), vector (a, b, c), even or odd product (blank or 2).
-                a0, b0, c0, a02, b02, c02 = _six_zeros()
-                a1, b1, c1, a12, b12, c12 = _six_zeros()
-                a2, b2, c2, a22, b22, c22 = _six_zeros()
-                a3, b3, c3, a32, b32, c32 = _six_zeros()
-                begin, end = starts[band], starts[band + 1]
-                for i in range(begin, end - 1, 2):
-                    a, b, c = _weights(weights, i)
-                    s = at + order[i]
-                    a0, b0, c0 = _add(a0, b0, c0, a, b, c, source[s])
-                    a1, b1, c1 = _add(a1, b1, c1, a, b, c, source[s + row_in])
-                    a2, b2, c2 = _add(a2, b2, c2, a, b, c, source[s + 2 * row_in])
-                    a3, b3, c3 = _add(a3, b3, c3, a, b, c, source[s + 3 * row_in])
-                    a, b, c = _weights(weights, i + 1)
-                    s = at + order[i + 1]
-                    a02, b02, c02 = _add(a02, b02, c02, a, b, c, source[s])
-                    a12, b12, c12 = _add(a12, b12, c12, a, b, c, source[s + row_in])
-                    a22, b22, c22 = _add(a22, b22, c22, a, b, c, source[s + 2 * row_in])
-                    a32, b32, c32 = _add(a32, b32, c32, a, b, c, source[s + 3 * row_in])
-                if (end - begin) % 2:
-                    a, b, c = _weights(weights, end - 1)
-                    s = at + order[end - 1]
-                    a0, b0, c0 = _add(a0, b0, c0, a, b, c, source[s])
-                    a1, b1, c1 = _add(a1, b1, c1, a, b, c, source[s + row_in])
-                    a2, b2, c2 = _add(a2, b2, c2, a, b, c, source[s + 2 * row_in])
-                    a3, b3, c3 = _add(a3, b3, c3, a, b, c, source[s + 3 * row_in])
-                to = row * stride + band * BAND
-                _store_three(out, to, a0 + a02, b0 + b02, c0 + c02)
-                _store_three(out, to + stride, a1 + a12, b1 + b12, c1 + c12)
-                _store_three(out, to + 2 * stride, a2 + a22, b2 + b22, c2 + c22)
-                _store_three(out, to + 3 * stride, a3 + a32, b3 + b32, c3 + c32)
+        n_parts = len(bands)
+        stride = (bands[n_parts - 1] + 1) * PANEL
+        no_bias = np.zeros(2 * PANEL, np.float32)
+        at_once = max(1, _ROWS_FLOATS // row_in)
+        for first in range(0, n_rows, at_once):
+            m = min(at_once, n_rows - first)
+            for part in range(n_parts):
+                band = bands[part]
+                begin, end = starts[part], starts[part + 1]
+                one_product(
+                    source, origin + first * row_in + first_in[part], row_in, m, 1, 0, end - begin,
+                    weights, begin * PANEL, 0, 0, PANEL, out, first * stride + band * PANEL, stride,
+                    no_bias, 0, np.float32(-np.inf), np.float32(np.inf), part > 0 and bands[part - 1] == band,
+                )  # fmt: skip
 
     return compiled(multiply)
