@@ -5,6 +5,7 @@ What a fenced block is, its language says:
 * ``python`` runs, all blocks of a page in one namespace; ``sh`` runs, by the small shell of `docs_shell`;
 * ``text`` is what the block before it prints;
 * ``json`` is parsed; ``py`` is a signature, which is compiled; ``bibtex`` is compared with ``CITATION.cff``;
+* ``yaml`` is for another program, whose tests read it;
 * below ``<!-- file: NAME -->`` a block of any language is written to that file and not run.
 
 ``<!-- needs: PACKAGE ... -->`` names the optional packages of a page, and ``<!-- data: NAME ... -->`` the
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE_DOCS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md")
 PAGES = sorted([*OUTSIDE_DOCS, *(ROOT / "docs").rglob("*.md")])
 
-LANGUAGES = frozenset({"python", "sh", "text", "json", "csv", "py", "bibtex"})
+LANGUAGES = frozenset({"python", "sh", "text", "json", "csv", "py", "bibtex", "yaml"})
 
 OUTPUT_TOLERANCE = 0.02
 """Between a printed number and the page's: rounding to two decimals takes 0.005 of it, other processors'
@@ -65,6 +66,12 @@ def blocks_of(page: Path) -> Iterator[Block]:
             yield Block(fence[1], text, number + 2, marker[1] if marker else None)
             number = end
         number += 1
+
+
+def file_of(page: Path, name: str) -> str:
+    """The block of a page that stands for a file."""
+    (text,) = (block.text for block in blocks_of(page) if block.file == name)
+    return text
 
 
 def needs(page: Path) -> list[str]:
