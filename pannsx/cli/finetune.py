@@ -40,7 +40,8 @@ never on both sides), start_s and duration_s (a part of the file), fold or split
 first; those that are missing, unreadable or silent are listed together.
 
 By default a new last layer is trained on the embeddings of the network, which takes seconds to minutes.
-With --tune the whole network is trained with it, from there.
+With --tune the whole network is trained with it, from there. With --prototypes nothing is trained: a class
+is the mean of the embeddings of its clips, of which one is enough.
 
 Without a split of your own, the clips are divided into five folds, each held out once; every class is
 spread evenly over them. The scores are those of the held-out clips. The saved checkpoint is then trained on
@@ -54,6 +55,7 @@ _EXAMPLES = """\
   pannsx finetune my_sounds/ --save mine.safetensors
   pannsx finetune my_sounds.csv --save mine.safetensors --balance weights --skip-unreadable
   pannsx finetune my_sounds/ --save mine.safetensors --tune --validation 0.5 --epochs 5
+  pannsx finetune few_sounds/ --save few.safetensors --prototypes
   pannsx tag street.mp3 --checkpoint mine.safetensors"""
 
 
@@ -72,6 +74,12 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--save", required=True, type=Path, metavar="PATH", help="checkpoint to write (.safetensors)"
     )
     parser.add_argument("--tune", action="store_true", help="train the whole network, not only the new layer")
+    parser.add_argument(
+        "--prototypes",
+        action="store_true",
+        help="for 1 to 5 clips a class: without training, the mean of the embeddings of its clips; there are "
+        "no scores if a class has one clip",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all random choices (default: 0)")
     parser.add_argument(
         "--restart", action="store_true", help="begin again, instead of going on where a run was killed"
@@ -166,6 +174,7 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.data,
                 skip_unusable=arguments.skip_unreadable,
                 allow_silent=arguments.allow_silent,
+                allow_lone=arguments.prototypes,
                 on_clip=step,
             )
     except FaultyClipsError as error:
@@ -189,6 +198,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.quiet:
             remark(f"{progress_folder(save)} has what is done; the same command goes on from there")
         raise
+    if study is None:
+        _tell_files(arguments, [arguments.save], faults)
+        return 0
     return _report(arguments, data, study, faults)
 
 
@@ -204,6 +216,7 @@ def _method(arguments: argparse.Namespace) -> Method:
     from pannsx.inference.device import choose_device
     from pannsx.transfer.method import Method
 
+    _check_prototypes(arguments)
     for option, given in (
         ("--no-augment", arguments.no_augment),
         ("--freeze-norms", arguments.freeze_norms),
@@ -216,6 +229,7 @@ def _method(arguments: argparse.Namespace) -> Method:
     try:
         return Method(
             tune=arguments.tune,
+            prototypes=arguments.prototypes,
             layers=arguments.layers,
             epochs=arguments.epochs,
             learning_rate=arguments.learning_rate,
@@ -234,11 +248,32 @@ def _method(arguments: argparse.Namespace) -> Method:
         raise CommandError(str(error)) from error
 
 
-def _study(arguments: argparse.Namespace, data: DataSet, method: Method, faults: Sequence[Fault]) -> Study:
-    """Score on the folds, then train on all clips and write the checkpoint."""
+def _check_prototypes(arguments: argparse.Namespace) -> None:
+    """A CommandError if options of training are given with ``--prototypes``."""
+    given = [
+        option
+        for option, is_given in (
+            ("--tune", arguments.tune),
+            ("--layers", arguments.layers != 1),
+            ("--epochs", arguments.epochs is not None),
+            ("--learning-rate", arguments.learning_rate is not None),
+            ("--balance", arguments.balance != "none"),
+            ("--validation", arguments.validation != 0),
+        )
+        if is_given
+    ]
+    if arguments.prototypes and given:
+        raise CommandError(f"prototypes are not trained; leave out {' and '.join(given)}, or --prototypes")
+
+
+def _study(
+    arguments: argparse.Namespace, data: DataSet, method: Method, faults: Sequence[Fault]
+) -> Study | None:
+    """Score on the folds, then train on all clips and write the checkpoint; None if it cannot be scored."""
     from pannsx import weights
     from pannsx.cli.finetune_progress import Bars
-    from pannsx.transfer.study import carry_out
+    from pannsx.transfer.own_sounds import lone_classes
+    from pannsx.transfer.study import carry_out, make_unscored
 
     base = weights.load(
         arguments.model,
@@ -255,13 +290,20 @@ def _study(arguments: argparse.Namespace, data: DataSet, method: Method, faults:
             from pannsx.transfer.faults import listed
 
             remark(f"left out: {listed(faults)}")
+    lone = lone_classes(data.labels, data.recordings)
+    if lone and not arguments.quiet:
+        one = f"{lone[0]!r} has" if len(lone) == 1 else f"{len(lone)} classes, such as {lone[0]!r}, have"
+        remark(f"not scored: {one} one clip, to learn from; with two for each class there are scores")
     with Bars(len(data.recordings), quiet=arguments.quiet) as bars:
+        if lone:
+            make_unscored(data, base, method, arguments.save, watch=bars)
+            return None
         return carry_out(data, base, method, arguments.save, restart=arguments.restart, watch=bars)
 
 
 def _report(arguments: argparse.Namespace, data: DataSet, study: Study, faults: Sequence[Fault]) -> int:
     """Print the scores, and write what was left out beside the checkpoint."""
-    from pannsx.transfer.report_files import COLUMNS, class_rows, write_left_out
+    from pannsx.transfer.report_files import COLUMNS, class_rows
 
     classes, result = study.classes, study.result
     rows = class_rows(data.labels.names, classes, study.average_precision)
@@ -272,7 +314,14 @@ def _report(arguments: argparse.Namespace, data: DataSet, study: Study, faults: 
         f"balanced accuracy {classes.balanced_accuracy:.3f}, macro F1 {classes.macro_f1:.3f}, "
         f"micro F1 {classes.micro_f1:.3f}"
     )
-    files = [arguments.save, *study.files]
+    _tell_files(arguments, [arguments.save, *study.files], faults)
+    return 0
+
+
+def _tell_files(arguments: argparse.Namespace, files: list[Path], faults: Sequence[Fault]) -> None:
+    """Write what was left out beside the checkpoint, and name all files."""
+    from pannsx.transfer.report_files import write_left_out
+
     if faults:
         try:
             files.append(write_left_out(arguments.save, faults))
@@ -281,4 +330,3 @@ def _report(arguments: argparse.Namespace, data: DataSet, study: Study, faults: 
     if not arguments.quiet:
         for path in files:
             remark(written(path))
-    return 0

@@ -51,6 +51,8 @@ class AudioClassifier:
         precision: of embeddings; training is in float32.
         source_rate: rate of arrays in Hz; None: the model's rate. Files state their own.
         tune: train the whole network with the head, not only the head; slower, for many clips.
+        prototypes: do not train: a class is the mean direction of its clips' embeddings; for one to five
+            clips a class.
         layers: layers of the head, 1 to 3.
         epochs: passes over the clips; None: 100 for a head, 10 with ``tune``.
         learning_rate: highest rate; None: 3e-3 for a head, 1e-4 with ``tune``.
@@ -84,6 +86,7 @@ class AudioClassifier:
         allow_unverified: bool = False,
         source_rate: int | None = None,
         tune: bool = False,
+        prototypes: bool = False,
         layers: int = 1,
         epochs: int | None = None,
         learning_rate: float | None = None,
@@ -105,6 +108,7 @@ class AudioClassifier:
         self.allow_unverified = allow_unverified
         self.source_rate = source_rate
         self.tune = tune
+        self.prototypes = prototypes
         self.layers = layers
         self.epochs = epochs
         self.learning_rate = learning_rate
@@ -231,7 +235,7 @@ class AudioClassifier:
 
         base, head = self._network()
         path = Path(path)
-        how = "tuned" if self.tune else "frozen"
+        how = self._method(self._device).name
         record = save(
             path,
             base,
@@ -299,6 +303,7 @@ class AudioClassifier:
 
         return Method(
             tune=self.tune,
+            prototypes=self.prototypes,
             layers=self.layers,
             epochs=self.epochs,
             learning_rate=self.learning_rate,

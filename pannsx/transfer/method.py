@@ -15,10 +15,14 @@ from pannsx.transfer.clips import Waveforms
 from pannsx.transfer.embedding import embed_all
 from pannsx.transfer.experiment import Divide, Learn, head_on, network_and_head
 from pannsx.transfer.head import HeadSettings
+from pannsx.transfer.prototypes import prototypes_of
 from pannsx.transfer.resume import NOWHERE, Progress
 from pannsx.transfer.tuning import TuneSettings
 from pannsx.transfer.watching import Watcher
 from pannsx.weights import LoadedCheckpoint
+
+_OF_TRAINING = ("tune", "layers", "epochs", "learning_rate", "balance", "validation")
+"""Settings that prototypes have no use for."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Method:
 
     Attributes:
         tune: train the whole network with its new head, not only the head.
+        prototypes: no training; the head is the mean direction of each class's clips
+            (:mod:`pannsx.transfer.prototypes`).
         layers: of the head.
         epochs: passes over the clips; None: 100 for a head, 10 for a network.
         learning_rate: highest rate; None: 3e-3 for a head, 1e-4 for a network.
@@ -44,6 +50,7 @@ class Method:
     """
 
     tune: bool = False
+    prototypes: bool = False
     layers: int = 1
     epochs: int | None = None
     learning_rate: float | None = None
@@ -61,8 +68,23 @@ class Method:
     def __post_init__(self) -> None:
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation is {self.validation}; a share from 0 to below 1 is needed")
+        if self.prototypes:
+            self._check_untrained()
         self.head_settings()
         self.tune_settings(1.0)
+
+    @property
+    def name(self) -> str:
+        """In a word, for records."""
+        return "tuned" if self.tune else "prototypes" if self.prototypes else "frozen"
+
+    def _check_untrained(self) -> None:
+        given = [name for name in _OF_TRAINING if getattr(self, name) != getattr(type(self), name)]
+        if given:
+            raise ValueError(
+                f"prototypes are not trained, but {' and '.join(given)} {'is' if len(given) == 1 else 'are'} "
+                "given; leave out one or the other"
+            )
 
     def head_settings(self) -> HeadSettings:
         """Of the head, alone or before the network is trained with it."""
@@ -130,4 +152,6 @@ class Method:
         embeddings = embed_all(
             base, clips, device=self.device, precision=self.precision, progress=progress, watch=watch
         )
+        if self.prototypes:
+            return prototypes_of(embeddings, targets, base, divide)
         return head_on(embeddings, targets, head, base, divide=divide, measure=measure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,6 +101,7 @@ def read_own(
     *,
     skip_unusable: bool = False,
     allow_silent: bool = False,
+    allow_lone: bool = False,
     on_clip: Callable[[], object] = lambda: None,
 ) -> tuple[DataSet, list[Fault]]:
     """The data set of a folder with a folder for each class, or of a CSV, checked before any work.
@@ -109,6 +110,7 @@ def read_own(
         place: the folder or the CSV.
         skip_unusable: leave out missing, unreadable and silent clips.
         allow_silent: silent clips are usable.
+        allow_lone: a class may have a single clip, so that it cannot be scored.
         on_clip: called after each clip that was checked.
 
     Returns:
@@ -116,19 +118,19 @@ def read_own(
 
     Raises:
         FaultyClipsError: clips that cannot be used.
-        ValueError: neither folder nor CSV, one class only, or a class whose clips are all of one file or
-            group, so that they cannot be both learned and held out.
+        ValueError: neither folder nor CSV, one class only, or, without ``allow_lone``, a class whose clips
+            are all of one file or group, so that they cannot be both learned and held out.
         OSError: it cannot be read.
     """
     found = read_listed(place)
     found.data_set()  # wrong folds are found before a clip is decoded
-    _check(found)
+    _check(found, allow_lone=allow_lone)
     faults = find_faults(found.recordings, allow_silent=allow_silent, on_clip=on_clip)
     if faults and not skip_unusable:
         raise FaultyClipsError(str(place), faults)
     if faults:
         found = found.without(faults)
-        _check(found)
+        _check(found, allow_lone=allow_lone)
     return found.data_set(), faults
 
 
@@ -157,17 +159,22 @@ def table(path: Path) -> DataSet:
     return listed_table(path).data_set()
 
 
-def _check(found: Listed) -> None:
+def lone_classes(labels: LabelSet, recordings: Sequence[Recording]) -> list[str]:
+    """The classes whose clips are all of one file or group."""
+    units = Counter[int]()
+    for label, _ in {(label, clip.group or clip.path) for clip in recordings for label in clip.labels}:
+        units[label] += 1
+    return [name for label, name in enumerate(labels) if units[label] < 2]
+
+
+def _check(found: Listed, *, allow_lone: bool) -> None:
     if len(found.labels) < 2 and not found.multi_label:
         raise ValueError(
             f"{found.place} has one class, {found.labels[0]!r}; two are needed, such as the sound and "
             "all else"
         )
-    units = Counter[int]()
-    for label, _ in {(label, clip.group or clip.path) for clip in found.recordings for label in clip.labels}:
-        units[label] += 1
-    alone = [name for label, name in enumerate(found.labels) if units[label] < 2]
-    if alone:
+    alone = lone_classes(found.labels, found.recordings)
+    if alone and not allow_lone:
         raise ValueError(
             f"{found.place}: {_some(alone)} {'has' if len(alone) == 1 else 'have'} clips of one file or "
             "group only; two are needed, one to learn from and one to test on. Add clips, or leave the class "

@@ -29,6 +29,11 @@ def class_rows(
         yield label, str(n), *("" if math.isnan(score) else f"{score:.3f}" for score in scores)
 
 
+def report_paths(checkpoint: Path) -> tuple[Path, Path]:
+    """The files that :func:`write_report` writes beside a checkpoint."""
+    return checkpoint.with_suffix(".classes.csv"), checkpoint.with_suffix(".confusion.svg")
+
+
 def write_report(
     checkpoint: Path, data: DataSet, result: Result, classes: ClassScores, average_precision: FloatArray
 ) -> list[Path]:
@@ -40,7 +45,7 @@ def write_report(
     Raises:
         OSError: they cannot be written.
     """
-    table, picture = checkpoint.with_suffix(".classes.csv"), checkpoint.with_suffix(".confusion.svg")
+    table, picture = report_paths(checkpoint)
     names = data.labels.names
     _write_table(table, [name.replace(" ", "_").lower() for name in COLUMNS],
                  class_rows(names, classes, average_precision))  # fmt: skip

@@ -17,7 +17,7 @@ from pannsx.transfer.clips import Clips
 from pannsx.transfer.data_set import DataSet
 from pannsx.transfer.experiment import Fitted, Learn, Result, run, targets_of, validation_part
 from pannsx.transfer.method import Method
-from pannsx.transfer.report_files import write_report
+from pannsx.transfer.report_files import report_paths, write_report
 from pannsx.transfer.resume import Progress, plan_of, progress_folder
 from pannsx.transfer.saving import clip_head_of, save
 from pannsx.transfer.watching import Watcher
@@ -103,11 +103,40 @@ def carry_out(
         given = np.eye(len(data.labels), dtype=np.bool_)[logits.argmax(axis=1)]
     classes = class_scores(truth, given)
     average_precision = tagging_scores(truth, logits).average_precision.astype(np.float32)
-    record = _saved(data, learn, method, result, classes, path)
+    record = _saved(
+        data, learn(data.final_rows(), method.seed), method, path,
+        "the training set" if data.has_test_set else "all folds; scores are of folds held out",
+        {
+            f"{data.name} {result.measure}": round(result.mean, 4),
+            f"{data.name} balanced accuracy": round(classes.balanced_accuracy, 4),
+            f"{data.name} macro F1": round(classes.macro_f1, 4),
+            f"{data.name} micro F1": round(classes.micro_f1, 4),
+        },
+    )  # fmt: skip
     write_operating_points(points, operating_points_path(record, path))
     files = write_report(path, data, result, classes, average_precision)
     progress.remove()
     return Study(result, classes, average_precision, record, tuple(files))
+
+
+def make_unscored(
+    data: DataSet, base: LoadedCheckpoint, method: Method, path: Path, *, watch: Watcher | None = None
+) -> Checkpoint:
+    """Learn from all clips and save the checkpoint, without scores: for classes with a single clip.
+
+    Reports and operating points of an earlier checkpoint at this path are removed.
+    Arguments and errors are those of :func:`carry_out`.
+    """
+    clip_head_of(base.model)
+    learn = method.learner(
+        base, Clips(data.recordings, base.record.sample_rate), targets_of(data), clip_s=data.clip_s,
+        multi_label=data.multi_label, divide=validation_part(data, method.validation), watch=watch,
+    )  # fmt: skip
+    fitted = learn(data.final_rows(), method.seed)
+    record = _saved(data, fitted, method, path, "all clips; not scored")
+    for stale in (operating_points_path(record, path), *report_paths(path)):
+        stale.unlink(missing_ok=True)
+    return record
 
 
 def _remembering(learn: Learn) -> Learn:
@@ -124,24 +153,21 @@ def _remembering(learn: Learn) -> Learn:
 
 
 def _saved(
-    data: DataSet, learn: Learn, method: Method, result: Result, classes: ClassScores, path: Path
+    data: DataSet,
+    fitted: Fitted,
+    method: Method,
+    path: Path,
+    trained_on: str,
+    scores: dict[str, float] | None = None,
 ) -> Checkpoint:
-    fitted = learn(data.final_rows(), method.seed)
     if fitted.base is None:
         raise WeightsError("there is no network to save")
-    how = "tuned" if method.tune else "frozen"
-    on = "the training set" if data.has_test_set else "all folds; scores are of folds held out"
     return save(
         path,
         fitted.base,
         fitted.head,
         data.labels,
         description=f"{len(data.labels)} classes of {data.name}.",
-        trained_on=f"{data.name}, {on} ({how}, seed {method.seed}).",
-        scores={
-            f"{data.name} {result.measure}": round(result.mean, 4),
-            f"{data.name} balanced accuracy": round(classes.balanced_accuracy, 4),
-            f"{data.name} macro F1": round(classes.macro_f1, 4),
-            f"{data.name} micro F1": round(classes.micro_f1, 4),
-        },
+        trained_on=f"{data.name}, {trained_on} ({method.name}, seed {method.seed}).",
+        scores=scores,
     )
