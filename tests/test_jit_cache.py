@@ -50,6 +50,19 @@ def test_compiling_is_announced_once_and_not_when_the_code_is_found(tmp_path: Pa
     assert run(tmp_path, "kernels") == ""
 
 
+def test_code_that_calls_other_compiled_code_is_found_again(tmp_path: Path) -> None:
+    """The two differ in nothing but a number that what they call closes over, like a digest of its source."""
+    (tmp_path / "kernels.py").write_text(
+        "from pannsx.jit.cache import compiled\n\n"
+        "def made(times):\n"
+        "    inner = compiled(lambda x: x * times)\n"
+        "    return compiled(lambda x: inner(x))\n\n"
+        "twice, thrice = made(2), made(3)\n"
+    )
+    assert run(tmp_path, "kernels").startswith("pannsx is compiling")
+    assert run(tmp_path, "kernels") == ""
+
+
 def test_code_compiled_for_another_processor_is_not_taken(tmp_path: Path) -> None:
     """A cache folder may be shared between machines; code of one may hold instructions the other lacks."""
     (tmp_path / "kernels.py").write_text(KERNELS)

@@ -6,7 +6,8 @@ without a home, it goes to :func:`~pannsx.jit.private_folder.private_folder`.
 
 Numba notices changes in the function's own source file only, not in other files with functions it calls.
 Therefore every compiled function closes over :func:`digest_of` its modules: closure values are part of
-Numba's cache key.
+Numba's cache key. For Numba, a compiled function among them is another one in every process, so that its
+caller would be compiled each time. Here it goes into the key by its code.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from threading import Lock, Semaphore
+from types import CellType, FunctionType
 from typing import Any
 from weakref import WeakSet
 from zlib import crc32
@@ -51,6 +53,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     if dispatcher is None:
         dispatcher = njit(nogil=True)(function)
     else:
+        _make_findable(dispatcher, function)
         _make_quick_to_load(dispatcher)
     _ours.add(dispatcher)
     return dispatcher
@@ -129,6 +132,32 @@ def _said(dispatcher: Any) -> Any:
 @cache
 def _say_folder(folder: Path) -> None:
     logger.info("machine code is kept in %s", folder)
+
+
+def _make_findable(dispatcher: Any, function: Callable[..., Any]) -> None:
+    """Let a function that calls other compiled ones have the same cache key in every process.
+
+    The key is made of the code and the pickled closure of the cache's function, which has no other use. This
+    part of Numba is not public: where it is missing, the function is compiled in every process.
+    """
+    cache: Any = getattr(dispatcher, "_cache", None)
+    closure = function.__closure__ or ()
+    values = [cell.cell_contents for cell in closure]
+    if getattr(cache, "_py_func", None) is not function or not any(value in _ours for value in values):
+        return
+    cells = tuple(CellType(_essence(value) if value in _ours else value) for value in values)
+    cache._py_func = FunctionType(function.__code__, function.__globals__, function.__name__, None, cells)
+
+
+def _essence(dispatcher: Any) -> tuple[str, bytes, tuple[Any, ...]]:
+    """What the machine code of a function depends on: name, code, and closure with those of its callees."""
+    function = dispatcher.py_func
+    values = [cell.cell_contents for cell in function.__closure__ or ()]
+    return (
+        function.__qualname__,
+        function.__code__.co_code,
+        tuple(_essence(value) if value in _ours else value for value in values),
+    )
 
 
 def _make_quick_to_load(dispatcher: Any) -> None:
