@@ -191,7 +191,7 @@ def test_frozen_norms_stay_and_all_else_learns(small: LoadedCheckpoint, data: Da
     head = new_head(small.model.embedding_size, 3, HeadSettings(), seed=0)
     clips = Clips(data.recordings, RATE)
     chosen = TuneSettings(epochs=1, batch_size=6, freeze_norms=True, balance="weights", layer_decay=0.5)
-    tuned, _ = tune(small, clips, targets, range(N_CLIPS), chosen, head, seed=0)
+    tuned, _, _ = tune(small, clips, targets, range(N_CLIPS), chosen, head, seed=0)
     before, after = small.model.state_dict(), tuned.model.state_dict()
     norms = {key for key in before if ".bn" in key}
     assert all(torch.equal(before[key], after[key]) for key in norms)

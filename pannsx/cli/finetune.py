@@ -40,8 +40,11 @@ never on both sides), start_s and duration_s (a part of the file), fold or split
 first; those that are missing, unreadable or silent are listed together.
 
 By default a new last layer is trained on the embeddings of the network, which takes seconds to minutes.
-With --tune the whole network is trained with it, from there. With --prototypes nothing is trained: a class
-is the mean of the embeddings of its clips, of which one is enough.
+With --tune the whole network is trained with it, from there. With --adapt only a small part of the network
+is trained with it, and the checkpoint is a delta: a file of what differs from the network, below 1 MB. Its
+record names the network and the digest of its file, which is found or fetched when the delta is loaded.
+With --prototypes nothing is trained: a class is the mean of the embeddings of its clips, of which one is
+enough.
 
 Without a split of your own, the clips are divided into five folds, each held out once; every class is
 spread evenly over them. The scores are those of the held-out clips. The saved checkpoint is then trained on
@@ -56,7 +59,10 @@ _EXAMPLES = """\
   pannsx finetune my_sounds.csv --save mine.safetensors --balance weights --skip-unreadable
   pannsx finetune my_sounds/ --save mine.safetensors --tune --validation 0.5 --epochs 5
   pannsx finetune few_sounds/ --save few.safetensors --prototypes
+  pannsx finetune my_sounds/ --save mine.safetensors --adapt norms --epochs 5
   pannsx tag street.mp3 --checkpoint mine.safetensors"""
+
+_OF_NETWORK = "training in the network: --tune, --adapt norms or --adapt low-rank"
 
 
 def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -73,7 +79,17 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--save", required=True, type=Path, metavar="PATH", help="checkpoint to write (.safetensors)"
     )
-    parser.add_argument("--tune", action="store_true", help="train the whole network, not only the new layer")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--tune", action="store_true", help="train the whole network, not only the new layer")
+    part.add_argument(
+        "--adapt",
+        choices=("head", "norms", "low-rank"),
+        help="train only this, and save a delta: the new layer (head); also batch norms and biases (norms); "
+        "or also changes of a low rank of all large layers (low-rank)",
+    )
+    parser.add_argument(
+        "--rank", type=count, metavar="N", help="rank of --adapt low-rank; more is larger (default: 2)"
+    )
     parser.add_argument(
         "--prototypes",
         action="store_true",
@@ -98,13 +114,16 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--layers", type=int, choices=(1, 2, 3), default=1, help="layers of the new head (default: 1)"
     )
     training.add_argument(
-        "--epochs", type=count, metavar="N", help="passes over the clips (default: 100, or 10 with --tune)"
+        "--epochs",
+        type=count,
+        metavar="N",
+        help="passes over the clips (default: 100 for the new layer alone, else 10)",
     )
     training.add_argument(
         "--learning-rate",
         type=positive,
         metavar="R",
-        help="highest rate (default: 3e-3, or 1e-4 with --tune)",
+        help="highest rate (default: 3e-3 for the new layer alone, 1e-4 with --tune, else 1e-3)",
     )
     training.add_argument(
         "--batch-size", type=count, default=32, metavar="N", help="clips a step (default: 32)"
@@ -132,15 +151,17 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         help="with a validation part, epochs without improvement after which training ends (default: 5)",
     )
     training.add_argument(
-        "--no-augment", action="store_true", help="with --tune: no random gain and roll in time"
+        "--no-augment",
+        action="store_true",
+        help="no random gain and roll in time, with --tune or --adapt norms or low-rank",
     )
     training.add_argument(
         "--layer-decay",
         type=positive,
         default=1.0,
         metavar="R",
-        help="with --tune: each block of the network learns at this share of the rate of the one after it, "
-        "such as 0.8 (default: 1)",
+        help="each block of the network learns at this share of the rate of the one after it, such as 0.8, "
+        "with --tune or --adapt norms or low-rank (default: 1)",
     )
     training.add_argument(
         "--freeze-norms", action="store_true", help="with --tune: batch norms stay as they are"
@@ -214,22 +235,25 @@ def share(text: str) -> float:
 
 def _method(arguments: argparse.Namespace) -> Method:
     from pannsx.inference.device import choose_device
+    from pannsx.transfer.adapters import DEFAULT_RANK
     from pannsx.transfer.method import Method
 
     _check_prototypes(arguments)
-    for option, given in (
-        ("--no-augment", arguments.no_augment),
-        ("--freeze-norms", arguments.freeze_norms),
-        ("--layer-decay", arguments.layer_decay != 1),
+    in_network = arguments.tune or arguments.adapt in ("norms", "low-rank")
+    for option, given, fits, needed in (
+        ("--no-augment", arguments.no_augment, in_network, _OF_NETWORK),
+        ("--layer-decay", arguments.layer_decay != 1, in_network, _OF_NETWORK),
+        ("--freeze-norms", arguments.freeze_norms, arguments.tune, "--tune"),
+        ("--rank", arguments.rank is not None, arguments.adapt == "low-rank", "--adapt low-rank"),
     ):
-        if given and not arguments.tune:
-            raise CommandError(
-                f"{option} is of the training of the whole network; give --tune, or leave it out"
-            )
+        if given and not fits:
+            raise CommandError(f"{option} is of {needed}; give that, or leave {option} out")
     try:
         return Method(
             tune=arguments.tune,
             prototypes=arguments.prototypes,
+            adapt=arguments.adapt,
+            rank=arguments.rank or DEFAULT_RANK,
             layers=arguments.layers,
             epochs=arguments.epochs,
             learning_rate=arguments.learning_rate,
@@ -254,6 +278,7 @@ def _check_prototypes(arguments: argparse.Namespace) -> None:
         option
         for option, is_given in (
             ("--tune", arguments.tune),
+            ("--adapt", arguments.adapt in ("norms", "low-rank")),
             ("--layers", arguments.layers != 1),
             ("--epochs", arguments.epochs is not None),
             ("--learning-rate", arguments.learning_rate is not None),

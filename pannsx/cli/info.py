@@ -196,5 +196,7 @@ def _weights(record: Checkpoint, cache_dir: str | None) -> Iterator[tuple[str, s
         yield "sha256", record.sha256
     if record.md5:
         yield "md5", record.md5
+    if (base := record.base) is not None:
+        yield "delta on", f"{base.name}, {base.filename}, sha256 {base.sha256}"
     for number, source in enumerate(record.sources, start=1):
         yield f"source {number}", str(source)

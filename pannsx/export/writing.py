@@ -188,7 +188,7 @@ def _contract(
     pads: bool,
     found: Differences,
 ) -> Contract:
-    record, model, labels = checkpoint
+    record, model, labels = checkpoint.record, checkpoint.model, checkpoint.labels
     n_frames: Size = "frames" if n_samples is None else model.n_frames(n_samples)
     runtime = onnx_file.runtime_version() if form == "onnx" else torch_file.torch_version()
     front: FrontEnd | None = model.frontend

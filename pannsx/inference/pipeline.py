@@ -114,6 +114,7 @@ class Pipeline:
         path: PathLike | None = None,
     ) -> None:
         self.record = checkpoint.record
+        self.origin = checkpoint.origin
         self._path = None if path is None else Path(path).absolute()
         self.engine = Engine(
             checkpoint.model,

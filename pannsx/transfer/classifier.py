@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from pannsx.inference.pipeline import OpenNetwork, open_pipeline
+from pannsx.inference.pipeline import OpenNetwork
 from pannsx.labels import LabelSet
 from pannsx.transfer.source_lists import divided, listed_sources
 from pannsx.transfer.target_kinds import Classes, read_labels
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
     from pannsx.events.operating_points import OperatingPoints
     from pannsx.inference.engine import Precision
+    from pannsx.transfer.adapters import Adapt
     from pannsx.transfer.balance import Balance
     from pannsx.transfer.experiment import Divide, Fitted
+    from pannsx.transfer.method import Method
     from pannsx.weights import LoadedCheckpoint
     from pannsx.weights.record import Checkpoint
 
@@ -53,17 +55,21 @@ class AudioClassifier:
         tune: train the whole network with the head, not only the head; slower, for many clips.
         prototypes: do not train: a class is the mean direction of its clips' embeddings; for one to five
             clips a class.
+        adapt: train only a part of the network with the head, and save a delta, a file of what differs from
+            the network: ``"head"``, ``"norms"`` (batch norms and biases) or ``"low-rank"`` (changes of this
+            ``rank`` of the large layers). None: the head, or all with ``tune``, saved whole.
+        rank: of ``adapt="low-rank"``.
         layers: layers of the head, 1 to 3.
-        epochs: passes over the clips; None: 100 for a head, 10 with ``tune``.
-        learning_rate: highest rate; None: 3e-3 for a head, 1e-4 with ``tune``.
+        epochs: passes over the clips; None: 100 for a head, 10 for more of the network.
+        learning_rate: highest rate; None: 3e-3 for a head, 1e-4 with ``tune``, 1e-3 for a part.
         batch_size: clips a step.
         balance: for rare classes: ``"weights"`` of clips, by the inverse frequency of their classes;
             ``"batches"``, in which all classes are equally frequent; or ``"none"``.
         validation: share of the clips that is not trained on, but chooses the best epoch and ends training
             early; 0: none.
         patience: epochs without improvement after which training ends.
-        augment: with ``tune``, random gain and roll in time.
-        layer_decay: with ``tune``, share of the learning rate from one block to the block before it.
+        augment: random gain and roll in time, where more than the head is trained.
+        layer_decay: there, share of the learning rate from one block to the block before it.
         freeze_norms: with ``tune``, batch norms stay as they are.
         random_state: seed of all random choices.
 
@@ -87,6 +93,8 @@ class AudioClassifier:
         source_rate: int | None = None,
         tune: bool = False,
         prototypes: bool = False,
+        adapt: Adapt | None = None,
+        rank: int = 2,
         layers: int = 1,
         epochs: int | None = None,
         learning_rate: float | None = None,
@@ -109,6 +117,8 @@ class AudioClassifier:
         self.source_rate = source_rate
         self.tune = tune
         self.prototypes = prototypes
+        self.adapt = adapt
+        self.rank = rank
         self.layers = layers
         self.epochs = epochs
         self.learning_rate = learning_rate
@@ -141,7 +151,9 @@ class AudioClassifier:
             WeightsError: the network's weights cannot be obtained or trusted.
         """
         from pannsx.transfer.clips import Clips
+        from pannsx.transfer.opening import open_base
         from pannsx.transfer.saving import clip_head_of
+        from pannsx.weights.base import check_base
 
         sources = listed_sources(X)
         classes, targets = read_labels(y)
@@ -153,9 +165,13 @@ class AudioClassifier:
                 raise ValueError(f"there are {len(sources)} clips and {n} {name}; as many are needed")
         if len(classes.values) < 2 and not classes.multi_label:
             raise ValueError(f"all clips are of the class {classes.names[0]!r}; two classes are needed")
-        base, device = self._open()
+        base, device = open_base(
+            self.model, self.checkpoint, self.device, self.cache_dir, allow_unverified=self.allow_unverified
+        )
         clip_head_of(base.model)
         method = self._method(device)
+        if method.adapt is not None:
+            check_base(base.record, base.origin)
         clips = Clips(self._sounds(sources), base.record.sample_rate)
         learn = method.learner(
             base, clips, targets, clip_s=_CLIP_S, multi_label=classes.multi_label,
@@ -164,7 +180,7 @@ class AudioClassifier:
         rows = range(len(sources))
         fitted = learn(rows, method.seed)
         self._fitted: Fitted = fitted._replace(predict=_no_clips)
-        self._classes, self._device = classes, device
+        self._classes, self._device, self._learned_by = classes, device, method
         self.classes_ = classes.values
         self._points = _calibrated(fitted, divide, rows, targets, classes)
         known = {} if self._points is None else self._points.thresholds()
@@ -213,6 +229,9 @@ class AudioClassifier:
     def save(self, path: PathLike, *, description: str | None = None) -> Checkpoint:
         """Save network, head and classes, for ``AudioTagger(checkpoint=path)`` and all commands.
 
+        With ``adapt``, the file has only what differs from the network that was trained on; its record names
+        that network, with its digest, and it is found or fetched when the checkpoint is loaded.
+
         Thresholds chosen on a validation part are saved as operating points.
 
         Args:
@@ -223,7 +242,7 @@ class AudioClassifier:
             The record as written.
 
         Raises:
-            ValueError: another extension, or nothing was learned yet.
+            ValueError: another extension, the file name of the network, or nothing was learned yet.
             WeightsError: the files cannot be written.
         """
         from dataclasses import replace
@@ -235,14 +254,16 @@ class AudioClassifier:
 
         base, head = self._network()
         path = Path(path)
-        how = self._method(self._device).name
+        method = self._learned_by
         record = save(
             path,
             base,
             head,
             LabelSet(self._classes.names),
             description=description or f"{len(self._classes.names)} classes.",
-            trained_on=f"clips of the user ({how}, seed {self.random_state}).",
+            as_delta=method.adapt is not None,
+            factors=self._fitted.factors,
+            trained_on=f"clips of the user ({method.how}, seed {method.seed}).",
         )
         if self._points is not None:
             points = replace(self._points, model=record.name)
@@ -273,37 +294,14 @@ class AudioClassifier:
             setattr(self, name, value)
         return self
 
-    def _open(self) -> tuple[LoadedCheckpoint, str]:
-        """The network to begin with, and its device."""
-        from pannsx.inference.device import choose_device
-        from pannsx.weights import LoadedCheckpoint, load
-
-        if self.model is None or isinstance(self.model, str):
-            loaded = load(
-                self.model,
-                checkpoint=self.checkpoint,
-                cache_dir=self.cache_dir,
-                allow_unverified=self.allow_unverified,
-                progress=False,
-            )
-            return loaded, str(choose_device(self.device))
-        pipeline = open_pipeline(
-            self.model,
-            checkpoint=self.checkpoint,
-            device=self.device,
-            cache_dir=self.cache_dir,
-            allow_unverified=self.allow_unverified,
-        )
-        labels = LabelSet(pipeline.grid.labels, pipeline.grid.label_ids)
-        opened = LoadedCheckpoint(pipeline.record, pipeline.engine.model, labels)
-        return opened, str(pipeline.engine.device)
-
-    def _method(self, device: str) -> Any:
+    def _method(self, device: str) -> Method:
         from pannsx.transfer.method import Method
 
         return Method(
             tune=self.tune,
             prototypes=self.prototypes,
+            adapt=self.adapt,
+            rank=self.rank,
             layers=self.layers,
             epochs=self.epochs,
             learning_rate=self.learning_rate,

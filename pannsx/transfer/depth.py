@@ -51,12 +51,11 @@ def in_order(parts: Mapping[str, list[nn.Parameter]]) -> dict[str, list[nn.Param
     return {name: parts[name] for name in sorted(parts, key=lambda name: floor.get(name, 1))}
 
 
-def set_training(network: nn.Module, *, freeze_norms: bool) -> None:
-    """Training mode; frozen batch norms keep their statistics, scale and shift."""
+def set_training(network: nn.Module, *, freeze_norms: bool, keep_statistics: bool = False) -> None:
+    """Training mode; frozen batch norms keep their statistics, scale and shift, or only the statistics."""
     network.train()
-    if freeze_norms:
-        for module in network.modules():
-            if isinstance(module, _BatchNorm):
-                module.eval()
-                for parameter in module.parameters():
-                    parameter.requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.train(not (freeze_norms or keep_statistics))
+            if freeze_norms:
+                module.requires_grad_(False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from pannsx.transfer.tuning import TuneSettings, Watched, fresh, tune
 from pannsx.transfer.watching import Watcher
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
+from pannsx.weights.delta import Factors
 
 
 class Fitted(NamedTuple):
@@ -31,11 +32,13 @@ class Fitted(NamedTuple):
         base: the network; None for the MFCC baseline.
         head: from embeddings, or features, to the classes.
         predict: positions of clips -> ``(n, K)`` logits.
+        factors: the changes of weights at low rank, which the network's weights contain, by published key.
     """
 
     base: LoadedCheckpoint | None
     head: Head
     predict: Callable[[Sequence[int]], FloatArray]
+    factors: Mapping[str, Factors]
 
 
 Learn = Callable[[Sequence[int], int], Fitted]
@@ -115,7 +118,7 @@ def head_on(
             features[training], targets[training], settings, seed=seed,
             validation=HeldApart(features[held], targets[held], measure) if held and measure else None,
         )  # fmt: skip
-        return Fitted(base, head, lambda rows: apply(head, features[rows]))
+        return Fitted(base, head, lambda rows: apply(head, features[rows]), {})
 
     return learn
 
@@ -134,7 +137,8 @@ def network_and_head(
     watch: Watcher | None = None,
 ) -> Learn:
     """Train network and head together: from the given network and a head trained on its embeddings, or both
-    from random weights. ``divide`` and ``measure`` as in :func:`head_on`.
+    from random weights. ``settings.adapt`` may name a part of the network, to train only that. ``divide`` and
+    ``measure`` as in :func:`head_on`.
     """
     device, precision = settings.device, settings.precision
     embeddings = (
@@ -151,16 +155,16 @@ def network_and_head(
         else:
             begin = base
             first = train_head(embeddings[training], targets[training], head_settings, seed=seed)
-        tuned, head = tune(
+        trained = tune(
             begin, waveforms, targets, training, settings, first, seed=seed,
             validation=Watched(held, measure) if held and measure else None, progress=progress, watch=watch,
         )  # fmt: skip
 
         def predict(rows: Sequence[int]) -> FloatArray:
-            found = embed(tuned, chosen(waveforms, rows), device=device, precision=precision)
-            return apply(head, found)
+            found = embed(trained.base, chosen(waveforms, rows), device=device, precision=precision)
+            return apply(trained.head, found)
 
-        return Fitted(tuned, head, predict)
+        return Fitted(trained.base, trained.head, predict, trained.factors)
 
     return learn
 

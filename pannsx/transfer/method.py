@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pannsx.inference.engine import Precision
+from pannsx.transfer.adapters import DEFAULT_RANK, Adapt, check_adapt
 from pannsx.transfer.augment import gain_and_roll, unchanged
 from pannsx.transfer.balance import Balance
 from pannsx.transfer.best_epoch import measure_of
@@ -23,6 +24,8 @@ from pannsx.weights import LoadedCheckpoint
 
 _OF_TRAINING = ("tune", "layers", "epochs", "learning_rate", "balance", "validation")
 """Settings that prototypes have no use for."""
+ADAPTED_RATE = 1e-3
+"""Highest learning rate of a part of a network: ten times that of all of it, as few numbers move."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,19 @@ class Method:
         tune: train the whole network with its new head, not only the head.
         prototypes: no training; the head is the mean direction of each class's clips
             (:mod:`pannsx.transfer.prototypes`).
+        adapt: train the head and this part of the network, and save a delta: see
+            :mod:`pannsx.transfer.adapters`; not with ``tune``.
+        rank: of ``adapt="low-rank"``.
         layers: of the head.
         epochs: passes over the clips; None: 100 for a head, 10 for a network.
-        learning_rate: highest rate; None: 3e-3 for a head, 1e-4 for a network.
+        learning_rate: highest rate; None: 3e-3 for a head, 1e-4 for a network, 1e-3 for a part of it.
         batch_size: clips a step.
-        augment: random gain and roll in time; with ``tune`` only.
+        augment: random gain and roll in time, where more than the head is trained.
         balance: see :data:`pannsx.transfer.balance.Balance`.
         validation: share of the training clips that is held apart to find the best epoch; 0: the last counts.
         patience: with a validation part, epochs without improvement after which training ends.
-        layer_decay: share of the learning rate from one part of the network to the part below; with ``tune``
-            only.
+        layer_decay: share of the learning rate from one part of the network to the part below, where more
+            than the head is trained.
         freeze_norms: batch norms stay as they are; with ``tune`` only.
         seed: of all random choices.
         device: such as ``cpu`` or ``cuda``.
@@ -51,6 +57,8 @@ class Method:
 
     tune: bool = False
     prototypes: bool = False
+    adapt: Adapt | None = None
+    rank: int = DEFAULT_RANK
     layers: int = 1
     epochs: int | None = None
     learning_rate: float | None = None
@@ -66,6 +74,11 @@ class Method:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
+        check_adapt(self.adapt, self.rank)
+        if self.adapt is not None and self.tune:
+            raise ValueError(
+                f"tune trains the whole network, and adapt={self.adapt!r} a part of it; choose one of them"
+            )
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation is {self.validation}; a share from 0 to below 1 is needed")
         if self.prototypes:
@@ -74,12 +87,23 @@ class Method:
         self.tune_settings(1.0)
 
     @property
-    def name(self) -> str:
-        """In a word, for records."""
-        return "tuned" if self.tune else "prototypes" if self.prototypes else "frozen"
+    def trains_network(self) -> bool:
+        """Whether more than the head is trained."""
+        return self.tune or self.adapt not in (None, "head")
+
+    @property
+    def how(self) -> str:
+        """The method in a word or two, for a record."""
+        if self.prototypes:
+            return "prototypes"
+        if self.adapt in (None, "head"):
+            return "tuned" if self.tune else "frozen"
+        return "norms adapted" if self.adapt == "norms" else f"adapted at rank {self.rank}"
 
     def _check_untrained(self) -> None:
         given = [name for name in _OF_TRAINING if getattr(self, name) != getattr(type(self), name)]
+        if self.trains_network and not self.tune:
+            given.append("adapt")
         if given:
             raise ValueError(
                 f"prototypes are not trained, but {' and '.join(given)} {'is' if len(given) == 1 else 'are'} "
@@ -91,7 +115,7 @@ class Method:
         head = HeadSettings(
             layers=self.layers, batch_size=self.batch_size, balance=self.balance, patience=self.patience
         )
-        if self.tune:
+        if self.trains_network:
             return head
         return HeadSettings(
             layers=self.layers,
@@ -103,10 +127,11 @@ class Method:
         )
 
     def tune_settings(self, clip_s: float) -> TuneSettings:
-        """Of the training of the whole network, on clips of at most so many seconds."""
+        """Of the training of the network, or a part of it, on clips of at most so many seconds."""
+        usual = TuneSettings.learning_rate if self.adapt is None else ADAPTED_RATE
         return TuneSettings(
             epochs=TuneSettings.epochs if self.epochs is None else self.epochs,
-            learning_rate=TuneSettings.learning_rate if self.learning_rate is None else self.learning_rate,
+            learning_rate=usual if self.learning_rate is None else self.learning_rate,
             batch_size=self.batch_size,
             clip_s=clip_s,
             device=self.device,
@@ -116,6 +141,8 @@ class Method:
             layer_decay=self.layer_decay,
             freeze_norms=self.freeze_norms,
             patience=self.patience,
+            adapt=self.adapt,
+            rank=self.rank,
         )
 
     def learner(
@@ -144,7 +171,7 @@ class Method:
         """
         _, measure = measure_of(multi_label=multi_label)
         head = self.head_settings()
-        if self.tune:
+        if self.trains_network:
             return network_and_head(
                 base, clips, targets, self.tune_settings(clip_s), head,
                 divide=divide, measure=measure, progress=progress, watch=watch,

@@ -88,7 +88,7 @@ def prototypes_of(
     def learn(rows: Sequence[int], seed: int) -> Fitted:
         training, _ = divide(rows)
         head = prototype_head(features[training], targets[training])
-        return Fitted(base, head, lambda rows: apply(head, features[rows]))
+        return Fitted(base, head, lambda rows: apply(head, features[rows]), {})
 
     return learn
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from pannsx.models.heads import ClipHead
 from pannsx.models.pann import Pann
 from pannsx.transfer.head import Head
 from pannsx.weights import LoadedCheckpoint, save_checkpoint
+from pannsx.weights.delta import Factors
 from pannsx.weights.record import Checkpoint, Scores
+from pannsx.weights.saving import save_delta
 
 
 def clip_head_of(model: Pann) -> ClipHead:
@@ -37,6 +40,8 @@ def save(
     description: str,
     trained_on: str,
     scores: dict[str, float] | None = None,
+    as_delta: bool = False,
+    factors: Mapping[str, Factors] | None = None,
 ) -> Checkpoint:
     """A network with a new head as a checkpoint with its own labels: ``AudioTagger(checkpoint=path)``.
 
@@ -48,10 +53,12 @@ def save(
         description: one sentence.
         trained_on: data and method.
         scores: further scores by name.
+        as_delta: write only what differs from the file that ``base`` was read from.
+        factors: with it, the changes of weights at low rank that the network's weights contain.
 
     Raises:
-        ValueError: the network decides frame by frame.
-        WeightsError: the files cannot be written.
+        ValueError: the network decides frame by frame, or as :func:`pannsx.weights.saving.save_delta`.
+        WeightsError: the files cannot be written, or the base not be read again.
     """
     model = copy.deepcopy(base.model)
     own = clip_head_of(model)
@@ -73,4 +80,7 @@ def save(
         example=None,
         notes=f"Begun from {base.record.name}.",
     )
-    return save_checkpoint(path, to_published(model), record, labels=labels)
+    state = to_published(model)
+    if as_delta:
+        return save_delta(path, state, record, base, labels=labels, factors=factors)
+    return save_checkpoint(path, state, record, labels=labels)

@@ -23,6 +23,7 @@ from pannsx.transfer.saving import clip_head_of, save
 from pannsx.transfer.watching import Watcher
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
+from pannsx.weights.base import check_base
 from pannsx.weights.operating_points import operating_points_path
 from pannsx.weights.record import Checkpoint
 
@@ -77,6 +78,8 @@ def carry_out(
         OSError, WeightsError: the checkpoint or its reports cannot be written.
     """
     clip_head_of(base.model)
+    if method.adapt is not None:
+        check_base(base.record, base.origin, path)
     watch = watch or Watcher()
     targets = targets_of(data)
     progress = Progress(progress_folder(path), plan_of(data, base, method), restart=restart)
@@ -168,6 +171,8 @@ def _saved(
         fitted.head,
         data.labels,
         description=f"{len(data.labels)} classes of {data.name}.",
-        trained_on=f"{data.name}, {trained_on} ({method.name}, seed {method.seed}).",
+        trained_on=f"{data.name}, {trained_on} ({method.how}, seed {method.seed}).",
         scores=scores,
+        as_delta=method.adapt is not None,
+        factors=fitted.factors,
     )

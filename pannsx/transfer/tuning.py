@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from pannsx.inference.engine import Precision
 from pannsx.models.heads import ClipHead
 from pannsx.models.pann import Augment, Pann
 from pannsx.models.zoo import build
+from pannsx.transfer.adapters import DEFAULT_RANK, Adapt, check_adapt, merge, prepare
 from pannsx.transfer.augment import Augmenter, unchanged
 from pannsx.transfer.balance import Balance, class_weights, clip_weights, epoch_batches
 from pannsx.transfer.best_epoch import BestEpoch, Measure
@@ -28,6 +29,7 @@ from pannsx.transfer.resume import NOWHERE, Progress, rows_digest
 from pannsx.transfer.watching import Watcher
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
+from pannsx.weights.delta import Factors
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class TuneSettings:
         layer_decay: share of the learning rate from one part of the network to the part below it.
         freeze_norms: batch norms keep their statistics, scale and shift.
         patience: with a validation part, epochs without improvement after which training ends.
+        adapt: the part of the network to train: see :mod:`pannsx.transfer.adapters`; None: all of it.
+        rank: of ``low-rank``.
     """
 
     epochs: int = 10
@@ -59,8 +63,11 @@ class TuneSettings:
     layer_decay: float = 1.0
     freeze_norms: bool = False
     patience: int = 5
+    adapt: Adapt | None = None
+    rank: int = DEFAULT_RANK
 
     def __post_init__(self) -> None:
+        check_adapt(self.adapt, self.rank)
         for name in ("epochs", "learning_rate", "batch_size", "clip_s", "patience"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
@@ -78,6 +85,20 @@ class Watched(NamedTuple):
 
     rows: Sequence[int]
     measure: Measure
+
+
+class Trained(NamedTuple):
+    """Result of a training.
+
+    Attributes:
+        base: the network.
+        head: its head.
+        factors: the changes of weights at low rank, which the network's weights contain, by published key.
+    """
+
+    base: LoadedCheckpoint
+    head: Head
+    factors: Mapping[str, Factors]
 
 
 class Tuned(nn.Module):
@@ -118,7 +139,7 @@ def tune(
     validation: Watched | None = None,
     progress: Progress = NOWHERE,
     watch: Watcher | None = None,
-) -> tuple[LoadedCheckpoint, Head]:
+) -> Trained:
     """Train a copy of a network together with a copy of a head on some clips.
 
     With a head already trained on the network's embeddings, the first gradients do not distort the network
@@ -138,7 +159,7 @@ def tune(
         watch: told of steps and epochs.
 
     Raises:
-        ValueError: the loss is not finite.
+        ValueError: the loss is not finite, or no layer is large enough for the rank.
     """
     run = _Tuning(base, waveforms, targets, rows, settings, head, seed)
     best = None if validation is None else BestEpoch(settings.patience, validation.measure)
@@ -196,17 +217,20 @@ class _Tuning:
             class_weights(targets[rows]).to(self._device) if settings.balance == "weights" else None
         )
         self.steps_an_epoch = len(self._batches(0))
-        self.tuned = Tuned(copy.deepcopy(base.model), copy.deepcopy(head)).to(self._device)
+        model = copy.deepcopy(base.model)
+        if settings.adapt is not None:
+            prepare(model, settings.adapt, settings.rank, seed=seed)
+        self.tuned = Tuned(model, copy.deepcopy(head)).to(self._device)
         if self._device.type == "cpu":
             self.tuned.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster
-        set_training(self.tuned, freeze_norms=settings.freeze_norms)
+        self._set_training()
         groups = parameter_groups(self.tuned.model, self.tuned.head, settings.layer_decay)
         self._optimiser = torch.optim.Adam(groups)
 
     def epoch(self, epoch: int, watch: Watcher) -> float:
         """A pass over the clips; the mean loss."""
-        settings, losses = self._settings, []
-        set_training(self.tuned, freeze_norms=settings.freeze_norms)
+        losses = []
+        self._set_training()
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             torch.manual_seed(_seed_of(self._seed, epoch))
             rng = self._rng(epoch, 1)
@@ -217,14 +241,14 @@ class _Tuning:
 
     def predict(self, rows: Sequence[int]) -> FloatArray:
         """``(n, K)`` logits of some clips, as those of the finished checkpoint would be."""
-        base, head = self._finished(copy.deepcopy(self.tuned))
+        finished = self._finished(copy.deepcopy(self.tuned))
         embeddings = embed(
-            base,
+            finished.base,
             chosen(self._waveforms, rows),
             device=self._settings.device,
             precision=self._settings.precision,
         )
-        return apply(head, embeddings)
+        return apply(finished.head, embeddings)
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of all weights and statistics."""
@@ -239,14 +263,21 @@ class _Tuning:
         self.tuned.load_state_dict(state["weights"], strict=True)
         self._optimiser.load_state_dict(state["optimiser"])
 
-    def result(self) -> tuple[LoadedCheckpoint, Head]:
+    def result(self) -> Trained:
         """The network and the head, on the CPU and in evaluation mode."""
         return self._finished(self.tuned)
 
-    def _finished(self, tuned: Tuned) -> tuple[LoadedCheckpoint, Head]:
+    def _finished(self, tuned: Tuned) -> Trained:
         tuned.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-        tuned.requires_grad_(True)  # frozen norms are a setting of this training, not of the network
-        return self._base._replace(model=tuned.model), tuned.head
+        factors = merge(tuned.model)
+        tuned.requires_grad_(True)  # frozen parts are a setting of this training, not of the network
+        return Trained(self._base._replace(model=tuned.model), tuned.head, factors)
+
+    def _set_training(self) -> None:
+        settings = self._settings
+        set_training(
+            self.tuned, freeze_norms=settings.freeze_norms, keep_statistics=settings.adapt is not None
+        )
 
     def _step(self, step: int, drawn: Sequence[int], rng: np.random.Generator) -> float:
         settings = self._settings

@@ -17,6 +17,8 @@ from pannsx.models.layout import array_model, front_end_mismatch
 from pannsx.models.structure import ArrayModel
 from pannsx.models.zoo import structure_of
 from pannsx.types import PathLike
+from pannsx.weights.base import Origin, resolve_base
+from pannsx.weights.delta import apply_delta
 from pannsx.weights.fetch import resolve
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, labels_of, read_record
 from pannsx.weights.prefixes import ANCHORS
@@ -38,11 +40,13 @@ class LoadedCheckpoint(NamedTuple):
         record: its record.
         model: model with its weights, in evaluation mode, float32, on the CPU.
         labels: labels of its ``K`` outputs.
+        origin: the file that it was read from; None: another origin.
     """
 
     record: Checkpoint
     model: Pann
     labels: LabelSet
+    origin: Origin | None = None
 
 
 class OpenedCheckpoint(NamedTuple):
@@ -53,12 +57,14 @@ class OpenedCheckpoint(NamedTuple):
         model: its structure and arrays, or the torch module of a network that only torch can run.
         labels: labels of its ``K`` outputs.
         mismatch: what this call made of another front end than that of its training, in words.
+        origin: the file that it was read from; None: another origin.
     """
 
     record: Checkpoint
     model: ArrayModel | Pann
     labels: LabelSet
     mismatch: str | None = None
+    origin: Origin | None = None
 
 
 def load(
@@ -78,7 +84,8 @@ def load(
         model: a name of the manifest, or ``owner/name`` of a repository on the Hub, also
             ``owner/name@revision``; without it and without ``checkpoint``, the bundled one.
         checkpoint: with ``model``, a file of weights for it, of any origin; alone, a file of weights
-            with its record ``<stem>.json`` next to it, that record, or a folder with one record.
+            with its record ``<stem>.json`` next to it, that record, or a folder with one record. A delta's
+            base is found by its record, and fetched if necessary.
         prefix: with ``checkpoint``, the network's place in a file that holds more than it, such as
             ``"audio_branch."``; None: it is found if the file holds one network alone.
         frontend: log-mel settings instead of the record's, sample rate included; they must fit the front-end
@@ -107,7 +114,7 @@ def load(
         warnings.warn(f"{opened.record.name}: {opened.mismatch}", stacklevel=2)
     module = opened.model.as_module() if isinstance(opened.model, ArrayModel) else opened.model
     module.front_end_mismatch = opened.record.front_end_mismatch
-    return LoadedCheckpoint(opened.record, module, opened.labels)
+    return LoadedCheckpoint(opened.record, module, opened.labels, opened.origin)
 
 
 def open_checkpoint(
@@ -147,12 +154,21 @@ def open_checkpoint(
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot use the labels of {record.name}: {error}") from error
     state = read_arrays(path, prefix=prefix)
+    if record.base is not None:
+        base_path = resolve_base(record, cache_dir=cache_dir, progress=progress)
+        logger.info(
+            "%s: loading the weights of its base %s from %s", record.name, record.base.name, base_path
+        )
+        base = read_arrays(base_path, prefix=record.base.prefix)
+        if record.front_end_mismatch is not None:  # the base's constants are those of its own training
+            base = _without_constants(base)
+        state = apply_delta(base, state, path)
     if ignore_front_end:
-        constants = {key: state.pop(key) for key in list(state) if key.startswith(FRONT_END_PREFIXES)}
-        mismatch = mismatch or _other_constants(record, constants)
+        mismatch = mismatch or _other_constants(record, state)
+        state = _without_constants(state)
     if mismatch is not None:
         record = replace(record, front_end_mismatch=mismatch)
-    return OpenedCheckpoint(record, _model(record, state, path), labels, mismatch)
+    return OpenedCheckpoint(record, _model(record, state, path), labels, mismatch, Origin(path, prefix))
 
 
 def _with_front_end(record: Checkpoint, frontend: FrontEnd) -> Checkpoint:
@@ -188,6 +204,10 @@ def _other_constants(record: Checkpoint, constants: Mapping[str, npt.NDArray[Any
         f"its weights were trained with another front end than {record.frontend}: {shown}. Give the settings "
         "of their training as frontend=, or measure what they answer"
     )
+
+
+def _without_constants(state: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    return {key: array for key, array in state.items() if not key.startswith(FRONT_END_PREFIXES)}
 
 
 def _own_record(path: Path) -> Checkpoint:

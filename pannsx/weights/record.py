@@ -99,6 +99,25 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """The checkpoint that a delta is on: exactly the weights of one file.
+
+    Attributes:
+        name: its name.
+        filename: name of its file, as published; without sources, the file is beside the delta.
+        sha256: digest of the file, lower-case hexadecimal.
+        prefix: the network's place in a file that holds more than it; None: it is found.
+        sources: sources of a file that is not in the manifest.
+    """
+
+    name: str
+    filename: str
+    sha256: str
+    prefix: str | None = None
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """All facts about one checkpoint.
 
@@ -126,6 +145,7 @@ class Checkpoint:
         example: a clip with published probabilities.
         notes: further remarks.
         operating_points_sha256: digest of the file of operating points in the package, if there is one.
+        base: for a delta, the checkpoint that it is on; the file then holds only the tensors that differ.
         front_end_mismatch: how the front end of the weights' training differs from ``frontend``, where that
             was chosen otherwise; None: it does not.
         folder: folder of a user's own record; None for the manifest's entries.
@@ -153,6 +173,7 @@ class Checkpoint:
     example: Example | None = None
     notes: str | None = None
     operating_points_sha256: str | None = None
+    base: Base | None = None
     front_end_mismatch: str | None = None
     folder: Path | None = None
 

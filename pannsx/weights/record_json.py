@@ -9,13 +9,14 @@ from typing import Any
 
 from pannsx.errors import did_you_mean
 from pannsx.strict import parse
-from pannsx.weights.record import BundledSource, Checkpoint, HubSource, Source, UrlSource
+from pannsx.weights.record import Base, BundledSource, Checkpoint, HubSource, Source, UrlSource
 
 MANIFEST_FORMAT = 1
 
 ALL_KEYS = frozenset(field.name for field in fields(Checkpoint)) - {"folder"}
-REQUIRED_KEYS = ALL_KEYS - {"front_end_mismatch"}
-"""Of the manifest's records, which are of weights as they were trained."""
+_OF_FEW = ("base", "front_end_mismatch")
+REQUIRED_KEYS = ALL_KEYS - set(_OF_FEW)
+"""Of the manifest's records, which are of whole networks with weights as they were trained."""
 
 _DIGEST_LENGTH = {"sha256": 64, "md5": 32}
 _SOURCE_TYPES = {HubSource: "hub", UrlSource: "url", BundledSource: "bundled"}
@@ -25,9 +26,12 @@ def record_to_json(record: Checkpoint) -> dict[str, Any]:
     """The JSON object of a record, without ``folder``; the inverse of `parse_record`."""
     fields = asdict(record)
     del fields["folder"]
-    fields["sources"] = [{"type": _SOURCE_TYPES[type(source)], **asdict(source)} for source in record.sources]
-    if record.front_end_mismatch is None:  # of few records
-        del fields["front_end_mismatch"]
+    fields["sources"] = _sources_to_json(record.sources)
+    if record.base is not None:
+        fields["base"]["sources"] = _sources_to_json(record.base.sources)
+    for key in _OF_FEW:
+        if fields[key] is None:
+            del fields[key]
     if record.frontend is not None:
         del fields["frontend"]["sample_rate"]  # the record's own: one fact, one place
     return fields
@@ -58,25 +62,50 @@ def parse_record(
         if "sample_rate" in frontend:  # the record's own: one fact, one place
             raise ValueError(f"{where}: unknown key frontend.sample_rate; it is the record's sample_rate")
         facts["frontend"] = {"sample_rate": facts.get("sample_rate"), **frontend}
+    _parse_sources(facts, where)
+    if isinstance(base := facts.get("base"), dict):
+        facts["base"] = _parse_base(base, f"{where}, base")
+    record: Checkpoint = parse(Checkpoint, {**facts, "folder": folder}, where, required=frozenset(required))
+    for key in ("sample_rate", "n_classes"):
+        if getattr(record, key) < 1:
+            raise ValueError(f"{where}: {key} is {getattr(record, key)}; at least 1 is needed")
+    for key in _DIGEST_LENGTH:
+        if getattr(record, key) is not None:
+            _check_digest(getattr(record, key), key, where)
+    for key in ("labels", "filename"):
+        _check_relative(getattr(record, key), f"{where}: {key}")
+    return record
+
+
+def _sources_to_json(sources: Iterable[Source]) -> list[dict[str, Any]]:
+    return [{"type": _SOURCE_TYPES[type(source)], **asdict(source)} for source in sources]
+
+
+def _parse_base(entry: dict[str, Any], where: str) -> Base:
+    facts = dict(entry)
+    _parse_sources(facts, where)
+    base: Base = parse(Base, facts, where)
+    _check_digest(base.sha256, "sha256", where)
+    _check_relative(base.filename, f"{where}: filename")
+    return base
+
+
+def _check_digest(digest: str, algorithm: str, where: str) -> None:
+    length = _DIGEST_LENGTH[algorithm]
+    if len(digest) != length or set(digest) - set("0123456789abcdef"):
+        raise ValueError(
+            f"{where}: {algorithm} is {digest!r}; {length} lower-case hexadecimal digits are needed"
+        )
+
+
+def _parse_sources(facts: dict[str, Any], where: str) -> None:
+    """Parse the sources in an object with an optional list of them."""
     if isinstance(sources := facts.get("sources"), list):
         facts["sources"] = [
             _parse_source(source, f"{where}, source {number}") for number, source in enumerate(sources)
         ]
     elif facts.get("sources", ()) is None:
         del facts["sources"]
-    record: Checkpoint = parse(Checkpoint, {**facts, "folder": folder}, where, required=frozenset(required))
-    for key in ("sample_rate", "n_classes"):
-        if getattr(record, key) < 1:
-            raise ValueError(f"{where}: {key} is {getattr(record, key)}; at least 1 is needed")
-    for key, length in _DIGEST_LENGTH.items():
-        digest = getattr(record, key)
-        if digest is not None and (len(digest) != length or set(digest) - set("0123456789abcdef")):
-            raise ValueError(
-                f"{where}: {key} is {digest!r}; {length} lower-case hexadecimal digits are needed"
-            )
-    for key in ("labels", "filename"):
-        _check_relative(getattr(record, key), f"{where}: {key}")
-    return record
 
 
 def _parse_source(entry: object, where: str) -> Source:

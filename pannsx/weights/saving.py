@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,14 @@ from pannsx.errors import WeightsError
 from pannsx.events.operating_points import OperatingPoints, write_operating_points
 from pannsx.labels import LabelSet, audioset
 from pannsx.types import PathLike
+from pannsx.weights.base import base_of, check_base
+from pannsx.weights.delta import Factors, difference
 from pannsx.weights.digests import file_digest
 from pannsx.weights.loading import LoadedCheckpoint
 from pannsx.weights.operating_points import operating_points_path
-from pannsx.weights.record import Checkpoint
+from pannsx.weights.record import Base, Checkpoint
 from pannsx.weights.record_json import record_to_json
-from pannsx.weights.state_dict import check_finite
+from pannsx.weights.state_dict import check_finite, read_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,6 +92,44 @@ def save(
     return written
 
 
+def save_delta(
+    path: PathLike,
+    state: Mapping[str, Tensor],
+    record: Checkpoint,
+    base: LoadedCheckpoint,
+    *,
+    labels: LabelSet | None = None,
+    factors: Mapping[str, Factors] | None = None,
+) -> Checkpoint:
+    """Write a network that came of a loaded checkpoint as a delta: the tensors that differ, and the record.
+
+    Args:
+        path, record, labels: as for :func:`save_checkpoint`.
+        state: weights of the whole network in the published key layout, float32.
+        base: the checkpoint; its origin counts, not its model, and is read again.
+        factors: by published key, the changes of weights at low rank, of which ``state`` has the sum.
+
+    Returns:
+        The record as written; its ``base`` names the checkpoint and the digest of its file.
+
+    Raises:
+        ValueError: as :func:`save_checkpoint`; or the base is a delta itself, was not read from a file, has
+            the file name of the delta, or is not what ``state`` came of.
+        WeightsError: the files cannot be written, or the base not be read.
+    """
+    import torch
+
+    check_path(path)
+    origin = check_base(base.record, base.origin, path)
+    try:
+        of = base_of(base.record, origin)
+    except OSError as error:
+        raise WeightsError(f"cannot read the weights of {base.record.name}: {error}") from error
+    own = {key: tensor.detach().cpu().numpy() for key, tensor in state.items()}
+    changed = difference(read_arrays(origin.path, prefix=origin.prefix), own, factors or {})
+    return _write(path, {key: torch.tensor(each) for key, each in changed.items()}, record, labels, of)
+
+
 def save_checkpoint(
     path: PathLike, state: dict[str, Tensor], record: Checkpoint, *, labels: LabelSet | None = None
 ) -> Checkpoint:
@@ -110,6 +150,12 @@ def save_checkpoint(
         ValueError: another extension, or labels neither given nor AudioSet's.
         WeightsError: the files cannot be written.
     """
+    return _write(path, state, record, labels, None)
+
+
+def _write(
+    path: PathLike, state: dict[str, Tensor], record: Checkpoint, labels: LabelSet | None, base: Base | None
+) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -123,8 +169,12 @@ def save_checkpoint(
             record = replace(record, labels=f"{path.stem}.labels{suffix}", n_classes=len(labels))
             _write_text(path.with_name(record.labels), text)
         with replacing(path) as temporary:
-            # Clones: safetensors refuses tensors that share memory.
-            save_file({key: tensor.clone().contiguous() for key, tensor in state.items()}, temporary)
+            # Clones: safetensors refuses tensors that share memory. The base is part of a delta's digest.
+            save_file(
+                {key: tensor.clone().contiguous() for key, tensor in state.items()},
+                temporary,
+                metadata=None if base is None else {"base": f"{base.name}, sha256 {base.sha256}"},
+            )
             record = replace(
                 record,
                 filename=path.name,
@@ -132,6 +182,7 @@ def save_checkpoint(
                 sha256=file_digest(temporary, "sha256"),
                 md5=None,
                 sources=(),
+                base=base,
                 folder=path.parent,
             )
         _write_text(path.with_suffix(".json"), json.dumps(record_to_json(record), indent=1) + "\n")
