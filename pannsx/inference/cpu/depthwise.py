@@ -55,17 +55,26 @@ def _left(total, cap):
     return minimum(maximum(total, _ZERO), cap)
 
 
+@njit(forceinline=True)
+def _place(table, i, lacks):
+    """The frame of entry ``i`` in a source that lacks the first ``lacks`` frames after the zero frame."""
+    frame = table[i]
+    return frame - lacks if frame > 0 else 0
+
+
 @cache
 def depthwise() -> Callable[..., Any]:
     """The compiled kernel for 3 x 3 taps on every cell, ``(cells, C)`` -> ``(cells, C)``."""
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
 
-    def convolve(source, width, channels, table, first, last, weight, bias, cap, out):
-        """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated."""
+    def convolve(source, width, channels, table, lacks, first, last, weight, bias, cap, out):
+        """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated; see :func:`_place`."""
         _ = sources
         row = width * channels
         for k in range(first, last):
-            r0, r1, r2 = table[k, 0] * row, table[k, 1] * row, table[k, 2] * row
+            r0 = _place(table, 3 * k, lacks) * row
+            r1 = _place(table, 3 * k + 1, lacks) * row
+            r2 = _place(table, 3 * k + 2, lacks) * row
             to = (k - first) * row
             for c in range(0, channels, N_LANES):
                 b = load(bias, c)
@@ -100,15 +109,20 @@ def depthwise() -> Callable[..., Any]:
 
 
 @njit(forceinline=True)
-def _two(source, at, channels, weight, w):
-    """The middle two of four taps of a row: the cells from ``at`` on."""
-    here = load(source, at) * load(weight, w + channels)
-    return here + load(source, at + channels) * load(weight, w + 2 * channels)
+def _four_weights(weight, at, step):
+    return load(weight, at), load(weight, at + step), load(weight, at + 2 * step), load(weight, at + 3 * step)
 
 
 @njit(forceinline=True)
-def _tap(source, at, weight, w):
-    return load(source, at) * load(weight, w)
+def _four_loads(source, r0, r1, r2, r3, at):
+    """A cell in each of four rows."""
+    return load(source, r0 + at), load(source, r1 + at), load(source, r2 + at), load(source, r3 + at)
+
+
+@njit(forceinline=True)
+def _four_products(cells, weights):
+    total = cells[0] * weights[0] + cells[1] * weights[1]
+    return total + cells[2] * weights[2] + cells[3] * weights[3]
 
 
 @cache
@@ -116,45 +130,39 @@ def depthwise_halving() -> Callable[..., Any]:
     """The compiled kernel for 4 x 4 taps at a stride of two, ``(cells, C)`` -> ``(cells, C)``."""
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
 
-    def convolve(source, width, channels, table, first, last, weight, bias, cap, out):
-        """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated."""
+    def convolve(source, width, channels, table, lacks, first, last, weight, bias, cap, out):
+        """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated; see :func:`_place`."""
         _ = sources
         row = width * channels
         out_width = width // 2
-        w1, w2, w3 = 4 * channels, 8 * channels, 12 * channels  # rows of taps
         for k in range(first, last):
             to = (k - first) * out_width * channels
-            r0, r1, r2, r3 = table[k, 0] * row, table[k, 1] * row, table[k, 2] * row, table[k, 3] * row
-            for x in range(out_width):
-                has_left, has_right = x > 0, 2 * x + 2 < width
-                for c in range(0, channels, N_LANES):
-                    at = 2 * x * channels + c
-                    upper = load(bias, c) + _two(source, r0 + at, channels, weight, c)
-                    lower = _two(source, r1 + at, channels, weight, c + w1)
-                    upper = upper + _two(source, r2 + at, channels, weight, c + w2)
-                    lower = lower + _two(source, r3 + at, channels, weight, c + w3)
-                    if has_left:
-                        at -= channels
-                        upper = upper + _tap(source, r0 + at, weight, c)
-                        lower = lower + _tap(source, r1 + at, weight, c + w1)
-                        upper = upper + _tap(source, r2 + at, weight, c + w2)
-                        lower = lower + _tap(source, r3 + at, weight, c + w3)
-                        at += channels
-                    if has_right:
-                        at += 2 * channels
-                        w = c + 3 * channels
-                        upper = upper + _tap(source, r0 + at, weight, w)
-                        lower = lower + _tap(source, r1 + at, weight, w + w1)
-                        upper = upper + _tap(source, r2 + at, weight, w + w2)
-                        lower = lower + _tap(source, r3 + at, weight, w + w3)
-                    store(out, to + x * channels + c, _left(upper + lower, cap))
+            r0 = _place(table, 4 * k, lacks) * row
+            r1 = _place(table, 4 * k + 1, lacks) * row
+            r2 = _place(table, 4 * k + 2, lacks) * row
+            r3 = _place(table, 4 * k + 3, lacks) * row
+            for c in range(0, channels, N_LANES):
+                b = load(bias, c)
+                # The four taps of each column of cells.
+                w0 = _four_weights(weight, c, 4 * channels)
+                w1 = _four_weights(weight, c + channels, 4 * channels)
+                w2 = _four_weights(weight, c + 2 * channels, 4 * channels)
+                w3 = _four_weights(weight, c + 3 * channels, 4 * channels)
+                nothing = broadcast(_ZERO)
+                before = nothing, nothing, nothing, nothing
+                here = _four_loads(source, r0, r1, r2, r3, c)
+                for x in range(out_width):
+                    at = (2 * x + 1) * channels + c
+                    right = _four_loads(source, r0, r1, r2, r3, at)
+                    total = b + _four_products(before, w0) + _four_products(here, w1)
+                    total = total + _four_products(right, w2)
+                    before = right
+                    if 2 * x + 2 < width:
+                        here = _four_loads(source, r0, r1, r2, r3, at + channels)
+                        total = total + _four_products(here, w3)
+                    store(out, to + x * channels + c, _left(total, cap))
 
     return compiled(convolve)
-
-
-@njit(forceinline=True)
-def _four_weights(weight, at, step):
-    return load(weight, at), load(weight, at + step), load(weight, at + 2 * step), load(weight, at + 3 * step)
 
 
 @njit(forceinline=True)
@@ -169,10 +177,12 @@ def first_halving() -> Callable[..., Any]:
     """The compiled kernel for the same taps from one channel to ``C``."""
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
 
-    def convolve(source, row, tops, first, last, width, weight, bias, cap, out):
-        """``source`` is a plane with a border; ``tops`` the row above each output's first."""
+    def convolve(source, row, tops, first, last, width, channels, weight, bias, cap, out):
+        """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated.
+
+        ``source`` is a plane with a border; ``tops`` the row above each output's first.
+        """
         _ = sources
-        channels = len(bias)
         for c in range(0, channels, N_LANES):
             b = load(bias, c)
             w0 = _four_weights(weight, c, channels)
@@ -184,6 +194,6 @@ def first_halving() -> Callable[..., Any]:
                     at = tops[k] * row + 2 * x
                     upper = _weighted(source, at, w0) + _weighted(source, at + row, w1)
                     lower = _weighted(source, at + 2 * row, w2) + _weighted(source, at + 3 * row, w3)
-                    store(out, (k * width + x) * channels + c, _left(upper + (lower + b), cap))
+                    store(out, ((k - first) * width + x) * channels + c, _left(upper + (lower + b), cap))
 
     return compiled(convolve)

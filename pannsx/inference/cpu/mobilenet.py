@@ -81,7 +81,7 @@ class Separable:
         width = source.width // self.stride
         target = memory.matrix(slot, heights, width, self.product.out_channels)
         kernel = depthwise() if self.stride == 1 else depthwise_halving()
-        table = frame_table(source.heights, self.stride)
+        table = frame_table(source.heights, self.stride).reshape(-1)
         ranges = list(even_ranges(target.n_frames, workers.n))
         frame = width * source.channels  # floats of a frame between the two convolutions
         few = target.n_frames * width < FEW_ROWS
@@ -91,7 +91,7 @@ class Separable:
 
         def convolve(first: int, last: int, into: FloatArray) -> None:
             kernel(
-                source.memory, source.width, source.channels, table, first, last,
+                source.memory, source.width, source.channels, table, 0, first, last,
                 self._taps, self._bias, self._cap, into,
             )  # fmt: skip
 
@@ -195,7 +195,11 @@ class PreparedMobileNet:
         cap = np.float32(self._cap)
 
         def share(i: int) -> None:
-            first_halving()(plane.flat, plane.row, tops, *ranges[i], out.width, taps, bias, cap, cells)
+            first, last = ranges[i]
+            into = cells[first * out.width * len(bias) :]
+            first_halving()(
+                plane.flat, plane.row, tops, first, last, out.width, len(bias), taps, bias, cap, into
+            )
 
         n_operations = 2 * 9 * out.n_frames * out.width * len(bias)
         with self._workers.step(

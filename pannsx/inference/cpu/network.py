@@ -13,6 +13,8 @@ from pannsx.inference.cpu.explanation import Step
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.head import Found, PreparedHead, pool_locally
 from pannsx.inference.cpu.mobilenet import PreparedMobileNet, can_prepare_mobile
+from pannsx.inference.cpu.mobilenet_strips import MobileNetInStrips
+from pannsx.inference.cpu.product import product_kind
 from pannsx.inference.cpu.resnet import PreparedResNet
 from pannsx.inference.cpu.workers import Workers
 from pannsx.models.layout import published_key
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 Stem = Callable[[Sequence[FloatArray], Sequence[FloatArray]], tuple[list[FloatArray], ...]]
 _PASSES = 3  # of an explanation, after one to warm up
 
-PreparedTrunk = PreparedCnn | PreparedMobileNet | PreparedResNet
+PreparedTrunk = PreparedCnn | PreparedMobileNet | MobileNetInStrips | PreparedResNet
 
 
 def runs_without_torch(structure: Structure) -> bool:
@@ -205,6 +207,8 @@ def _trunk(trunk: object, tensors: Tensors, workers: Workers, bfloat16: bool) ->
     match trunk:
         case CnnSettings():
             return PreparedCnn(trunk, tensors, workers, bfloat16=bfloat16)
+        case MobileNetSettings() if product_kind() == "own" and not bfloat16:
+            return MobileNetInStrips(trunk, tensors, workers)
         case MobileNetSettings():
             return PreparedMobileNet(trunk, tensors, workers, bfloat16=bfloat16)
         case ResNetSettings():

@@ -1,0 +1,290 @@
+"""What :mod:`pannsx.inference.cpu.strips` runs: the layers of a network, cut into tasks and pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pannsx.inference.cpu.depthwise import frame_table, taps_of
+from pannsx.inference.cpu.product import FEW_ROWS
+from pannsx.inference.cpu.strips import (
+    ADDED,
+    BIAS,
+    CHANNELS,
+    DEPTHWISE,
+    FIRST,
+    HALVING,
+    IN_CHANNELS,
+    IN_WIDTH,
+    KIND,
+    N_LAYER_COLUMNS,
+    PANELS,
+    PRODUCT,
+    SOURCE,
+    TABLE,
+    TAPS,
+    TARGET,
+    WIDTH,
+)  # fmt: skip
+from pannsx.jit.matrix import PANEL, packed, padded
+from pannsx.types import FloatArray
+
+IntArray = npt.NDArray[np.int64]
+
+_STRIP_FLOATS = 150_000  # of a strip in all layers of a task: 600 KB stay in a second-level cache of 1 MB
+_LONG_WEIGHTS = (
+    128 * 1024
+)  # of a product: with few rows, threads divide its columns rather than both read all
+_PIECES_PER_THREAD = 2  # at least, so that a thread that is held up leaves some of its part to others
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer of a network.
+
+    Attributes:
+        kind: one of those of :mod:`pannsx.inference.cpu.strips`.
+        channels: of its output.
+        block: number of its block; the layers of a block are one task if possible.
+        taps, bias, panels: where they begin in the weights.
+        adds: whether the input of its block is added to its output.
+    """
+
+    kind: int
+    channels: int
+    block: int
+    taps: int
+    bias: int
+    panels: int
+    adds: bool
+
+
+class Layers:
+    """The layers of a network in order, with their weights in one array.
+
+    Attributes:
+        all: the layers.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[Layer] = []
+        self._limits: list[tuple[float, float]] = []
+        self._parts: list[FloatArray] = []
+        self._n_weights = 0
+
+    def convolution(
+        self, weight: FloatArray, bias: FloatArray, *, halves: bool, cap: float, block: int
+    ) -> None:
+        """Add a convolution of one channel, the first, or a depthwise one; ``(C, 1, 3, 3)`` and ``(C,)``."""
+        kind = FIRST if not self.all else HALVING if halves else DEPTHWISE
+        taps = self._put(taps_of(weight, 2 if halves else 1))
+        self._add(Layer(kind, len(weight), block, taps, self._put(bias), 0, False), cap)
+
+    def product(
+        self, weight: FloatArray, bias: FloatArray, *, cap: float | None, block: int, adds: bool = False
+    ) -> None:
+        """Add a pointwise convolution, ``(C', C, 1, 1)`` and ``(C',)``; ``cap`` None: without activation."""
+        panels = self._put(packed(np.ascontiguousarray(weight.reshape(len(weight), -1).T)))
+        self._add(Layer(PRODUCT, len(weight), block, 0, self._put(padded(bias)), panels, adds), cap)
+
+    def weights(self) -> FloatArray:
+        """All weights, with the zeros at the end that a product adds to parts of its sums."""
+        return np.concatenate([*self._parts, np.zeros(PANEL, np.float32)])
+
+    def limits(self) -> FloatArray:
+        """``(n, 2)`` least and greatest output of each layer."""
+        return np.array(self._limits, np.float32)
+
+    def _put(self, numbers: FloatArray) -> int:
+        begin = self._n_weights
+        self._parts.append(np.asarray(numbers, np.float32).reshape(-1))
+        self._n_weights += self._parts[-1].size
+        return begin
+
+    def _add(self, layer: Layer, cap: float | None) -> None:
+        self.all.append(layer)
+        self._limits.append((-np.inf, np.inf) if cap is None else (0, cap))
+
+
+class Task(NamedTuple):
+    """A row of the table of tasks."""
+
+    begin: int
+    end: int
+    n_frames: int
+    n_pieces: int
+    by_columns: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The tasks for items of certain sizes.
+
+    Attributes:
+        layers: ``(n, N_LAYER_COLUMNS)``.
+        tasks: in order.
+        task_rows: the same as numbers.
+        tables: the frame tables.
+        n_memory: floats of the shared memory.
+        n_scratch: floats of a thread's scratch memory.
+        zeros: begin and end of stretches of the memory that must be zero; nothing is written there.
+        heights: frames of each item's features.
+    """
+
+    layers: IntArray
+    tasks: tuple[Task, ...]
+    task_rows: IntArray
+    tables: IntArray
+    n_memory: int
+    n_scratch: int
+    zeros: tuple[tuple[int, int], ...]
+    heights: tuple[int, ...]
+
+    def features(self, memory: FloatArray) -> FloatArray:
+        """``(frames, W, C)``: the output of the last layer."""
+        n_frames = self.tasks[-1].n_frames
+        last = self.layers[-1]
+        frame = int(last[WIDTH] * last[CHANNELS])
+        begin = int(last[TARGET]) + frame
+        return memory[begin : begin + n_frames * frame].reshape(n_frames, last[WIDTH], last[CHANNELS])
+
+
+@lru_cache(maxsize=64)
+def make_plan(network: Layers, heights: tuple[int, ...], width: int, n_threads: int) -> Plan:
+    """The plan for items of ``heights`` by ``width`` cells."""
+    layers, tables, n_frames, out_heights = _shapes(network.all, heights, width)
+    tasks: list[Task] = []
+    n_scratch = 0
+    for begin, end, by_columns in _cut(network.all, layers, n_frames):
+        if by_columns:
+            n_pieces = min(-(-int(layers[end - 1, CHANNELS]) // PANEL), _fewest(n_threads))
+        else:
+            n_pieces, size = _strips(layers[begin:end], tables, n_frames[end - 1], n_threads)
+            n_scratch = max(n_scratch, size)
+        tasks.append(Task(begin, end, n_frames[end - 1], n_pieces, by_columns))
+    n_memory, zeros = _place(network.all, layers, tasks)
+    return Plan(
+        layers, tuple(tasks), np.array(tasks, np.int64), tables, n_memory, n_scratch, zeros, out_heights
+    )
+
+
+def _fewest(n_threads: int) -> int:
+    return 1 if n_threads == 1 else _PIECES_PER_THREAD * n_threads
+
+
+def _shapes(
+    network: Sequence[Layer], heights: tuple[int, ...], width: int
+) -> tuple[IntArray, IntArray, list[int], tuple[int, ...]]:
+    """The layers' rows without their places, the frame tables, each layer's frames, and the last heights."""
+    rows = np.zeros((len(network), N_LAYER_COLUMNS), np.int64)
+    tables: list[IntArray] = []
+    places: dict[tuple[tuple[int, ...], int], int] = {}
+    n_entries, channels, n_frames = 0, 1, []
+    for row, layer in zip(rows, network, strict=True):
+        row[[KIND, IN_WIDTH, IN_CHANNELS]] = layer.kind, width, channels
+        if layer.kind in (DEPTHWISE, HALVING):
+            key = heights, 1 if layer.kind == DEPTHWISE else 2
+            if key not in places:
+                places[key] = n_entries
+                tables.append(frame_table(*key).reshape(-1))
+                n_entries += tables[-1].size
+            row[TABLE] = places[key]
+        if layer.kind in (FIRST, HALVING):
+            heights, width = tuple(height // 2 for height in heights), width // 2
+        channels = layer.channels
+        row[[WIDTH, CHANNELS, TAPS, BIAS, PANELS]] = width, channels, layer.taps, layer.bias, layer.panels
+        n_frames.append(sum(heights))
+    return rows, np.concatenate(tables), n_frames, heights
+
+
+def _cut(network: Sequence[Layer], rows: IntArray, n_frames: list[int]) -> list[tuple[int, int, bool]]:
+    """Begin and end of each task, and whether it is divided by columns.
+
+    A task is a block, the first with the layers before it. A block of few rows and long weights is divided
+    layer by layer, its products by columns.
+    """
+    weights: dict[int, int] = {}
+    for layer, row in zip(network, rows, strict=True):
+        if layer.kind == PRODUCT:
+            size = int(row[IN_CHANNELS] * row[CHANNELS])
+            weights[layer.block] = max(size, weights.get(layer.block, 0))
+    few = [
+        n * row[WIDTH] < FEW_ROWS and weights.get(layer.block, 0) >= _LONG_WEIGHTS
+        for layer, row, n in zip(network, rows, n_frames, strict=True)
+    ]
+    found, begin = [], 0
+    for i, layer in enumerate(network):
+        is_last = i + 1 == len(network) or network[i + 1].block != layer.block
+        if is_last or few[i] or few[i + 1]:
+            by_columns = bool(few[i]) and layer.kind == PRODUCT and begin == i
+            found.append((begin, i + 1, by_columns))
+            begin = i + 1
+    return found
+
+
+def _strips(rows: IntArray, tables: IntArray, n_frames: int, n_threads: int) -> tuple[int, int]:
+    """Number of strips of a task, and the floats of the longest in the layers before the last."""
+    frames = rows[:-1, WIDTH] * rows[:-1, CHANNELS]
+    n_pieces = min(n_frames, _fewest(n_threads))
+    while True:
+        cuts = n_frames * np.arange(n_pieces + 1) // n_pieces
+        first, last = cuts[:-1], cuts[1:]
+        sizes = np.zeros(n_pieces, np.int64)
+        for row, frame in zip(rows[:0:-1], frames[::-1], strict=True):
+            if row[KIND] in (DEPTHWISE, HALVING):
+                n_taps = 3 if row[KIND] == DEPTHWISE else 4
+                table = tables[row[TABLE] :]
+                of_first = table[first[:, None] * n_taps + np.arange(n_taps)]
+                of_last = table[(last[:, None] - 1) * n_taps + np.arange(n_taps)]
+                # Beside the edge of an item stands the zero frame, 0.
+                first = np.where(of_first > 0, of_first, np.iinfo(np.int64).max).min(axis=1) - 1
+                last = of_last.max(axis=1)
+            sizes += (1 + last - first) * frame
+        longest = int(sizes.max())
+        if longest <= _STRIP_FLOATS or n_pieces == n_frames:
+            return n_pieces, longest
+        n_pieces = min(n_frames, max(n_pieces + 1, n_pieces * longest // _STRIP_FLOATS))
+
+
+def _place(
+    network: Sequence[Layer], rows: IntArray, tasks: list[Task]
+) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Give each task's source, target and sum their places; returns the memory's size and its zeros.
+
+    A slot of the memory serves several matrices in turn. Their cells begin at the same place in it, after the
+    zero frame of the widest.
+    """
+    writers = {task.end: t for t, task in enumerate(tasks)}
+    blocks = [layer.block for layer in network]
+    added = {}  # by task: the task that wrote the input of its block
+    for t, task in enumerate(tasks):
+        if network[task.end - 1].adds:
+            added[t] = writers[blocks.index(network[task.end - 1].block)]
+    uses = [  # by task: the last one that reads what it writes
+        max([t + 1, *(user for user, writer in added.items() if writer == t)]) for t in range(len(tasks))
+    ]
+    frame = [int(rows[task.end - 1, WIDTH] * rows[task.end - 1, CHANNELS]) for task in tasks]
+    lead = max(frame)
+    sizes: list[int] = []  # of the slots
+    slots: list[int] = []  # by task
+    for t, task in enumerate(tasks):
+        in_use = {slots[earlier] for earlier in range(t) if uses[earlier] >= t}
+        slot = next(i for i in range(len(tasks)) if i not in in_use)
+        if slot == len(sizes):
+            sizes.append(0)
+        sizes[slot] = max(sizes[slot], lead + task.n_frames * frame[t])
+        slots.append(slot)
+    begins = [0, *np.cumsum(sizes).tolist()]
+    places = [begins[slot] + lead - frame[t] for t, slot in enumerate(slots)]
+    rows[:, ADDED] = -1
+    for t, task in enumerate(tasks):
+        rows[task.begin, SOURCE] = places[t - 1] if t else 0
+        rows[task.end - 1, TARGET] = places[t]
+        if t in added:
+            rows[task.end - 1, ADDED] = places[added[t]]
+    return begins[-1], tuple((begin, begin + lead) for begin in begins[:-1])

@@ -1,0 +1,210 @@
+"""Layers of a MobileNet in one compiled call: strips of frames through several layers, shared by threads.
+
+The work is a list of *tasks*, one after the other. A task is some successive layers; its *pieces* are done
+in any order, by any thread:
+
+* *strips*: a range of frames of the last layer's output. For each, the frames that it needs of every layer
+  before are computed into the thread's scratch memory, which stays in its cache; only the last layer writes
+  to the memory that all threads share. Neighbouring strips both compute the frames at their common edge.
+* *columns*, of a single product: all of its rows and some of its columns.
+
+A thread takes pieces by counters, first those of its own part, then those that others have not begun, and
+goes on to the next task when all are done. So threads meet at a counter and not in the interpreter, and one
+that starts late delays nothing: the others do its part.
+
+Layers and tasks are rows of int64 numbers, made by :mod:`pannsx.inference.cpu.strip_plan`. Their columns are
+named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from pannsx.inference.cpu.depthwise import depthwise, depthwise_halving, first_halving
+from pannsx.jit import matrix
+from pannsx.jit.atomic import LINE, fetch_add, give_way, read_again
+from pannsx.jit.cache import compiled, digest_of
+from pannsx.jit.matrix import PANEL
+
+FIRST, DEPTHWISE, HALVING, PRODUCT = range(4)
+"""Kinds of layers; the first and the halving ones read two frames for each of their own."""
+
+KIND, IN_WIDTH, IN_CHANNELS, WIDTH, CHANNELS, TABLE, TAPS, BIAS, PANELS, SOURCE, TARGET, ADDED = range(12)
+"""Columns of a layer: kind and shapes, then where it begins: its frame table in the tables, its taps, bias
+and panels in the weights, and in the memory the matrices that it reads, writes and adds, each with a zero
+frame before it. ``SOURCE`` counts for the first layer of a task, ``TARGET`` for the last; ``ADDED`` may be
+-1.
+"""
+
+N_LAYER_COLUMNS = 12
+
+BEGIN, END, N_FRAMES, N_PIECES, BY_COLUMNS = range(5)
+"""Columns of a task: its layers, frames of the last one, pieces, and whether these are columns."""
+
+N_TASK_COLUMNS = 5
+
+_PATIENCE = 2000  # readings of a counter, some 50 microseconds, before another thread may have the processor
+
+
+@njit(forceinline=True)
+def _needed(layer, tables, first, last):
+    """The frames that frames ``first`` to ``last`` of a layer need of its source."""
+    if layer[KIND] != DEPTHWISE and layer[KIND] != HALVING:
+        return first, last
+    n_taps = 3 if layer[KIND] == DEPTHWISE else 4
+    begin, end = layer[TABLE] + first * n_taps, layer[TABLE] + last * n_taps - 1
+    while tables[begin] == 0:
+        begin += 1
+    while tables[end] == 0:
+        end -= 1
+    return tables[begin] - 1, tables[end]
+
+
+@njit(forceinline=True)
+def _copy(source, at, target, to, n):
+    for i in range(n):
+        target[to + i] = source[at + i]
+
+
+@cache
+def run_tasks() -> Callable[..., Any]:
+    """The compiled function that each thread calls; it returns when all tasks are done."""
+    sources = digest_of(
+        *matrix.SOURCES, "jit/atomic.py", "inference/cpu/depthwise.py", "inference/cpu/strips.py"
+    )
+    multiply = matrix.product()
+    first_layer, stride_one, stride_two = first_halving(), depthwise(), depthwise_halving()
+
+    def strip(
+        layers,
+        limits,
+        begin,
+        end,
+        first,
+        last,
+        weights,
+        plane,
+        plane_row,
+        tops,
+        tables,
+        memory,
+        scratch,
+        ranges,
+    ):
+        """Frames ``first`` to ``last`` of layer ``end - 1``, through the layers from ``begin`` on."""
+        _ = sources
+        ranges[end, 0], ranges[end, 1] = first, last
+        for i in range(end - 1, begin - 1, -1):
+            ranges[i, 0], ranges[i, 1] = _needed(layers[i], tables, ranges[i + 1, 0], ranges[i + 1, 1])
+        source_at, at = 0, 0  # in scratch
+        for i in range(begin, end):
+            layer = layers[i]
+            low, high = ranges[i + 1, 0], ranges[i + 1, 1]
+            in_channels, channels = layer[IN_CHANNELS], layer[CHANNELS]
+            frame = layer[WIDTH] * channels
+            if i > begin:
+                source, lacks = scratch[source_at:], ranges[i, 0]
+            else:
+                source, lacks = memory[layer[SOURCE] :], 0
+            if i < end - 1:
+                scratch[at : at + frame] = 0
+                target = scratch[at + frame :]
+            else:
+                target = memory[layer[TARGET] + (1 + low) * frame :]
+            floor, cap = limits[i, 0], limits[i, 1]
+            taps, bias = weights[layer[TAPS] :], weights[layer[BIAS] :]
+            table = tables[layer[TABLE] :]
+            if layer[KIND] == PRODUCT:
+                n_rows = (high - low) * layer[WIDTH]
+                adds = layer[ADDED] >= 0
+                if adds:
+                    _copy(memory, layer[ADDED] + (1 + low) * frame, target, 0, n_rows * channels)
+                multiply(
+                    source, (1 + low - lacks) * layer[IN_WIDTH] * in_channels, in_channels, n_rows,
+                    1, 0, in_channels,
+                    weights, layer[PANELS], 0, in_channels * PANEL, channels, target, 0, channels,
+                    weights, layer[BIAS], floor, cap, adds,
+                )  # fmt: skip
+            elif layer[KIND] == DEPTHWISE:
+                stride_one(
+                    source, layer[IN_WIDTH], channels, table, lacks, low, high, taps, bias, cap, target
+                )
+            elif layer[KIND] == HALVING:
+                stride_two(
+                    source, layer[IN_WIDTH], channels, table, lacks, low, high, taps, bias, cap, target
+                )
+            else:
+                first_layer(
+                    plane, plane_row, tops, low, high, layer[WIDTH], channels, taps, bias, cap, target
+                )
+            source_at = at
+            at += (1 + high - low) * frame
+
+    def columns(layer, floor, cap, first, last, n_frames, weights, memory):
+        """Panels ``first`` to ``last`` of a product, all of its rows."""
+        _ = sources
+        in_channels, channels = layer[IN_CHANNELS], layer[CHANNELS]
+        begin, end = first * PANEL, min(last * PANEL, channels)
+        n_rows = n_frames * layer[WIDTH]
+        at = layer[WIDTH] * channels + begin
+        adds = layer[ADDED] >= 0
+        if adds:
+            for r in range(n_rows):
+                row = at + r * channels
+                _copy(memory, layer[ADDED] + row, memory, layer[TARGET] + row, end - begin)
+        multiply(
+            memory, layer[SOURCE] + layer[WIDTH] * in_channels, in_channels, n_rows, 1, 0, in_channels,
+            weights, layer[PANELS] + begin * in_channels, 0, in_channels * PANEL, end - begin,
+            memory, layer[TARGET] + at, channels,
+            weights, layer[BIAS] + begin, floor, cap, adds,
+        )  # fmt: skip
+
+    strip, columns = compiled(strip), compiled(columns)
+
+    def share(
+        me, n, counters, first_task, last_task, tasks, layers, limits, weights, plane, plane_row, tops,
+        tables, memory, scratch, yields,
+    ):  # fmt: skip
+        """Thread ``me`` of ``n``; ``limits`` are each layer's least and greatest output.
+
+        Of the ``counters``, all zero at first, each task has ``n`` of pieces taken and one of pieces done.
+        """
+        _ = sources
+        ranges = np.empty((len(layers) + 1, 2), np.int64)
+        for t in range(first_task, last_task):
+            task = tasks[t]
+            last_layer, n_pieces, n_frames = task[END] - 1, task[N_PIECES], task[N_FRAMES]
+            n_panels = -(-layers[last_layer, CHANNELS] // PANEL)
+            done = (t * (n + 1) + n) * LINE
+            for i in range(n):
+                owner = (me + i) % n
+                begin, end = n_pieces * owner // n, n_pieces * (owner + 1) // n
+                taken = (t * (n + 1) + owner) * LINE
+                piece = begin + fetch_add(counters, taken, 1)
+                while piece < end:
+                    if task[BY_COLUMNS]:
+                        columns(
+                            layers[last_layer], limits[last_layer, 0], limits[last_layer, 1],
+                            n_panels * piece // n_pieces, n_panels * (piece + 1) // n_pieces,
+                            n_frames, weights, memory,
+                        )  # fmt: skip
+                    else:
+                        strip(
+                            layers, limits, task[BEGIN], task[END],
+                            n_frames * piece // n_pieces, n_frames * (piece + 1) // n_pieces,
+                            weights, plane, plane_row, tops, tables, memory, scratch, ranges,
+                        )  # fmt: skip
+                    fetch_add(counters, done, 1)
+                    piece = begin + fetch_add(counters, taken, 1)
+            patience = _PATIENCE
+            while read_again(counters, done) < n_pieces:
+                patience -= 1
+                if patience < 0:
+                    give_way(yields)
+
+    return compiled(share)

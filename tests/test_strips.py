@@ -1,0 +1,160 @@
+"""MobileNets in one compiled call: against torch, in strips and in columns, by any threads."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit
+from small_models import noise, seeded_checkpoint
+
+from pannsx.inference.cpu import strip_plan
+from pannsx.inference.cpu.folding import Tensors
+from pannsx.inference.cpu.mobilenet import PreparedMobileNet
+from pannsx.inference.cpu.mobilenet_strips import MobileNetInStrips
+from pannsx.inference.cpu.workers import Workers
+from pannsx.inference.engine import Engine
+from pannsx.jit.atomic import LINE, address_of_give_way, fetch_add, give_way, read_again
+from pannsx.models.settings import MobileNetSettings
+from pannsx.models.trunks.mobilenet import MobileNet
+from pannsx.types import FloatArray
+
+SETTINGS = {
+    "separable": MobileNetSettings(((1, 32, 1, 1), (1, 48, 1, 2), (1, 64, 2, 1)), False, 64, 16),
+    "residual": MobileNetSettings(((1, 16, 1, 1), (2, 16, 3, 2), (3, 32, 2, 1)), True, 64, 16),
+}
+"""All kinds of layers: with and without halving, expansion, sum and last layer."""
+
+WIDTH = 16
+ROUNDING = 2e-6  # of the largest feature: some twelve layers with sums of at most 144 terms in float32
+
+
+class Counted(Workers):
+    """Workers of a number of threads of their own; with ``alone``, only the first share ever begins."""
+
+    def __init__(self, n: int, *, alone: bool = False) -> None:
+        super().__init__()
+        self._n, self._alone = n, alone
+
+    @property
+    def n(self) -> int:
+        return self._n
+
+    def run(self, share, n=None) -> None:
+        if self._alone:
+            share(0)
+        else:
+            super().run(share, n)
+
+
+def trunk_of(name: str) -> MobileNet:
+    torch.manual_seed(0)
+    trunk = MobileNet(SETTINGS[name]).eval()
+    for key, tensor in trunk.state_dict().items():
+        if key.endswith("running_var"):
+            tensor.uniform_(0.5, 1.5)
+        elif key.endswith(("running_mean", "bias")):
+            tensor.normal_(std=0.2)
+    return trunk
+
+
+def tensors_of(trunk: MobileNet) -> Tensors:
+    return Tensors({key: each.numpy() for key, each in trunk.state_dict().items()})
+
+
+def items_of(heights: list[int]) -> list[FloatArray]:
+    rng = np.random.default_rng(len(heights))
+    return [rng.standard_normal((1, height, WIDTH), dtype=np.float32) for height in heights]
+
+
+def assert_as_torch(found: list[FloatArray], trunk: MobileNet, items: list[FloatArray]) -> None:
+    double = trunk_of_double(trunk)
+    for features, item in zip(found, items, strict=True):
+        with torch.inference_mode():
+            expected = double(torch.from_numpy(item)[None].double())[0].T.numpy()
+        np.testing.assert_allclose(features, expected, rtol=0, atol=ROUNDING * max(1, np.abs(expected).max()))
+
+
+def trunk_of_double(trunk: MobileNet) -> MobileNet:
+    double = MobileNet(trunk.settings).double().eval()
+    double.load_state_dict({key: each.double() for key, each in trunk.state_dict().items()})
+    return double
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(
+    heights=st.lists(st.integers(4, 45), min_size=1, max_size=4),
+    strip_floats=st.sampled_from([1, 4000, 150_000]),
+    long_weights=st.sampled_from([0, 600, 1 << 20]),
+    n_threads=st.integers(1, 3),
+)
+def test_all_cuts_give_what_torch_gives(
+    name: str, heights: list[int], strip_floats: int, long_weights: int, n_threads: int
+) -> None:
+    trunk, items = trunk_of(name), items_of(heights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strip_plan, "_STRIP_FLOATS", strip_floats)
+        patch.setattr(strip_plan, "_LONG_WEIGHTS", long_weights)
+        network = MobileNetInStrips(trunk.settings, tensors_of(trunk), Counted(n_threads))
+        assert_as_torch(network(items), trunk, items)
+        # The memory holds the numbers of other items now.
+        assert_as_torch(network(items[::-1] + items[:1]), trunk, items[::-1] + items[:1])
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_layer_by_layer_gives_the_same_numbers(name: str) -> None:
+    """The form for other libraries' products, here with ours."""
+    trunk, items = trunk_of(name), items_of([40, 9])
+    in_strips = MobileNetInStrips(trunk.settings, tensors_of(trunk), Workers())(items)
+    by_layer = PreparedMobileNet(trunk.settings, tensors_of(trunk), Workers(), bfloat16=False)(items)
+    for a, b in zip(in_strips, by_layer, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_thread_does_the_work_of_those_that_never_begin(name: str) -> None:
+    trunk, items = trunk_of(name), items_of([40])
+    alone = MobileNetInStrips(trunk.settings, tensors_of(trunk), Counted(3, alone=True))(items)
+    together = MobileNetInStrips(trunk.settings, tensors_of(trunk), Counted(3))(items)
+    np.testing.assert_array_equal(alone[0], together[0])
+
+
+def test_another_library_s_products_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = seeded_checkpoint("MobileNetV1").model
+    (own,) = Engine(model, device="cpu").run([noise(20_000)])
+    monkeypatch.setenv("PANNSX_PRODUCT", "numpy")
+    (numpys,) = Engine(model, device="cpu").run([noise(20_000)])
+    np.testing.assert_allclose(own.clipwise, numpys.clipwise, rtol=0, atol=2e-6)
+
+
+def test_counters_count_every_thread() -> None:
+    n_threads, n_times = 3, 20_000
+
+    @njit(nogil=True)
+    def count(counters, n, yields):
+        last = 0
+        for _ in range(n):
+            last = fetch_add(counters, LINE, 1)
+        fetch_add(counters, 0, 1)
+        while read_again(counters, 0) < 3:
+            give_way(yields)
+        return last
+
+    counters = np.zeros(2 * LINE, np.int64)
+    together = threading.Barrier(n_threads)
+
+    def run(_: int) -> int:
+        together.wait()
+        return int(count(counters, n_times, address_of_give_way()))
+
+    count(np.full(2 * LINE, 3), 1, address_of_give_way())  # compiled before the threads meet
+    with ThreadPoolExecutor(n_threads) as pool:
+        last = list(pool.map(run, range(n_threads)))
+    assert counters[LINE] == n_threads * n_times
+    assert max(last) == n_threads * n_times - 1
