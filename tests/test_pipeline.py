@@ -97,7 +97,7 @@ def test_long_audio_is_its_windows(overlap_s):
     pipeline = Pipeline(seeded_checkpoint("Cnn6"), device="cpu", settings=settings)
     waveform = noise(32000 * 7 + 1234)
     whole = analyse(pipeline, [waveform])[0].answer
-    assert len(whole.framewise) == pipeline.engine.model.n_frames(len(waveform))
+    assert len(whole.framewise) == pipeline.engine.network.n_frames(len(waveform))
     assert len(whole.frame_embeddings) == len(whole.framewise)
     first = pipeline.engine.run([waveform[:64000]], Wanted(framewise=True))[0]
     n_own = len(first.framewise) if overlap_s == 0 else len(first.framewise) // 2

@@ -191,7 +191,7 @@ def test_memory_and_cost_do_not_grow(tagger: AudioTagger, monkeypatch: pytest.Mo
 
     def run(waveforms: list[np.ndarray], wanted: object = None) -> list[Answer]:
         heard.extend(len(waveform) for waveform in waveforms)
-        n_frames = [engine.model.n_frames(len(waveform)) for waveform in waveforms]
+        n_frames = [engine.network.n_frames(len(waveform)) for waveform in waveforms]
         one = np.zeros(len(tagger.labels), np.float32)
         return [Answer(one, one, np.zeros((n, len(one)), np.float32), None, one) for n in n_frames]
 

@@ -2,7 +2,8 @@
 
 Networks run once or twice in a test, and half of that time went into mapping memory again; so the allocator
 keeps what is freed (`train.loop.memory`). Weights of the largest layers are left out of that, since they come
-in every size and leave gaps; and what is free goes back to the system now and then.
+in every size and leave gaps; and what is free goes back to the system now and then. All threads allocate in
+one arena, since the free end of another arena never goes back.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from train.loop.memory import keep_freed_memory
 
-_MMAP_THRESHOLD = -3  # of malloc.h
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # of malloc.h
 _ALWAYS_RETURNED = 2**25
 """Bytes from which on a block goes back to the system as soon as it is freed: more than most activations."""
 _MUCH = 2**26
@@ -31,6 +32,7 @@ def keep_most_freed_memory() -> None:
     if keep_freed_memory():
         _libc = ctypes.CDLL(None)
         _libc.mallopt(_MMAP_THRESHOLD, _ALWAYS_RETURNED)
+        _libc.mallopt(_ARENA_MAX, 1)
 
 
 def give_memory_back() -> None:
