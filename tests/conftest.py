@@ -52,7 +52,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if not getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
         return
     sources = sorted((_ROOT / "pannsx").rglob("*.py"))
-    digest = sha256(sys.version.encode() + b"".join(map(Path.read_bytes, sources))).hexdigest()
+    target = f"{sys.version} {os.environ.get('NUMBA_CPU_NAME')}"
+    digest = sha256(target.encode() + b"".join(map(Path.read_bytes, sources))).hexdigest()
     if config.cache is None or config.cache.get("pannsx/compiled", None) != digest:
         program = _ROOT / "tests" / "support" / "compile_all.py"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (_ROOT, *sys.path)))}
