@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -235,6 +236,38 @@ def test_a_damaged_part_is_made_again(manifest: Path, done: Path, undisturbed: A
     assert reason
     assert summary.n_before == N_ROWS - 2 * GROUP
     assert table_of(done).equals(undisturbed)
+
+
+def test_a_part_within_another_is_removed(manifest: Path, done: Path, undisturbed: Any) -> None:
+    """As a process writes that was taken for lost: a shorter part, and one across the border of two."""
+    parts = sorted(done.glob("part-*"))
+    first, n = (int(each) for each in parts[0].stem.split("-")[1:])
+    whole = pq.read_table(parts[0])
+    pq.write_table(whole.slice(0, GROUP), done / f"part-{first:012d}-{GROUP:06d}.parquet")
+    across = done / f"part-{first + n - GROUP:012d}-{2 * GROUP:06d}.parquet"
+    pq.write_table(
+        pa.concat_tables([whole.slice(n - GROUP), pq.read_table(parts[1]).slice(0, GROUP)]), across
+    )
+    parts[1].unlink()
+    summary = run_stub(manifest, done, resume=True)
+    assert is_whole(done)
+    assert not summary.damaged
+    assert table_of(done).equals(undisturbed)
+
+
+def test_the_parts_of_a_range_do_not_depend_on_time(
+    done: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in done.glob("part-*"):
+        part.unlink()
+    clock = itertools.count(0, 1000)
+    monkeypatch.setattr(local.time, "monotonic", lambda: next(clock))
+    runner = local.RangeRunner(folder.RunView(done, "parquet"), StubStage(), 1)
+    assert runner.run(0, N_ROWS)[:2] == (N_ROWS, 0)
+    assert [path.name for path in done.glob("part-*")] == [f"part-{0:012d}-{N_ROWS:06d}.parquet"]
+    assert table_of(done).equals(undisturbed)
+    for worker in runner._run._workers:
+        worker.kill()
 
 
 @pytest.mark.parametrize(

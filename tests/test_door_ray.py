@@ -23,6 +23,7 @@ from parties import party
 
 from pannsx.cli import main
 from pannsx.corpus import RunError, Stage
+from pannsx.corpus.folder import RunFolder
 from pannsx.corpus.schema import to_table
 
 ray: Any = party("ray", "ray")
@@ -86,11 +87,21 @@ def is_whole(out: Path) -> bool:
 
 
 def test_the_same_table_as_on_one_machine(
-    cluster: None, manifest: Path, tmp_path: Path, undisturbed: Any
+    cluster: None, manifest: Path, tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, seen = tmp_path / "out", []
+    out = tmp_path / "out"
+    seen: list[Any] = []
+    looks: list[RunFolder] = []
+    look = RunFolder.parts
+
+    def counted(folder: RunFolder) -> Any:
+        looks.append(folder)
+        return look(folder)
+
+    monkeypatch.setattr(RunFolder, "parts", counted)
     how: dict[str, Any] = {"stage": StubStage(), "rows_of_task": ROWS_OF_TASK}
     summary = on_ray.run(manifest, out, on_progress=seen.append, **how)
+    assert len(looks) == 2, "parts are read before the first round, and once after each"
     assert is_whole(out)
     assert table_of(out).equals(undisturbed)
     assert summary[1:4] == (N_ROWS, 0, 0)

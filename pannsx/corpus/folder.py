@@ -167,33 +167,35 @@ class RunFolder:
     def parts(self) -> dict[tuple[int, int], Part | None]:
         """All parts by first row and number of rows, without a look into those of other shards.
 
-        Damaged ones are set aside, see `damaged`.
+        Damaged ones are set aside, see `damaged`. One that begins within another is removed: a process that
+        was taken for lost has written it, and its rows are computed again if they are in no other.
         """
         found: dict[tuple[int, int], Part | None] = {}
-        for path in sorted(self.path.glob(f"part-*{self._sink.suffix}")):
-            match = _PART.fullmatch(path.name[: -len(self._sink.suffix)])
-            if match is None:
+        stop = 0
+        for first, n, path in self._named():
+            if not self.shard.owns(first, self._contents.n_rows):
+                found[first, n] = None
                 continue
-            place = int(match[1]), int(match[2])
-            if not self.shard.owns(place[0], self._contents.n_rows):
-                found[place] = None
+            if first < stop:
+                path.unlink(missing_ok=True)
                 continue
             try:
-                found[place] = self._sink.look(path)
+                found[first, n] = self._sink.look(path)
             except ValueError as error:
                 aside = path.with_name(f"_{path.name}.damaged")
                 path.replace(aside)
                 self.damaged.append((aside, str(error)))
+            else:
+                stop = first + n
         return found
 
-    def missing(self, n_rows: int, group_rows: int = STRIPE_ROWS) -> list[tuple[int, int]]:
-        """First row and end of groups without a part; groups begin at the same rows in every run.
-
-        Args:
-            n_rows: rows of the manifest.
-            group_rows: rows of a group.
-        """
-        return list(missing(self.shard.ranges(n_rows), self.parts(), group_rows))
+    def _named(self) -> list[tuple[int, int, Path]]:
+        """First row, number of rows and path of each part in order, the longest of equal beginning first."""
+        named = []
+        for path in self.path.glob(f"part-*{self._sink.suffix}"):
+            if match := _PART.fullmatch(path.name[: -len(self._sink.suffix)]):
+                named.append((int(match[1]), int(match[2]), path))
+        return sorted(named, key=lambda each: (each[0], -each[1]))
 
     def batch(self, first: int, n: int) -> dict[str, list[Any]]:
         """Rows of the manifest as the columns of a batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import queue
@@ -233,7 +234,8 @@ class RangeDone(NamedTuple):
 class RangeRunner:
     """Runs ranges of the rows of a run that another process leads, and writes their parts.
 
-    Its worker is started once, and again if it ends.
+    Its worker is started once, and again if it ends. Where a part ends does not depend on the time, as in a
+    run: a range that is run again, because its process is taken for lost, has the same parts.
 
     Args:
         view: the folder of the run.
@@ -242,7 +244,7 @@ class RangeRunner:
     """
 
     def __init__(self, view: RunView, stage: Any, threads: int) -> None:
-        self._run = _Run(view, [], 1, threads, stage, None)
+        self._run = _Run(view, [], 1, threads, stage, None, part_s=math.inf)
         self._run.start()
 
     def run(self, first: int, stop: int) -> RangeDone:
@@ -269,8 +271,10 @@ class _Run:
         threads: int | None,
         stage: Any,
         on_progress: Callable[[Progress], None] | None,
+        part_s: float = _PART_S,
     ) -> None:
         self._folder = folder
+        self._part_s = part_s
         self.begin(ranges)
         default, share = default_workers(_n_processors(), 0)
         self._n_workers = workers or default
@@ -318,7 +322,7 @@ class _Run:
             self._done[work.rows[0]] = len(work.rows), table
             self._held_rows += len(work.rows)
             self._held_bytes += table.nbytes
-            is_late = time.monotonic() - self._since >= _PART_S
+            is_late = time.monotonic() - self._since >= self._part_s
             if self._held_rows >= _PART_ROWS or self._held_bytes >= _PART_BYTES or is_late:
                 self._write()
         self._write()

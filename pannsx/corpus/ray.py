@@ -13,13 +13,13 @@ from __future__ import annotations
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pannsx.corpus.folder import RunError, RunFolder, RunView
+from pannsx.corpus.folder import STRIPE_ROWS, RunError, RunFolder, RunView, missing
 from pannsx.corpus.local import Progress, RangeRunner, Summary, check_pyarrow, sources_of, stage_of
 from pannsx.corpus.manifest import rows_from
 from pannsx.corpus.stage import Stage
@@ -132,10 +132,12 @@ def run(
     with RunFolder(Path(output).absolute(), table) as folder:
         n_rows = folder.begin(rows_from(listed, skipped), rows_from(listed), resume=resume)
         folder.settle(_described(packed, num_cpus, num_gpus))
-        n_before = n_done = sum(n for _, n in folder.parts())
-        n_failed, audio_s, left = 0, 0.0, n_rows - n_before
-        while left:
-            tasks = _tasks(folder.missing(n_rows), rows_of_task)
+        parts = folder.parts()
+        n_before = n_done = sum(n for _, n in parts)
+        n_failed, audio_s = 0, 0.0
+        while n_done < n_rows:
+            before = n_done
+            tasks = _tasks(missing(folder.shard.ranges(n_rows), parts, STRIPE_ROWS), rows_of_task)
             failure: Exception | None = None
             try:
                 for row in _ranges_run(data, tasks, folder, table, packed, actors, num_cpus, num_gpus):
@@ -149,14 +151,14 @@ def run(
             # Ray can take a task for done whose actor has been lost at its end, and give up what was on a
             # lost node. The parts say what is done; as long as there are more of them, going on is worth
             # while.
-            before, left = left, sum(stop - first for first, stop in folder.missing(n_rows))
-            if left == before:
+            parts = folder.parts()
+            n_done = sum(n for _, n in parts)
+            if n_done <= before:
                 why = "" if failure is None else f" ({_first_line(failure)})"
+                left = n_rows - n_done
                 raise RunError(
                     f"{left} of {n_rows} rows have no part in {output}{why}; go on with resume=True"
                 ) from failure
-            n_done = n_rows - left
-        parts = folder.parts()
         return Summary(
             folder.path,
             n_rows,
@@ -226,9 +228,9 @@ def _described(stage: bytes, num_cpus: float, num_gpus: float) -> dict[str, Any]
     return found
 
 
-def _tasks(missing: Sequence[tuple[int, int]], n: int) -> list[tuple[int, int]]:
+def _tasks(ranges: Iterable[tuple[int, int]], n: int) -> list[tuple[int, int]]:
     """Ranges of at most ``n`` rows."""
-    return [(begin, min(begin + n, stop)) for first, stop in missing for begin in range(first, stop, n)]
+    return [(begin, min(begin + n, stop)) for first, stop in ranges for begin in range(first, stop, n)]
 
 
 def _errors_of_ray() -> tuple[type[Exception], ...]:
