@@ -16,6 +16,7 @@ import pytest
 from cli_files import wav_bytes
 
 from pannsx.corpus import ManifestError, Row, decoding, rows_from
+from pannsx.corpus.braces import expand_braces
 from pannsx.corpus.decoding import Failure, decode
 from pannsx.corpus.snapshot import Snapshot, read_contents, write_snapshot
 from pannsx.errors import AudioError
@@ -159,6 +160,55 @@ def test_folders_patterns_and_files_in_order(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ManifestError, match="has no audio files in it"):
         list(rows_from([tmp_path / "empty"]))
+
+
+def test_braces_are_files_that_have_to_be_there(tmp_path: Path) -> None:
+    for name in ("train/b.wav", "train/a.wav", "test/c.wav", *(f"{i:03}.wav" for i in range(8, 12))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def found(pattern: str) -> list[str]:
+        return [
+            Path(row.path or "").relative_to(tmp_path).as_posix() for row in rows_from([tmp_path / pattern])
+        ]
+
+    assert found("{008..011}.wav") == ["008.wav", "009.wav", "010.wav", "011.wav"]
+    assert found("{010..008..2}.wav") == ["010.wav", "008.wav"]
+    assert found("{test,train}/*.wav") == ["test/c.wav", "train/a.wav", "train/b.wav"]
+    assert found("0{09,1{0,1}}.wav") == ["009.wav", "010.wav", "011.wav"]
+    (tmp_path / "{1..2}.wav").touch()
+    assert found("{1..2}.wav") == ["{1..2}.wav"]  # a file of this name comes first
+    for pattern, message in (
+        ("{007..012}.wav", r"of the 6 names of the pattern .* 2 are not there: .*007.wav, .*012.wav; write"),
+        ("{train,dev}/*.wav", r"no file matches the pattern .*dev"),
+        ("[008-011].wav", r"no file matches the pattern .*; a range of numbers is written \{000..127\}"),
+        ("{008..011.wav", r"has a \{ without a \}"),
+        ("008}.wav", r"has a \} without a \{"),
+        ("{008..z}.wav", "two numbers or two letters are needed"),
+        ("{0..9..0}.wav", "a step of 0"),
+        ("{0..99999999999999999999}.wav", "more than 1,000,000 names"),
+        ("{0..999}{0..1999}.wav", "more than 1,000,000 names"),
+    ):
+        with pytest.raises(ManifestError, match=message):
+            list(rows_from([tmp_path / pattern]))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("a", "a"),
+        ("{a}{}", "{a}{}"),
+        ("x{a,b{1..3},}y", "xay xb1y xb2y xb3y xy"),
+        ("{-02..1}", "-02 -01 000 001"),
+        ("{a..e..2}", "a c e"),
+        ("{01..10..4}", "01 05 09"),
+        ("{{a,b}}", "{a} {b}"),
+        ("{9..7}{x,y}", "9x 9y 8x 8y 7x 7y"),
+    ],
+)
+def test_braces_are_expanded_as_in_a_shell(pattern: str, names: str) -> None:
+    """The names are those of bash."""
+    assert expand_braces(pattern) == names.split()
 
 
 def test_rows_are_written_down(tmp_path: Path) -> None:

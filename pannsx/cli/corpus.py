@@ -42,6 +42,7 @@ MANIFEST is an audio file, a folder (searched recursively), a pattern, or by its
                 duration in seconds, as in NeMo's manifests; or a MonoCut of Lhotse; also with .gz
   .parquet      the same as columns; or recordings in a column of bytes, as in Hugging Face datasets
   .tar          a WebDataset shard; recordings are read where they lie
+A pattern may have braces, as in 'shard-{000..127}.tar', whose names all have to be there.
 Relative paths in a manifest are relative to its folder. A row may have an id; otherwise its path and
 part are its id.
 

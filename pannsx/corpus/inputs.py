@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pannsx.audio.formats import AUDIO_SUFFIXES
+from pannsx.corpus.braces import BracesError, expand_braces
 from pannsx.errors import printable
 
 STANDARD_INPUT = "-"
@@ -21,6 +23,10 @@ GIVEN_TWICE = "given twice"
 LINKED_TWICE = "linked twice"
 UNREADABLE = "not readable"
 EMPTY = "without audio files"
+
+_MOST_SHOWN = 3
+_NUMBERS = re.compile(r"\[\d\d+-\d+\]")
+"""A range of numbers in brackets, which to a shell are single letters."""
 
 
 class Item(NamedTuple):
@@ -54,7 +60,7 @@ class Inputs(NamedTuple):
 
 
 def find_inputs(arguments: Iterable[str]) -> Inputs:
-    """Files, folders (recursively, sorted), patterns (``**`` for any depth) and ``-`` -> `Inputs`.
+    """Files, folders (recursively, sorted), patterns (see `expanded`) and ``-`` -> `Inputs`.
 
     A path given twice, in whatever way, appears once. Links to folders are followed after the folders
     themselves, and no folder is searched twice. A folder that cannot be read is a problem.
@@ -81,11 +87,60 @@ def find_inputs(arguments: Iterable[str]) -> Inputs:
     return found
 
 
-def expanded(argument: str) -> list[str]:
-    """The matches of a pattern, sorted; the argument itself if it is none, or nothing matches."""
+class Expansion(NamedTuple):
+    """What an argument names.
+
+    Attributes:
+        paths: files and folders, in order; the argument itself if it is no pattern.
+        problems: a message for a pattern that makes no sense, matches nothing, or names what is not there.
+    """
+
+    paths: list[str]
+    problems: list[str]
+
+
+def expanded(argument: str) -> Expansion:
+    """The matches of a pattern: wildcards (``**``: any depth), sorted; lists and ranges in braces, in order.
+
+    A path that is there is itself, whatever letters are in it. Each name that braces alone give has to be
+    there: a shard that is missing among ``{000..127}`` is a problem.
+    """
+    if not _is_pattern(argument):
+        return Expansion([argument], [])
+    if matches := _matches(argument):
+        return Expansion(matches, [])
+    try:
+        names = expand_braces(argument)
+    except BracesError as error:
+        return Expansion([], [str(error)])
+    if names == [argument]:  # braces around no list and no range
+        is_glob = glob.has_magic(argument)
+        return Expansion([], [_nothing_found(argument)]) if is_glob else Expansion(names, [])
+    paths: list[str] = []
+    problems: list[str] = []
+    missing: list[str] = []
+    for name in names:
+        if Path(name).exists():
+            paths.append(name)
+        elif not glob.has_magic(name):
+            missing.append(name)
+        elif matches := _matches(name):
+            paths += matches
+        else:
+            problems.append(_nothing_found(name))
+    if missing:
+        shown = ", ".join(map(printable, missing[:_MOST_SHOWN]))
+        more = ", ..." if len(missing) > _MOST_SHOWN else ""
+        problems.append(
+            f"of the {len(names):,} names of the pattern {printable(argument)!r} {len(missing):,} are not "
+            f"there: {shown}{more}; write the pattern without these, or fetch them"
+        )
+    return Expansion(paths, problems)
+
+
+def _matches(pattern: str) -> list[str]:
     # glob, not Path.glob: it leaves hidden files out, like a shell and on every system.
-    matches = sorted(glob.glob(argument, recursive=True)) if _is_pattern(argument) else []  # noqa: PTH207
-    return matches or [argument]
+    return sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []  # noqa: PTH207
 
 
 def _add_standard_input(found: Inputs, seen: set[str]) -> None:
@@ -101,23 +156,27 @@ def _add_standard_input(found: Inputs, seen: set[str]) -> None:
 
 
 def _paths(argument: str, found: Inputs) -> Iterator[str]:
-    matches = expanded(argument)
-    if _is_pattern(argument) and matches == [argument]:
-        return
-    for match in matches:
-        yield from _files_of(match, found)
+    expansion = expanded(argument)
+    found.problems.extend(expansion.problems)
+    found.skipped.update({EMPTY: len(expansion.problems)} if expansion.problems else {})
+    for path in expansion.paths:
+        yield from _files_of(path, found)
 
 
 def _is_pattern(argument: str) -> bool:
     """Whether to expand it: Windows' shell does not, and a file may be named ``a[1].wav``."""
-    return glob.has_magic(argument) and not Path(argument).exists()
+    return _has_wildcard(argument) and not Path(argument).exists()
+
+
+def _has_wildcard(text: str) -> bool:
+    return glob.has_magic(text) or "{" in text or "}" in text
 
 
 def _root(argument: str) -> str:
     """The folder an argument searches: itself, that of a file, or that above a pattern's first wildcard."""
     path = Path(os.path.abspath(argument))  # noqa: PTH100 - without "..", and links as they are
     if _is_pattern(argument):
-        while glob.has_magic(str(path)):
+        while _has_wildcard(str(path)):
             path = path.parent
         return str(path)
     return str(path if os.path.isdir(path) else path.parent)  # noqa: PTH112 - as in _files_of
@@ -162,7 +221,8 @@ def _files_of(path: str, found: Inputs) -> Iterator[str]:
 
 def _nothing_found(argument: str) -> str:
     if _is_pattern(argument):
-        return f"no file matches the pattern {printable(argument)!r}"
+        hint = "; a range of numbers is written {000..127}" if _NUMBERS.search(argument) else ""
+        return f"no file matches the pattern {printable(argument)!r}{hint}"
     suffixes = " ".join(sorted(AUDIO_SUFFIXES))
     return f"the folder {printable(argument)!r} has no audio files in it (looked for {suffixes})"
 

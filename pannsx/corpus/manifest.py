@@ -31,6 +31,9 @@ class ManifestError(ValueError):
 def rows_from(sources: Iterable[PathLike], skipped: Counter[str] | None = None) -> Iterator[Row]:
     """The rows of manifests, tables, archives, folders, patterns and audio files, in this order.
 
+    Patterns have wildcards (``shards/*.tar``, ``**`` for any depth) and braces (``shard-{000..127}.tar``,
+    ``{train,test}/*.wav``).
+
     By its extension, a file is a manifest of JSON lines (``.jsonl``, ``.json``, also with ``.gz``), a table
     (``.parquet``), an archive (``.tar``), or else a recording. Relative paths in a manifest are relative to
     its folder. Rows are read as they are taken; only the files of folders are all listed at once.
@@ -40,12 +43,15 @@ def rows_from(sources: Iterable[PathLike], skipped: Counter[str] | None = None) 
         skipped: counts what is passed over in folders, by reason.
 
     Raises:
-        ManifestError: a line or a table that says nothing to read, a source with nothing in it, or a manifest
-            that cannot be read.
+        ManifestError: a line or a table that says nothing to read, a source with nothing in it, a pattern
+            that names what is not there, or a manifest that cannot be read.
     """
     plain: list[str] = []
     for source in map(os.fsdecode, sources):
-        for path in expanded(source):
+        expansion = expanded(source)
+        if expansion.problems:
+            raise ManifestError("; ".join(expansion.problems))
+        for path in expansion.paths:
             reader = _reader_of(path)
             if reader is None:
                 plain.append(path)
