@@ -199,7 +199,7 @@ def test_options_in_the_text_exist(page: Path, monkeypatch: pytest.MonkeyPatch) 
     known = {option for parser in parsers for option in parser._option_string_actions} | {"--version"}
     for step in [*(ROOT / "train").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
         known |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', step.read_text("utf-8")))
-    known.add("--nproc-per-node")  # of torchrun
+    known |= {"--nproc-per-node", "--dependency"}  # of torchrun, of sbatch
     for code in re.findall(r"`([^`]+)`", without_blocks(page)):
         assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", code)) <= known, code
 
