@@ -36,10 +36,10 @@ FILTER: FilterName = "kaiser_best"
 
 
 class _Converter(NamedTuple):
-    """Filter and bank of a pair of rates."""
+    """Filter or bank of a pair of rates, and the source samples with weight on either side of an output."""
 
-    filter: Interpolation | WindowedSinc
-    bank: Bank | None  # None: output by output
+    method: Bank | Interpolation | WindowedSinc  # without a bank: output by output
+    reach: int
     up: int  # the ratio of the rates, in lowest terms
     down: int
     step_s: float  # advance per output sample, in source samples
@@ -102,7 +102,7 @@ class StreamResampler:
         self._to_rate = to_rate
         self._converter = _converter(from_rate, to_rate, FILTER) if from_rate != to_rate else None
         # One sample beyond the filter's reach, for time stamps rounded to the other side of a sample.
-        self._margin = self._converter.filter.reach + 1 if self._converter else 0
+        self._margin = self._converter.reach + 1 if self._converter else 0
         self._next_out = first_out
         self._stop_out = stop_out
         self.first_in = max(0, first_out * from_rate // to_rate - self._margin)
@@ -153,7 +153,9 @@ def _converter(from_rate: int, to_rate: int, filter: FilterName) -> _Converter:
         chosen = _interpolation(from_rate, to_rate)
     else:
         chosen = windowed_sinc(filter, from_rate, to_rate)
-    return _Converter(chosen, make_bank(chosen, up, down), up, down, 1.0 / (float(to_rate) / from_rate))
+    # A bank needs no filter any more, which takes megabytes.
+    method = make_bank(chosen, up, down) or chosen
+    return _Converter(method, chosen.reach, up, down, 1.0 / (float(to_rate) / from_rate))
 
 
 def _interpolation(from_rate: int, to_rate: int) -> Interpolation:
@@ -195,14 +197,15 @@ def _convert(
     """Source samples ``(n,)`` from index ``samples_start`` on -> output samples ``[first_out, stop_out)``."""
     if stop_out <= first_out:
         return np.empty(0, np.float32)
-    if converter.bank is None:
-        if isinstance(converter.filter, WindowedSinc):
-            up, down = converter.up, converter.down
-            return converter.filter.convert(samples, samples_start, up, down, first_out, stop_out)
-        return _by_loop(samples, samples_start, converter.filter, converter.step_s, first_out, stop_out)
-    from pannsx.audio.polyphase import convert
+    from pannsx.audio.polyphase import Bank, convert
 
-    return convert(converter.bank, np.asarray(samples, np.float32), samples_start, first_out, stop_out)
+    method = converter.method
+    if isinstance(method, Bank):
+        return convert(method, samples, samples_start, first_out, stop_out)
+    if isinstance(method, WindowedSinc):
+        up, down = converter.up, converter.down
+        return method.convert(samples, samples_start, up, down, first_out, stop_out)
+    return _by_loop(samples, samples_start, method, converter.step_s, first_out, stop_out)
 
 
 def _by_loop(

@@ -23,6 +23,7 @@ from typing import Any
 from weakref import WeakSet
 from zlib import crc32
 
+from llvmlite.binding import add_symbol
 from numba import njit
 from numba.core import config as numba_config
 from numba.core import event, runtime
@@ -31,7 +32,8 @@ from pannsx.jit.private_folder import private_folder
 
 PACKAGE = Path(__file__).parent.parent
 
-rtsys: Any = getattr(runtime, "rtsys", None)  # the allocator of compiled code; not part of Numba's public API
+# Address by name of the functions with which compiled code allocates; not part of Numba's public API.
+allocator: Any = getattr(getattr(runtime, "_nrt_python", None), "c_helpers", None)
 
 config: Any = numba_config  # whose names it sets as it reads the environment
 
@@ -161,26 +163,34 @@ def _essence(dispatcher: Any) -> tuple[str, bytes, tuple[Any, ...]]:
 
 
 def _make_quick_to_load(dispatcher: Any) -> None:
-    """Load cached machine code without preparing Numba for compilation, which takes a quarter of a second.
+    """Load cached machine code without preparing Numba for compilation: a quarter of a second, and 20 MB.
 
-    Before its cache look-up, Numba imports everything that it can compile, SciPy's linear algebra included.
-    Cached code needs only the allocator that it was linked with. These parts of Numba are not public: if one
-    is missing, or the cache has no entry, Numba's usual path is taken.
+    Before its cache look-up, Numba imports everything that it can compile, SciPy's linear algebra included,
+    and compiles a few functions around its allocator. Cached code holds those that it calls, and needs only
+    the allocator itself. These parts of Numba are not public: if one is missing, or the cache has no entry,
+    Numba's usual path is taken.
     """
     cache: Any = getattr(dispatcher, "_cache", None)
     load, find = getattr(cache, "load_overload", None), getattr(cache, "_load_overload", None)
-    if load is None or find is None or rtsys is None:
+    if load is None or find is None or allocator is None:
         return
 
     def load_overload(signature: Any, context: Any) -> Any:
         try:
-            rtsys.initialize(context)
+            _name_allocator()
             found = find(signature, context)
         except Exception:  # Numba's usual path compiles, or reports the error
             found = None
         return load(signature, context) if found is None else found
 
     cache.load_overload = load_overload
+
+
+@cache
+def _name_allocator() -> None:
+    """Let machine code that is loaded find the allocator, as Numba does before it compiles."""
+    for name, address in allocator.items():
+        add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
 
 
 class _Announcer(event.Listener):
