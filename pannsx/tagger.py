@@ -35,11 +35,13 @@ class AudioTagger:
 
     Args:
         model: a name from ``pannsx.list_models()``; its weights are downloaded on first use and verified.
-            None: the bundled checkpoint, ``MobileNetV1_distilled``. Or a repository of the Hub with a
-            checkpoint of pannsx, ``owner/name`` or ``owner/name@revision``. Or an open ``AudioTagger``,
-            ``FeatureExtractor`` or ``StreamTagger``: weights and device are then shared.
-        checkpoint: weights on disk: with a model name any file of that architecture, without one a
-            file with its record (``.json``) next to it.
+            None: the bundled checkpoint, ``MobileNetV1_distilled``. Or the path of a checkpoint of your own:
+            a file of weights with its record (``.json``) next to it, the record, or their folder. Or a
+            repository of the Hub with a checkpoint of pannsx, ``owner/name`` or ``owner/name@revision``. Or
+            an open ``AudioTagger``, ``FeatureExtractor`` or ``StreamTagger``: weights and device are then
+            shared.
+        checkpoint: weights on disk: with a name from ``pannsx.list_models()`` any file of that architecture,
+            without one a checkpoint of your own.
         prefix: with ``checkpoint``, the network's place in a file that holds more than it, such as
             ``"encoder."``; None: it is found if the file holds one network alone.
         device: ``"auto"`` (CUDA if available, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or

@@ -211,7 +211,7 @@ def test_info_of_nothing_known(capsys: Captured) -> None:
     assert main(["info", "Cnn41"]) == 2
     assert "unknown model 'Cnn41'; did you mean" in capsys.readouterr().err
     assert main(["info", "missing.json"]) == 1
-    assert "cannot use the record missing.json" in capsys.readouterr().err
+    assert "there is no file missing.json" in capsys.readouterr().err
 
 
 def test_fetch_says_what_came_and_what_did_not(tmp_path: Path, capsys: Captured) -> None:

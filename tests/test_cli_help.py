@@ -60,7 +60,7 @@ def test_help_of_all(capsys: Captured) -> None:
         (["help", "evnts"], "unknown command 'evnts'; did you mean 'events'?"),
         (["xyzzy"], "unknown command 'xyzzy'"),
         (["tag", "a.wav", "--treshold", "0.3"], "unknown option '--treshold'; did you mean '--threshold'?"),
-        (["events", "a.wav", "--top_k=3"], "unknown option '--top_k'; did you mean '--top-k'?"),
+        (["events", "a.wav", "--top_k=3"], "unknown option '--top_k'; did you mean '--top-k'"),
         (["tag", "a.wav", "--xyzzy"], "unknown option '--xyzzy' (see `pannsx tag --help`)"),
         (["--verison"], "unknown option '--verison'; did you mean '--version'?"),
         (["--quiet", "tag", "a.wav"], "stands after the command"),
@@ -151,7 +151,8 @@ def test_every_option_is_in_every_script() -> None:
 
 
 def test_every_placeholder_is_known_to_completion() -> None:
-    free = {"C", "HZ", "I/N", "KEY", "LIST", "N", "P", "PRESET", "R", "S"}  # numbers and free text
+    # Numbers and free text.
+    free = {"C", "HZ", "I/N", "KEY", "LIST", "N", "P", "PRESET", "R", "REV", "S", "TOKEN"}
     unknown = {
         f"{name} {action.metavar}"
         for name, parser in subparsers(_parser()).items()

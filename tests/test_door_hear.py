@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from parties import party
 
+import pannsx
 from pannsx import FeatureExtractor
 from pannsx.audio.resample import resample
 from pannsx.errors import AudioError
@@ -37,17 +38,15 @@ def test_attributes(model: hear.HearModel) -> None:
     assert model.to("cpu") is model
 
 
-def test_a_file_or_a_name_is_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setattr(
-        hear, "FeatureExtractor", lambda *args, **kwargs: seen.append((args, kwargs)) or small
-    )
-    small = SimpleNamespace(sample_rate=16_000, embedding_size=8)
-    file = tmp_path / "mine.safetensors"
-    file.touch()
-    assert hear.load_model(str(file)).sample_rate == 16_000
-    hear.load_model("Cnn14_16k")
-    assert seen == [((), {"checkpoint": str(file)}), (("Cnn14_16k",), {})]
+def test_a_file_or_a_name_is_a_model(tmp_path: Path) -> None:
+    own = pannsx.create_model("LeeNet11", n_classes=2)
+    pannsx.save(own, tmp_path / "mine.safetensors", labels=["creak", "slam"])
+    by_file = hear.load_model(str(tmp_path / "mine.safetensors"))
+    assert by_file.extractor.record.name == "mine"
+    assert by_file.scene_embedding_size == own.embedding_size
+    assert hear.load_model("MobileNetV1_distilled").extractor.record.name == "MobileNetV1_distilled"
+    with pytest.raises(ValueError, match="did you mean 'Cnn14"):
+        hear.load_model("Cnn_14").extractor.fit()
 
 
 def test_scene_embeddings_are_those_of_the_extractor(model: hear.HearModel) -> None:

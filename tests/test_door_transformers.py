@@ -103,7 +103,7 @@ def test_saved_and_loaded_by_the_auto_classes(tmp_path: Path) -> None:
 
 
 _FROM_HUB = """
-import sys
+import os, sys
 import numpy as np
 from transformers import pipeline
 import pannsx
@@ -112,7 +112,15 @@ from pannsx.weights import load
 
 model = PannsxForAudioClassification.from_pretrained(sys.argv[1])
 model.push_to_hub("me/doors", private=True)
-found = pipeline("audio-classification", model="me/doors")(np.zeros(32_000, np.float32))
+token = os.environ.pop("HF_TOKEN")  # private: from here on only who gives the token
+classify = pipeline("audio-classification", model="me/doors", token=token, revision="main")
+found = classify(np.zeros(32_000, np.float32))
+try:
+    PannsxForAudioClassification.from_pretrained("me/doors", revision="other", token=False)
+except RuntimeError as error:
+    assert "the Hub refused access" in str(error), error
+else:
+    raise AssertionError("opened without a token")
 print(sorted(each["label"] for each in found))
 """
 

@@ -171,7 +171,7 @@ def test_names_of_repositories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "me").mkdir()
     (tmp_path / "me" / "doors").touch()
     assert not is_repository("me/doors")
-    with pytest.raises(ValueError, match="unknown model 'me/doors'"):
+    with pytest.raises(WeightsError, match=r"there is no record me.doors.json"):
         load("me/doors")
 
 

@@ -44,7 +44,7 @@ from pannsx.inference.fine_frames import FrameReader
 from pannsx.types import FloatArray
 from pannsx.weights import operating_points_path
 from pannsx.weights.local import PACKAGE
-from pannsx.weights.operating_points import SUFFIX
+from pannsx.weights.record import OPERATING_POINTS_SUFFIX
 from train.data.banks import RATE
 from train.data.scenes import BLOCK, HEARD, Scene, Scenes
 from train.recipe import read_recipe
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tagger = AudioTagger(checkpoint=given.checkpoint)
         points = calibrated(tagger, given.banks, n_scenes=given.scenes, seed=given.seed, quiet=given.quiet)
         output = given.output or (
-            PACKAGE / "data" / f"{tagger.record.name}{SUFFIX}"
+            PACKAGE / "data" / f"{tagger.record.name}{OPERATING_POINTS_SUFFIX}"
             if given.checkpoint is None
             else operating_points_path(tagger.record, given.checkpoint)
         )

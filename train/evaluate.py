@@ -28,7 +28,6 @@ from pannsx.labels import LabelSet
 from pannsx.metrics import TaggingScores, tagging_scores
 from pannsx.models import Pann
 from pannsx.types import FloatArray
-from pannsx.weights import manifest
 from train.data.loader import LoaderError, Readers, as_waveform, ordered_batches
 from train.data.open_clips import open_stored
 from train.data.packed import Clips
@@ -139,8 +138,7 @@ def open_model(checkpoint: str) -> Evaluated:
         return Evaluated(
             trained_model(state), tuple(state["labels"]), recipe, None if ids is None else tuple(ids)
         )
-    is_name = checkpoint.casefold() in {name.casefold() for name in manifest.load_manifest()}
-    loaded = weights.load(checkpoint) if is_name else weights.load(checkpoint=path)
+    loaded = weights.load(checkpoint)
     return Evaluated(loaded.model, loaded.labels.names, None, loaded.labels.ids)
 
 

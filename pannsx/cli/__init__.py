@@ -33,6 +33,7 @@ from pannsx.cli import (
     verify,
 )
 from pannsx.cli.console import BROKEN_PIPE, FAILED, INTERRUPTED, USAGE, CommandError, complain
+from pannsx.cli.options import model_as_named
 from pannsx.cli.parser import Parser
 from pannsx.cli.process import ending_in_order, replace_closed_streams
 from pannsx.cli.verbosity import speaking
@@ -90,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with (
             ending_in_order(),
             speaking(quiet=getattr(arguments, "quiet", False), verbose=getattr(arguments, "verbose", 0)),
+            model_as_named(arguments),
         ):
             status: int = arguments.run(arguments)
         sys.stdout.flush()  # a closed pipe shows here, not when the interpreter exits

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pannsx.cli.console import FAILED, CommandError, columns, complain, complain_of, remark
 from pannsx.cli.event_options import add_hop
-from pannsx.cli.options import add_model_options, add_verbosity, build, named, new_command
+from pannsx.cli.options import add_model_options, add_verbosity, build, new_command
 from pannsx.cli.outcome import Outcome
 from pannsx.cli.output import written
 from pannsx.cli.parser import Commands
@@ -18,6 +18,7 @@ from pannsx.cli.progress import Progress
 from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.corpus.outputs import OutputError, check_output
 from pannsx.errors import AudioError
+from pannsx.weights.naming import kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,13 +91,16 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate; returns the exit status."""
-    if arguments.model is not None:
-        named(arguments.model)
     inputs = find_inputs(arguments.files)
     outcome = Outcome(inputs, "used", quiet=arguments.quiet)
     items = inputs.items
     if inputs.problems:
         return FAILED
+    if arguments.output is None and arguments.model is not None and kind_of(arguments.model) == "repository":
+        raise CommandError(
+            f"thresholds cannot be written beside the weights of the repository {arguments.model}; choose a "
+            "path with --output, for --operating-points of `pannsx events`"
+        )
     if not arguments.truth.exists():
         raise CommandError(f"there is no file or folder {str(arguments.truth)!r}; check the path", FAILED)
 

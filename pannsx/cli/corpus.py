@@ -18,7 +18,6 @@ from pannsx.cli.options import (
     add_verbosity,
     build,
     count,
-    named,
     new_command,
     positive,
 )
@@ -131,8 +130,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.engine == "ray" and (arguments.retry_failed or arguments.shard != (0, 1)):
         option = "--retry-failed" if arguments.retry_failed else "--shard"
         raise CommandError(f"{option} is not for --engine ray; leave it out, or use --engine local")
-    if arguments.model is not None:
-        named(arguments.model)  # a mistyped name fails before anything is read
     from pannsx.corpus.folder import RunError
     from pannsx.corpus.local import process
     from pannsx.corpus.manifest import ManifestError

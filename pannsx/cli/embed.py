@@ -17,7 +17,6 @@ from pannsx.cli.options import (
     add_selection_options,
     add_verbosity,
     build,
-    named,
     new_command,
     selection_of,
 )
@@ -96,8 +95,6 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Embed the files; returns the exit status."""
-    if arguments.model is not None:
-        named(arguments.model)  # a mistyped name fails before torch is loaded
     output: Path = arguments.output
     if output.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
         raise CommandError('writing .parquet needs pyarrow: pip install "pannsx[parquet]"', FAILED)

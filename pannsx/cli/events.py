@@ -20,7 +20,6 @@ from pannsx.cli.options import (
     add_selection_options,
     add_verbosity,
     build,
-    named,
     new_command,
     selection_of,
 )
@@ -119,8 +118,6 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the events in the files; returns the exit status."""
-    if arguments.model is not None:
-        named(arguments.model)  # a mistyped name fails before torch is loaded
     inputs = find_inputs(arguments.files)
     outcome = Outcome(inputs, "analysed", quiet=arguments.quiet)
     if not inputs.items:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pannsx.cli.console import FAILED, CommandError, file_size, remark
-from pannsx.cli.options import add_verbosity, add_weights_options, is_model, new_command, positive
+from pannsx.cli.options import MODEL_HELP, add_verbosity, add_weights_options, new_command, positive
 from pannsx.cli.parser import Commands
 
 _DESCRIPTION = """\
@@ -25,8 +25,6 @@ _EXAMPLES = """\
   pannsx export Cnn14 -o exported --input log_mel --window 10
   pannsx export mine.safetensors -o exported --format torch"""
 
-_WEIGHTS = (".safetensors", ".pth", ".pt", ".json")
-
 
 def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add ``export`` to the parser."""
@@ -38,9 +36,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
-    parser.add_argument(
-        "name", metavar="NAME", help="one of `pannsx models`, or a checkpoint of your own with its record"
-    )
+    parser.add_argument("model", metavar="NAME", help=MODEL_HELP)
     parser.add_argument(
         "-o",
         "--output",
@@ -80,14 +76,11 @@ def run(arguments: argparse.Namespace) -> int:
     from pannsx.export.writing import export
     from pannsx.weights.loading import load
 
-    name: str = arguments.name
     if arguments.output.exists() and not arguments.output.is_dir():
         raise CommandError(f"{arguments.output} is a file; --output names a folder")
-    is_own = not is_model(name) and (Path(name).suffix.lower() in _WEIGHTS or Path(name).is_dir())
     try:
         loaded = load(
-            None if is_own else name,
-            checkpoint=name if is_own else None,
+            arguments.model,
             cache_dir=arguments.cache_dir,
             allow_unverified=arguments.allow_unverified,
             progress=not arguments.quiet,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from pannsx.cli.console import FAILED, CommandError, complain
-from pannsx.cli.options import add_verbosity, named, new_command
+from pannsx.cli.options import add_hub_options, add_verbosity, new_command
 from pannsx.cli.parser import Commands
 from pannsx.cli.words import in_options
 from pannsx.weights.fetch import fetch_each
-from pannsx.weights.manifest import load_manifest
+from pannsx.weights.manifest import find, load_manifest
 
 _DESCRIPTION = """\
 Downloads published weights and checks their digests. Each checkpoint prints a line to
@@ -25,6 +25,7 @@ A failed download is reported on standard error with the reason; the exit status
 _EXAMPLES = """\
   pannsx fetch Cnn14 Cnn10
   pannsx fetch --all --to weights/
+  pannsx fetch owner/name
   pannsx fetch Cnn14 --to weights/ && pannsx tag street.mp3 --model Cnn14 --cache-dir weights/"""
 
 
@@ -38,7 +39,12 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
-    parser.add_argument("names", nargs="*", metavar="MODEL", help="one of `pannsx models`")
+    parser.add_argument(
+        "model",
+        nargs="*",
+        metavar="MODEL",
+        help="one of `pannsx models`, or owner/name on the Hugging Face Hub",
+    )
     parser.add_argument("--all", action="store_true", help="every released checkpoint")
     parser.add_argument("--to", metavar="DIR", help="folder for the weights; created if missing")
     parser.add_argument(
@@ -47,28 +53,31 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         help="accept weights that have no published digest; the digest of the first download is recorded "
         "and checked from then on",
     )
+    add_hub_options(parser)
     add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch the weights; returns the exit status."""
-    if not arguments.names and not arguments.all:
+    if not arguments.model and not arguments.all:
         raise CommandError("name the checkpoints to fetch (`pannsx models` lists them), or give --all")
-    if arguments.names and arguments.all:
+    if arguments.model and arguments.all:
         raise CommandError("give names or --all, not both")
-    # All names are looked up first, so that a mistyped one fails before hours of downloads.
-    records = list(load_manifest().values()) if arguments.all else [named(name) for name in arguments.names]
+    names = list(load_manifest()) if arguments.all else arguments.model
+    try:
+        outcomes = fetch_each(
+            names,
+            cache_dir=arguments.to,
+            allow_unverified=arguments.allow_unverified,
+            progress=not arguments.quiet,
+        )
+    except ValueError as error:
+        raise CommandError(str(error)) from error
     n_failed = 0
-    outcomes = fetch_each(
-        records,
-        cache_dir=arguments.to,
-        allow_unverified=arguments.allow_unverified,
-        progress=not arguments.quiet,
-    )
-    for record, outcome in zip(records, outcomes, strict=True):
+    for outcome in outcomes:
         if outcome.path is None:
-            complain(f"{record.name}: {in_options(str(outcome.problem))}")
-            n_failed += record.released or not arguments.all
+            complain(f"{outcome.name}: {in_options(str(outcome.problem))}")
+            n_failed += not arguments.all or find(outcome.name).released
         else:
-            print(f"{record.name}: {outcome.path}", flush=True)
+            print(f"{outcome.name}: {outcome.path}", flush=True)
     return FAILED if n_failed else 0

@@ -20,7 +20,6 @@ from pannsx.cli.options import (
     add_verbosity,
     build,
     count,
-    named,
     new_command,
     selection_of,
 )
@@ -217,8 +216,6 @@ def _make(
     makers: Callable[[AudioTagger, FrameReader, EventSettings], Callable[[], _Maker]],
 ) -> int:
     """Tag the files and write a figure or page of each; returns the exit status."""
-    if arguments.model is not None:
-        named(arguments.model)  # a mistyped name fails before torch is loaded
     inputs = find_inputs(arguments.files)
     outcome = Outcome(inputs, "done", quiet=arguments.quiet)
     if not inputs.items:

@@ -13,7 +13,6 @@ from pannsx.cli.options import (
     add_verbosity,
     add_weights_options,
     count,
-    named,
     new_command,
     not_negative,
     positive,
@@ -172,8 +171,6 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and score; returns the exit status."""
-    if arguments.model is not None:
-        named(arguments.model)  # a mistyped name fails before torch is loaded
     from pannsx.weights.saving import check_path
 
     save: Path = arguments.save

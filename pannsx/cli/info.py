@@ -11,10 +11,18 @@ from pathlib import Path
 from pannsx.cli.availability import MEANINGS, availability
 from pannsx.cli.console import CLOCK_FROM_S, FAILED, clock, complain_of, file_size, remark
 from pannsx.cli.installation import installation, installation_facts
-from pannsx.cli.options import add_cache_dir, add_verbosity, is_model, new_command, record_named
+from pannsx.cli.options import (
+    MODEL_HELP,
+    add_cache_dir,
+    add_hub_options,
+    add_verbosity,
+    new_command,
+    record_named,
+)
 from pannsx.cli.output import add_output, output_of, text_output, written
 from pannsx.cli.parser import Commands
 from pannsx.weights import local
+from pannsx.weights.naming import OWN_SUFFIXES, kind_of
 from pannsx.weights.record import Checkpoint
 from pannsx.weights.record_json import record_to_json
 
@@ -28,10 +36,10 @@ _EXAMPLES = """\
   pannsx info Cnn14
   pannsx info Cnn14 --format json
   pannsx info mine.safetensors     a checkpoint of your own, by the record beside it
+  pannsx info owner/name           a repository on the Hub
   pannsx info street.mp3
   pannsx info                      this installation"""
 
-_WEIGHTS = (".safetensors", ".pth", ".pt")
 _KEY_WIDTH = 16
 _LINE_WIDTH = 100
 
@@ -47,26 +55,29 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument(
-        "name",
+        "model",
         metavar="NAME",
         nargs="?",
-        help="one of `pannsx models`, a checkpoint of your own (.safetensors, .pth, or its record, .json), "
-        "or an audio file; none: the installation",
+        help=f"{MODEL_HELP}; or an audio file; none: the installation",
     )
     add_output(parser, "text", "json")
     add_verbosity(parser)
     add_cache_dir(parser)
+    add_hub_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the facts; returns the exit status."""
-    name: str | None = arguments.name
     output = output_of(arguments)
     as_json = output.form == "json"
     lines: Iterable[str] | None
-    if name is None:
+    if arguments.model is None:
         lines = _installation_lines(as_json=as_json)
-    elif (lines := _named_lines(name, arguments.cache_dir, as_json=as_json)) is None:
+    elif _is_audio(arguments.model):
+        lines = _audio_lines(arguments.model, as_json=as_json)
+    else:
+        lines = _record_lines(record_named(arguments), arguments.cache_dir, as_json=as_json)
+    if lines is None:
         return FAILED
     with text_output(output) as file:
         for line in lines:
@@ -76,13 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _named_lines(name: str, cache_dir: str | None, *, as_json: bool) -> Iterable[str] | None:
-    """The lines on a checkpoint or file; None, after a message, if it cannot be read."""
-    if not is_model(name) and Path(name).suffix.lower() in _WEIGHTS:
-        name = str(Path(name).with_suffix(".json"))
-    if not is_model(name) and Path(name).is_file() and Path(name).suffix.lower() != ".json":
-        return _audio_lines(name, as_json=as_json)
-    return _record_lines(record_named(name), cache_dir, as_json=as_json)
+def _is_audio(name: str) -> bool:
+    """Whether this is a file, but none of a checkpoint."""
+    path = Path(name)
+    return kind_of(name) == "own" and path.is_file() and path.suffix.lower() not in OWN_SUFFIXES
 
 
 def _installation_lines(*, as_json: bool) -> Iterator[str]:

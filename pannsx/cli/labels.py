@@ -6,7 +6,7 @@ import argparse
 
 from pannsx.cli.class_options import add_group, check_group, in_tree
 from pannsx.cli.console import FAILED, CommandError, columns, remark
-from pannsx.cli.options import add_verbosity, new_command, record_named
+from pannsx.cli.options import MODEL_HELP, add_hub_options, add_verbosity, new_command, record_named
 from pannsx.cli.output import TABLE_FORMATS, add_output, output_of, table_output, text_output, written
 from pannsx.cli.parser import Commands
 from pannsx.labels import LabelSet
@@ -48,8 +48,9 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "-m",
         "--model",
         metavar="MODEL",
-        help="labels of this model: one of `pannsx models`, or a record of your own (.json)",
+        help=f"labels of this model: {MODEL_HELP} (default: AudioSet's)",
     )
+    add_hub_options(parser)
     add_group(parser)
     add_output(parser, "table", *TABLE_FORMATS)
     add_verbosity(parser)
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = output_of(arguments)
     check_group(arguments, output.form)
     try:
-        labels = labels_of(record_named(arguments.model))
+        labels = labels_of(record_named(arguments))
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot read the labels of {arguments.model}: {error}", FAILED) from error
     found = _matching(labels, arguments.words)

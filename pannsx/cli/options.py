@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from pannsx.cli.console import FAILED, CommandError
+from pannsx.cli.console import CommandError
 from pannsx.cli.parser import Commands
-from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, load_manifest, read_record
+from pannsx.weights.manifest import DEFAULT_CHECKPOINT
+from pannsx.weights.naming import at_revision, kind_of, record_of
 from pannsx.weights.record import Checkpoint
 
 if TYPE_CHECKING:
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from pannsx.types import Channel
 
 T = TypeVar("T")
+
+MODEL_HELP = (
+    "one of `pannsx models`, a checkpoint of your own (its file of weights, record or folder), or owner/name "
+    "on the Hugging Face Hub"
+)
+_TOKEN = "HF_TOKEN"  # where the Hub's client looks for it first
 
 
 def new_command(
@@ -121,13 +129,13 @@ def add_network_options(
         "-m",
         "--model",
         metavar="MODEL",
-        help=f"one of `pannsx models` (default: {default})",
+        help=f"{MODEL_HELP} (default: {default})",
     )
     network.add_argument(
         "--checkpoint",
         metavar="PATH",
-        help="weight file: with --model, any file of that architecture; without, a file with its record "
-        "beside it",
+        help="weight file: with one of `pannsx models`, any file of that architecture; without --model, a "
+        "file with its record beside it",
     )
     network.add_argument(
         "--prefix",
@@ -149,11 +157,27 @@ def add_network_options(
 def add_weights_options(parser: argparse._ActionsContainer) -> None:
     """Add the options for the origin of weights."""
     add_cache_dir(parser)
+    add_hub_options(parser)
     parser.add_argument(
         "--allow-unverified",
         action="store_true",
         help="accept weights that have no published digest; the digest of the first download is recorded "
         "and checked from then on",
+    )
+
+
+def add_hub_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options for a repository on the Hub; see `model_as_named`."""
+    parser.add_argument(
+        "--revision",
+        metavar="REV",
+        help="branch, tag or commit of a repository on the Hub, as owner/name@REV (default: its main branch)",
+    )
+    parser.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help="token of the Hub, for a private repository (default: HF_TOKEN, or that of `hf auth login`; "
+        "other users of the computer do not see these)",
     )
 
 
@@ -186,29 +210,47 @@ def add_format(parser: argparse.ArgumentParser, *formats: str) -> None:
     )
 
 
-def named(name: str) -> Checkpoint:
-    """The manifest's record of a name; CommandError, with similar names, if there is none."""
+@contextmanager
+def model_as_named(arguments: argparse.Namespace) -> Iterator[None]:
+    """Check the model that is named, before torch is loaded, and join its revision to it.
+
+    Within, the token is that of the Hub's client, in this process and in its workers; no option has it any
+    more, so that none is written into a journal.
+
+    Raises:
+        CommandError: none of `pannsx models`, no file and no repository; with similar names.
+    """
+    options = vars(arguments)
+    revision, token = options.pop("revision", None), options.pop("token", None)
+    given: str | list[str] | None = options.get("model")
     try:
-        return find(name)
+        if isinstance(given, list):
+            arguments.model = [at_revision(name, revision) for name in given]
+            for name in given:
+                kind_of(name)
+        elif given is not None or revision is not None:
+            arguments.model = at_revision(given, revision)
+            if given is not None:
+                kind_of(given)
     except ValueError as error:
         raise CommandError(str(error)) from error
-
-
-def record_named(name: str | None) -> Checkpoint:
-    """The record of this name in the manifest, or in this ``.json`` file; None: of the default checkpoint."""
-    if name is None:
-        return find(DEFAULT_CHECKPOINT)
-    if is_model(name) or Path(name).suffix.lower() != ".json":
-        return named(name)
+    before = os.environ.get(_TOKEN)
+    if token is not None:
+        os.environ[_TOKEN] = token
     try:
-        return read_record(name)
-    except (OSError, ValueError) as error:
-        raise CommandError(f"cannot use the record {name}: {error}", FAILED) from error
+        yield
+    finally:
+        if token is not None:
+            os.environ.pop(_TOKEN)
+            os.environ.update({} if before is None else {_TOKEN: before})
 
 
-def is_model(name: str) -> bool:
-    """Whether this is a name in the manifest, in upper or lower case."""
-    return name.casefold() in {known.casefold() for known in load_manifest()}
+def record_named(arguments: argparse.Namespace, *, fetch: bool = True) -> Checkpoint:
+    """The record of the model that is named, downloaded if it is in a repository and may be."""
+    try:
+        return record_of(arguments.model, cache_dir=getattr(arguments, "cache_dir", None), fetch=fetch)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def build(facade: Callable[..., T], arguments: argparse.Namespace) -> T:

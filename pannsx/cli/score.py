@@ -13,7 +13,6 @@ from pannsx.cli.options import (
     add_network_options,
     add_verbosity,
     add_weights_options,
-    named,
     new_command,
 )
 from pannsx.cli.outcome import counts
@@ -143,7 +142,7 @@ def _add_set_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the scores; the exit status."""
-    _check_names(arguments)
+    _check_preset(arguments)
     output = output_of(arguments)
     from pannsx.scoring import score_sets
     from pannsx.scoring.scorer import default_convention, find_clips, read_set
@@ -185,7 +184,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_statistics(arguments: argparse.Namespace) -> int:
     """Write the statistics; the exit status."""
-    _check_names(arguments)
+    _check_preset(arguments)
     from pannsx.scoring import write_av_bench, write_kadtk, write_statistics
     from pannsx.scoring.caches import check_names
     from pannsx.scoring.scorer import find_clips
@@ -224,10 +223,8 @@ def _counts(clips: ClipSet) -> str:
     return said + (f", {n_silent} silent left out" if n_silent else "")
 
 
-def _check_names(arguments: argparse.Namespace) -> None:
-    """A mistyped name is answered before torch is loaded."""
-    if arguments.model is not None:
-        named(arguments.model)
+def _check_preset(arguments: argparse.Namespace) -> None:
+    """A mistyped preset is answered before torch is loaded."""
     if arguments.preset is not None:
         from pannsx.audio.preparation import Preparation
 

@@ -16,7 +16,6 @@ from pannsx.cli.options import (
     add_verbosity,
     add_weights_options,
     count,
-    named,
     new_command,
     positive,
     probability,
@@ -121,8 +120,6 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Tag the pipe until it ends; returns the exit status."""
-    if arguments.model is not None:
-        named(arguments.model)  # a mistyped name fails before torch is loaded
     if arguments.events and arguments.leaves:
         raise CommandError(
             "--leaves needs all events of a recording; leave out --events, or use `pannsx events` on a file"

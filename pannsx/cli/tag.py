@@ -16,7 +16,6 @@ from pannsx.cli.options import (
     add_verbosity,
     build,
     count,
-    named,
     new_command,
     probability,
     selection_of,
@@ -97,8 +96,6 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Tag the files; returns the exit status."""
-    if arguments.model is not None:
-        named(arguments.model)  # a mistyped name fails before torch is loaded
     inputs = find_inputs(arguments.files)
     output = _output(arguments, inputs.items)
     outcome = Outcome(inputs, "tagged", quiet=arguments.quiet)

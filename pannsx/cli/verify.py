@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pannsx.cli.console import FAILED, CommandError, columns, complain, complain_of
-from pannsx.cli.options import add_cache_dir, new_command, record_named
+from pannsx.cli.options import MODEL_HELP, add_cache_dir, add_hub_options, new_command, record_named
 from pannsx.cli.parser import Commands
 from pannsx.errors import AudioError
 from pannsx.weights.local import VerifyReport, verify
+from pannsx.weights.naming import kind_of
 from pannsx.weights.record import Checkpoint, Example
 
 SCORE_TOLERANCE = 0.005
@@ -30,7 +31,8 @@ _EXAMPLES = """\
   pannsx verify Cnn14
   pannsx verify Cnn14 R9_ZSCveAHg_7s.wav
   pannsx verify Cnn10 --checkpoint downloads/Cnn10_mAP=0.380.pth
-  pannsx verify my_checkpoint.json          a checkpoint of your own, by its record"""
+  pannsx verify my_checkpoint.json          a checkpoint of your own, by its record
+  pannsx verify owner/name                  what was downloaded of a repository on the Hub"""
 
 
 def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -43,24 +45,23 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
-    parser.add_argument(
-        "name", metavar="NAME", help="one of `pannsx models`, or a record of your own (.json)"
-    )
+    parser.add_argument("model", metavar="NAME", help=MODEL_HELP)
     parser.add_argument("audio", nargs="?", metavar="AUDIO", help="the clip with published scores")
     parser.add_argument(
         "--checkpoint", metavar="PATH", help="check this file instead of the one in the caches"
     )
     add_cache_dir(parser)
+    add_hub_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check the digests, and the scores if there is audio; returns the exit status."""
-    record = record_named(arguments.name)
+    record = record_named(arguments, fetch=False)
     example = record.example
     if arguments.audio is not None and example is None:
         raise CommandError(f"no scores of a clip are published for {record.name}; leave AUDIO out")
     if arguments.checkpoint is not None and record.folder is not None:
-        raise CommandError("a record of your own names its file itself; leave --checkpoint out")
+        raise CommandError(f"the record of {record.name} names its file itself; leave --checkpoint out")
     if arguments.checkpoint is None:
         report = verify(record, cache_dir=arguments.cache_dir)
     else:
@@ -72,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         if record.folder is None:
             scores_ok = _compare_scores(record.name, report.path, example, arguments.audio)
         else:  # by its record, so that its own labels are used
-            scores_ok = _compare_scores(None, arguments.name, example, arguments.audio)
+            own = record.folder if kind_of(arguments.model) == "repository" else arguments.model
+            scores_ok = _compare_scores(None, own, example, arguments.audio)
     except AudioError as error:
         complain_of(arguments.audio, error)
         return FAILED

@@ -83,7 +83,7 @@ class Stage:
     a row with ``status`` ``"error"`` and the reason in ``error``.
 
     Args:
-        model: a name from ``pannsx.list_models()``, None for the bundled checkpoint, or an ``AudioTagger``,
+        model: as for :class:`pannsx.AudioTagger`, None for the bundled checkpoint, or an ``AudioTagger``,
             whose network is then pickled with the stage.
         outputs: the columns to compute: ``"tags"`` (the ``top_k`` most probable), ``"embedding"``,
             ``"events"`` (with onset and offset), ``"logits"`` (of all classes) and ``"framewise"`` (the

@@ -1,6 +1,6 @@
 """HEAR 2021's common API (Turian et al. 2022, arXiv:2203.03022): ``hear-validator pannsx.integrations.hear``.
 
->>> model = load_model()  # the bundled checkpoint; or a name, or a file of weights
+>>> model = load_model()  # the bundled checkpoint; or a file of weights, a name, or owner/name on the Hub
 >>> get_scene_embeddings(audio, model)  # (n_sounds, n_samples) at model.sample_rate -> (n_sounds, D)
 >>> embeddings, timestamps_ms = get_timestamp_embeddings(audio, model)
 
@@ -9,8 +9,6 @@ those at 8 kHz sounds at 16 kHz, and convert them.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,15 +55,12 @@ def load_model(model_file_path: str = "") -> HearModel:
     """The model of a checkpoint.
 
     Args:
-        model_file_path: a file of weights with its record beside it; or a name of ``pannsx.list_models()``;
-            empty: the bundled checkpoint.
+        model_file_path: a model as for :class:`pannsx.AudioTagger`: a file of weights with its record beside
+            it, a name, or ``owner/name`` on the Hub; empty: the bundled checkpoint.
 
     Raises:
         ValueError, WeightsError: as :class:`pannsx.FeatureExtractor`.
     """
-    is_file = bool(model_file_path) and Path(model_file_path).exists()
-    if is_file:
-        return HearModel(FeatureExtractor(checkpoint=model_file_path))
     return HearModel(FeatureExtractor(model_file_path or None))
 
 

@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 
 from pannsx.features import FeatureExtractor
 from pannsx.types import FloatArray
+from pannsx.weights.naming import at_revision, kind_of
 
 
 class PannsxEncoder:
     """Embeddings of sounds, with cosine similarity.
 
     Args:
-        model_name: a name of ``pannsx.list_models()``; None: the bundled checkpoint. Or an open
+        model_name: a model as for :class:`pannsx.AudioTagger`: a name, a file of weights with its record
+            beside it, or ``owner/name`` on the Hub; None: the bundled checkpoint. Or an open
             ``FeatureExtractor``.
-        revision: of no meaning here; the checkpoint's digest is checked instead.
+        revision: branch, tag or commit of a repository on the Hub; of other models, whose digest is checked
+            instead, it has no meaning.
         device: as for :class:`pannsx.FeatureExtractor`; None: ``"auto"``.
         options: further arguments of :class:`pannsx.FeatureExtractor`.
 
@@ -37,11 +40,12 @@ class PannsxEncoder:
         device: str | None = None,
         **options: Any,
     ) -> None:
-        self._extractor = (
-            model_name
-            if isinstance(model_name, FeatureExtractor)
-            else FeatureExtractor(model_name, device=device or "auto", **options).fit()
-        )
+        if isinstance(model_name, FeatureExtractor):
+            self._extractor = model_name
+            return
+        if model_name is not None and kind_of(model_name) == "repository":
+            model_name = at_revision(model_name, revision)
+        self._extractor = FeatureExtractor(model_name, device=device or "auto", **options).fit()
 
     def encode(
         self,

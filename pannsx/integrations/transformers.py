@@ -18,7 +18,7 @@ pass of the network; :class:`pannsx.AudioTagger` divides long recordings into wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from pannsx.integrations.hub import config_of, push_to_hub, save_pretrained
 from pannsx.models import Pann
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint, load
+from pannsx.weights.naming import kind_of
 from pannsx.weights.record import Checkpoint, HubSource
 
 
@@ -79,9 +80,9 @@ class PannsxFeatureExtractor(SequenceFeatureExtractor):  # type: ignore[misc]
         super().__init__(feature_size=1, sampling_rate=sampling_rate, padding_value=0.0, **options)
 
     @classmethod
-    def from_pretrained(cls, name: str, **options: Any) -> PannsxFeatureExtractor:
+    def from_pretrained(cls, name: str | Path, **options: Any) -> PannsxFeatureExtractor:
         """The extractor of a checkpoint, found as by ``PannsxForAudioClassification.from_pretrained``."""
-        return cls(sampling_rate=_loaded(name, **_of_hub(options)).record.sample_rate)
+        return cls(sampling_rate=_loaded(name, options).record.sample_rate)
 
     def __call__(
         self,
@@ -134,22 +135,22 @@ class PannsxForAudioClassification(PreTrainedModel):  # type: ignore[misc]
         self._loaded_from: LoadedCheckpoint | None = None
 
     @classmethod
-    def from_pretrained(cls, name: str, *args: Any, **options: Any) -> PannsxForAudioClassification:
+    def from_pretrained(cls, name: str | Path, *args: Any, **options: Any) -> PannsxForAudioClassification:
         """The network of a checkpoint, in evaluation mode.
 
         Args:
             name: a name of ``pannsx.list_models()``, a folder or file of a checkpoint, or ``owner/name`` on
                 the Hub.
             args: none.
-            options: ``revision`` and ``cache_dir`` as in transformers, ``dtype``; others that have no meaning
-                for a checkpoint of pannsx are left aside.
+            options: ``revision``, ``token`` and ``cache_dir`` as in transformers, ``dtype``; others that have
+                no meaning for a checkpoint of pannsx are left aside.
 
         Raises:
             ValueError, WeightsError: as :func:`pannsx.weights.load`.
         """
         if args:
             raise ValueError(f"{args!r}: settings of a network cannot be changed; its record states them")
-        loaded = _loaded(name, **_of_hub(options))
+        loaded = _loaded(name, options)
         model = cls(PannsxConfig.of(loaded.record), loaded.model)
         model._loaded_from = loaded
         model.eval()
@@ -207,17 +208,13 @@ class PannsxForAudioClassification(PreTrainedModel):  # type: ignore[misc]
         return [self.config.id2label[number] for number in range(self.config.num_labels)]
 
 
-def _loaded(name: str, **options: Any) -> LoadedCheckpoint:
+def _loaded(name: str | Path, options: Mapping[str, Any]) -> LoadedCheckpoint:
+    """The checkpoint of a name, with those options of transformers that concern the Hub."""
     name = str(name)
-    revision = options.pop("revision", None)
-    if Path(name).exists():
-        return load(checkpoint=name, **options)
-    at = "" if revision in (None, "main") or "@" in name else f"@{revision}"
-    return load(f"{name}{at}", **options)
-
-
-def _of_hub(options: dict[str, Any]) -> dict[str, Any]:
-    return {key: options[key] for key in ("revision", "cache_dir") if options.get(key) is not None}
+    given = {key: options[key] for key in ("cache_dir", "token") if options.get(key) is not None}
+    if kind_of(name) == "repository":  # transformers gives "main" as the revision of anything
+        given["revision"] = None if "@" in name else options.get("revision")
+    return load(name, **given)
 
 
 AutoConfig.register("pannsx", PannsxConfig, exist_ok=True)

@@ -10,7 +10,6 @@ different lengths depend on its batches, for any encoder; those of equal lengths
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +22,8 @@ class PannsxEncoder(nn.Module):
     """``(B, S)`` waveforms at ``sampling_rate`` -> ``(B, T, D)`` frame embeddings.
 
     Args:
-        model: a name of ``pannsx.list_models()``, or a file of weights with its record beside it; None: that
-            of ``PANNSX_XARES_MODEL``, or else the bundled checkpoint.
+        model: a model as for :class:`pannsx.AudioTagger`: a name, a file of weights with its record beside
+            it, or ``owner/name`` on the Hub; None: that of ``PANNSX_XARES_MODEL``, or else the bundled one.
         hop_s: maximum distance of frames in seconds; None: the network's own. A task of events needs it
             shorter, such as 0.04.
 
@@ -39,9 +38,7 @@ class PannsxEncoder(nn.Module):
 
     def __init__(self, model: str | None = None, hop_s: float | None = None) -> None:
         super().__init__()
-        model = model or os.environ.get("PANNSX_XARES_MODEL") or None
-        is_file = model is not None and Path(model).exists()
-        self.extractor = FeatureExtractor(checkpoint=model) if is_file else FeatureExtractor(model)
+        self.extractor = FeatureExtractor(model or os.environ.get("PANNSX_XARES_MODEL") or None)
         self.hop_s = self.extractor.hop_s if hop_s is None else hop_s
         self.sampling_rate = self.extractor.sample_rate
         self.output_dim = self.extractor.embedding_size

@@ -49,7 +49,8 @@ class GenerationScorer:
     The network takes every clip whole, whatever its length, as in the field's tools.
 
     Args:
-        model: a name from ``pannsx.list_models()``.
+        model: a name, a file of weights with its record, or a repository of the Hub, as for
+            :class:`pannsx.AudioTagger`.
         preparation: steps from file to waveform: the name of a preset (``"audioldm_eval"``, ``"av_bench"``,
             ``"kadtk"``, ``"pannsx"``) or a :class:`pannsx.audio.Preparation`. Scores of different
             preparations cannot be compared.

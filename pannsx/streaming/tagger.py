@@ -40,7 +40,7 @@ class StreamTagger:
     cost of a block does not depend on the length of the stream.
 
     Args:
-        model: a name from ``pannsx.list_models()``, None for the bundled checkpoint, or an ``AudioTagger``,
+        model: as for :class:`pannsx.AudioTagger`, None for the bundled checkpoint, or an ``AudioTagger``,
             ``FeatureExtractor`` or ``StreamTagger``, whose weights and device are then shared: load the
             weights once for many streams.
         source_rate: rate of the blocks, in Hz; ``sample_rate`` is another name for it. None: the rate

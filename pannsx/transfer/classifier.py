@@ -47,7 +47,7 @@ class AudioClassifier:
     needed: a data set need not fit into memory.
 
     Args:
-        model: a name from ``pannsx.list_models()``, None for the bundled checkpoint, or an open
+        model: as for :class:`pannsx.AudioTagger`, None for the bundled checkpoint, or an open
             ``AudioTagger`` or ``FeatureExtractor``.
         checkpoint, device, cache_dir, allow_unverified: see :class:`pannsx.AudioTagger`.
         precision: of embeddings; training is in float32.

@@ -7,7 +7,7 @@ and verify it. A file is hashed after the download and again on its first use in
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from pannsx.errors import WeightsError
 from pannsx.types import PathLike
 from pannsx.weights import hub
 from pannsx.weights.digests import check_file, check_file_once, file_digest, sidecar_path, write_sidecar
+from pannsx.weights.hub import Token
 from pannsx.weights.local import (
     cache_places,
     find_given,
@@ -25,11 +26,13 @@ from pannsx.weights.local import (
     target_path,
 )
 from pannsx.weights.manifest import find, load_manifest
+from pannsx.weights.naming import kind_of
 from pannsx.weights.record import BundledSource, Checkpoint, Digest, HubSource, UrlSource
+from pannsx.weights.repository import open_repository
 
 
 class FetchOutcome(NamedTuple):
-    """Outcome for one name of `fetch_all`: a path, or None and the reason."""
+    """Outcome for one model of `fetch_all`: a path, or None and the reason."""
 
     name: str
     path: Path | None
@@ -110,34 +113,77 @@ def fetch_all(
 
     Args:
         to: the folder.
-        names: names of checkpoints; None: all in the manifest.
+        names: names of checkpoints, or ``owner/name`` on the Hub; None: all in the manifest.
         allow_unverified: as for `resolve`.
         progress: as for `resolve`.
 
     A failure does not stop the others; its outcome gives the reason.
 
     Raises:
-        ValueError: a name is unknown.
+        ValueError: a name is unknown, or that of a file.
     """
-    records = list(load_manifest().values()) if names is None else [find(name) for name in names]
-    return list(fetch_each(records, cache_dir=to, allow_unverified=allow_unverified, progress=progress))
+    names = list(load_manifest()) if names is None else list(names)
+    return list(fetch_each(names, cache_dir=to, allow_unverified=allow_unverified, progress=progress))
 
 
 def fetch_each(
-    records: Iterable[Checkpoint],
+    names: Sequence[str],
     *,
     cache_dir: PathLike | None = None,
     allow_unverified: bool = False,
     progress: bool = True,
 ) -> Iterator[FetchOutcome]:
-    """`resolve` for each record; a failure does not stop the others."""
-    for record in records:
-        try:
-            path = resolve(record, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress)
-        except WeightsError as error:
-            yield FetchOutcome(record.name, None, str(error))
+    """Download each model; a failure does not stop the others.
+
+    Raises:
+        ValueError: as `fetch_all`, before any download.
+    """
+    for name in names:
+        if kind_of(name) == "own":
+            raise ValueError(
+                f"{name!r} is a path on this computer, and nothing is to be fetched; leave it out"
+            )
+    return (_outcome(name, cache_dir, allow_unverified, progress) for name in names)
+
+
+def _outcome(name: str, cache_dir: PathLike | None, allow_unverified: bool, progress: bool) -> FetchOutcome:
+    is_repository = kind_of(name) == "repository"
+    label = name if is_repository else find(name).name
+    try:
+        if is_repository:
+            path = fetch_repository(
+                name, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress
+            )[1]
         else:
-            yield FetchOutcome(record.name, path, None)
+            path = resolve(
+                find(name), cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress
+            )
+    except WeightsError as error:
+        return FetchOutcome(label, None, str(error))
+    return FetchOutcome(label, path, None)
+
+
+def fetch_repository(
+    name: str,
+    *,
+    cache_dir: PathLike | None = None,
+    allow_unverified: bool = False,
+    progress: bool = True,
+    token: Token = None,
+) -> tuple[Checkpoint, Path]:
+    """The record of a repository on the Hub and a local file with its weights, downloaded and verified.
+
+    Args:
+        name, cache_dir, progress, token: as for `pannsx.weights.repository.open_repository`.
+        allow_unverified: as for `resolve`.
+
+    Raises:
+        WeightsError: the repository or its weights cannot be obtained, trusted or read.
+    """
+    record, path = open_repository(name, cache_dir=cache_dir, progress=progress, token=token)
+    if record.folder is not None:
+        path = resolve(record, allow_unverified=allow_unverified)
+    return record, path
 
 
 def _find(record: Checkpoint, target: Path, digest: Digest | None, failures: list[str]) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from pannsx.errors import WeightsError
 from pannsx.types import PathLike
 from pannsx.version import __version__
 from pannsx.weights.record import HubSource
+
+Token = str | bool | None
+"""A token of the Hub; True or None: the client's own (`hf auth login`, or ``HF_TOKEN``); False: none."""
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # values that the client itself accepts as true
 
@@ -61,13 +64,16 @@ def _folder(variable: str) -> Path | None:
     return Path(os.path.expandvars(value)).expanduser() if value else None
 
 
-def download(source: HubSource, *, cache_dir: PathLike | None = None, progress: bool = True) -> Path:
+def download(
+    source: HubSource, *, cache_dir: PathLike | None = None, progress: bool = True, token: Token = None
+) -> Path:
     """Download the file to the client's cache and return its path; the caller checks its digest.
 
     Args:
         source: the file.
         cache_dir: another place of the client's cache.
         progress: show a progress bar.
+        token: for a private repository.
 
     Raises:
         WeightsError: not found, refused, no connection, no room; says which.
@@ -80,7 +86,7 @@ def download(source: HubSource, *, cache_dir: PathLike | None = None, progress: 
         url = hf_hub_url(
             source.repo_id, source.filename, repo_type=source.repo_type, revision=source.revision
         )
-        get_hf_file_metadata(url)
+        get_hf_file_metadata(url, token=token)
         with _progress_bars(progress):
             path = hf_hub_download(
                 source.repo_id,
@@ -90,6 +96,7 @@ def download(source: HubSource, *, cache_dir: PathLike | None = None, progress: 
                 cache_dir=_as_path(cache_dir),
                 library_name="pannsx",
                 library_version=__version__,
+                token=token,
             )
     except Exception as error:  # the client's errors share no base class across its versions and transports
         raise WeightsError(_explain(error)) from error
@@ -97,11 +104,17 @@ def download(source: HubSource, *, cache_dir: PathLike | None = None, progress: 
 
 
 def small_files(
-    repo_id: str, revision: str | None, pattern: str, *, cache_dir: PathLike | None = None
+    repo_id: str,
+    revision: str | None,
+    patterns: Sequence[str],
+    *,
+    cache_dir: PathLike | None = None,
+    token: Token = None,
+    fetch: bool = True,
 ) -> Path:
-    """Download the files of a model repository that match ``pattern`` -> the folder of that commit.
+    """Download the files of a model repository that match a pattern -> the folder of that commit.
 
-    Without a network it is the folder of the last download.
+    Without a network, or without ``fetch``, it is the folder of the last download.
 
     Raises:
         WeightsError: as :func:`download`.
@@ -113,18 +126,20 @@ def small_files(
             folder = snapshot_download(
                 repo_id,
                 revision=revision,
-                allow_patterns=pattern,
+                allow_patterns=list(patterns),
                 ignore_patterns="*/*",
                 cache_dir=_as_path(cache_dir),
                 library_name="pannsx",
                 library_version=__version__,
+                token=token,
+                local_files_only=not fetch,
             )
     except Exception as error:
         raise WeightsError(_explain(error)) from error
     return Path(folder)
 
 
-def names_of_files(repo_id: str, revision: str | None) -> list[str]:
+def names_of_files(repo_id: str, revision: str | None, *, token: Token = None) -> list[str]:
     """Names of the files of a model repository.
 
     Raises:
@@ -133,7 +148,7 @@ def names_of_files(repo_id: str, revision: str | None) -> list[str]:
     from huggingface_hub import HfApi
 
     try:
-        return HfApi(library_name="pannsx").list_repo_files(repo_id, revision=revision)
+        return HfApi(library_name="pannsx", token=token).list_repo_files(repo_id, revision=revision)
     except Exception as error:
         raise WeightsError(_explain(error)) from error
 

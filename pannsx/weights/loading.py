@@ -19,11 +19,12 @@ from pannsx.models.zoo import structure_of
 from pannsx.types import PathLike
 from pannsx.weights.base import Origin, resolve_base
 from pannsx.weights.delta import apply_delta
-from pannsx.weights.fetch import resolve
-from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, labels_of, read_record
+from pannsx.weights.fetch import fetch_repository, resolve
+from pannsx.weights.hub import Token
+from pannsx.weights.manifest import labels_of
+from pannsx.weights.naming import at_revision, kind_of, own_record, record_of
 from pannsx.weights.prefixes import ANCHORS
 from pannsx.weights.record import Checkpoint
-from pannsx.weights.repository import is_repository, open_repository, record_files
 from pannsx.weights.state_dict import FRONT_END_PREFIXES, read_arrays
 
 if TYPE_CHECKING:
@@ -77,15 +78,18 @@ def load(
     cache_dir: PathLike | None = None,
     allow_unverified: bool = False,
     progress: bool = True,
+    revision: str | None = None,
+    token: Token = None,
 ) -> LoadedCheckpoint:
     """A model with its weights and labels.
 
     Args:
-        model: a name of the manifest, or ``owner/name`` of a repository on the Hub, also
-            ``owner/name@revision``; without it and without ``checkpoint``, the bundled one.
-        checkpoint: with ``model``, a file of weights for it, of any origin; alone, a file of weights
-            with its record ``<stem>.json`` next to it, that record, or a folder with one record. A delta's
-            base is found by its record, and fetched if necessary.
+        model: a name of the manifest; or a checkpoint of your own, by the path of its file of weights with
+            the record ``<stem>.json`` next to it, of that record, or of a folder with one record; or
+            ``owner/name`` of a repository on the Hub, also ``owner/name@revision``. None: the bundled one,
+            without ``checkpoint``. A delta's base is found by its record, and fetched if necessary.
+        checkpoint: with a ``model`` of the manifest, a file of weights for it, of any origin; alone, a
+            checkpoint of your own, as ``model`` takes it.
         prefix: with ``checkpoint``, the network's place in a file that holds more than it, such as
             ``"audio_branch."``; None: it is found if the file holds one network alone.
         frontend: log-mel settings instead of the record's, sample rate included; they must fit the front-end
@@ -95,9 +99,12 @@ def load(
         cache_dir: see `pannsx.weights.fetch.resolve`, as for the following.
         allow_unverified: accept weights that have no published digest.
         progress: show progress bars.
+        revision: branch, tag or commit of a repository; None: that of the name, or the default branch.
+        token: of the Hub, for a private repository; None: the client's (`hf auth login`, ``HF_TOKEN``).
 
     Raises:
-        ValueError: unknown model name, a prefix without a file, or a front end that the model cannot have.
+        ValueError: unknown model name, a prefix without a file, a revision without a repository, or a front
+            end that the model cannot have.
         WeightsError: the weights cannot be obtained, trusted or read, or do not fit the model.
     """
     opened = open_checkpoint(
@@ -109,6 +116,8 @@ def load(
         cache_dir=cache_dir,
         allow_unverified=allow_unverified,
         progress=progress,
+        revision=revision,
+        token=token,
     )
     if opened.mismatch is not None:
         warnings.warn(f"{opened.record.name}: {opened.mismatch}", stacklevel=2)
@@ -127,21 +136,29 @@ def open_checkpoint(
     cache_dir: PathLike | None = None,
     allow_unverified: bool = False,
     progress: bool = True,
+    revision: str | None = None,
+    token: Token = None,
 ) -> OpenedCheckpoint:
     """As :func:`load`, without torch if neither the file nor the network needs it."""
+    model = at_revision(model, revision)
+    kind = "published" if model is None else kind_of(model)
+    if kind == "own" and checkpoint is None:
+        model, checkpoint = None, model
+    if kind != "published" and model is not None and checkpoint is not None:
+        raise ValueError(
+            f"model is {model!r}, and checkpoint={str(checkpoint)!r} is given, too; leave one out, or give "
+            "as the model the name in pannsx.list_models() whose architecture the checkpoint has"
+        )
     if checkpoint is None and prefix is not None:
         raise ValueError(f"prefix is {prefix!r}, which is for a file of your own; give checkpoint= as well")
-    if checkpoint is None and model is not None and is_repository(model):
-        record, path = open_repository(model, cache_dir=cache_dir, progress=progress)
-        if record.folder is not None:
-            path = resolve(record, allow_unverified=allow_unverified)
-    elif checkpoint is None:
-        record = find(DEFAULT_CHECKPOINT if model is None else model)
-        path = resolve(record, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress)
-    elif model is not None:
-        record, path = find(model), Path(checkpoint)
+    if model is not None and kind == "repository":
+        record, path = fetch_repository(
+            model, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress, token=token
+        )
+    elif model is not None and checkpoint is not None:
+        record, path = record_of(model), Path(checkpoint)
     else:
-        record = _own_record(Path(checkpoint))
+        record = record_of(model) if checkpoint is None else own_record(Path(checkpoint))
         path = resolve(record, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress)
     mismatch = None
     if frontend is not None and frontend != record.frontend:
@@ -208,35 +225,6 @@ def _other_constants(record: Checkpoint, constants: Mapping[str, npt.NDArray[Any
 
 def _without_constants(state: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     return {key: array for key, array in state.items() if not key.startswith(FRONT_END_PREFIXES)}
-
-
-def _own_record(path: Path) -> Checkpoint:
-    """The record of a user's own checkpoint, from any of the three accepted paths."""
-    if path.is_dir():
-        found = record_files(path)
-        if len(found) != 1:
-            raise WeightsError(
-                f"{path} holds {len(found)} .json files; name the one that is the checkpoint's record"
-            )
-        record_path = found[0]
-    elif path.suffix == ".json":
-        record_path = path
-    else:
-        record_path = path.with_suffix(".json")
-    if not record_path.is_file():
-        if not path.exists():
-            raise WeightsError(f"there is no file {path}; check the path")
-        raise WeightsError(
-            f"there is no record {record_path} to describe the weights; write one, or give "
-            "the model's name as well, such as model='Cnn14'"
-        )
-    try:
-        record = read_record(record_path)
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"cannot use the record {record_path}: {error}") from error
-    if path != record_path and not path.is_dir() and path.name != record.filename:
-        raise WeightsError(f"the record {record_path} is of {record.filename!r}, not of {path.name!r}")
-    return record
 
 
 def _hidden(state: dict[str, npt.NDArray[Any]]) -> list[int]:

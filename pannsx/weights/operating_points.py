@@ -9,9 +9,7 @@ from pannsx.events.operating_points import OperatingPoints, read_operating_point
 from pannsx.types import PathLike
 from pannsx.weights.digests import file_digest
 from pannsx.weights.local import PACKAGE, cache_home
-from pannsx.weights.record import Checkpoint
-
-SUFFIX = ".operating_points.json"
+from pannsx.weights.record import OPERATING_POINTS_SUFFIX, Checkpoint
 
 
 def operating_points_path(record: Checkpoint, checkpoint: PathLike | None = None) -> Path:
@@ -29,15 +27,15 @@ def operating_points_path(record: Checkpoint, checkpoint: PathLike | None = None
     elif checkpoint is not None:
         weights = Path(checkpoint)
     else:
-        return cache_home() / f"{record.name}{SUFFIX}"
-    return weights.with_name(weights.stem + SUFFIX)
+        return cache_home() / f"{record.name}{OPERATING_POINTS_SUFFIX}"
+    return weights.with_name(weights.stem + OPERATING_POINTS_SUFFIX)
 
 
 def bundled_points_path(record: Checkpoint) -> Path | None:
     """The path of the operating points in the package, or None if the checkpoint has none there."""
     if record.operating_points_sha256 is None:
         return None
-    return PACKAGE / "data" / f"{record.name}{SUFFIX}"
+    return PACKAGE / "data" / f"{record.name}{OPERATING_POINTS_SUFFIX}"
 
 
 def points_of(
@@ -54,7 +52,8 @@ def points_of(
     """
     path = operating_points_path(record, checkpoint)
     if not path.is_file():
-        bundled = None if checkpoint is not None else bundled_points_path(record)
+        is_own = checkpoint is not None or record.folder is not None
+        bundled = None if is_own else bundled_points_path(record)
         if bundled is None:
             return None
         if (digest := file_digest(bundled, "sha256")) != record.operating_points_sha256:

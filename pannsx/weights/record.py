@@ -13,6 +13,9 @@ from typing import Literal, NamedTuple
 from pannsx.errors import WeightsError
 from pannsx.frontend.settings import FrontEnd
 
+OPERATING_POINTS_SUFFIX = ".operating_points.json"
+"""Of the file of a checkpoint's operating points, after the stem of its weights."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubSource:

@@ -8,6 +8,8 @@ manifest's. Files come by the Hub's client, with its cache, token and offline mo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +17,16 @@ from pannsx.errors import WeightsError
 from pannsx.types import PathLike
 from pannsx.weights import hub
 from pannsx.weights.digests import check_file_once
+from pannsx.weights.hub import Token
 from pannsx.weights.manifest import load_manifest, read_record
-from pannsx.weights.operating_points import SUFFIX
-from pannsx.weights.record import Checkpoint, HubSource
+from pannsx.weights.record import OPERATING_POINTS_SUFFIX, Checkpoint, HubSource
 
 _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
+
+_SMALL = ("*.json", ".gitattributes")
+"""Records, labels of transformers and the like; and the one file that every repository has, as the client
+warns where none is matched."""
 
 _OF_TRANSFORMERS = frozenset({"config.json", "preprocessor_config.json"})
 
@@ -35,57 +41,87 @@ def record_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.glob("*.json")
-        if not path.name.endswith(SUFFIX) and path.name not in _OF_TRANSFORMERS
+        if not path.name.endswith(OPERATING_POINTS_SUFFIX) and path.name not in _OF_TRANSFORMERS
     )
 
 
-def open_repository(
-    name: str, *, cache_dir: PathLike | None = None, progress: bool = True
-) -> tuple[Checkpoint, Path]:
-    """The record and the weights of a repository, downloaded if necessary.
-
-    The weights of a repository with our record are not checked yet: ``resolve`` does that, by the record.
+def repository_record(
+    name: str, *, cache_dir: PathLike | None = None, token: Token = None, fetch: bool = True
+) -> Checkpoint:
+    """The record of a repository, whose one source is the repository; its weights are not downloaded.
 
     Args:
         name: ``owner/name``, with ``@`` and a branch, tag or commit after it if not the default branch.
         cache_dir: place of the client's cache; None: its own.
-        progress: show a progress bar.
+        token: for a private repository.
+        fetch: whether the record may be downloaded.
 
     Raises:
         WeightsError: there is no such repository, access is refused, or it holds nothing that can be used.
     """
-    parts = _NAME.fullmatch(name)
-    if parts is None:
-        raise WeightsError(f"{name!r} is not the name of a repository; owner/name is needed")
-    repo_id, revision = parts["repo"], parts["revision"]
-    try:
-        folder = hub.small_files(repo_id, revision, "*.json", cache_dir=cache_dir)
+    with _naming(name) as (repo_id, revision):
+        folder = hub.small_files(repo_id, revision, _SMALL, cache_dir=cache_dir, token=token, fetch=fetch)
         records = record_files(folder)
         if not records:
-            return _published(repo_id, revision, cache_dir, progress)
+            if fetch and not hub.offline():
+                return _published(repo_id, revision, hub.names_of_files(repo_id, revision, token=token))
+            return _published(repo_id, revision, [path.name for path in folder.glob("*")])
         if len(records) > 1:
             raise WeightsError(f"it holds {len(records)} records: {', '.join(path.name for path in records)}")
         record = read_record(records[0])
         # All files are of one commit, which is the name of the folder in the client's cache.
         source = _source(repo_id, record.weights_filename, folder.name)
-        path = _local(source, cache_dir, progress)
-        if record.labels != "audioset":
-            _local(replace(source, filename=record.labels), cache_dir, progress)
+        if record.labels != "audioset" and fetch:
+            _local(replace(source, filename=record.labels), cache_dir, token=token, progress=False)
+        return replace(record, sources=(source,))
+
+
+def open_repository(
+    name: str, *, cache_dir: PathLike | None = None, progress: bool = True, token: Token = None
+) -> tuple[Checkpoint, Path]:
+    """The record and the weights of a repository, downloaded if necessary, and checked.
+
+    Args:
+        name, cache_dir, token: as for :func:`repository_record`.
+        progress: show a progress bar.
+
+    Raises:
+        WeightsError: as :func:`repository_record`, or the weights are not those of the record.
+    """
+    record = repository_record(name, cache_dir=cache_dir, token=token)
+    with _naming(name):
+        (source,) = record.sources
+        if not isinstance(source, HubSource):
+            raise RuntimeError(f"{source} is the source of a repository")
+        path = _local(source, cache_dir, token=token, progress=progress)
+        if record.folder is None:
+            try:
+                check_file_once(path, size_bytes=record.size_bytes, digest=record.digest)
+            except WeightsError:
+                hub.discard(path)
+                raise
+        return record, path
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[tuple[str, str | None]]:
+    """The repository and revision of a name, which is in all errors."""
+    parts = _NAME.fullmatch(name)
+    if parts is None:
+        raise WeightsError(f"{name!r} is not the name of a repository; owner/name is needed")
+    try:
+        yield parts["repo"], parts["revision"]
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot use the repository {name}: {error}") from error
     except WeightsError as error:
         raise WeightsError(
-            f"cannot use the repository {name}: {error}. (A model without a slash in its name is one of "
-            "`pannsx models`; files of your own are given as checkpoint=.)"
+            f"cannot use the repository {name}: {error}. (No file or folder here has this path, and none of "
+            "`pannsx models` this name.)"
         ) from error
-    return replace(record, sources=(source,)), path
 
 
-def _published(
-    repo_id: str, revision: str | None, cache_dir: PathLike | None, progress: bool
-) -> tuple[Checkpoint, Path]:
-    """A file under a published name, checked against the manifest."""
-    names = hub.names_of_files(repo_id, revision)
+def _published(repo_id: str, revision: str | None, names: Iterable[str]) -> Checkpoint:
+    """The manifest's record of the one file under a published name."""
     known = {record.filename: record for record in load_manifest().values() if record.released}
     found = sorted(set(names) & set(known))
     if len(found) != 1:
@@ -95,14 +131,7 @@ def _published(
         raise WeightsError(
             f"it {what}; download the one that you mean, and give it as checkpoint= with its model's name"
         )
-    record = known[found[0]]
-    path = _local(_source(repo_id, str(found[0]), revision), cache_dir, progress)
-    try:
-        check_file_once(path, size_bytes=record.size_bytes, digest=record.digest)
-    except WeightsError:
-        hub.discard(path)
-        raise
-    return record, path
+    return replace(known[found[0]], sources=(_source(repo_id, str(found[0]), revision),))
 
 
 def _source(repo_id: str, filename: str, revision: str | None) -> HubSource:
@@ -116,6 +145,6 @@ def _source(repo_id: str, filename: str, revision: str | None) -> HubSource:
     )
 
 
-def _local(source: HubSource, cache_dir: PathLike | None, progress: bool) -> Path:
+def _local(source: HubSource, cache_dir: PathLike | None, *, token: Token, progress: bool) -> Path:
     cached = hub.cached(source, cache_dir=cache_dir)
-    return cached or hub.download(source, cache_dir=cache_dir, progress=progress)
+    return cached or hub.download(source, cache_dir=cache_dir, progress=progress, token=token)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,6 @@ from pannsx import weights
 from pannsx.errors import WeightsError
 from pannsx.models import Pann
 from pannsx.models.zoo import build, build_empty
-from pannsx.weights.manifest import load_manifest
 from train.recipe import Recipe, saved_recipe
 
 
@@ -48,8 +46,7 @@ def trained_model(state: Mapping[str, Any]) -> Pann:
 
 
 def _begin_with(model: Pann, start: str) -> None:
-    by_name = start in load_manifest() and not Path(start).exists()
-    loaded = (weights.load(start) if by_name else weights.load(checkpoint=start)).model
+    loaded = weights.load(start).model
     if loaded.architecture != model.architecture or loaded.frontend != model.frontend:
         raise WeightsError(
             f"{start} is {loaded.architecture} with {loaded.frontend}; the recipe trains "
