@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from pannsx import AudioTagger
-from pannsx.inference.cpu import bfloat16
+from pannsx.inference.cpu import bfloat16, product
 from pannsx.inference.cpu.blocks import MANY_TILES, EitherConvolution
 from pannsx.inference.cpu.cnn import can_prepare
 from pannsx.inference.cpu.direct import FirstConvolution, ProductConvolution
@@ -174,8 +174,12 @@ def test_either_product_adds_and_clips(kind: str, monkeypatch: pytest.MonkeyPatc
     )
 
 
+@pytest.mark.parametrize("least_shared", [0, product.LEAST_SHARED])
 @pytest.mark.parametrize("n_rows", [1, 700])
-def test_a_product_is_the_linear_layer(n_rows: int) -> None:
+def test_a_product_is_the_linear_layer(
+    n_rows: int, least_shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(product, "LEAST_SHARED", least_shared)
     layer = nn.Linear(40, 33)
     inputs = torch.randn(n_rows, 40)
     with torch.inference_mode():

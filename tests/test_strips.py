@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -45,11 +46,13 @@ class Counted(Workers):
     def n(self) -> int:
         return self._n
 
-    def run(self, share, n=None) -> None:
-        if self._alone:
+    def run(
+        self, share: Callable[[int], None], n: int | None = None, *, others_may_lack: bool = False
+    ) -> None:
+        if self._alone and others_may_lack:
             share(0)
         else:
-            super().run(share, n)
+            super().run(share, n, others_may_lack=others_may_lack)
 
 
 def trunk_of(name: str) -> MobileNet:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
-from numba.core import config
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from pannsx.jit.cache import compiled, digest_of
@@ -38,6 +38,7 @@ _VECTOR = ir.VectorType(_FLOAT, N_LANES)
 _FLOAT_BYTES = 4
 _CONTRACT = ("contract",)  # a * b + c becomes one fused instruction
 _UNROLLED = 2  # steps of a loop's turn
+_AHEAD = 8  # floats of the next panel that a step fetches: a turn one line of the cache of 64 bytes
 _LONGEST_SUM = 1024  # numbers of a row at a time: a panel's part of 128 KB stays in the second-level cache
 _ROW_FLOATS = 2**16  # floats of A at a time: they stay in the second-level cache from panel to panel
 
@@ -87,9 +88,10 @@ def padded(bias: FloatArray) -> FloatArray:
 class _Emitter:
     """LLVM instructions of one tile's sums."""
 
-    def __init__(self, builder: Any, rows: list[Any]) -> None:
+    def __init__(self, builder: Any, rows: list[Any], ahead: Any) -> None:
         self.builder = builder
         self.rows = rows  # pointers to the rows of A
+        self.ahead = ahead  # pointer to what is needed later
 
     def integer(self, value: int) -> Any:
         return ir.Constant(_INT64, value)
@@ -104,6 +106,16 @@ class _Emitter:
         )
         lanes = ir.Constant(ir.VectorType(_INT32, N_LANES), [0] * N_LANES)
         return self.builder.shuffle_vector(first, first, lanes)
+
+    def fetch(self, i: Any) -> None:
+        """Bring a line of the cache closer that a later panel's tiles will read; once in a loop's turn."""
+        builder = self.builder
+        byte_pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, flag, flag, flag])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch")
+        at = builder.gep(self.ahead, [builder.mul(i, self.integer(_AHEAD))])
+        read, second_level, data = (ir.Constant(flag, value) for value in (0, 2, 1))
+        builder.call(prefetch, [builder.bitcast(at, byte_pointer), read, second_level, data])
 
     def step(self, sums: list[Any], i: Any, panel: Any, ahead: int) -> list[Any]:
         """The sums after number ``i + ahead`` of every row; ``panel`` points at step ``i``."""
@@ -130,6 +142,8 @@ class _Emitter:
         old = [builder.phi(_VECTOR) for _ in sums]
         new: list[Any] = list(old)
         here = builder.gep(panel, [builder.mul(i, self.integer(PANEL))])
+        if stride == _UNROLLED:
+            self.fetch(i)
         for ahead in range(stride):
             new = self.step(new, i, here, ahead)
         following = builder.add(i, self.integer(stride))
@@ -157,13 +171,14 @@ class _Emitter:
         builder.position_at_end(turn)
         s = builder.phi(_INT64)
         old = [builder.phi(_VECTOR) for _ in range(len(self.rows) * TILE_VECTORS)]
-        rows = self.rows
+        rows, ahead = self.rows, self.ahead
+        self.ahead = builder.gep(ahead, [builder.mul(builder.mul(s, k), self.integer(_AHEAD))])
         self.rows = [builder.gep(row, [builder.mul(s, a_segment)]) for row in rows]
         here = builder.gep(panel, [builder.mul(builder.mul(s, b_segment), self.integer(PANEL))])
         whole = builder.and_(k, self.integer(-_UNROLLED))
         new = self.loop(list(old), self.integer(0), whole, here, _UNROLLED)
         new = self.loop(new, whole, k, here, 1)
-        self.rows = rows
+        self.rows, self.ahead = rows, ahead
         following = builder.add(s, self.integer(1))
         s.add_incoming(self.integer(0), before)
         s.add_incoming(following, builder.block)
@@ -178,10 +193,12 @@ class _Emitter:
 @intrinsic
 def _tile_product(
     _typing: Any, a: Any, rows: Any, a_at: Any, a_step: Any, n: Any, a_segment: Any, k: Any,
-    b: Any, b_at: Any, b_segment: Any, bias: Any, bias_at: Any, floor: Any, cap: Any, adds: Any,
+    b: Any, b_at: Any, b_segment: Any, b_ahead: Any, bias: Any, bias_at: Any, floor: Any, cap: Any, adds: Any,
     c: Any, c_at: Any, c_step: Any,
 ) -> Any:  # fmt: skip
     """``rows`` rows of a tile, ``PANEL`` columns: ``min(max(A @ B + bias [+ C], floor), cap)`` -> C.
+
+    Meanwhile it fetches ``_AHEAD`` floats a step from ``b_ahead`` on into the second-level cache.
 
     With fewer rows than ``TILE_ROWS`` the last one is computed again in place of those that lack.
     """
@@ -197,20 +214,20 @@ def _tile_product(
             here = ir.Constant(_INT64, r)
             row = builder.select(builder.icmp_signed("<", here, n_rows), here, last) if r else here
             pointers.append(builder.gep(data(0), [builder.add(at, builder.mul(row, step))]))
-        emit = _Emitter(builder, pointers)
+        emit = _Emitter(builder, pointers, builder.gep(data(7), [args[10]]))
         sums = emit.segments(args[4], args[6], builder.gep(data(7), [args[8]]), args[5], args[9])
-        first = builder.gep(data(10), [args[11]])
+        first = builder.gep(data(11), [args[12]])
         biases = [builder.load(emit.vector(first, v), align=_FLOAT_BYTES) for v in range(TILE_VECTORS)]
         nothing = ir.Constant(_VECTOR, [0.0] * N_LANES)
-        least, most = emit.everywhere(args[12]), emit.everywhere(args[13])
+        least, most = emit.everywhere(args[13]), emit.everywhere(args[14])
         for r in range(TILE_ROWS):
             with builder.if_then(builder.icmp_signed("<", ir.Constant(_INT64, r), n_rows), likely=True):
-                place = builder.mul(args[17], ir.Constant(_INT64, r))
-                target = builder.gep(data(15), [builder.add(args[16], place)])
+                place = builder.mul(args[18], ir.Constant(_INT64, r))
+                target = builder.gep(data(16), [builder.add(args[17], place)])
                 for v in range(TILE_VECTORS):
                     pointer = emit.vector(target, v)
                     total = builder.fadd(sums[r * TILE_VECTORS + v], biases[v])
-                    before = builder.select(args[14], builder.load(pointer, align=_FLOAT_BYTES), nothing)
+                    before = builder.select(args[15], builder.load(pointer, align=_FLOAT_BYTES), nothing)
                     value = builder.fadd(total, before)
                     # Comparisons that are false for NaN keep it.
                     value = builder.select(builder.fcmp_ordered("<", value, least), least, value)
@@ -220,7 +237,7 @@ def _tile_product(
 
     where, number = types.intp, types.float32
     arguments = (
-        a, where, where, where, where, where, where, b, where, where, bias, where, number, number,
+        a, where, where, where, where, where, where, b, where, where, where, bias, where, number, number,
         types.boolean, c, where, where,
     )  # fmt: skip
     return types.void(*arguments), generate
@@ -262,8 +279,12 @@ def product() -> Callable[..., Any]:
                     for j in range(0, n, PANEL):
                         panel = b_at + j // PANEL * b_panel + (part * b_segment + begin) * PANEL
                         width = min(PANEL, n - j)
+                        next_panel = panel + (b_panel if j + PANEL < n else 0)
                         for r in range(first, last, TILE_ROWS):
                             rows = min(TILE_ROWS, last - r)
+                            # The first tiles of a panel fetch a part of the next one each.
+                            part_ahead = (r - first) // TILE_ROWS % (PANEL // _AHEAD)
+                            ahead = next_panel + part_ahead * n_joined * length * _AHEAD
                             to = c_at + r * c_step + j
                             if width < PANEL and more:
                                 for i in range(rows):
@@ -271,7 +292,7 @@ def product() -> Callable[..., Any]:
                                         edge[i * PANEL + x] = c[to + i * c_step + x]
                             _tile_product(
                                 a, rows, a_at + r * a_step + part * a_segment + begin, a_step, n_joined,
-                                a_segment, length, b, panel, b_segment,
+                                a_segment, length, b, panel, b_segment, ahead,
                                 bias, bias_at + j if starts else nothing,
                                 np.float32(low), np.float32(high), more,
                                 c if width == PANEL else edge, to if width == PANEL else 0,

@@ -90,7 +90,7 @@ class MobileNetInStrips:
                     plane.flat, plane.row, tops, plan.tables, self._memory, scratch, address_of_give_way(),
                 )  # fmt: skip
 
-            self._workers.run(share)
+            self._workers.run(share, n, others_may_lack=True)
 
         if self._workers.steps is None:
             run(0, len(plan.tasks))

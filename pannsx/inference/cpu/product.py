@@ -25,6 +25,8 @@ from pannsx.types import FloatArray
 FEW_ROWS = 512
 """With fewer rows, reading the weights takes the time, and threads divide a product by its columns."""
 
+LEAST_SHARED = 2 * 1024 * 1024
+"""Below as many multiply-adds, 150 microseconds of reading weights, another thread comes too late to help."""
 
 Kind = Literal["own", "numpy"]
 
@@ -230,7 +232,9 @@ class Product:
     def __call__(self, inputs: FloatArray, workers: Workers, out: FloatArray | None = None) -> FloatArray:
         """``(n, C)`` -> ``(n, C')``, on all threads."""
         result = np.empty((len(inputs), self.out_channels), np.float32) if out is None else out
+        n_in, n_out = self.factor.shape
         few = len(inputs) < FEW_ROWS
+        is_shared = len(inputs) * n_in * n_out >= LEAST_SHARED
         ranges = list(even_ranges(-(-self.out_channels // COLUMNS) if few else len(inputs), workers.n))
 
         def share(i: int) -> None:
@@ -242,10 +246,12 @@ class Product:
             else:
                 self.rows(inputs[first:last], result[first:last])
 
-        n_in, n_out = self.factor.shape
         n_operations = 2 * len(inputs) * n_in * n_out
         with workers.step(
             f"{n_in} -> {n_out}, {len(inputs)} rows", n_operations, form="rows", product=self.factor.name
         ):
-            workers.run(share)
+            if is_shared:
+                workers.run(share)
+            else:
+                self.rows(inputs, result)
         return result

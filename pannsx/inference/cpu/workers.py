@@ -115,11 +115,14 @@ class Workers:
         if self.steps is not None:
             self.steps.append(Step(layer, form, product, n_operations, time.perf_counter() - begin))
 
-    def run(self, share: Callable[[int], None], n: int | None = None) -> None:
+    def run(
+        self, share: Callable[[int], None], n: int | None = None, *, others_may_lack: bool = False
+    ) -> None:
         """Run ``share(0)`` to ``share(n - 1)`` in parallel, to the end; an error of a share is raised.
 
         ``n`` is what the work was divided by; None: the present :attr:`n`, which only a task that leads can
-        rely on.
+        rely on. ``others_may_lack``: each share also does what the others have not begun, so those that have
+        not begun when the leading thread's is done are left out.
         """
         n = n or self.n
         first = 1 if self._n_leading else 0
@@ -127,6 +130,8 @@ class Workers:
         try:
             if first:
                 share(0)
+                if others_may_lack:
+                    futures = [future for future in futures if not future.cancel()]
         finally:
             wait(futures)
         for future in futures:
