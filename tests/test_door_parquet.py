@@ -1,16 +1,23 @@
-"""The Parquet file of `pannsx embed`, as pandas, polars and DuckDB read it."""
+"""The Parquet files of embeddings, tags and events, as pandas, polars and DuckDB read them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from cli_files import write_wav
 from parties import party
 
+from pannsx import AudioTagger
+from pannsx.cli import main
 from pannsx.corpus.embedding_files import Embedded, Origin, ParquetWriter
 
 SIZE = 6
+PRINTED = 1e-6
+"""Of a probability in a file: it has six decimals."""
 ROWS = [
     ("dog.wav", 0.0, 1.5),
     ("räin of may.flac", 0.0, 2.25),
@@ -79,3 +86,50 @@ def test_frames(tmp_path: Path) -> None:
     np.testing.assert_allclose(table["offset_s"], [60.0, 60.315, 60.635])
     assert table["id"].n_unique() == 3
     assert table["id"][2] == "a.wav#t=60.635,60.955"
+
+
+def by_pandas(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = party("pandas", "pandas").read_parquet(path).to_dict("records")
+    return rows
+
+
+def by_polars(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = party("polars", "doors").read_parquet(path).to_dicts()
+    return rows
+
+
+def by_duckdb(path: Path) -> list[dict[str, Any]]:
+    with party("duckdb", "doors").connect() as database:
+        found = database.execute("select * from read_parquet(?)", [str(path)])
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(write_wav(tmp_path_factory.mktemp("recording") / "räin of may.wav", 2.0))
+
+
+@pytest.mark.parametrize("read", [by_pandas, by_polars, by_duckdb])
+def test_tags_and_events(
+    read: Callable[[Path], list[dict[str, Any]]], recording: Path, tmp_path: Path
+) -> None:
+    party("pyarrow", "parquet")
+    expected = AudioTagger().inference(recording)
+    assert main(["tag", str(recording), "-n", "3", "-q", "-o", str(tmp_path / "tags.parquet")]) == 0
+    tags = read(tmp_path / "tags.parquet")
+    assert [(row["label"], row["file"]) for row in tags] == [
+        (tag.label, str(recording)) for tag in expected.top(3)
+    ]
+    np.testing.assert_allclose(
+        [row["probability"] for row in tags], [tag.probability for tag in expected.top(3)], atol=PRINTED
+    )
+    threshold = str(0.5 * expected.top(1)[0].probability)
+    events_path = tmp_path / "events.parquet"
+    assert main(["events", str(recording), "--threshold", threshold, "-q", "-o", str(events_path)]) == 0
+    events = read(events_path)
+    assert events
+    assert [row["label"] for row in events] == [
+        event.label for event in expected.events(threshold=float(threshold))
+    ]
+    assert all(0 <= row["onset_s"] < row["offset_s"] <= row["duration_s"] == 2.0 for row in events)

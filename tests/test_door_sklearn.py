@@ -16,6 +16,7 @@ from parties import party
 from small_models import noise
 
 from pannsx import FeatureExtractor
+from pannsx.inference.pipeline import Pipeline as Network_
 
 sklearn = party("sklearn", "sklearn")
 
@@ -170,6 +171,25 @@ def test_a_search_over_layers_opens_one_network(
     assert len(search.cv_results_["params"]) == 6
     assert len(search.predict(paths[:2])) == 2
     assert len(opened) == 1
+
+
+def test_a_search_with_a_cache_runs_the_network_once_for_each_clip(
+    checkpoint: Path, clips: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    heard: list[Any] = []
+    features = Network_.features
+
+    def counted(self: Network_, sources: list[Any], *others: Any) -> Any:
+        heard.extend(sources)
+        return features(self, sources, *others)
+
+    monkeypatch.setattr(Network_, "features", counted)
+    paths, labels = clips
+    extractor = FeatureExtractor(checkpoint=checkpoint, device="cpu", cache=tmp_path)
+    pipeline = make_pipeline(extractor, StandardScaler(), LogisticRegression())
+    search = GridSearchCV(pipeline, {"logisticregression__C": [0.1, 1, 10]}, cv=2)
+    assert search.fit(paths, labels).score(paths, labels) == 1.0
+    assert sorted(heard) == sorted(paths)
 
 
 def test_tables(extractor: FeatureExtractor, clips: tuple[list[str], list[str]]) -> None:

@@ -46,6 +46,10 @@ class AudioClassifier:
     :meth:`pannsx.AudioTagger.inference`, in a list, or arrays ``(N, S)``. They are decoded when they are
     needed: a data set need not fit into memory.
 
+    Every `fit` and every prediction runs the network on its clips, in a search over settings as well. To run
+    it once for each clip, search with a :class:`pannsx.FeatureExtractor` that has a ``cache``, in a
+    ``Pipeline`` with a classifier of scikit-learn.
+
     Args:
         model: as for :class:`pannsx.AudioTagger`, None for the bundled checkpoint, or an open
             ``AudioTagger`` or ``FeatureExtractor``.
