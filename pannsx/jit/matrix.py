@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.simd import N_LANES
+from pannsx.jit.simd import N_LANES, load, store
 from pannsx.types import FloatArray
 
 SOURCES = ("jit/simd.py", "jit/matrix.py")
@@ -88,9 +88,10 @@ def padded(bias: FloatArray) -> FloatArray:
 class _Emitter:
     """LLVM instructions of one tile's sums."""
 
-    def __init__(self, builder: Any, rows: list[Any], ahead: Any) -> None:
+    def __init__(self, builder: Any, rows: list[Any], n_vectors: int, ahead: Any) -> None:
         self.builder = builder
         self.rows = rows  # pointers to the rows of A
+        self.n_vectors = n_vectors  # of a panel's row that are used
         self.ahead = ahead  # pointer to what is needed later
 
     def integer(self, value: int) -> Any:
@@ -121,13 +122,13 @@ class _Emitter:
         """The sums after number ``i + ahead`` of every row; ``panel`` points at step ``i``."""
         builder = self.builder
         here = builder.gep(panel, [self.integer(ahead * PANEL)])
-        b = [builder.load(self.vector(here, v), align=_FLOAT_BYTES) for v in range(TILE_VECTORS)]
+        b = [builder.load(self.vector(here, v), align=_FLOAT_BYTES) for v in range(self.n_vectors)]
         new = []
         for r, row in enumerate(self.rows):
             a = self.everywhere(builder.load(builder.gep(row, [builder.add(i, self.integer(ahead))])))
-            for v in range(TILE_VECTORS):
+            for v in range(self.n_vectors):
                 product = builder.fmul(a, b[v], flags=_CONTRACT)
-                new.append(builder.fadd(sums[r * TILE_VECTORS + v], product, flags=_CONTRACT))
+                new.append(builder.fadd(sums[r * self.n_vectors + v], product, flags=_CONTRACT))
         return new
 
     def loop(self, sums: list[Any], begin: Any, end: Any, panel: Any, stride: int) -> list[Any]:
@@ -170,7 +171,7 @@ class _Emitter:
         builder.branch(turn)
         builder.position_at_end(turn)
         s = builder.phi(_INT64)
-        old = [builder.phi(_VECTOR) for _ in range(len(self.rows) * TILE_VECTORS)]
+        old = [builder.phi(_VECTOR) for _ in range(len(self.rows) * self.n_vectors)]
         rows, ahead = self.rows, self.ahead
         self.ahead = builder.gep(ahead, [builder.mul(builder.mul(s, k), self.integer(_AHEAD))])
         self.rows = [builder.gep(row, [builder.mul(s, a_segment)]) for row in rows]
@@ -190,57 +191,76 @@ class _Emitter:
         return new
 
 
-@intrinsic
-def _tile_product(
-    _typing: Any, a: Any, rows: Any, a_at: Any, a_step: Any, n: Any, a_segment: Any, k: Any,
-    b: Any, b_at: Any, b_segment: Any, b_ahead: Any, bias: Any, bias_at: Any, floor: Any, cap: Any, adds: Any,
-    c: Any, c_at: Any, c_step: Any,
-) -> Any:  # fmt: skip
-    """``rows`` rows of a tile, ``PANEL`` columns: ``min(max(A @ B + bias [+ C], floor), cap)`` -> C.
+def _tile_product_of(n_vectors: int) -> Any:
+    """What computes a tile of the first ``n_vectors`` of a panel."""
 
-    Meanwhile it fetches ``_AHEAD`` floats a step from ``b_ahead`` on into the second-level cache.
+    @intrinsic
+    def tile_product(
+        _typing: Any, a: Any, rows: Any, a_at: Any, a_step: Any, n: Any, a_segment: Any, k: Any,
+        b: Any, b_at: Any, b_segment: Any, b_ahead: Any, bias: Any, bias_at: Any,
+        floor: Any, cap: Any, adds: Any, c: Any, c_at: Any, c_step: Any,
+    ) -> Any:  # fmt: skip
+        """``rows`` rows of a tile, the vectors' columns: ``min(max(A @ B + bias [+ C], floor), cap)`` -> C.
 
-    With fewer rows than ``TILE_ROWS`` the last one is computed again in place of those that lack.
-    """
+        Meanwhile it fetches ``_AHEAD`` floats a step from ``b_ahead`` on into the second-level cache.
 
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        def data(which: int) -> Any:
-            return context.make_array(sig.args[which])(context, builder, args[which]).data
+        With fewer rows than ``TILE_ROWS`` the last one is computed again in place of those that lack.
+        """
 
-        n_rows, at, step = args[1], args[2], args[3]
-        last = builder.sub(n_rows, ir.Constant(_INT64, 1))
-        pointers = []
-        for r in range(TILE_ROWS):
-            here = ir.Constant(_INT64, r)
-            row = builder.select(builder.icmp_signed("<", here, n_rows), here, last) if r else here
-            pointers.append(builder.gep(data(0), [builder.add(at, builder.mul(row, step))]))
-        emit = _Emitter(builder, pointers, builder.gep(data(7), [args[10]]))
-        sums = emit.segments(args[4], args[6], builder.gep(data(7), [args[8]]), args[5], args[9])
-        first = builder.gep(data(11), [args[12]])
-        biases = [builder.load(emit.vector(first, v), align=_FLOAT_BYTES) for v in range(TILE_VECTORS)]
-        nothing = ir.Constant(_VECTOR, [0.0] * N_LANES)
-        least, most = emit.everywhere(args[13]), emit.everywhere(args[14])
-        for r in range(TILE_ROWS):
-            with builder.if_then(builder.icmp_signed("<", ir.Constant(_INT64, r), n_rows), likely=True):
-                place = builder.mul(args[18], ir.Constant(_INT64, r))
-                target = builder.gep(data(16), [builder.add(args[17], place)])
-                for v in range(TILE_VECTORS):
-                    pointer = emit.vector(target, v)
-                    total = builder.fadd(sums[r * TILE_VECTORS + v], biases[v])
-                    before = builder.select(args[15], builder.load(pointer, align=_FLOAT_BYTES), nothing)
-                    value = builder.fadd(total, before)
-                    # Comparisons that are false for NaN keep it.
-                    value = builder.select(builder.fcmp_ordered("<", value, least), least, value)
-                    value = builder.select(builder.fcmp_ordered(">", value, most), most, value)
-                    builder.store(value, pointer, align=_FLOAT_BYTES)
-        return context.get_dummy_value()
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            def data(which: int) -> Any:
+                return context.make_array(sig.args[which])(context, builder, args[which]).data
 
-    where, number = types.intp, types.float32
-    arguments = (
-        a, where, where, where, where, where, where, b, where, where, where, bias, where, number, number,
-        types.boolean, c, where, where,
-    )  # fmt: skip
-    return types.void(*arguments), generate
+            n_rows, at, step = args[1], args[2], args[3]
+            last = builder.sub(n_rows, ir.Constant(_INT64, 1))
+            pointers = []
+            for r in range(TILE_ROWS):
+                here = ir.Constant(_INT64, r)
+                row = builder.select(builder.icmp_signed("<", here, n_rows), here, last) if r else here
+                pointers.append(builder.gep(data(0), [builder.add(at, builder.mul(row, step))]))
+            emit = _Emitter(builder, pointers, n_vectors, builder.gep(data(7), [args[10]]))
+            sums = emit.segments(args[4], args[6], builder.gep(data(7), [args[8]]), args[5], args[9])
+            first = builder.gep(data(11), [args[12]])
+            biases = [builder.load(emit.vector(first, v), align=_FLOAT_BYTES) for v in range(n_vectors)]
+            nothing = ir.Constant(_VECTOR, [0.0] * N_LANES)
+            least, most = emit.everywhere(args[13]), emit.everywhere(args[14])
+            for r in range(TILE_ROWS):
+                with builder.if_then(builder.icmp_signed("<", ir.Constant(_INT64, r), n_rows), likely=True):
+                    place = builder.mul(args[18], ir.Constant(_INT64, r))
+                    target = builder.gep(data(16), [builder.add(args[17], place)])
+                    for v in range(n_vectors):
+                        pointer = emit.vector(target, v)
+                        total = builder.fadd(sums[r * n_vectors + v], biases[v])
+                        before = builder.select(args[15], builder.load(pointer, align=_FLOAT_BYTES), nothing)
+                        value = builder.fadd(total, before)
+                        # Comparisons that are false for NaN keep it.
+                        value = builder.select(builder.fcmp_ordered("<", value, least), least, value)
+                        value = builder.select(builder.fcmp_ordered(">", value, most), most, value)
+                        builder.store(value, pointer, align=_FLOAT_BYTES)
+            return context.get_dummy_value()
+
+        where, number = types.intp, types.float32
+        arguments = (
+            a, where, where, where, where, where, where, b, where, where, where, bias, where, number, number,
+            types.boolean, c, where, where,
+        )  # fmt: skip
+        return types.void(*arguments), generate
+
+    return tile_product
+
+
+_tile_product = _tile_product_of(TILE_VECTORS)
+_narrow_product = _tile_product_of(1)  # for a last panel of which half is used, or less
+
+
+@njit(forceinline=True)
+def _copy_rows(source, at, step, target, to, to_step, n, width):
+    """``n`` rows of ``width`` floats."""
+    for i in range(n):
+        for x in range(0, width - N_LANES + 1, N_LANES):
+            store(target, to + i * to_step + x, load(source, at + i * step + x))
+        for x in range(width // N_LANES * N_LANES, width):
+            target[to + i * to_step + x] = source[at + i * step + x]
 
 
 @cache
@@ -264,7 +284,7 @@ def product() -> Callable[..., Any]:
         n_parts = 1 if together else n_segments
         n_joined = n_segments if together else 1
         block = max(TILE_ROWS, _ROW_FLOATS // (n_joined * min(k, _LONGEST_SUM)) // TILE_ROWS * TILE_ROWS)
-        edge = np.empty(TILE_ROWS * PANEL, np.float32) if n % PANEL else bias[:0]
+        edge = np.empty(TILE_ROWS * PANEL, np.float32) if n % N_LANES else bias[:0]
         nothing = len(bias) - PANEL
         for first in range(0, m, block):
             last = min(first + block, m)
@@ -279,6 +299,7 @@ def product() -> Callable[..., Any]:
                     for j in range(0, n, PANEL):
                         panel = b_at + j // PANEL * b_panel + (part * b_segment + begin) * PANEL
                         width = min(PANEL, n - j)
+                        whole = width % N_LANES == 0  # else the last vector goes beyond the columns of C
                         next_panel = panel + (b_panel if j + PANEL < n else 0)
                         for r in range(first, last, TILE_ROWS):
                             rows = min(TILE_ROWS, last - r)
@@ -286,21 +307,26 @@ def product() -> Callable[..., Any]:
                             part_ahead = (r - first) // TILE_ROWS % (PANEL // _AHEAD)
                             ahead = next_panel + part_ahead * n_joined * length * _AHEAD
                             to = c_at + r * c_step + j
-                            if width < PANEL and more:
-                                for i in range(rows):
-                                    for x in range(width):
-                                        edge[i * PANEL + x] = c[to + i * c_step + x]
-                            _tile_product(
-                                a, rows, a_at + r * a_step + part * a_segment + begin, a_step, n_joined,
-                                a_segment, length, b, panel, b_segment, ahead,
-                                bias, bias_at + j if starts else nothing,
-                                np.float32(low), np.float32(high), more,
-                                c if width == PANEL else edge, to if width == PANEL else 0,
-                                c_step if width == PANEL else PANEL,
-                            )  # fmt: skip
-                            if width < PANEL:
-                                for i in range(rows):
-                                    for x in range(width):
-                                        c[to + i * c_step + x] = edge[i * PANEL + x]
+                            if not whole and more:
+                                _copy_rows(c, to, c_step, edge, 0, PANEL, rows, width)
+                            into = c if whole else edge
+                            at = to if whole else 0
+                            step = c_step if whole else PANEL
+                            of_a = a_at + r * a_step + part * a_segment + begin
+                            of_bias = bias_at + j if starts else nothing
+                            if TILE_VECTORS > 1 and width <= N_LANES:
+                                _narrow_product(
+                                    a, rows, of_a, a_step, n_joined, a_segment, length,
+                                    b, panel, b_segment, ahead, bias, of_bias,
+                                    np.float32(low), np.float32(high), more, into, at, step,
+                                )  # fmt: skip
+                            else:
+                                _tile_product(
+                                    a, rows, of_a, a_step, n_joined, a_segment, length,
+                                    b, panel, b_segment, ahead, bias, of_bias,
+                                    np.float32(low), np.float32(high), more, into, at, step,
+                                )  # fmt: skip
+                            if not whole:
+                                _copy_rows(edge, 0, PANEL, c, to, c_step, rows, width)
 
     return compiled(multiply)
