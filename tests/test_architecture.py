@@ -246,10 +246,11 @@ def test_forbidden_calls(module: str) -> None:
 
 
 def test_every_library_is_declared() -> None:
-    # Dependencies and extras; scikit-learn is imported by another name.
+    # Dependencies and extras; scikit-learn and pylance are imported by other names.
     declared = set(re.findall(r'"([\w-]+)(?:\[\w+\])?>=', (ROOT / "pyproject.toml").read_text("utf-8"))) | {
         "pannsx",
         "sklearn",
+        "lance",
     }
     used = {room(name) for module in MODULES for name in imports(module)} - sys.stdlib_module_names
     assert {name.replace("_", "-") for name in used} <= declared

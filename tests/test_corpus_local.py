@@ -226,6 +226,15 @@ def test_a_place_that_cannot_be_written(manifest: Path, tmp_path: Path) -> None:
             run_stub(manifest, place)
 
 
+def test_a_format_whose_package_is_not_installed(
+    manifest: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lance", None)
+    with pytest.raises(ImportError, match=r"the format lance needs pylance: pip install .pannsx\[lance\]"):
+        run_stub(manifest, out, table="lance")
+    assert not out.exists()
+
+
 def test_a_damaged_part_is_made_again(manifest: Path, done: Path, undisturbed: Any) -> None:
     part = sorted(done.glob("part-*"))[1]
     part.write_bytes(part.read_bytes()[:-100])

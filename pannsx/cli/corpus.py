@@ -23,7 +23,7 @@ from pannsx.cli.options import (
 )
 from pannsx.cli.parser import Commands
 from pannsx.corpus.schema import OUTPUTS, check_outputs
-from pannsx.corpus.sinks import SINKS
+from pannsx.corpus.sinks import LANCE_TABLE, SINKS
 
 if TYPE_CHECKING:
     from pannsx.corpus.local import Progress, Summary
@@ -87,7 +87,10 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         help=f"columns to compute, of {', '.join(OUTPUTS)} (default: tags,embedding)",
     )
     parser.add_argument(
-        "--format", choices=tuple(SINKS), default="parquet", help="format of the table (default: parquet)"
+        "--format",
+        choices=tuple(SINKS),
+        default="parquet",
+        help="format of the table; lance: a dataset, table.lance (default: parquet)",
     )
     parser.add_argument(
         "-n", "--top", type=count, default=10, metavar="N", help="number of tags (default: 10)"
@@ -176,7 +179,8 @@ def _say(summary: Summary, arguments: argparse.Namespace) -> None:
     if summary.skipped:
         reasons = ", ".join(f"{n} {reason}" for reason, n in summary.skipped.items())
         remark(f"{summary.skipped.total()} files and folders were passed over: {reasons}")
-    size = sum(path.stat().st_size for path in summary.path.glob("part-*"))
+    files = (*summary.path.glob("part-*"), *summary.path.glob(f"{LANCE_TABLE}/**/*"))
+    size = sum(path.stat().st_size for path in files if path.is_file())
     n_new = summary.n_rows - summary.n_before
     speed = f", {summary.audio_s / summary.took_s:,.0f} s of audio a second" if summary.audio_s else ""
     before = f", {summary.n_before:,} of them before" if summary.n_before else ""

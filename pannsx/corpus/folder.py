@@ -33,7 +33,7 @@ STRIPE_ROWS = 4096
 
 _STRIPES = 4  # of each shard, at least, so that shards of a small corpus are of one size
 
-_RUN, _MANIFEST, _START = "_run.json", "_manifest.parquet", "_lock-start"
+_RUN, _MANIFEST, _START, _FINISH = "_run.json", "_manifest.parquet", "_lock-start", "_lock-finish"
 _PART = re.compile(r"part-(\d{12})-(\d{6})")
 _TEMPORARY = re.compile(r"_(part-(\d{12})-\d{6}|_run|_manifest)\.[\w.]+\.tmp")
 _LOCK = re.compile(r"_lock-(\d+)-of-(\d+)")
@@ -208,6 +208,24 @@ class RunFolder:
             RunError: the part cannot be written; it is then not there.
         """
         return _write_part(self.path, self._sink, first, n, table)
+
+    def finish(self) -> None:
+        """Make the table of the parts, if each row of the manifest is in one: the last shard does.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        named = self._named()
+        if sum(n for _, n, _ in named) != self._contents.n_rows:
+            return
+        lock = FileLock(self.path / _FINISH)
+        lock.acquire()
+        try:
+            self._sink.finish([path for _, _, path in named])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise RunError(f"cannot make the table of the parts in {self.path}: {error}") from error
+        finally:
+            _release(lock)
 
     def read(self, first: int, n: int, schema: pa.Schema) -> pa.Table:
         """A part of the table."""

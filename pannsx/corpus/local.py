@@ -130,7 +130,8 @@ def process(
             :func:`pannsx.corpus.rows_from`.
         output: the folder; its files ``part-*`` together are the table.
         stage: a :class:`pannsx.corpus.Stage`; None: one of ``settings``.
-        table: format of the table: ``"parquet"``, ``"jsonl"`` or ``"csv"``.
+        table: format of the table: ``"parquet"``, ``"jsonl"``, ``"csv"``, or ``"lance"``: a dataset
+            ``table.lance`` in the folder, once all rows are done.
         resume: go on with the run in the folder. Its settings and its manifest must be the same.
         retry_failed: try rows that failed again; also resumes.
         shard: ``(i, n)``: run the share ``i``, from 0, of ``n``. All shares may write to one folder at the
@@ -170,6 +171,7 @@ def process(
                 run.retry()
         finally:
             run.close()
+        folder.finish()
     return Summary(
         folder.path,
         run.n_rows,
@@ -187,10 +189,12 @@ def sources_of(sources: PathLike | Sequence[PathLike], table: str) -> Sequence[P
     """The sources as a list.
 
     Raises:
+        ImportError: the format needs what is not installed.
         ValueError: the format of the table is unknown.
     """
     if table not in SINKS:
         raise ValueError(f"table is {table!r}; use {', '.join(map(repr, SINKS))}")
+    SINKS[table]().check()
     return [sources] if isinstance(sources, (str, os.PathLike)) else sources
 
 

@@ -159,6 +159,7 @@ def run(
                 raise RunError(
                     f"{left} of {n_rows} rows have no part in {output}{why}; go on with resume=True"
                 ) from failure
+        folder.finish()
         return Summary(
             folder.path,
             n_rows,

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,6 +38,9 @@ class Sink(ABC):
 
     suffix: str
 
+    def check(self) -> None:  # noqa: B027 - most need nothing
+        """ImportError if what the format needs is not installed."""
+
     @abstractmethod
     def write(self, table: pa.Table, path: Path) -> None:
         """Write a part; OSError if it cannot be written."""
@@ -48,6 +52,9 @@ class Sink(ABC):
     @abstractmethod
     def look(self, path: Path) -> Part:
         """Its rows; ValueError if it is damaged."""
+
+    def finish(self, paths: Sequence[Path]) -> None:  # noqa: B027 - most need nothing
+        """Make a table of all parts, once each row is in one; most formats are a table as they are."""
 
 
 class ParquetSink(Sink):
@@ -172,10 +179,110 @@ class CsvSink(Sink):
             csv.field_size_limit(before)
 
 
+class LanceSink(Sink):
+    """A Lance dataset, ``table.lance``; a part is a small file with the names of its data files there.
+
+    Data files are of no version of the dataset until `finish`, which makes a version of those that the parts
+    name. So each row is in it once, whatever was killed; what a killed run left are files that no version
+    has.
+    """
+
+    suffix = ".lance.json"
+
+    def check(self) -> None:
+        """See `Sink`."""
+        try:
+            import lance  # noqa: F401
+        except ImportError as error:
+            raise ImportError(
+                f'the format lance needs pylance: pip install "pannsx[lance]" ({error})'
+            ) from error
+
+    def write(self, table: pa.Table, path: Path) -> None:
+        """See `Sink`."""
+        from lance.fragment import write_fragments
+
+        target = path.parent / LANCE_TABLE
+        mode = "append" if (target / "_versions").exists() else "create"
+        try:
+            fragments = write_fragments(table, str(target), schema=table.schema, mode=mode)
+        except (RuntimeError, ValueError) as error:  # among Lance's errors of a full disk
+            raise OSError(str(error)) from error
+        content = {
+            "n_rows": len(table),
+            "n_failed": sum(status == FAILED for status in table["status"].to_pylist()),
+            "fragments": [each.to_json() for each in fragments],
+        }
+        path.write_text(json.dumps(content), "utf-8")
+
+    def read(self, path: Path, schema: pa.Schema) -> pa.Table:
+        """See `Sink`."""
+        import pyarrow as pa
+        from lance.file import LanceFileReader
+
+        files = self._files(path, json.loads(path.read_text("utf-8")))
+        return pa.concat_tables(
+            [LanceFileReader(str(each)).read_all().to_table().cast(schema) for each in files]
+        )
+
+    def look(self, path: Path) -> Part:
+        """See `Sink`."""
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            self._files(path, content)
+            return Part(int(content["n_rows"]), int(content["n_failed"]))
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"it is no record of a part ({error})") from error
+
+    def finish(self, paths: Sequence[Path]) -> None:
+        """See `Sink`."""
+        import lance
+        from lance.file import LanceFileReader
+
+        contents = [json.loads(path.read_text("utf-8")) for path in paths]
+        wanted = [each for content in contents for each in content["fragments"]]
+        target = paths[0].parent / LANCE_TABLE
+        version = None
+        if (target / "_versions").exists():
+            before = lance.dataset(str(target))
+            version = before.version
+            names = [str(file.path) for each in before.get_fragments() for file in each.data_files()]
+            if names == [file["path"] for each in wanted for file in each["files"]]:
+                return
+        schema = LanceFileReader(str(self._files(paths[0], contents[0])[0])).metadata().schema
+        fragments = [lance.FragmentMetadata.from_json(json.dumps(each)) for each in wanted]
+        operation = lance.LanceOperation.Overwrite(schema, fragments)
+        lance.LanceDataset.commit(str(target), operation, read_version=version)
+
+    def _files(self, path: Path, content: Any) -> list[Path]:
+        """The data files of a part; ValueError if one is not there, or of another size."""
+        found = []
+        for file in (file for each in content["fragments"] for file in each["files"]):
+            place = path.parent / LANCE_TABLE / "data" / Path(file["path"]).name
+            size = place.stat().st_size if place.exists() else None
+            if size != file["file_size_bytes"]:
+                state = (
+                    "not there" if size is None else f"of {size} bytes instead of {file['file_size_bytes']}"
+                )
+                raise ValueError(f"its data file {place.name} is {state}")
+            found.append(place)
+        if not found:
+            raise ValueError("it names no data file")
+        return found
+
+
+LANCE_TABLE = "table.lance"
+"""The dataset in the folder of a run."""
+
 _ROWS_AT_ONCE = 256
 _STATUS_WITHIN = 1 << 20  # bytes of a line before which the status stands, whatever is in the outputs
 
-SINKS: dict[str, type[Sink]] = {"parquet": ParquetSink, "jsonl": JsonLinesSink, "csv": CsvSink}
+SINKS: dict[str, type[Sink]] = {
+    "parquet": ParquetSink,
+    "jsonl": JsonLinesSink,
+    "csv": CsvSink,
+    "lance": LanceSink,
+}
 """Formats by name."""
 
 
