@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -118,6 +118,7 @@ class TaggingResult(OnGrid):
         file: the source's path as it was given, the name of an open file, or None.
         clipwise_max: ``(K,)`` greatest probability of each class in any window of a long source, beside the
             mean in ``clipwise``; None for a source of one window.
+        tasks: the results of further heads, by task: see ``heads`` of :class:`pannsx.AudioTagger`.
     """
 
     clipwise: FloatArray
@@ -129,6 +130,7 @@ class TaggingResult(OnGrid):
     operating_points: OperatingPoints | None = field(default=None, repr=False)
     file: str | None = None
     clipwise_max: FloatArray | None = field(default=None, repr=False)
+    tasks: Mapping[str, TaggingResult] = field(default_factory=dict, repr=False)
 
     def top(
         self,
@@ -423,6 +425,7 @@ class BatchResult(OnGrid):
         files: ``N`` paths or names, None for a source without one; None: of no source.
         clipwise_max: ``N`` arrays ``(K,)`` as in :class:`TaggingResult`, None for a source of one window;
             None: every source is of one.
+        tasks: the results of further heads, by task, as in :class:`TaggingResult`.
     """
 
     clipwise: FloatArray
@@ -434,6 +437,7 @@ class BatchResult(OnGrid):
     operating_points: OperatingPoints | None = field(default=None, repr=False)
     files: tuple[str | None, ...] | None = field(default=None, repr=False)
     clipwise_max: tuple[FloatArray | None, ...] | None = field(default=None, repr=False)
+    tasks: Mapping[str, BatchResult] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.clipwise)
@@ -449,6 +453,7 @@ class BatchResult(OnGrid):
             operating_points=self.operating_points,
             file=None if self.files is None else self.files[i],
             clipwise_max=None if self.clipwise_max is None else self.clipwise_max[i],
+            tasks={name: batch[i] for name, batch in self.tasks.items()},
         )
 
     def __iter__(self) -> Iterator[TaggingResult]:

@@ -16,6 +16,7 @@ from pannsx.events.operating_points import OperatingPoints
 from pannsx.inference.cpu.explanation import Explanation
 from pannsx.inference.fine_frames import FrameReader
 from pannsx.inference.pipeline import Analysis, OpenNetwork, WindowSettings, as_sources, open_pipeline
+from pannsx.inference.tasks import by_task, grid_of
 from pannsx.inference.windows import Combination
 from pannsx.results import BatchResult, TaggingResult
 from pannsx.types import Channel, OnProgress, PathLike, Source
@@ -60,11 +61,17 @@ class AudioTagger:
         batch_size: windows per pass; None: by device.
         low_memory: on the CPU, run the weights as loaded, without the extra copies in a faster layout:
             for ``Cnn14`` 0.4 GB less, at less than half the speed.
+        heads: checkpoints of other tasks that were trained on this network frozen, such as deltas of ``pannsx
+            finetune --adapt head``: a list, named as a ``model``, or a mapping from names of your own. The
+            network runs once, and every result has those of the tasks as ``result.tasks["urban"]``. With
+            neither ``model`` nor ``checkpoint``, the network is the base of the first one. Objects that share
+            such a network, as a ``StreamTagger``, have the classes of all tasks, as ``urban/siren``, without
+            calibrated thresholds.
 
     Raises:
         ValueError: an unknown model, device or precision, an invalid window, an operating-points file next
             to the checkpoint that belongs to another one, or weights or device given with an open network.
-        WeightsError: the weights cannot be obtained or trusted.
+        WeightsError: the weights cannot be obtained or trusted, or a head is of another network.
 
     A tagger may be called from several threads, pickled, and used in forked or spawned workers.
     """
@@ -86,6 +93,7 @@ class AudioTagger:
         combine_embedding: Combination = "mean",
         batch_size: int | None = None,
         low_memory: bool = False,
+        heads: Mapping[str, PathLike] | Sequence[PathLike] | None = None,
     ) -> None:
         self._pipeline = open_pipeline(
             model,
@@ -99,13 +107,25 @@ class AudioTagger:
             progress=progress,
             batch_size=batch_size,
             low_memory=low_memory,
+            heads=heads,
         )
-        self._operating_points = self._pipeline.operating_points  # read now, so that errors are raised here
+        tasks = self._pipeline.tasks
+        # Read now, so that errors are raised here.
+        self._operating_points = (
+            self._pipeline.operating_points if tasks is None else tasks.own.operating_points
+        )
+        self._grid = self._pipeline.grid if tasks is None else grid_of(tasks.own, self._pipeline.grid)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """``K`` names of the classes, in the order of the results."""
-        return self._pipeline.grid.labels
+        return self._grid.labels
+
+    @property
+    def tasks(self) -> dict[str, tuple[str, ...]]:
+        """The classes of further heads, by task; empty without ``heads``."""
+        tasks = self._pipeline.tasks
+        return {} if tasks is None else {name: task.labels.names for name, task in tasks.others.items()}
 
     @property
     def sample_rate(self) -> int:
@@ -125,7 +145,8 @@ class AudioTagger:
     @property
     def record(self) -> Checkpoint:
         """The manifest's record of the checkpoint: origin, licence, scores."""
-        return self._pipeline.record
+        tasks = self._pipeline.tasks
+        return self._pipeline.record if tasks is None else tasks.own.record
 
     @property
     def operating_points(self) -> OperatingPoints | None:
@@ -275,7 +296,8 @@ class AudioTagger:
                     "or give framewise=True"
                 )
             reader = FrameReader(self, hop_s)
-            return reader.tag_each(sources, **asdict(selection), on_progress=on_progress)
+            tagged = reader.tag_each(sources, **asdict(selection), on_progress=on_progress)
+            return map(self._by_task, tagged)
         analyses = self._pipeline.analyse(
             sources, **asdict(selection), framewise=framewise, on_progress=on_progress
         )
@@ -283,7 +305,7 @@ class AudioTagger:
 
     def _result(self, analysis: Analysis) -> TaggingResult:
         answer = analysis.answer
-        return TaggingResult(
+        result = TaggingResult(
             clipwise=answer.clipwise,
             logits=answer.logits,
             embedding=answer.embedding,
@@ -294,6 +316,11 @@ class AudioTagger:
             file=analysis.file,
             clipwise_max=analysis.clipwise_max,
         )
+        return self._by_task(result)
+
+    def _by_task(self, result: TaggingResult) -> TaggingResult:
+        tasks = self._pipeline.tasks
+        return result if tasks is None else by_task(result, tasks)
 
     def explain(self, duration_s: float = 10.0) -> Explanation:
         """How the network is computed on this CPU: each layer's form, matrix product, time and GFLOP/s.
@@ -311,12 +338,12 @@ class AudioTagger:
         n_samples = max(1, round(duration_s * self.sample_rate))
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, n_samples).astype(np.float32)
         steps = self._pipeline.engine.explain(noise)
-        return Explanation(f"{self._pipeline.record.name}, {duration_s:g} s", steps)
+        return Explanation(f"{self.record.name}, {duration_s:g} s", steps)
 
     def __repr__(self) -> str:
-        record = self._pipeline.record
+        tasks = f" and the tasks {', '.join(self.tasks)}" if self.tasks else ""
         return (
-            f"<AudioTagger {record.name} on {self.device}: {len(self.labels)} classes, "
+            f"<AudioTagger {self.record.name} on {self.device}: {len(self.labels)} classes{tasks}, "
             f"{self.sample_rate} Hz, frames of {self.hop_s:.3g} s>"
         )
 
@@ -336,4 +363,5 @@ def _batch(results: Sequence[TaggingResult]) -> BatchResult:
         operating_points=first.operating_points,
         files=tuple(result.file for result in results),
         clipwise_max=tuple(greatest) if any(each is not None for each in greatest) else None,
+        tasks={name: _batch([result.tasks[name] for result in results]) for name in first.tasks},
     )

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pannsx.cli.console import CommandError
 from pannsx.cli.parser import Commands
@@ -253,8 +253,8 @@ def record_named(arguments: argparse.Namespace, *, fetch: bool = True) -> Checkp
         raise CommandError(str(error)) from error
 
 
-def build(facade: Callable[..., T], arguments: argparse.Namespace) -> T:
-    """An ``AudioTagger`` or ``FeatureExtractor`` with the options of `add_model_options`."""
+def build(facade: Callable[..., T], arguments: argparse.Namespace, **more: Any) -> T:
+    """An ``AudioTagger`` or ``FeatureExtractor`` with the options of `add_model_options`, and more."""
     try:
         return facade(
             arguments.model,
@@ -267,6 +267,7 @@ def build(facade: Callable[..., T], arguments: argparse.Namespace) -> T:
             progress=not arguments.quiet,
             window_s=arguments.window,
             overlap_s=arguments.overlap,
+            **more,
         )
     except ValueError as error:
         raise CommandError(str(error)) from error

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
+from pannsx.class_tree import audioset_tree
 from pannsx.cli.class_options import add_class_options, check_classes, check_group
 from pannsx.cli.console import FAILED, CommandError
 from pannsx.cli.options import (
@@ -24,14 +26,15 @@ from pannsx.cli.outcome import Outcome
 from pannsx.cli.output import TABLE_FORMATS, Output, add_output, output_of
 from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
-from pannsx.cli.tag_formats import Tagging, tag_writer
+from pannsx.cli.tag_formats import Tagging, TaskTags, qualified, tag_writer
 from pannsx.corpus.batches import each_answer
 from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.errors import AudioError
+from pannsx.labels import LabelSet
 from pannsx.weights.manifest import labels_of
 
 if TYPE_CHECKING:
-    from pannsx.results import TaggingResult
+    from pannsx.results import Tag, TaggingResult
     from pannsx.types import OnProgress, Source
 
 _TOP = 5
@@ -46,7 +49,10 @@ extension selects the format:
 
 For a file longer than --window, a tag has the mean of its windows, and beside it the maximum of a
 window. A file that cannot be read is reported on standard error and does not stop the others; the
-exit status is then 1."""
+exit status is then 1.
+
+With --head, the tags of a further task follow those of the network, which runs once for all. In
+tables, and for --class, its labels are TASK/LABEL."""
 
 _EXAMPLES = """\
   pannsx tag street.mp3
@@ -56,6 +62,7 @@ _EXAMPLES = """\
   pannsx tag night.flac --class 'all birds' --threshold 0.1
   pannsx tag recordings/ --threshold 0.5 -o tags.csv
   pannsx tag recordings/ --wide -o tags.xlsx
+  pannsx tag street.mp3 --head urban.safetensors --head birds.safetensors
   ffmpeg -i film.mkv -f wav - | pannsx tag - --format json"""
 
 
@@ -92,6 +99,14 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     add_verbosity(parser)
     add_selection_options(parser)
     add_model_options(parser)
+    parser.add_argument(
+        "--head",
+        dest="heads",
+        action="append",
+        metavar="PATH",
+        help="checkpoint of a further task that was trained on this network frozen, as by `pannsx finetune "
+        "--adapt head`; may be given several times. The default network is then the base of the first one",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -104,18 +119,21 @@ def run(arguments: argparse.Namespace) -> int:
 
     from pannsx.tagger import AudioTagger
 
-    tagger = build(AudioTagger, arguments)
+    tagger = build(AudioTagger, arguments, heads=arguments.heads)
     threshold = arguments.threshold or 0.0
     is_short = arguments.threshold is None and arguments.classes is None and not arguments.wide
-    n_tags = arguments.top or (_TOP if is_short else len(tagger.labels))
     labels = labels_of(tagger.record)
-    check_classes(arguments, labels)
     mids = dict(zip(labels.names, labels.ids or (), strict=labels.ids is not None))
-    chosen = [labels[i] for i in labels.select(arguments.classes or labels)]
+    of_tasks = {task: {qualified(task, label): label for label in of} for task, of in tagger.tasks.items()}
+    known = LabelSet((*labels, *chain(*of_tasks.values()))) if of_tasks else labels
+    check_classes(arguments, known)
+    n_tags = arguments.top or (_TOP if is_short else len(known))
+    chosen = [known[i] for i in known.select(arguments.classes or known)]
     tagging = Tagging(
         tagger.record.name, threshold, chosen, mids, arguments.window, arguments.group, arguments.start
     )
-    how = {"threshold": arguments.threshold, "classes": arguments.classes, "leaves": arguments.leaves}
+    own = _Top.of(arguments, n_tags, chosen, {label: label for label in labels})
+    tops = {task: _Top.of(arguments, n_tags, chosen, of) for task, of in of_tasks.items()}
 
     selection = asdict(selection_of(arguments))
 
@@ -132,10 +150,35 @@ def run(arguments: argparse.Namespace) -> int:
                         outcome.failed(item.name, answer)
                     else:
                         outcome.n_done += 1
-                        writer.write(item.name, answer, answer.top(n_tags, **how))
+                        tasks = [TaskTags(task, r, tops[task](r)) for task, r in answer.tasks.items()]
+                        writer.write(item.name, answer, own(answer), tasks)
         if outcome.n_done == 0 and output.path is not None:
             raise CommandError(f"no file could be read; {output.path} is not written", FAILED)
     return outcome.close(output.path)
+
+
+class _Top(NamedTuple):
+    """Which tags of a result are written."""
+
+    n_tags: int
+    threshold: float | None
+    classes: list[str] | None  # of this task; None: all
+    leaves: bool
+
+    @classmethod
+    def of(
+        cls, arguments: argparse.Namespace, n_tags: int, chosen: Collection[str], of: Mapping[str, str]
+    ) -> _Top:
+        """Of a task with these labels, by their names in tables."""
+        classes = None if arguments.classes is None else [of[name] for name in of if name in chosen]
+        # Labels outside AudioSet's tree have no parents to hide.
+        leaves = arguments.leaves and any(label in audioset_tree() for label in of.values())
+        return cls(n_tags, arguments.threshold, classes, leaves)
+
+    def __call__(self, result: TaggingResult) -> list[Tag]:
+        if self.classes == []:
+            return []
+        return result.top(self.n_tags, threshold=self.threshold, classes=self.classes, leaves=self.leaves)
 
 
 def _output(arguments: argparse.Namespace, items: list[Item]) -> Output:

@@ -35,11 +35,24 @@ class Tagging(NamedTuple):
     start_s: float
 
 
+class TaskTags(NamedTuple):
+    """A further task of the network: its name, its result for a file, and the tags to write."""
+
+    name: str
+    result: TaggingResult
+    tags: Sequence[Tag]
+
+
+def qualified(task: str, label: str) -> str:
+    """The label of a further task in a table."""
+    return f"{task}/{label}"
+
+
 class TagWriter(Protocol):
     """Takes the tags of one file after another."""
 
-    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
-        """One file's tags."""
+    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag], tasks: Sequence[TaskTags]) -> None:
+        """One file's tags, and those of further tasks."""
 
 
 @contextmanager
@@ -65,7 +78,8 @@ def tag_writer(output: Output, tagging: Tagging, *, wide: bool) -> Iterator[TagW
 class _TextWriter:
     """One paragraph per file: name and length, then a line for each tag with its probability and a bar.
 
-    For a long file, the greatest probability of a window stands beside the mean.
+    For a long file, the greatest probability of a window stands beside the mean. Further tasks follow, each
+    under its name.
     """
 
     def __init__(self, file: TextIO, tagging: Tagging) -> None:
@@ -74,12 +88,12 @@ class _TextWriter:
         self._between = ""
         self._block = "█" if _can_print("█", file) else "#"
 
-    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
+    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag], tasks: Sequence[TaskTags]) -> None:
         """The file's paragraph."""
         heading = coloured(name, "bold", self._file)
         print(f"{self._between}{heading}  ({clock(result.duration_s)})", file=self._file)
         self._between = "\n"
-        if not tags:
+        if not tags and not any(task.tags for task in tasks):
             print(f"  no tag reaches {self._tagging.threshold:g}", file=self._file)
         elif result.clipwise_max is not None:
             print(f"   mean    max  of windows of {self._tagging.window_s:g} s", file=self._file)
@@ -87,6 +101,11 @@ class _TextWriter:
         lines = in_tree(by_label) if self._tagging.is_grouped else zip(by_label, by_label, strict=True)
         for label, text in lines:
             print(self._figures(result, by_label[label] if label else None) + text, file=self._file)
+        for task in tasks:
+            if task.tags:
+                print(f"  {coloured(task.name, 'bold', self._file)}", file=self._file)
+            for tag in task.tags:
+                print(self._figures(task.result, tag) + tag.label, file=self._file)
 
     def _figures(self, result: TaggingResult, tag: Tag | None) -> str:
         """What stands before a tag's label: numbers and bar; before a heading of the tree as much space."""
@@ -102,28 +121,33 @@ class _TextWriter:
 class _ObjectWriter:
     """An object per file, ``file, duration_s, model, tags``, with ``label, mid, probability`` of each tag.
 
-    In a file of several windows a tag also has ``max``, the greatest probability of a window.
+    In a file of several windows a tag also has ``max``, the greatest probability of a window. With further
+    tasks there is ``tasks``, with the tags of each by its name.
     """
 
     def __init__(self, table: JsonWriter, tagging: Tagging) -> None:
         self._table = table
         self._tagging = tagging
 
-    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
+    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag], tasks: Sequence[TaskTags]) -> None:
         """The file's object."""
-        self._table.write_object(
-            {
-                "file": name,
-                "duration_s": result.duration_s,
-                "model": self._tagging.model,
-                "tags": [self._tag(result, tag) for tag in tags],
+        content: dict[str, Any] = {
+            "file": name,
+            "duration_s": result.duration_s,
+            "model": self._tagging.model,
+            "tags": [self._tag(result, tag, self._tagging.mids) for tag in tags],
+        }
+        if tasks:
+            content["tasks"] = {
+                task.name: [self._tag(task.result, tag, task.result.grid.mids()) for tag in task.tags]
+                for task in tasks
             }
-        )
+        self._table.write_object(content)
 
-    def _tag(self, result: TaggingResult, tag: Tag) -> dict[str, Any]:
+    def _tag(self, result: TaggingResult, tag: Tag, mids: dict[str, str]) -> dict[str, Any]:
         found = {
             "label": tag.label,
-            "mid": self._tagging.mids.get(tag.label),
+            "mid": mids.get(tag.label),
             "probability": plain(_PROBABILITY, tag.probability),
         }
         greatest = _greatest(result, tag)
@@ -131,20 +155,28 @@ class _ObjectWriter:
 
 
 class _RowWriter:
-    """A row per tag, the most probable of a file first; for a file without tags a row with its name."""
+    """A row per tag, the most probable of a file first; for a file without tags a row with its name.
+
+    Those of further tasks follow, as ``TASK/LABEL``.
+    """
 
     def __init__(self, table: TableWriter, tagging: Tagging) -> None:
         self._table = table
         self._tagging = tagging
 
-    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
+    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag], tasks: Sequence[TaskTags]) -> None:
         """The file's rows."""
         start_s = self._tagging.start_s
         times = start_s, start_s + result.duration_s
         for tag in tags:
             mid = self._tagging.mids.get(tag.label)
             self._table.write((name, *times, tag.label, mid, tag.probability))
-        if not tags:
+        for task in tasks:
+            mids = task.result.grid.mids()
+            for tag in task.tags:
+                label = qualified(task.name, tag.label)
+                self._table.write((name, *times, label, mids.get(tag.label), tag.probability))
+        if not tags and not any(task.tags for task in tasks):
             self._table.write((name, *times, None, None, None))
 
 
@@ -154,9 +186,11 @@ class _WideWriter:
     def __init__(self, table: TableWriter) -> None:
         self._table = table
 
-    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag]) -> None:
+    def write(self, name: str, result: TaggingResult, tags: Sequence[Tag], tasks: Sequence[TaskTags]) -> None:
         """The file's row."""
-        likely = dict(tags)
+        likely: dict[str, float] = dict(tags)
+        for task in tasks:
+            likely |= {qualified(task.name, tag.label): tag.probability for tag in task.tags}
         self._table.write((name, *(likely.get(column.name) for column in self._table.columns[1:])))
 
 

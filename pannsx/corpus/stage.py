@@ -457,7 +457,7 @@ class Stage:
         """A detector of all events; `_chosen` leaves out the parents of what is found."""
         from pannsx.events import EventDetector
 
-        grid = self.tagger._pipeline.grid
+        grid = self.tagger._grid
         settings = replace(self._settings(), leaves=False)
         detector = EventDetector(grid.label_set, grid.hop_s, settings, offset_s=grid.offset_s)
         if self._settings().leaves:

@@ -34,7 +34,8 @@ from pannsx.inference.windows import (
 )
 from pannsx.results import FrameGrid
 from pannsx.types import Channel, FloatArray, OnProgress, PathLike, Source
-from pannsx.weights.loading import LoadedCheckpoint, OpenedCheckpoint, open_checkpoint
+from pannsx.weights.heads import Heads, Tasks, open_with_heads
+from pannsx.weights.loading import LoadedCheckpoint, OpenedCheckpoint
 from pannsx.weights.local import digest_of_weights
 from pannsx.weights.operating_points import points_of
 
@@ -100,6 +101,7 @@ class Pipeline:
         device, precision, batch_size, low_memory: see :class:`pannsx.inference.engine.Engine`.
         settings: settings of the windows.
         path: the caller's file of weights, with its operating points next to it.
+        tasks: of a network with several heads.
     """
 
     def __init__(
@@ -112,7 +114,9 @@ class Pipeline:
         low_memory: bool = False,
         settings: WindowSettings | None = None,
         path: PathLike | None = None,
+        tasks: Tasks | None = None,
     ) -> None:
+        self.tasks = tasks
         self.record = checkpoint.record
         self.origin = checkpoint.origin
         self._path = None if path is None else Path(path).absolute()
@@ -326,6 +330,7 @@ def open_pipeline(
     progress: bool = True,
     batch_size: int | None = None,
     low_memory: bool = False,
+    heads: Heads | None = None,
 ) -> Pipeline:
     """The pipeline of a model by its name or file, or of an open network.
 
@@ -337,8 +342,9 @@ def open_pipeline(
         ValueError, WeightsError: as :class:`pannsx.AudioTagger`.
     """
     if model is None or isinstance(model, str):
-        opened = open_checkpoint(
+        opened, tasks = open_with_heads(
             model,
+            heads,
             checkpoint=checkpoint,
             prefix=prefix,
             cache_dir=cache_dir,
@@ -352,7 +358,8 @@ def open_pipeline(
             batch_size=batch_size,
             low_memory=low_memory,
             settings=settings,
-            path=checkpoint,
+            path=checkpoint if tasks is None else None,
+            tasks=tasks,
         )
     if not isinstance(getattr(model, "_pipeline", None), Pipeline):
         raise ValueError(
@@ -368,6 +375,7 @@ def open_pipeline(
         "allow_unverified": allow_unverified,
         "batch_size": batch_size is not None,
         "low_memory": low_memory,
+        "heads": heads is not None,
     }
     if any(chosen.values()):
         raise ValueError(

@@ -185,7 +185,7 @@ def open_checkpoint(
         state = _without_constants(state)
     if mismatch is not None:
         record = replace(record, front_end_mismatch=mismatch)
-    return OpenedCheckpoint(record, _model(record, state, path), labels, mismatch, Origin(path, prefix))
+    return OpenedCheckpoint(record, model_of(record, state, path), labels, mismatch, Origin(path, prefix))
 
 
 def _with_front_end(record: Checkpoint, frontend: FrontEnd) -> Checkpoint:
@@ -235,7 +235,12 @@ def _hidden(state: dict[str, npt.NDArray[Any]]) -> list[int]:
     return sizes
 
 
-def _model(record: Checkpoint, state: dict[str, npt.NDArray[Any]], path: Path) -> ArrayModel | Pann:
+def model_of(record: Checkpoint, state: dict[str, npt.NDArray[Any]], path: Path) -> ArrayModel | Pann:
+    """The network of a record with a published state dict; ``path`` is for messages.
+
+    Raises:
+        WeightsError: they do not fit.
+    """
     n_classes = next((len(state[key]) for key in ANCHORS if key in state), record.n_classes)
     if n_classes != record.n_classes:
         raise WeightsError(
