@@ -125,7 +125,7 @@ def decision_level() -> tuple[StreamTagger, Pipeline]:
     """A stream and a pipeline for whole files, of one DecisionLevel model."""
     checkpoint = seeded_checkpoint("Cnn14_DecisionLevelMax")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pannsx.inference.pipeline.open_checkpoint", lambda *_, **__: checkpoint)
+        patch.setattr("pannsx.weights.heads.open_checkpoint", lambda *_, **__: checkpoint)
         stream = StreamTagger("Cnn14_DecisionLevelMax", device="cpu", low_memory=True, step_s=1.6)
     pipeline = Pipeline(checkpoint, device="cpu", low_memory=True, settings=WindowSettings(window_s=60.0))
     return stream, pipeline
