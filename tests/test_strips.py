@@ -112,12 +112,16 @@ def test_all_cuts_give_what_torch_gives(
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_layer_by_layer_gives_the_same_numbers(name: str) -> None:
-    """The form for other libraries' products, here with ours."""
+    """The form for other libraries' products, here with ours.
+
+    Not bit for bit: a sum of two products may be fused either way, which depends on the code around it, and
+    that is more in one call through all layers.
+    """
     trunk, items = trunk_of(name), items_of([40, 9])
     in_strips = MobileNetInStrips(trunk.settings, tensors_of(trunk), Workers())(items)
     by_layer = PreparedMobileNet(trunk.settings, tensors_of(trunk), Workers(), bfloat16=False)(items)
     for a, b in zip(in_strips, by_layer, strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=0, atol=ROUNDING * np.abs(b).max())
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -62,7 +62,7 @@ class MobileNetInStrips:
         if (last := trunk.last) is not None:
             layers.product(*tensors.folded(f"{last}.0", f"{last}.1"), cap=cap, block=len(trunk.blocks))
         self._layers = layers
-        self._weights, self._limits = layers.weights(), layers.limits()
+        self._weights, self._limits = layers.take_weights(), layers.limits()
         self._planes = Planes()
         self._memory = np.empty(0, np.float32)
 

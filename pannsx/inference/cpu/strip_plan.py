@@ -74,8 +74,7 @@ class Layers:
     def __init__(self) -> None:
         self.all: list[Layer] = []
         self._limits: list[tuple[float, float]] = []
-        self._parts: list[FloatArray] = []
-        self._n_weights = 0
+        self._weights: FloatArray = np.empty(0, np.float32)
 
     def convolution(
         self, weight: FloatArray, bias: FloatArray, *, halves: bool, cap: float, block: int
@@ -92,18 +91,21 @@ class Layers:
         panels = self._put(packed(np.ascontiguousarray(weight.reshape(len(weight), -1).T)))
         self._add(Layer(PRODUCT, len(weight), block, 0, self._put(padded(bias)), panels, adds), cap)
 
-    def weights(self) -> FloatArray:
-        """All weights, with the zeros at the end that a product adds to parts of its sums."""
-        return np.concatenate([*self._parts, np.zeros(PANEL, np.float32)])
+    def take_weights(self) -> FloatArray:
+        """All weights, with the zeros at the end that a product adds to parts of its sums; once only."""
+        self._put(np.zeros(PANEL, np.float32))
+        taken, self._weights = self._weights, np.empty(0, np.float32)
+        return taken
 
     def limits(self) -> FloatArray:
         """``(n, 2)`` least and greatest output of each layer."""
         return np.array(self._limits, np.float32)
 
     def _put(self, numbers: FloatArray) -> int:
-        begin = self._n_weights
-        self._parts.append(np.asarray(numbers, np.float32).reshape(-1))
-        self._n_weights += self._parts[-1].size
+        begin = len(self._weights)
+        # Most systems enlarge a long array where it is, so that the weights are never held twice.
+        self._weights.resize(begin + numbers.size, refcheck=False)
+        self._weights[begin:] = numbers.reshape(-1)
         return begin
 
     def _add(self, layer: Layer, cap: float | None) -> None:
