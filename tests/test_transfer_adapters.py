@@ -21,6 +21,10 @@ from pannsx.cli import main
 from pannsx.models.structure import ArrayModel
 from pannsx.models.zoo import build_empty
 from pannsx.transfer.adapters import DEFAULT_RANK, Adapt, LowRank, large_layers, merge, prepare
+from pannsx.transfer.method import Method
+from pannsx.transfer.own_sounds import read_own
+from pannsx.transfer.study import carry_out
+from pannsx.transfer.watching import Watcher
 from pannsx.weights import manifest
 from pannsx.weights.base import base_of
 from pannsx.weights.delta import Factors, apply_delta, difference, merged
@@ -318,6 +322,11 @@ def test_a_delta_is_saved_whole(base: Path) -> None:
     np.testing.assert_array_equal(alone.clipwise, tagger.inference(sounds()[0]).clipwise)
 
 
+def test_the_usual_rank_is_one_number() -> None:
+    """Stated by the class too, which loads no torch, and by the help."""
+    assert AudioClassifier().rank == DEFAULT_RANK
+
+
 def test_what_cannot_be_a_base_is_refused_before_the_work(base: Path) -> None:
     path = base.with_name("first.safetensors")
     learned(base, "head").save(path)
@@ -375,3 +384,36 @@ def test_the_command_writes_a_delta(base: Path, tmp_path: Path, capsys: pytest.C
     own[5] = str(tmp_path / base.name)
     assert main([*own, "--adapt", "head"]) == 1
     assert "would have the name of its base" in capsys.readouterr().err
+
+
+class _Killed(Watcher):
+    """Ends a run after some steps."""
+
+    def __init__(self, n_steps: int) -> None:
+        super().__init__()
+        self.n_left = n_steps
+
+    def step(self) -> None:
+        self.n_left -= 1
+        if self.n_left < 0:
+            raise KeyboardInterrupt
+
+
+def test_a_killed_run_goes_on_with_the_same_delta(base: Path, tmp_path: Path) -> None:
+    rows = ["file,label,split"]
+    for number, (label, waveform) in enumerate(zip(LABELS, sounds(), strict=True)):
+        soundfile.write(tmp_path / f"{number}.wav", waveform, RATE)
+        rows.append(f"{number}.wav,{label},{'test' if number < 3 else 'train'}")
+    (tmp_path / "own.csv").write_text("\n".join(rows), "utf-8")
+    data, _ = read_own(tmp_path / "own.csv")
+    method = Method(adapt="low-rank", epochs=3, batch_size=3)
+    loaded = weights.load(checkpoint=base)
+    whole, killed = tmp_path / "whole" / "mine.safetensors", tmp_path / "killed" / "mine.safetensors"
+    carry_out(data, loaded, method, whole)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(data, loaded, method, killed, watch=_Killed(3))
+    assert killed.with_suffix(".progress").is_dir()
+    with pytest.raises(KeyboardInterrupt):  # four steps are left: one epoch was finished
+        carry_out(data, loaded, method, killed, watch=_Killed(3))
+    carry_out(data, loaded, method, killed, watch=_Killed(2))
+    assert killed.read_bytes() == whole.read_bytes()
