@@ -20,6 +20,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "resampler": (),
     "models": ("--all",),
     "end_to_end": (),
+    "files": (),
     "ragged": (),
     "callers": (),
     "memory": (),

@@ -18,9 +18,9 @@ from pannsx.atomic import replacing
 
 PAGE = "reference/benchmarks.md"
 ORDER = (
-    "frontend", "resampler", "models", "end_to_end", "ragged", "callers", "memory", "corpus", "startup",
-    "yamnet", "metrics", "generation", "events", "packing", "train_loader", "train_startup", "train_index",
-    "quantisation",
+    "frontend", "resampler", "models", "end_to_end", "files", "ragged", "callers", "memory", "corpus",
+    "startup", "yamnet", "metrics", "generation", "events", "packing", "train_loader", "train_startup",
+    "train_index", "quantisation",
 )  # fmt: skip
 
 _HEAD = """# Benchmarks

@@ -59,8 +59,8 @@ class AudioTagger:
             window stands for) or ``"max"``.
         combine_embedding: the same for ``embedding``.
         batch_size: windows per pass; None: by device.
-        low_memory: on the CPU, run the weights as loaded, without the extra copies in a faster layout:
-            for ``Cnn14`` 0.4 GB less, at less than half the speed.
+        low_memory: on the CPU, run the torch module instead of the prepared form, several times as slowly.
+            ``Cnn14`` takes 0.4 GB less; small networks take more, because of torch itself.
         heads: checkpoints of other tasks that were trained on this network frozen, such as deltas of ``pannsx
             finetune --adapt head``: a list, named as a ``model``, or a mapping from names of your own. The
             network runs once, and every result has those of the tasks as ``result.tasks["urban"]``. With

@@ -69,7 +69,8 @@ class Engine:
             for the convolutions; log-mel and head stay in float32. On the CPU, bfloat16 is used only for
             large products, and only if it is faster on this processor.
         batch_size: waveforms per pass; None: by device.
-        low_memory: on the CPU, run the weights as loaded, without the extra copies in a faster layout.
+        low_memory: on the CPU, run the torch module instead of the prepared form, which takes less memory for
+            large networks alone.
 
     Raises:
         ValueError: unusable device, precision or batch size.

@@ -1,0 +1,181 @@
+"""A file in, tags out: how fast is the whole way, and what takes the time?
+
+    python -m benchmarks.files
+
+A FLAC file of 10 s, stereo, 16 bits, 44.1 kHz: decoded, mixed to one channel, converted to 32 kHz, its
+log-mel computed, and the network run. The peers are chains that users build. The graphs of ONNX Runtime are
+those of ``pannsx export`` and contain the log-mel. The error is the largest difference of a probability from
+float64, after resampy's filter; other filters differ by design.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from benchmarks import harness
+from benchmarks.material import Samples, sound
+from benchmarks.networks import exact_probabilities
+from benchmarks.peers import Call, gather
+from benchmarks.published import panns_inference, published_home
+from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
+from benchmarks.timing import alternate, paired_difference
+from pannsx import AudioTagger, audio
+from pannsx.audio.resample import resample
+from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.inference.cpu.workers import Workers
+from pannsx.weights import LoadedCheckpoint, load, manifest
+
+QUESTION = harness.Question(
+    "files", "A file in, tags out: how fast is the whole way, and what takes the time?", rounds=15
+)
+FILE_RATE, RATE, DURATION_S = 44_100, 32_000, 10
+BUNDLED, CNN14 = "MobileNetV1_distilled", "Cnn14"
+OURS = "pannsx"
+LIBROSA = "librosa, panns_inference"
+SOXR = "soundfile, soxr, ONNX Runtime"
+TORCHCODEC = "torchcodec, ONNX Runtime"
+TORCHAUDIO = "torchaudio, ONNX Runtime"
+ERROR = "max error of a probability"
+PAUSE_S = 0.02  # thread pools spin for some milliseconds after a call
+Waveform = Callable[[Path], Samples]
+
+
+def main() -> None:
+    harness.run(QUESTION, measure)
+
+
+def measure(given: argparse.Namespace) -> Findings:
+    found = Findings()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        path = folder / "clip.flac"
+        channels = [sound(DURATION_S * FILE_RATE, FILE_RATE, seed) for seed in range(2)]
+        soundfile.write(path, np.stack(channels, axis=1), FILE_RATE, subtype="PCM_16")
+        weights = stack.enter_context(published_home())
+        for name, checkpoint in ((BUNDLED, None), (CNN14, weights)):
+            comparison = _compare(name, checkpoint, path, folder, given, found)
+            found.comparisons.append(comparison)
+            found.facts += _stages(name, checkpoint, path, given.rounds)
+            for entry in comparison.entries[1:]:
+                what = f"{name}: times faster than {entry.name}, from a file to tags"
+                found.goals.append(Goal(what, comparison.ratio(entry.name), at_least=3.0, aim=5.0))
+    return found
+
+
+def _compare(
+    name: str, weights: Path | None, path: Path, folder: Path, given: argparse.Namespace, found: Findings
+) -> Comparison:
+    loaded = load(name) if weights is None else load(name, checkpoint=weights)
+    makers: list[tuple[str, Callable[[], Call]]] = [(OURS, partial(_ours, name, weights, path))]
+    if weights is not None:
+        makers.append((LIBROSA, partial(_librosa, weights, path)))
+    for peer, waveform in ((SOXR, _soxr), (TORCHCODEC, _torchcodec), (TORCHAUDIO, _torchaudio)):
+        makers.append((peer, partial(_onnxruntime, waveform, loaded, path, folder, given.threads)))
+    calls = gather(makers, found.absent)
+    times = alternate(calls, rounds=given.rounds, warm_ups=1, pause_s=PAUSE_S, shortest_s=0)
+    samples, _ = soundfile.read(path)
+    exact = exact_probabilities(loaded.model, resample(_mixed(samples), FILE_RATE, RATE))
+    entries = tuple(
+        Entry(peer, times[peer], {ERROR: float(np.abs(np.asarray(call()).reshape(-1) - exact).max())})
+        for peer, call in calls.items()
+    )
+    return Comparison(
+        f"{name}: FLAC of {DURATION_S} s, stereo, 44.1 kHz, to tags", entries, audio_s=DURATION_S
+    )
+
+
+def _stages(name: str, weights: Path | None, path: Path, rounds: int) -> list[Fact]:
+    """Our time of each part, as differences between ways of growing length."""
+    tagger = _tagger(name, weights)
+    frontend = manifest.find(name).frontend
+    if frontend is None:
+        raise ValueError(f"{name} has no log-mel; choose another network")
+    kernel, workers = LogMelKernel(frontend), Workers()
+    waveform, at_file_rate = audio.load(path, RATE).waveform, audio.load(path).waveform
+    names = ("decoding and mixing", "sample rate", "log-mel", "network", "whole")
+    calls: tuple[Call, ...] = (
+        lambda: audio.load(path),
+        lambda: resample(at_file_rate, FILE_RATE, RATE),
+        lambda: kernel(waveform, workers),
+        lambda: tagger.inference(waveform, framewise=False),
+        lambda: tagger.inference(path, framewise=False),
+    )
+    times = alternate(dict(zip(names, calls, strict=True)), rounds=rounds, pause_s=PAUSE_S, shortest_s=0)
+    of_network = paired_difference(times["network"].seconds, times["log-mel"].seconds)
+    medians = {what: each.median for what, each in times.items()} | {"network": of_network}
+    return [Fact(f"{name}, {what}", 1000 * seconds, "ms") for what, seconds in medians.items()]
+
+
+def _tagger(name: str, weights: Path | None) -> AudioTagger:
+    return AudioTagger(name, checkpoint=weights, device="cpu")
+
+
+def _ours(name: str, weights: Path | None, path: Path) -> Call:
+    tagger = _tagger(name, weights)
+    return lambda: tagger.inference(path, framewise=False).clipwise
+
+
+def _librosa(weights: Path, path: Path) -> Call:
+    import librosa
+
+    tagging = panns_inference(weights)
+
+    def call() -> Any:
+        waveform, _ = librosa.load(path, sr=RATE, mono=True)
+        return tagging.inference(waveform[None])[0][0]
+
+    return call
+
+
+def _onnxruntime(
+    waveform: Waveform, loaded: LoadedCheckpoint, path: Path, folder: Path, threads: int
+) -> Call:
+    import onnxruntime
+
+    from pannsx.export import export
+
+    waveform(path)  # a missing library is told before the export
+    graph = folder / f"{loaded.record.name}.onnx"
+    if not graph.exists():
+        graph = export(loaded, folder).path
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(["probabilities"], {"waveform": waveform(path)[None]})[0][0]
+
+
+def _mixed(samples: np.ndarray[Any, np.dtype[Any]]) -> Samples:
+    return samples.mean(axis=1).astype(np.float32)
+
+
+def _soxr(path: Path) -> Samples:
+    import soxr
+
+    samples, rate = soundfile.read(path, dtype="float32")
+    return np.asarray(soxr.resample(_mixed(samples), rate, RATE, quality="HQ"))
+
+
+def _torchcodec(path: Path) -> Samples:
+    from torchcodec.decoders import AudioDecoder
+
+    return np.asarray(AudioDecoder(path, sample_rate=RATE, num_channels=1).get_all_samples().data[0])
+
+
+def _torchaudio(path: Path) -> Samples:
+    import torchaudio
+
+    samples, rate = torchaudio.load(path)
+    return np.asarray(torchaudio.functional.resample(samples.mean(dim=0), rate, RATE))
+
+
+if __name__ == "__main__":
+    main()
