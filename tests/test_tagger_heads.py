@@ -19,6 +19,7 @@ from small_models import noise
 
 from pannsx import AudioTagger, FeatureExtractor, StreamTagger, WeightsError, save, weights
 from pannsx.cli import main
+from pannsx.corpus import Stage
 from pannsx.events import OperatingPoint, OperatingPoints, write_operating_points
 from pannsx.inference.cpu.cnn import PreparedCnn
 from pannsx.labels import LabelSet
@@ -154,6 +155,12 @@ def test_what_shares_the_network_has_the_classes_of_all(files: Files, tmp_path: 
     assert (record.n_classes, record.base) == (9, None)
     whole = AudioTagger(checkpoint=tmp_path / "all.safetensors", device="cpu")
     np.testing.assert_array_equal(whole.inference(sound).clipwise[3:5], expected.tasks["urban"].clipwise)
+
+
+def test_tables_of_corpora_have_no_columns_for_tasks(files: Files) -> None:
+    several = AudioTagger(checkpoint=files.base, heads=[files.urban], device="cpu")
+    with pytest.raises(ValueError, match="the tagger has the further tasks urban, for which the table"):
+        Stage(several).tagger  # noqa: B018  is made when it is needed
 
 
 def test_other_trunks_are_refused(files: Files) -> None:

@@ -185,7 +185,13 @@ class Stage:
 
         with self._lock:
             if self._tagger is None:
-                self._tagger = AudioTagger(self._model, **self._network, **self._others)
+                tagger = AudioTagger(self._model, **self._network, **self._others)
+                if tagger.tasks:
+                    raise ValueError(
+                        f"the tagger has the further tasks {', '.join(tagger.tasks)}, for which the table of "
+                        "a corpus has no columns; give a tagger without heads, or run each task by itself"
+                    )
+                self._tagger = tagger
             return self._tagger
 
     @property
