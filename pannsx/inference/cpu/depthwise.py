@@ -120,8 +120,9 @@ def _four_loads(source, r0, r1, r2, r3, at):
 
 
 @njit(forceinline=True)
-def _four_products(cells, weights):
-    total = cells[0] * weights[0] + cells[1] * weights[1]
+def _plus(total, cells, weights):
+    """``total`` and four products, one after the other: fused in one way only, wherever this is compiled."""
+    total = total + cells[0] * weights[0] + cells[1] * weights[1]
     return total + cells[2] * weights[2] + cells[3] * weights[3]
 
 
@@ -154,22 +155,25 @@ def depthwise_halving() -> Callable[..., Any]:
                 for x in range(out_width):
                     at = (2 * x + 1) * channels + c
                     right = _four_loads(source, r0, r1, r2, r3, at)
-                    total = b + _four_products(before, w0) + _four_products(here, w1)
-                    total = total + _four_products(right, w2)
+                    total = _plus(_plus(_plus(b, before, w0), here, w1), right, w2)
                     before = right
                     if 2 * x + 2 < width:
                         here = _four_loads(source, r0, r1, r2, r3, at + channels)
-                        total = total + _four_products(here, w3)
+                        total = _plus(total, here, w3)
                     store(out, to + x * channels + c, _left(total, cap))
 
     return compiled(convolve)
 
 
 @njit(forceinline=True)
-def _weighted(source, at, w):
-    """Four neighbouring numbers of one channel, each times the vector of its weights."""
-    total = w[0] * load_everywhere(source, at) + w[1] * load_everywhere(source, at + 1)
-    return total + w[2] * load_everywhere(source, at + 2) + w[3] * load_everywhere(source, at + 3)
+def _four_neighbours(source, at):
+    """Four neighbouring numbers of one channel, each in every lane."""
+    return (
+        load_everywhere(source, at),
+        load_everywhere(source, at + 1),
+        load_everywhere(source, at + 2),
+        load_everywhere(source, at + 3),
+    )
 
 
 @cache
@@ -192,8 +196,10 @@ def first_halving() -> Callable[..., Any]:
             for k in range(first, last):
                 for x in range(width):
                     at = tops[k] * row + 2 * x
-                    upper = _weighted(source, at, w0) + _weighted(source, at + row, w1)
-                    lower = _weighted(source, at + 2 * row, w2) + _weighted(source, at + 3 * row, w3)
-                    store(out, ((k - first) * width + x) * channels + c, _left(upper + (lower + b), cap))
+                    total = _plus(b, _four_neighbours(source, at), w0)
+                    total = _plus(total, _four_neighbours(source, at + row), w1)
+                    total = _plus(total, _four_neighbours(source, at + 2 * row), w2)
+                    total = _plus(total, _four_neighbours(source, at + 3 * row), w3)
+                    store(out, ((k - first) * width + x) * channels + c, _left(total, cap))
 
     return compiled(convolve)
