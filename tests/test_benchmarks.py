@@ -287,6 +287,24 @@ def test_impossible_numbers_are_refused(
     assert "must be at least 1" in capsys.readouterr().err
 
 
+def test_pieces_are_measured_once_and_until_the_time_is_up(tmp_path: Path) -> None:
+    from benchmarks.corpus import Pieces
+
+    done: list[str] = []
+
+    def work() -> dict[str, int]:
+        done.append("piece")
+        return {"s": len(done)}
+
+    for _ in range(2):
+        assert Pieces(tmp_path, 1).measure("one", work) == {"s": 1}
+    late = Pieces(tmp_path, -1)
+    assert late.measure("one", work) == {"s": 1}
+    with pytest.raises(SystemExit, match="before the piece two; the same command goes on"):
+        late.measure("two", work)
+    assert done == ["piece"]
+
+
 def test_recordings_have_their_length(tmp_path: Path) -> None:
     recordings.write(tmp_path / "a.flac", 13)
     waveform, rate = soundfile.read(tmp_path / "a.flac")

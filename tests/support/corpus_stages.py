@@ -101,7 +101,8 @@ def write_manifest(path: Path, n: int) -> Path:
 def run_stub(
     manifest: Path, output: Path, stage: StubStage | None = None, part_rows: int = 2 * GROUP, **how: Any
 ) -> Summary:
-    """Run a stub; a part is written after so many rows."""
+    """Run a stub, with one worker unless said otherwise; a part is written after so many rows."""
+    how.setdefault("workers", 1)
     before, local._PART_ROWS = local._PART_ROWS, part_rows
     try:
         return process(manifest, output, stage=stage or StubStage(), **how)
