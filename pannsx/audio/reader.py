@@ -215,11 +215,14 @@ def downmix(frames: FloatArray, channel: Channel = "mean") -> FloatArray:
         return frames[:, 0]
     if channel != "mean":
         return np.ascontiguousarray(frames[:, channel])
-    with np.errstate(
-        invalid="ignore", over="ignore"
-    ):  # infinities are reported with their position instead of a warning
-        mean: FloatArray = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
-    return mean
+    # Channel by channel: a sum along so short an axis takes several times as long.
+    total = frames[:, 0].astype(np.float64)
+    # Infinities are reported with their position instead of a warning.
+    with np.errstate(invalid="ignore", over="ignore"):
+        for each in range(1, frames.shape[1]):
+            total += frames[:, each]
+        total /= frames.shape[1]
+        return total.astype(np.float32)
 
 
 def check_channel(channel: Any, reader: Reader) -> Channel:
