@@ -96,7 +96,7 @@ def run(
     print(summary(found))
     print(f"({took_s:.0f} s)")
     folder = given.folder or (None if given.quick else results.FOLDER)
-    if folder is not None:
+    if folder is not None and found != results.Findings():
         measured_under = conditions.current(given.threads, given.rounds, took_s)
         print(results.write(question.name, question.text, measured_under, found, folder))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import io
 import logging
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -25,20 +26,41 @@ from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.inference.engine import Engine, Precision, Wanted
 from pannsx.models import Pann
 from pannsx.models.heads import ClipHead, Head
+from pannsx.models.stems import LogMelStem
+
+Inputs = Callable[[Samples], dict[str, np.ndarray[Any, Any]]]
 
 
 class ClipNetwork(nn.Module):
-    """``(B, T, F)`` log-mel -> ``(B, K)`` probabilities and ``(B, D)`` embedding, for export."""
+    """Log-mel ``(B, T, F)``, waveform ``(B, S)``, or both, as the stem takes them (see :func:`inputs`) ->
+    ``(B, K)`` probabilities and ``(B, D)`` embedding, for export.
+    """
 
     def __init__(self, model: Pann) -> None:
         super().__init__()
         self.stem, self.trunk, self.head = model.stem, model.trunk, model.head
 
-    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, log_mel: Tensor | None, waveform: Tensor | None) -> tuple[Tensor, Tensor]:
         """Stem, trunk and the clip's part of the head."""
-        features = self.trunk(*self.stem(None, log_mel))
+        features = self.trunk(*self.stem(waveform, log_mel))
         logits, embedding = _clip(self.head, features)
         return logits.sigmoid(), embedding
+
+
+def inputs(model: Pann) -> Inputs:
+    """From a waveform ``(S,)`` to the inputs of an exported network: ``log_mel``, ``waveform``, or both."""
+    kernel = None if model.frontend is None else LogMelKernel(model.frontend)
+    takes_waveform = not isinstance(model.stem, LogMelStem)  # a wavegram is made of the samples
+
+    def of(waveform: Samples) -> dict[str, np.ndarray[Any, Any]]:
+        found: dict[str, np.ndarray[Any, Any]] = {}
+        if kernel is not None:
+            found["log_mel"] = kernel(waveform)[None]
+        if takes_waveform:
+            found["waveform"] = waveform[None]
+        return found
+
+    return of
 
 
 def _clip(head: Head, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,13 +93,14 @@ def plain(model: Pann, waveform: Samples) -> Call:
 
 
 def export(model: Pann, n_samples: int, path: Path) -> None:
-    """Write the network of a model with a log-mel as ONNX, for inputs of ``n_samples`` samples."""
-    if model.frontend is None:
-        raise ValueError(f"{model.architecture} has no log-mel; this export begins at it")
-    log_mel = torch.zeros(1, model.frontend.n_frames(n_samples), model.frontend.n_mels)
+    """Write the network of a model as ONNX, for inputs of ``n_samples`` samples."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # about operators that are not used here
+    given = inputs(model)(np.zeros(n_samples, np.float32))
+    tensors = tuple(
+        torch.from_numpy(given[name]) if name in given else None for name in ("log_mel", "waveform")
+    )
     with redirect_stdout(io.StringIO()):
-        program = torch.onnx.export(ClipNetwork(model).eval(), (log_mel,), dynamo=True, verbose=False)
+        program = torch.onnx.export(ClipNetwork(model).eval(), tensors, dynamo=True, verbose=False)
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     program.save(path)
@@ -92,9 +115,8 @@ def onnxruntime(path: Path, model: Pann, waveform: Samples, threads: int) -> Cal
     options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = threads
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    kernel = _kernel(model)
-    return lambda: session.run(None, {name: kernel(waveform)[None]})[0][0]
+    feed = inputs(model)
+    return lambda: session.run(None, feed(waveform))[0][0]
 
 
 def openvino(path: Path, model: Pann, waveform: Samples, threads: int, precision: str) -> Call:
@@ -112,8 +134,8 @@ def openvino(path: Path, model: Pann, waveform: Samples, threads: int, precision
     }
     compiled = core.compile_model(core.read_model(path), "CPU", settings)
     request = compiled.create_infer_request()
-    kernel = _kernel(model)
-    return lambda: request.infer([kernel(waveform)[None]], share_inputs=True)[0][0].copy()
+    feed = inputs(model)
+    return lambda: request.infer(feed(waveform), share_inputs=True)[0][0].copy()
 
 
 def opencv(path: Path, model: Pann, waveform: Samples, threads: int) -> Call:
@@ -123,10 +145,11 @@ def opencv(path: Path, model: Pann, waveform: Samples, threads: int) -> Call:
     cv2.setNumThreads(threads)
     network = cv2.dnn.readNetFromONNX(str(path))
     outputs = network.getUnconnectedOutLayersNames()
-    kernel = _kernel(model)
+    feed = inputs(model)
 
     def call() -> Any:
-        network.setInput(kernel(waveform)[None])
+        for name, array in feed(waveform).items():
+            network.setInput(array, name)
         probabilities, _ = network.forward(outputs)
         return np.asarray(probabilities)[0].copy()
 
@@ -148,9 +171,3 @@ def exact_probabilities(model: Pann, waveform: Samples) -> np.ndarray[Any, np.dt
 def largest_change(call: Call, exact: np.ndarray[Any, Any]) -> dict[str, float]:
     """The error column: the largest difference of a probability from the exact one."""
     return {"max error of a probability": float(np.abs(np.asarray(call(), np.float64) - exact).max())}
-
-
-def _kernel(model: Pann) -> LogMelKernel:
-    if model.frontend is None:
-        raise ValueError(f"{model.architecture} has no log-mel")
-    return LogMelKernel(model.frontend)

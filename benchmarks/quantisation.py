@@ -1,6 +1,11 @@
 """What does int8 gain, and what does it lose?
 
     python -m benchmarks.quantisation --data FOLDER
+    python -m benchmarks.quantisation --data FOLDER --networks Cnn14 --work W --forms-only
+    python -m benchmarks.quantisation --data FOLDER --networks Cnn14 --work W
+
+The second makes and scores the int8 files, which takes most of the time, and leaves them in W with what they
+answered; the third, on a quiet machine, then only measures their speed.
 
 Static quantisation by ONNX Runtime's tools: weights in int8 per channel, activations in uint8, their ranges
 calibrated on clips of ESC-10's fold 1; the log-mel is computed before. FOLDER holds ``esc10`` (clips,
@@ -13,9 +18,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import logging
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +37,7 @@ from benchmarks.results import Absent, Comparison, Entry, Fact, Findings, Goal
 from benchmarks.soundscapes import read_categories
 from benchmarks.timing import alternate
 from pannsx import audio, labels
+from pannsx.atomic import replacing
 from pannsx.export.onnx_file import open_session, write_onnx
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.models import Pann
@@ -41,6 +51,8 @@ RATE, CLIP_SAMPLES, WINDOW_SAMPLES = 32_000, 160_000, 320_000
 CALIBRATING_FOLD = 1
 MOST_CALIBRATING = {"MobileNetV1_distilled": 60, "Cnn14": 6}
 SCORED_FOLDS = (4, 5)
+EVERY = {"MobileNetV1_distilled": 1, "Cnn14": 8}  # of their clips
+FLOAT32 = "ONNX Runtime, float32"
 FIRST_TAGS, ACCURACY_LOSS, SPEED = 0.98, 0.01, 1.5
 
 
@@ -53,11 +65,11 @@ class Clips(NamedTuple):
     columns: list[list[int]]
 
 
-class Answers(NamedTuple):
-    """Probabilities ``(N, K)`` of a file of so many bytes."""
+class Form(NamedTuple):
+    """A file of the network, by its name in the folder, with its size and what its answers lose."""
 
-    probabilities: FloatArray
-    n_bytes: int
+    file: str
+    errors: dict[str, float]
 
 
 def main() -> None:
@@ -70,6 +82,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only these of MobileNetV1_distilled and Cnn14",
     )  # fmt: skip
     parser.add_argument("--data", type=Path, required=True, help="folder with ESC-10")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        help="folder that keeps the files and their answers, and has those of earlier runs",
+    )
+    parser.add_argument(
+        "--forms-only", action="store_true", help="make the files and score them, and measure no speed"
+    )
 
 
 def measure(given: argparse.Namespace) -> Findings:
@@ -79,11 +99,14 @@ def measure(given: argparse.Namespace) -> Findings:
         found.absent.append(Absent("int8", f"there is no ESC-10 in {given.data}"))
         return found
     bundled = load()
-    clips = read_clips(given.data / "esc10", bundled.model, 40 if given.quick else None)
+    clips = cache(partial(read_clips, given.data / "esc10", bundled.model, 40 if given.quick else None))
     for name in given.networks:
         model = bundled.model if name == "MobileNetV1_distilled" else seeded_model(name)
-        with tempfile.TemporaryDirectory() as folder:
-            _measure(name, model, clips, Path(folder), given, found)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = (given.work or Path(temporary)) / name
+            forms = _forms(name, model, clips, folder, given)
+            if not given.forms_only:
+                _measure(name, model, forms, folder, given, found)
     return found
 
 
@@ -108,44 +131,67 @@ def read_clips(folder: Path, model: Pann, n_clips: int | None) -> Clips:
     )
 
 
-def _measure(
-    name: str, model: Pann, clips: Clips, folder: Path, given: argparse.Namespace, found: Findings
-) -> None:
+def _forms(
+    name: str, model: Pann, clips: Callable[[], Clips], folder: Path, given: argparse.Namespace
+) -> dict[str, Form]:
+    """The network's files in a folder, by label: those that are there, or made and scored."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = folder / "forms.json"
+    made_of = {"weights": _digest(model), "quick": given.quick}
+    if done.is_file():
+        kept = json.loads(done.read_text("utf-8"))
+        if kept["made_of"] == made_of:
+            return {label: Form(*form) for label, form in kept["forms"].items()}
     float32 = folder / "float32.onnx"
     write_onnx(model, float32, from_log_mel=True, n_samples=None)
-    calibrating = clips.log_mels[clips.folds == CALIBRATING_FOLD][:: max(1, 80 // MOST_CALIBRATING[name])]
-    files = {"ONNX Runtime, float32": float32}
+    heard = clips()
+    calibrating = heard.log_mels[heard.folds == CALIBRATING_FOLD][:: max(1, 80 // MOST_CALIBRATING[name])]
+    files = {FLOAT32: float32}
     for label, path in quantised(float32, calibrating, folder):
         files[f"ONNX Runtime, {label}"] = path
-    waveform = (0.1 * np.random.default_rng(0).standard_normal(WINDOW_SAMPLES)).astype(np.float32)
-    kernel = LogMelKernel(model.frontend)  # type: ignore[arg-type]
-    calls: dict[str, Any] = {"pannsx, float32": prepared(model, waveform)}
-    sessions = {label: open_session(path, given.threads) for label, path in files.items()}
-    for label, session in sessions.items():
-        calls[label] = lambda session=session: session.run(
-            ["probabilities"], {"log_mel": np.asarray(kernel(waveform))[None]}
-        )
-    scored = np.isin(clips.folds, SCORED_FOLDS)
-    if name == "Cnn14":
-        scored &= np.arange(len(scored)) % 20 == 0
-    answers = {
-        label: Answers(_probabilities(session, clips.log_mels[scored]), files[label].stat().st_size)
-        for label, session in sessions.items()
-    }
-    reference = answers["ONNX Runtime, float32"].probabilities
-    errors: dict[str, dict[str, float]] = {"pannsx, float32": {}}
-    for label, (probabilities, n_bytes) in answers.items():
-        errors[label] = {"MB": n_bytes / 1e6}
-        if label != "ONNX Runtime, float32":
-            errors[label] |= {
+    scored = np.isin(heard.folds, SCORED_FOLDS)
+    scored[np.flatnonzero(scored)[np.arange(scored.sum()) % EVERY[name] != 0]] = False
+    reference = np.zeros(0, np.float32)
+    forms: dict[str, Form] = {}
+    for label, path in files.items():
+        probabilities = _probabilities(open_session(path, given.threads), heard.log_mels[scored])
+        errors = {"MB": path.stat().st_size / 1e6}
+        if label == FLOAT32:
+            reference = probabilities
+        else:
+            errors |= {
                 "mean change of a probability": float(np.abs(probabilities - reference).mean()),
                 "largest change": float(np.abs(probabilities - reference).max()),
             }
         if name != "Cnn14":
-            errors[label] |= {
+            errors |= {
                 "first tags that stay": float(np.mean(probabilities.argmax(1) == reference.argmax(1))),
-                "ESC-10 accuracy": _accuracy(probabilities, clips, scored),
+                "ESC-10 accuracy": _accuracy(probabilities, heard, scored),
             }
+        forms[label] = Form(path.name, errors)
+        print(f"{name}, {label}: {errors}", file=sys.stderr)
+    with replacing(done) as temporary:
+        temporary.write_text(json.dumps({"made_of": made_of, "forms": forms}, indent=1), "utf-8")
+    return forms
+
+
+def _measure(
+    name: str,
+    model: Pann,
+    forms: Mapping[str, Form],
+    folder: Path,
+    given: argparse.Namespace,
+    found: Findings,
+) -> None:
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(WINDOW_SAMPLES)).astype(np.float32)
+    kernel = LogMelKernel(model.frontend)  # type: ignore[arg-type]
+    calls: dict[str, Any] = {"pannsx, float32": prepared(model, waveform)}
+    for label, form in forms.items():
+        session = open_session(folder / form.file, given.threads)
+        calls[label] = lambda session=session: session.run(
+            ["probabilities"], {"log_mel": np.asarray(kernel(waveform))[None]}
+        )
+    errors = {"pannsx, float32": {}, **{label: form.errors for label, form in forms.items()}}
     times = alternate(calls, rounds=given.rounds)
     comparison = Comparison(
         f"{name}, 10 s", tuple(Entry(label, times[label], errors[label]) for label in calls), audio_s=10.0
@@ -157,6 +203,13 @@ def _measure(
     )
     if name != "Cnn14":
         found.goals += _goals(comparison, errors)
+
+
+def _digest(model: Pann) -> str:
+    digest = sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _goals(comparison: Comparison, errors: dict[str, dict[str, float]]) -> list[Goal]:

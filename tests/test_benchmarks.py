@@ -8,17 +8,20 @@ import json
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from benchmarks import all as every
 from benchmarks import (
     bundled_page,
     harness,
+    networks,
     plots,
     recordings,
     report,
@@ -31,6 +34,9 @@ from benchmarks import (
 from benchmarks.peers import gather, without_folders
 from benchmarks.results import Absent, Comparison, Entry, Fact, Findings, Goal
 from benchmarks.timing import Times
+from pannsx.models import ARCHITECTURES
+from pannsx.models.zoo import build
+from pannsx.weights import manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 CONDITIONS: dict[str, Any] = {
@@ -38,6 +44,9 @@ CONDITIONS: dict[str, Any] = {
     "cpu_capability": "AVX2", "system": "Linux x86_64", "python": "3.12.0", "libraries": {"torch": "2.4.0"},
     "peers": {"soxr": "1.0", "librosa": None}, "time_utc": "2026-01-31T09:30:00+00:00",
 }  # fmt: skip
+PROBABILITY = 2e-5
+"""Absolute, of a probability: in float32 against float64, as the package promises."""
+
 OURS, PEER = "pannsx", "a | peer <quick & dirty>"
 
 
@@ -127,6 +136,23 @@ def test_those_who_fail_are_named() -> None:
 
 
 # files of results
+
+
+@pytest.mark.parametrize("name", ["Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14"])
+def test_networks_for_peers_take_what_their_stems_need(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = manifest.find(name)
+    row: Any = ARCHITECTURES[record.architecture]
+    narrow = replace(row, trunk=replace(row.trunk, widths=(8,) * len(row.trunk.widths)), embedding=12)
+    monkeypatch.setitem(ARCHITECTURES, record.architecture, narrow)
+    model = build(record.architecture, record.sample_rate, record.frontend, 5).eval()
+    waveform = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
+    given = networks.inputs(model)(waveform)
+    tensors = [torch.from_numpy(given[key]) if key in given else None for key in ("log_mel", "waveform")]
+    with torch.inference_mode():
+        probabilities, embedding = networks.ClipNetwork(model)(*tensors)
+    assert embedding.shape == (1, 12)
+    exact = networks.exact_probabilities(model, waveform)
+    np.testing.assert_allclose(probabilities[0].numpy(), exact, atol=PROBABILITY)
 
 
 def test_names_say_the_conditions() -> None:

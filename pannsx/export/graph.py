@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class Graph:
         self.dtype: npt.DTypeLike = np.float32
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
-        self._same: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._same: dict[tuple[str, tuple[int, ...], str], str] = {}
         self._n_of: Counter[str] = Counter()
 
     def add(self, operation: str, *inputs: str, **attributes: Any) -> str:
@@ -63,10 +64,11 @@ class Graph:
         """A constant as it is; equal ones are stored once."""
         from onnx import numpy_helper
 
-        key = (str(values.dtype), values.shape, values.tobytes())
+        values = np.asarray(values, order="C")
+        key = (str(values.dtype), values.shape, sha256(values.tobytes()).hexdigest())
         if key not in self._same:
             name = self._new_name("constant")
-            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+            self._constants[name] = numpy_helper.from_array(values, name)
             self._same[key] = name
         return self._same[key]
 
@@ -77,7 +79,7 @@ class Graph:
     def model(
         self, name: str, inputs: Sequence[Any], outputs: Sequence[Any], metadata: dict[str, str]
     ) -> Any:
-        """The finished model, an ``onnx.ModelProto``.
+        """The finished model, an ``onnx.ModelProto``; the graph has let go of its constants then.
 
         Args:
             name: name of the graph.
@@ -89,6 +91,7 @@ class Graph:
         from pannsx.version import __version__
 
         graph = helper.make_graph(self._nodes, name, inputs, outputs, list(self._constants.values()))
+        self._constants.clear()  # each step copies all weights
         model = helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid("", OPSET)],
