@@ -112,7 +112,7 @@ def test_clips_without_labels_are_drawn_in_their_turn() -> None:
 
 def test_the_best_epoch_is_the_first_of_equals_and_patience_ends() -> None:
     scores = iter([0.5, 0.7, 0.7, 0.7, np.nan])
-    best = BestEpoch(3, lambda targets, logits: next(scores))
+    best = BestEpoch(3, lambda targets, logits, known: next(scores))
     targets = of_sizes(1, 1)
     good, bad = np.where(targets, 2, -2).astype(np.float32), np.zeros((2, 2), np.float32)
     assert [best.is_better(0, targets, bad), best.is_better(1, targets, bad)] == [True, True]
@@ -131,7 +131,7 @@ def test_a_head_stops_early_and_is_that_of_the_best_look() -> None:
     embeddings, targets = rng.standard_normal((40, 8)).astype(np.float32), of_sizes(20, 20)
     looks: list[FloatArray] = []
 
-    def measure(truth: Targets, logits: FloatArray) -> float:
+    def measure(truth: Targets, logits: FloatArray, known: Targets | None) -> float:
         looks.append(logits.copy())
         return -abs(len(looks) - 3.0)  # the third look is the best
 

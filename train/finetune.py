@@ -34,7 +34,8 @@ from pannsx.transfer.data_set import DataSet, Split, check_files
 from pannsx.transfer.embedding import embed
 from pannsx.transfer.experiment import Learn, Result, head_on, network_and_head, run, targets_of
 from pannsx.transfer.head import MAX_LAYERS, HeadSettings
-from pannsx.transfer.saving import clip_head_of, save
+from pannsx.transfer.kept import clip_head_of
+from pannsx.transfer.saving import save
 from pannsx.transfer.tuning import TuneSettings
 from pannsx.weights.saving import check_path
 from train.loop.memory import keep_freed_memory

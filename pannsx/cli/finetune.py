@@ -35,15 +35,17 @@ Trains a network for classes of your own, and says how well it does on clips tha
 DATA is a folder with a folder of clips for each class (or with the folders train, test and perhaps
 validation, each with a folder for each class), or a CSV with the columns file (relative to the CSV) and
 label; several labels of a clip are separated by ";". Optional columns: group (such as a speaker or a place,
-never on both sides), start_s and duration_s (a part of the file), fold or split. All clips are checked
-first; those that are missing, unreadable or silent are listed together.
+never on both sides), start_s and duration_s (a part of the file), fold or split, unknown (labels that
+nobody has checked, separated by ";", or "*" for all that are not given; they are neither trained on nor
+scored). All clips are checked first; those that are missing, unreadable or silent are listed together.
 
 By default a new last layer is trained on the embeddings of the network, which takes seconds to minutes.
 With --tune the whole network is trained with it, from there. With --adapt only a small part of the network
 is trained with it, and the checkpoint is a delta: a file of what differs from the network, below 1 MB. Its
 record names the network and the digest of its file, which is found or fetched when the delta is loaded.
 With --prototypes nothing is trained: a class is the mean of the embeddings of its clips, of which one is
-enough.
+enough. With --keep-audioset the checkpoint has the classes of the network, too: exactly as they were, or,
+where the network is trained, trained to say what they said before.
 
 Without a split of your own, the clips are divided into five folds, each held out once; every class is
 spread evenly over them. The scores are those of the held-out clips. The saved checkpoint is then trained on
@@ -59,6 +61,7 @@ _EXAMPLES = """\
   pannsx finetune my_sounds/ --save mine.safetensors --tune --validation 0.5 --epochs 5
   pannsx finetune few_sounds/ --save few.safetensors --prototypes
   pannsx finetune my_sounds/ --save mine.safetensors --adapt norms --epochs 5
+  pannsx finetune my_sounds/ --save more.safetensors --keep-audioset
   pannsx tag street.mp3 --checkpoint mine.safetensors"""
 
 _OF_NETWORK = "training in the network: --tune, --adapt norms or --adapt low-rank"
@@ -94,6 +97,11 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="for 1 to 5 clips a class: without training, the mean of the embeddings of its clips; there are "
         "no scores if a class has one clip",
+    )
+    parser.add_argument(
+        "--keep-audioset",
+        action="store_true",
+        help="add the classes to those of the network, such as AudioSet's 527, instead of replacing them",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all random choices (default: 0)")
     parser.add_argument(
@@ -251,6 +259,7 @@ def _method(arguments: argparse.Namespace) -> Method:
             prototypes=arguments.prototypes,
             adapt=arguments.adapt,
             rank=arguments.rank or DEFAULT_RANK,
+            keep_audioset=arguments.keep_audioset,
             layers=arguments.layers,
             epochs=arguments.epochs,
             learning_rate=arguments.learning_rate,
@@ -312,15 +321,22 @@ def _study(
             from pannsx.transfer.faults import listed
 
             remark(f"left out: {listed(faults)}")
+    kept = None
+    if method.keep_audioset:
+        from pannsx.weights.operating_points import points_of
+
+        kept = points_of(base.record, base.labels.names, arguments.checkpoint)
     lone = lone_classes(data.labels, data.recordings)
     if lone and not arguments.quiet:
         one = f"{lone[0]!r} has" if len(lone) == 1 else f"{len(lone)} classes, such as {lone[0]!r}, have"
         remark(f"not scored: {one} one clip, to learn from; with two for each class there are scores")
     with Bars(len(data.recordings), quiet=arguments.quiet) as bars:
         if lone:
-            make_unscored(data, base, method, arguments.save, watch=bars)
+            make_unscored(data, base, method, arguments.save, kept_points=kept, watch=bars)
             return None
-        return carry_out(data, base, method, arguments.save, restart=arguments.restart, watch=bars)
+        return carry_out(
+            data, base, method, arguments.save, kept_points=kept, restart=arguments.restart, watch=bars
+        )
 
 
 def _report(arguments: argparse.Namespace, data: DataSet, study: Study, faults: Sequence[Fault]) -> int:

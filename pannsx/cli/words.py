@@ -13,6 +13,7 @@ OPTIONS = {
     "duration_s": "--duration",
     "hop_s": "--hop",
     "input_name": "--input",
+    "keep_audioset": "--keep-audioset",
     "layer_decay": "--layer-decay",
     "leaves": "--leaves",
     "max_gap_s": "--gap",

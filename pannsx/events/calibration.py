@@ -24,6 +24,7 @@ def calibrate(
     precision: float | None = None,
     model: str | None = None,
     hop_s: float | None = None,
+    known: npt.NDArray[np.bool_] | None = None,
 ) -> OperatingPoints:
     """``(N, K)`` targets, 0 or 1, and ``(N, K)`` probabilities of frames or clips -> a point per class.
 
@@ -38,6 +39,7 @@ def calibrate(
             F1.
         model: name of the checkpoint, stored with the points.
         hop_s: time between the frames, stored with the points.
+        known: ``(N, K)``, whether a target is known; a class is calibrated on those. None: all are.
 
     Returns:
         operating points. A class without a target has none, nor does one that no threshold brings to the
@@ -63,7 +65,8 @@ def calibrate(
         raise ValueError(f"precision is {precision}; a share above 0, up to 1, is needed")
     points = {}
     for k, label in enumerate(labels):
-        point = _of_class(truth[:, k].astype(bool), ranked[:, k].astype(np.float32), precision)
+        rows = slice(None) if known is None else known[:, k]
+        point = _of_class(truth[rows, k].astype(bool), ranked[rows, k].astype(np.float32), precision)
         if point is not None:
             points[label] = point
     rule = "best F1" if precision is None else f"precision of at least {precision:g}"

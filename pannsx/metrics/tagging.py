@@ -67,13 +67,23 @@ class TaggingScores:
         return said
 
 
-def tagging_scores(targets: npt.ArrayLike, scores: npt.ArrayLike) -> TaggingScores:
+def tagging_scores(
+    targets: npt.ArrayLike, scores: npt.ArrayLike, known: npt.ArrayLike | None = None
+) -> TaggingScores:
     """``(N, K)`` targets, 0 or 1, and ``(N, K)`` scores, probabilities or logits -> `TaggingScores`.
+
+    Args:
+        targets: whether class ``k`` is present in clip ``n``.
+        scores: of the classes.
+        known: ``(N, K)``, whether a target is known; a class is scored over the clips of which it is. None:
+            all are.
 
     Raises:
         ValueError: shapes that differ or are not ``(N, K)``, targets other than 0 and 1, a NaN score.
     """
     truth, ranked = _checked(targets, scores)
+    counted = None if known is None else _known(known, truth).T
+    truth = truth if counted is None else truth & counted.T
     n_clips, n_classes = truth.shape
     average_precision = np.full(n_classes, np.nan)
     auc = np.full(n_classes, np.nan)
@@ -81,7 +91,8 @@ def tagging_scores(targets: npt.ArrayLike, scores: npt.ArrayLike) -> TaggingScor
     truth, ranked = np.ascontiguousarray(truth.T), np.ascontiguousarray(ranked.T)
     n_positive = np.count_nonzero(truth, axis=1)
     for k in np.flatnonzero(n_positive):
-        average_precision[k], auc[k] = _one_class(truth[k], ranked[k])
+        clips = slice(None) if counted is None else counted[k]
+        average_precision[k], auc[k] = _one_class(truth[k][clips], ranked[k][clips])
     d_prime = np.array([d_prime_of(area) for area in auc.tolist()])
     return TaggingScores(average_precision, auc, d_prime, n_positive.astype(np.int64), n_clips)
 
@@ -150,6 +161,16 @@ def _checked(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[npt.NDArray
         n_bad = int(np.isnan(ranked).sum())
         raise ValueError(f"{n_bad} scores are NaN, the first of them clip {clip}, class {k}; NaN has no rank")
     return truth, ranked
+
+
+def _known(known: npt.ArrayLike, truth: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    counted = np.asarray(known)
+    if counted.shape != truth.shape or counted.dtype != np.bool_:
+        raise ValueError(
+            f"known is {counted.shape} of {counted.dtype}; true or false for each of the targets "
+            f"{truth.shape} is needed"
+        )
+    return counted
 
 
 def _mean_of_known(values: DoubleArray) -> float:

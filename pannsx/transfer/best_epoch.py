@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 
 from pannsx.metrics import accuracy, tagging_scores
 from pannsx.transfer.loss import loss_of
+from pannsx.transfer.wanted import wanted_of
 from pannsx.types import FloatArray
 
-Measure = Callable[[NDArray[np.bool_], FloatArray], float]
-"""``(n, K)`` targets and ``(n, K)`` logits -> a score; greater is better."""
+
+class Measure(Protocol):
+    """``(n, K)`` targets, ``(n, K)`` logits, and which targets are known -> a score; greater is better."""
+
+    def __call__(
+        self, targets: NDArray[np.bool_], logits: FloatArray, known: NDArray[np.bool_] | None, /
+    ) -> float:
+        """The score; ``known`` is None if all targets are."""
 
 
 def measure_of(*, multi_label: bool) -> tuple[str, Measure]:
@@ -23,12 +30,14 @@ def measure_of(*, multi_label: bool) -> tuple[str, Measure]:
     return ("mAP", _mean_average_precision) if multi_label else ("accuracy", _accuracy)
 
 
-def _accuracy(targets: NDArray[np.bool_], logits: FloatArray) -> float:
+def _accuracy(targets: NDArray[np.bool_], logits: FloatArray, known: NDArray[np.bool_] | None, /) -> float:
     return accuracy(targets.argmax(axis=1), logits)
 
 
-def _mean_average_precision(targets: NDArray[np.bool_], logits: FloatArray) -> float:
-    return tagging_scores(targets, logits).mAP
+def _mean_average_precision(
+    targets: NDArray[np.bool_], logits: FloatArray, known: NDArray[np.bool_] | None, /
+) -> float:
+    return tagging_scores(targets, logits, known).mAP
 
 
 class BestEpoch:
@@ -54,13 +63,22 @@ class BestEpoch:
         """Whether patience has ended."""
         return self.n_waited >= self.patience
 
-    def is_better(self, epoch: int, targets: NDArray[np.bool_], logits: FloatArray) -> bool:
-        """Whether an epoch with these ``(n, K)`` logits of the validation part is the best so far."""
-        self.last_score = self.measure(targets, logits)
+    def is_better(
+        self,
+        epoch: int,
+        targets: NDArray[np.bool_],
+        logits: FloatArray,
+        known: NDArray[np.bool_] | None = None,
+    ) -> bool:
+        """Whether an epoch with these ``(n, K)`` logits of the validation part is the best so far.
+
+        ``known`` is ``(n, K)``, which of the targets count; None: all.
+        """
+        self.last_score = self.measure(targets, logits, known)
         # NaN if no class of the part has a clip: the loss decides.
         score = -math.inf if math.isnan(self.last_score) else self.last_score
-        wanted = torch.from_numpy(targets.astype(np.float32))
-        loss = float(loss_of(torch.from_numpy(logits), wanted))
+        wanted = wanted_of(targets, known=known)
+        loss = float(loss_of(torch.from_numpy(logits), wanted.targets, shares=wanted.shares))
         if (score, -loss) > (self.score, -self.loss) or self.epoch < 0:
             self.epoch, self.score, self.loss, self.n_waited = epoch, score, loss, 0
             return True

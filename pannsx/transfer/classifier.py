@@ -15,17 +15,16 @@ from scipy.special import expit, softmax
 from pannsx.inference.pipeline import OpenNetwork
 from pannsx.labels import LabelSet
 from pannsx.transfer.source_lists import divided, listed_sources
-from pannsx.transfer.target_kinds import Classes, read_labels
+from pannsx.transfer.target_kinds import known_labels, read_labels
 from pannsx.types import FloatArray, PathLike, Source
 
 if TYPE_CHECKING:
     import torch
 
-    from pannsx.events.operating_points import OperatingPoints
     from pannsx.inference.engine import Precision
     from pannsx.transfer.adapters import Adapt
     from pannsx.transfer.balance import Balance
-    from pannsx.transfer.experiment import Divide, Fitted
+    from pannsx.transfer.experiment import Fitted
     from pannsx.transfer.method import Method
     from pannsx.weights import LoadedCheckpoint
     from pannsx.weights.record import Checkpoint
@@ -63,6 +62,9 @@ class AudioClassifier:
             the network: ``"head"``, ``"norms"`` (batch norms and biases) or ``"low-rank"`` (changes of this
             ``rank`` of the large layers). None: the head, or all with ``tune``, saved whole.
         rank: of ``adapt="low-rank"``.
+        keep_audioset: what is saved also has the classes of the network, such as AudioSet's 527: exactly as
+            they were, or, where the network is trained, trained to say what they said before. ``predict`` is
+            of yours alone.
         layers: layers of the head, 1 to 3.
         epochs: passes over the clips; None: 100 for a head, 10 for more of the network.
         learning_rate: highest rate; None: 3e-3 for a head, 1e-4 with ``tune``, 1e-3 for a part.
@@ -99,6 +101,7 @@ class AudioClassifier:
         prototypes: bool = False,
         adapt: Adapt | None = None,
         rank: int = 2,
+        keep_audioset: bool = False,
         layers: int = 1,
         epochs: int | None = None,
         learning_rate: float | None = None,
@@ -123,6 +126,7 @@ class AudioClassifier:
         self.prototypes = prototypes
         self.adapt = adapt
         self.rank = rank
+        self.keep_audioset = keep_audioset
         self.layers = layers
         self.epochs = epochs
         self.learning_rate = learning_rate
@@ -143,7 +147,8 @@ class AudioClassifier:
         Args:
             X: ``N`` clips.
             y: ``N`` labels, of text or numbers; an indicator ``(N, K)`` of 0 and 1, such as a data frame
-                whose columns are the classes; or a list of labels for each clip.
+                whose columns are the classes; or a list of labels for each clip. NaN in an indicator: it is
+                not known whether the clip has the label, so it is not trained on.
             groups: ``N`` groups, such as speakers or places: those of the validation part are not trained on.
 
         Returns:
@@ -155,12 +160,14 @@ class AudioClassifier:
             WeightsError: the network's weights cannot be obtained or trusted.
         """
         from pannsx.transfer.clips import Clips
-        from pannsx.transfer.opening import open_base
-        from pannsx.transfer.saving import clip_head_of
+        from pannsx.transfer.kept import clip_head_of, extended_labels
+        from pannsx.transfer.opening import base_points, open_base
+        from pannsx.transfer.thresholds import calibrated
         from pannsx.weights.base import check_base
 
         sources = listed_sources(X)
         classes, targets = read_labels(y)
+        known = known_labels(y)
         for name, n in (
             ("labels", len(targets)),
             ("groups", len(sources) if groups is None else len(groups)),
@@ -173,22 +180,28 @@ class AudioClassifier:
             self.model, self.checkpoint, self.device, self.cache_dir, allow_unverified=self.allow_unverified
         )
         clip_head_of(base.model)
+        if self.keep_audioset:
+            extended_labels(base.labels, LabelSet(classes.names))  # finds a name that is taken
         method = self._method(device)
         if method.adapt is not None:
             check_base(base.record, base.origin)
         clips = Clips(self._sounds(sources), base.record.sample_rate)
         learn = method.learner(
             base, clips, targets, clip_s=_CLIP_S, multi_label=classes.multi_label,
-            divide=(divide := divided(sources, targets, groups, self.validation)),
+            divide=(divide := divided(sources, targets, groups, self.validation)), known=known,
         )  # fmt: skip
-        rows = range(len(sources))
-        fitted = learn(rows, method.seed)
+        fitted = learn(range(len(sources)), method.seed)
         self._fitted: Fitted = fitted._replace(predict=_no_clips)
         self._classes, self._device, self._learned_by = classes, device, method
         self.classes_ = classes.values
-        self._points = _calibrated(fitted, divide, rows, targets, classes)
-        known = {} if self._points is None else self._points.thresholds()
-        self.thresholds_ = np.array([known.get(name, _HALF) for name in classes.names])
+        self._points = calibrated(fitted, divide, targets, classes.names, known)
+        self._kept_points = (
+            base_points(self.model, base, self.checkpoint)
+            if method.keep_audioset and not method.trains_network
+            else None
+        )
+        chosen = {} if self._points is None else self._points.thresholds()
+        self.thresholds_ = np.array([chosen.get(name, _HALF) for name in classes.names])
         return self
 
     def predict_proba(self, X: Source | Sequence[Source]) -> NDArray[np.float64]:
@@ -219,7 +232,7 @@ class AudioClassifier:
         return self._labels(self.predict_proba(X))
 
     def score(self, X: Source | Sequence[Source], y: Any) -> float:
-        """Share of clips that are given exactly their labels: with one label a clip, the accuracy.
+        """Share of clips that are given exactly their known labels: with one label a clip, the accuracy.
 
         Raises:
             AudioError, ValueError: as :meth:`predict_proba`, or labels that are not of the classes.
@@ -228,7 +241,9 @@ class AudioClassifier:
         wanted = self._classes.targets(y)
         if len(wanted) != len(probabilities):
             raise ValueError(f"there are {len(probabilities)} clips and {len(wanted)} labels")
-        return float((self._targets(probabilities) == wanted).all(axis=1).mean())
+        right = self._targets(probabilities) == wanted
+        known = known_labels(y)
+        return float((right if known is None else right | ~known).all(axis=1).mean())
 
     def save(self, path: PathLike, *, description: str | None = None) -> Checkpoint:
         """Save network, head and classes, for ``AudioTagger(checkpoint=path)`` and all commands.
@@ -252,27 +267,35 @@ class AudioClassifier:
         from dataclasses import replace
 
         from pannsx.errors import WeightsError
-        from pannsx.events.operating_points import write_operating_points
+        from pannsx.events.operating_points import OperatingPoints, write_operating_points
+        from pannsx.transfer.kept import ExtendedHead, extended_labels, extended_points
         from pannsx.transfer.saving import save
         from pannsx.weights.operating_points import operating_points_path
 
         base, head = self._network()
         path = Path(path)
         method = self._learned_by
+        labels, points = LabelSet(self._classes.names), self._points
+        if isinstance(head, ExtendedHead):
+            labels = extended_labels(base.labels, labels)
+            if self._kept_points is not None:
+                own = OperatingPoints({}) if points is None else points
+                points = extended_points(own, self._kept_points, self._classes.names)
         record = save(
             path,
             base,
             head,
-            LabelSet(self._classes.names),
-            description=description or f"{len(self._classes.names)} classes.",
+            labels,
+            description=description or f"{len(labels)} classes.",
             as_delta=method.adapt is not None,
             factors=self._fitted.factors,
             trained_on=f"clips of the user ({method.how}, seed {method.seed}).",
         )
-        if self._points is not None:
-            points = replace(self._points, model=record.name)
+        if points is not None:
             try:
-                write_operating_points(points, operating_points_path(record, path))
+                write_operating_points(
+                    replace(points, model=record.name), operating_points_path(record, path)
+                )
             except OSError as error:
                 raise WeightsError(f"cannot write the operating points of {path}: {error}") from error
         return record
@@ -306,6 +329,7 @@ class AudioClassifier:
             prototypes=self.prototypes,
             adapt=self.adapt,
             rank=self.rank,
+            keep_audioset=self.keep_audioset,
             layers=self.layers,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
@@ -333,7 +357,8 @@ class AudioClassifier:
 
         base, head = self._network()
         clips = Clips(self._sounds(listed_sources(X)), base.record.sample_rate, kept_bytes=0)
-        return apply(head, embed(base, clips, device=self._device, precision=self.precision))
+        logits = apply(head, embed(base, clips, device=self._device, precision=self.precision))
+        return logits[:, -len(self.classes_) :]  # behind those that are kept
 
     def _sounds(self, sources: Sequence[Source]) -> list[Any]:
         from pannsx.transfer.clips import Sound
@@ -402,19 +427,6 @@ def fit_head(
 
 def _parameters() -> list[str]:
     return list(inspect.signature(AudioClassifier.__init__).parameters)[1:]
-
-
-def _calibrated(
-    fitted: Fitted, divide: Divide, rows: Sequence[int], targets: NDArray[np.bool_], classes: Classes
-) -> OperatingPoints | None:
-    """The thresholds of the best F1 on the validation part, if there is one."""
-    from pannsx.events import calibrate
-
-    _, held = divide(rows)
-    if not held:
-        return None
-    logits = fitted.predict(held).astype(np.float64)
-    return calibrate(targets[held], expit(logits), classes.names)
 
 
 def _no_clips(rows: Sequence[int]) -> FloatArray:

@@ -24,6 +24,7 @@ class Recording(NamedTuple):
         start_s: start of the clip in the file, in seconds.
         duration_s: length in seconds; None: to the end of the file.
         group: its group, such as a speaker; clips of a group are never on both sides. Empty: the file.
+        unknown: positions of labels of which it is not known whether the clip has them.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Recording(NamedTuple):
     start_s: float = 0.0
     duration_s: float | None = None
     group: str = ""
+    unknown: tuple[int, ...] = ()
 
     @property
     def source(self) -> Path:

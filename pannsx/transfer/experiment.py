@@ -16,9 +16,11 @@ from pannsx.transfer.clips import Waveforms, chosen
 from pannsx.transfer.data_set import DataSet, Split
 from pannsx.transfer.embedding import embed, embed_all
 from pannsx.transfer.folds import held_apart
-from pannsx.transfer.head import Head, HeadSettings, HeldApart, apply, new_head, train_head
+from pannsx.transfer.head import HeadSettings, HeldApart, apply, new_head, train_head
+from pannsx.transfer.kept import AnyHead, ExtendedHead, clip_head_of
 from pannsx.transfer.resume import NOWHERE, Progress
 from pannsx.transfer.tuning import TuneSettings, Watched, fresh, tune
+from pannsx.transfer.wanted import Opinion, wanted_of
 from pannsx.transfer.watching import Watcher
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
@@ -30,13 +32,13 @@ class Fitted(NamedTuple):
 
     Attributes:
         base: the network; None for the MFCC baseline.
-        head: from embeddings, or features, to the classes.
+        head: from embeddings, or features, to the classes; perhaps with those of the network before them.
         predict: positions of clips -> ``(n, K)`` logits.
         factors: the changes of weights at low rank, which the network's weights contain, by published key.
     """
 
     base: LoadedCheckpoint | None
-    head: Head
+    head: AnyHead
     predict: Callable[[Sequence[int]], FloatArray]
     factors: Mapping[str, Factors]
 
@@ -81,6 +83,16 @@ def targets_of(data: DataSet) -> NDArray[np.bool_]:
     return targets
 
 
+def known_of(data: DataSet) -> NDArray[np.bool_] | None:
+    """``(N, K)``: whether it is known if a clip has a label; None if all are."""
+    if not any(recording.unknown for recording in data.recordings):
+        return None
+    known = np.ones((len(data.recordings), len(data.labels)), np.bool_)
+    for row, recording in enumerate(data.recordings):
+        known[row, list(recording.unknown)] = False
+    return known
+
+
 Divide = Callable[[Sequence[int]], tuple[Sequence[int], Sequence[int]]]
 """Positions of clips -> those to train on, and those of a validation part (none: no early stopping)."""
 
@@ -106,17 +118,26 @@ def head_on(
     *,
     divide: Divide = all_to_train,
     measure: Measure | None = None,
+    known: NDArray[np.bool_] | None = None,
+    opinion: Opinion | None = None,
 ) -> Learn:
     """Train only a head, on ``(N, D)`` features or the embeddings of a frozen network ``base``.
 
-    ``divide`` gives a validation part, whose score is ``measure``.
+    ``divide`` gives a validation part, whose score is ``measure``. ``known`` and ``opinion`` as in
+    :func:`pannsx.transfer.wanted.wanted_of`.
     """
+    wanted = wanted_of(targets, known=known, opinion=opinion)
 
     def learn(rows: Sequence[int], seed: int) -> Fitted:
         training, held = divide(rows)
         head = train_head(
             features[training], targets[training], settings, seed=seed,
-            validation=HeldApart(features[held], targets[held], measure) if held and measure else None,
+            wanted=wanted.of(training),
+            validation=HeldApart(
+                features[held], targets[held], measure, None if known is None else known[held]
+            )
+            if held and measure
+            else None,
         )  # fmt: skip
         return Fitted(base, head, lambda rows: apply(head, features[rows]), {})
 
@@ -133,12 +154,17 @@ def network_and_head(
     from_scratch: bool = False,
     divide: Divide = all_to_train,
     measure: Measure | None = None,
+    known: NDArray[np.bool_] | None = None,
+    opinion: Opinion | None = None,
+    keep: bool = False,
     progress: Progress = NOWHERE,
     watch: Watcher | None = None,
 ) -> Learn:
     """Train network and head together: from the given network and a head trained on its embeddings, or both
-    from random weights. ``settings.adapt`` may name a part of the network, to train only that. ``divide`` and
-    ``measure`` as in :func:`head_on`.
+    from random weights. ``settings.adapt`` may name a part of the network, to train only that. ``divide``,
+    ``measure``, ``known`` and ``opinion`` as in :func:`head_on`.
+
+    ``keep``: the head has the network's own classes, too, which learn their own probabilities of before.
     """
     device, precision = settings.device, settings.precision
     embeddings = (
@@ -149,20 +175,30 @@ def network_and_head(
 
     def learn(rows: Sequence[int], seed: int) -> Fitted:
         training, held = divide(rows)
+        first: AnyHead
+        kept: FloatArray | None = None
         if embeddings is None:
             begin = fresh(base, seed=seed)
             first = new_head(begin.model.embedding_size, targets.shape[1], head_settings, seed=seed)
         else:
             begin = base
-            first = train_head(embeddings[training], targets[training], head_settings, seed=seed)
+            first = new = train_head(
+                embeddings[training], targets[training], head_settings, seed=seed,
+                wanted=wanted_of(targets, known=known, opinion=opinion).of(training),
+            )  # fmt: skip
+            if keep:
+                first = ExtendedHead(clip_head_of(base.model), new)
+                kept = first.probabilities(embeddings)
         trained = tune(
             begin, waveforms, targets, training, settings, first, seed=seed,
-            validation=Watched(held, measure) if held and measure else None, progress=progress, watch=watch,
+            wanted=wanted_of(targets, known=known, opinion=opinion, kept=kept),
+            validation=Watched(held, measure, known) if held and measure else None,
+            progress=progress, watch=watch,
         )  # fmt: skip
 
         def predict(rows: Sequence[int]) -> FloatArray:
             found = embed(trained.base, chosen(waveforms, rows), device=device, precision=precision)
-            return apply(trained.head, found)
+            return apply(trained.head, found)[:, -targets.shape[1] :]
 
         return Fitted(trained.base, trained.head, predict, trained.factors)
 
@@ -175,6 +211,7 @@ def run(
     learn: Learn,
     *,
     seed: int = 0,
+    known: NDArray[np.bool_] | None = None,
     splits: Sequence[Split] | None = None,
     shots: int | None = None,
     on_score: Callable[[str, float], None] = lambda split, score: None,
@@ -188,6 +225,7 @@ def run(
         targets: ``(N, K)`` of all its clips.
         learn: training method.
         seed: seed of training and of the choice of shots.
+        known: ``(N, K)``, which targets are known, and scored; None: all.
         splits: some of its splits; None: all.
         shots: training clips per class; None: all.
         on_score: called with the name and score of each finished split.
@@ -206,7 +244,7 @@ def run(
             logits = learn(rows, seed).predict(tests)
             progress.save(f"split-{number:03d}", {"logits": torch.from_numpy(logits)})
         on_logits(tests, logits)
-        scores[split.name] = measure(targets[tests], logits)
+        scores[split.name] = measure(targets[tests], logits, None if known is None else known[tests])
         on_score(split.name, scores[split.name])
     return Result(name, scores, shots)
 

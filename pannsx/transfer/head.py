@@ -19,6 +19,7 @@ from torch.nn import functional
 from pannsx.transfer.balance import Balance, class_weights, clip_weights, epoch_batches
 from pannsx.transfer.best_epoch import BestEpoch, Measure
 from pannsx.transfer.loss import learning_rate_at, loss_of
+from pannsx.transfer.wanted import Wanted, wanted_of
 from pannsx.types import FloatArray
 
 MAX_LAYERS = 3
@@ -106,11 +107,13 @@ class HeldApart(NamedTuple):
         embeddings: ``(n, D)``.
         targets: ``(n, K)``.
         measure: its score.
+        known: ``(n, K)``, which targets are known; None: all.
     """
 
     embeddings: FloatArray
     targets: NDArray[np.bool_]
     measure: Measure
+    known: NDArray[np.bool_] | None = None
 
 
 def train_head(
@@ -120,11 +123,13 @@ def train_head(
     *,
     seed: int,
     validation: HeldApart | None = None,
+    wanted: Wanted | None = None,
 ) -> Head:
     """``(N, D)`` embeddings and ``(N, K)`` targets -> a head trained on them, in evaluation mode.
 
     Embeddings are standardised for training; mean and deviation are then folded into the first layer. With a
-    validation part, training ends early, and the head is that of the best epoch.
+    validation part, training ends early, and the head is that of the best epoch. ``wanted``: the aim of each
+    clip, if that is more than its labels.
     """
     rng = np.random.default_rng(seed)
     mean = embeddings.mean(axis=0, dtype=np.float64)
@@ -135,13 +140,17 @@ def train_head(
     def standardised(values: FloatArray) -> Tensor:
         return torch.from_numpy(((values - mean) / spread).astype(np.float32))
 
-    inputs, wanted = standardised(embeddings), torch.from_numpy(targets.astype(np.float32))
-    weights = clip_weights(wanted, class_weights(targets)) if settings.balance == "weights" else None
+    inputs, aims = standardised(embeddings), wanted_of(targets) if wanted is None else wanted
+    weights = (
+        clip_weights(torch.from_numpy(targets.astype(np.float32)), class_weights(targets))
+        if settings.balance == "weights"
+        else None
+    )
     held = None if validation is None else standardised(validation.embeddings)
     best = None if validation is None else BestEpoch(settings.patience, validation.measure)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = Head(inputs.shape[1], wanted.shape[1], settings).train()
+        head = Head(inputs.shape[1], targets.shape[1], settings).train()
         kept = head
         optimiser = torch.optim.AdamW(head.parameters(), weight_decay=settings.weight_decay)
         steps_an_epoch = len(epoch_batches(range(len(inputs)), targets, settings.batch_size, rng))
@@ -155,14 +164,16 @@ def train_head(
                 for group in optimiser.param_groups:
                     group["lr"] = learning_rate_at(step, n_steps, settings.learning_rate)
                 optimiser.zero_grad()
-                of_clips = None if weights is None else weights[rows]
-                loss_of(head(inputs[rows]), wanted[rows], of_clips).backward()  # type: ignore[no-untyped-call]
+                of_clips, (aim, shares) = None if weights is None else weights[rows], aims.of(rows)
+                loss = loss_of(head(inputs[rows]), aim, of_clips, shares)
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 step += 1
             if validation is not None and held is not None and best is not None:
                 if (epoch + 1) % epochs_a_check and epoch + 1 < n_epochs:
                     continue
-                if best.is_better(epoch, validation.targets, apply(head.eval(), held.numpy())):
+                logits = apply(head.eval(), held.numpy())
+                if best.is_better(epoch, validation.targets, logits, validation.known):
                     kept = copy.deepcopy(head)
                 if best.is_over:
                     break
@@ -177,7 +188,7 @@ def train_head(
     return head.eval()
 
 
-def apply(head: Head, embeddings: FloatArray) -> FloatArray:
+def apply(head: nn.Module, embeddings: FloatArray) -> FloatArray:
     """``(N, D)`` embeddings -> ``(N, K)`` logits."""
     with torch.inference_mode():
         logits: FloatArray = head(torch.from_numpy(embeddings)).numpy()

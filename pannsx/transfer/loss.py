@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-def loss_of(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+def loss_of(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, shares: Tensor | None = None
+) -> Tensor:
     """``(B, K)`` logits and targets in [0, 1] -> binary cross-entropy, summed over classes, mean over clips.
 
     For one label per clip as well: softmax ranks the classes no better and depends only on differences of
@@ -15,10 +18,16 @@ def loss_of(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> T
 
     Args:
         logits: of the head.
-        targets: of the clips.
+        targets: of the clips, times ``shares``.
         weights: ``(B,)`` weights of the clips; None: all 1.
+        shares: ``(B, K)`` in [0, 1], the part of each target in the loss; 0: of an unknown label, which then
+            has no gradient. None: all 1.
     """
-    of_clips = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1)
+    if shares is not None:
+        targets = torch.where(shares > 0, targets / shares.clamp(min=torch.finfo(shares.dtype).tiny), 0.0)
+    of_clips = functional.binary_cross_entropy_with_logits(
+        logits, targets, weight=shares, reduction="none"
+    ).sum(dim=1)
     return of_clips.mean() if weights is None else (of_clips * weights).mean()
 
 

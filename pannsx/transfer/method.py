@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,9 @@ from pannsx.transfer.balance import Balance
 from pannsx.transfer.best_epoch import measure_of
 from pannsx.transfer.clips import Waveforms
 from pannsx.transfer.embedding import embed_all
-from pannsx.transfer.experiment import Divide, Learn, head_on, network_and_head
-from pannsx.transfer.head import HeadSettings
+from pannsx.transfer.experiment import Divide, Fitted, Learn, head_on, network_and_head
+from pannsx.transfer.head import Head, HeadSettings
+from pannsx.transfer.kept import ExtendedHead, clip_head_of
 from pannsx.transfer.prototypes import prototypes_of
 from pannsx.transfer.resume import NOWHERE, Progress
 from pannsx.transfer.tuning import TuneSettings
@@ -39,6 +41,8 @@ class Method:
         adapt: train the head and this part of the network, and save a delta: see
             :mod:`pannsx.transfer.adapters`; not with ``tune``.
         rank: of ``adapt="low-rank"``.
+        keep_audioset: the network's own classes, such as AudioSet's 527, stay beside the new ones
+            (:mod:`pannsx.transfer.kept`).
         layers: of the head.
         epochs: passes over the clips; None: 100 for a head, 10 for a network.
         learning_rate: highest rate; None: 3e-3 for a head, 1e-4 for a network, 1e-3 for a part of it.
@@ -59,6 +63,7 @@ class Method:
     prototypes: bool = False
     adapt: Adapt | None = None
     rank: int = DEFAULT_RANK
+    keep_audioset: bool = False
     layers: int = 1
     epochs: int | None = None
     learning_rate: float | None = None
@@ -154,6 +159,7 @@ class Method:
         clip_s: float,
         multi_label: bool,
         divide: Divide,
+        known: NDArray[np.bool_] | None = None,
         progress: Progress = NOWHERE,
         watch: Watcher | None = None,
     ) -> Learn:
@@ -166,6 +172,7 @@ class Method:
             clip_s: longest part of a clip in the training of the network, in seconds.
             multi_label: whether a clip may have several labels.
             divide: gives the validation part.
+            known: ``(N, K)``, which targets are known; None: all.
             progress: where finished parts are kept.
             watch: told of clips, steps and epochs.
         """
@@ -174,11 +181,27 @@ class Method:
         if self.trains_network:
             return network_and_head(
                 base, clips, targets, self.tune_settings(clip_s), head,
-                divide=divide, measure=measure, progress=progress, watch=watch,
+                divide=divide, measure=measure, known=known, keep=self.keep_audioset,
+                progress=progress, watch=watch,
             )  # fmt: skip
         embeddings = embed_all(
             base, clips, device=self.device, precision=self.precision, progress=progress, watch=watch
         )
-        if self.prototypes:
-            return prototypes_of(embeddings, targets, base, divide)
-        return head_on(embeddings, targets, head, base, divide=divide, measure=measure)
+        learn = (
+            prototypes_of(embeddings, targets, base, divide)
+            if self.prototypes
+            else head_on(embeddings, targets, head, base, divide=divide, measure=measure, known=known)
+        )
+        return _keeping(learn) if self.keep_audioset else learn
+
+
+def _keeping(learn: Learn) -> Learn:
+    """The same, the head being that of the network's own classes and the new ones."""
+
+    def extended(rows: Sequence[int], seed: int) -> Fitted:
+        fitted = learn(rows, seed)
+        if fitted.base is None or not isinstance(fitted.head, Head):
+            raise ValueError("there is no network whose classes could be kept")
+        return fitted._replace(head=ExtendedHead(clip_head_of(fitted.base.model), fitted.head))
+
+    return extended

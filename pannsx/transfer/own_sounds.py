@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pannsx.errors import did_you_mean
 from pannsx.labels import LabelSet
 from pannsx.transfer.data_set import (
     TRAIN_TEST,
@@ -26,6 +27,9 @@ from pannsx.transfer.folds import make_folds
 _SHOWN = 3
 _FOLD_NAMES = {"valid": VALIDATION, "val": VALIDATION}
 """Other names of folds."""
+
+ALL_OTHERS = "*"
+"""In the column ``unknown``: every label that the clip is not said to have."""
 
 _SPLIT = frozenset({"train", "test"})
 
@@ -223,12 +227,16 @@ def listed_folder(folder: Path) -> Listed:
 
 
 def listed_table(path: Path) -> Listed:
-    """A CSV with the columns file (relative to it) and label; optionally fold, start_s, duration_s, group.
+    """A CSV with the columns file (relative to it) and label.
 
-    Several labels of a clip are separated by ``;``; one such clip makes the data set multi-label. The folds
-    ``train`` and ``test`` are one split, beside which may be ``validation`` (or ``valid``, ``val``); any
-    others are held out in turn. The column may also be named split. Without folds, five are made
-    (:mod:`pannsx.transfer.folds`), with all clips of a group, or else of a file, in one.
+    Optional columns: fold, start_s, duration_s, group, unknown.
+
+    Several labels of a clip are separated by ``;``; one such clip makes the data set multi-label, and so does
+    one with unknown labels: those of which it is not known whether the clip has them, separated by ``;``, or
+    ``*`` for all that it is not said to have. The folds ``train`` and ``test`` are one split, beside which
+    may be ``validation`` (or ``valid``, ``val``); any others are held out in turn. The column may also be
+    named split. Without folds, five are made (:mod:`pannsx.transfer.folds`), with all clips of a group, or
+    else of a file, in one.
 
     Raises:
         ValueError: missing columns or clips, or cells that cannot be read.
@@ -254,6 +262,7 @@ def listed_table(path: Path) -> Listed:
             _seconds(row, "start_s", path) or 0.0,
             _seconds(row, "duration_s", path),
             (row.get("group") or "").strip(),
+            _unknown(row, several, labels, path),
         )
         for row, several in zip(rows, names, strict=True)
     )
@@ -264,7 +273,26 @@ def listed_table(path: Path) -> Listed:
             f"{path} has several lines for {_some(repeated)}; give a clip one line, with its labels "
             "separated by ;"
         )
-    return Listed(path, labels, recordings, any(len(several) != 1 for several in names))
+    multi_label = any(len(several) != 1 for several in names) or any(clip.unknown for clip in recordings)
+    return Listed(path, labels, recordings, multi_label)
+
+
+def _unknown(row: dict[str, str], own: Collection[str], labels: LabelSet, path: Path) -> tuple[int, ...]:
+    """Positions of the labels in the column ``unknown``."""
+    names = [name.strip() for name in (row.get("unknown") or "").split(";") if name.strip()]
+    if names == [ALL_OTHERS]:
+        return tuple(k for k, name in enumerate(labels) if name not in own)
+    found = []
+    for name in names:
+        if name not in labels.names:
+            raise ValueError(
+                f"{path}: {name!r} is unknown of {row['file']}, but no clip has that label"
+                f"{did_you_mean(name, labels.names)}"
+            )
+        if name in own:
+            raise ValueError(f"{path}: {name!r} is a label of {row['file']}, so it is not unknown")
+        found.append(labels.names.index(name))
+    return tuple(found)
 
 
 def _fold(row: dict[str, str]) -> str:

@@ -11,30 +11,17 @@ from torch import nn
 
 from pannsx.labels import LabelSet
 from pannsx.models.convert import to_published
-from pannsx.models.heads import ClipHead
-from pannsx.models.pann import Pann
-from pannsx.transfer.head import Head
+from pannsx.transfer.kept import AnyHead, clip_head_of
 from pannsx.weights import LoadedCheckpoint, save_checkpoint
 from pannsx.weights.delta import Factors
 from pannsx.weights.record import Checkpoint, Scores
 from pannsx.weights.saving import save_delta
 
 
-def clip_head_of(model: Pann) -> ClipHead:
-    """The head of a network that can be saved with another one.
-
-    Raises:
-        ValueError: it decides frame by frame.
-    """
-    if not isinstance(model.head, ClipHead):
-        raise ValueError(f"{model.architecture} decides frame by frame; take a model with a clip head")
-    return model.head
-
-
 def save(
     path: Path,
     base: LoadedCheckpoint,
-    head: Head,
+    head: AnyHead,
     labels: LabelSet,
     *,
     description: str,
@@ -49,7 +36,7 @@ def save(
         path: ends in ``.safetensors``; its stem becomes the checkpoint's name.
         base: the network.
         head: its head.
-        labels: labels of the ``K`` classes.
+        labels: labels of all its classes.
         description: one sentence.
         trained_on: data and method.
         scores: further scores by name.

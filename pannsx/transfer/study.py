@@ -10,16 +10,18 @@ import numpy as np
 from scipy.special import expit
 
 from pannsx.errors import WeightsError
-from pannsx.events import calibrate, write_operating_points
+from pannsx.events import OperatingPoints, calibrate, write_operating_points
+from pannsx.labels import LabelSet
 from pannsx.metrics import tagging_scores
 from pannsx.metrics.classification import ClassScores, class_scores
 from pannsx.transfer.clips import Clips
 from pannsx.transfer.data_set import DataSet
-from pannsx.transfer.experiment import Fitted, Learn, Result, run, targets_of, validation_part
+from pannsx.transfer.experiment import Fitted, Learn, Result, known_of, run, targets_of, validation_part
+from pannsx.transfer.kept import clip_head_of, extended_labels, extended_points
 from pannsx.transfer.method import Method
 from pannsx.transfer.report_files import report_paths, write_report
 from pannsx.transfer.resume import Progress, plan_of, progress_folder
-from pannsx.transfer.saving import clip_head_of, save
+from pannsx.transfer.saving import save
 from pannsx.transfer.watching import Watcher
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
@@ -53,6 +55,7 @@ def carry_out(
     method: Method,
     path: Path,
     *,
+    kept_points: OperatingPoints | None = None,
     restart: bool = False,
     watch: Watcher | None = None,
 ) -> Study:
@@ -68,6 +71,7 @@ def carry_out(
         base: the network to begin with.
         method: the way of training.
         path: of the checkpoint, ends in ``.safetensors``.
+        kept_points: operating points of the network, for the classes that ``method.keep_audioset`` keeps.
         restart: forget the progress of a run that was killed.
         watch: told of clips, steps, epochs and scores.
 
@@ -80,34 +84,36 @@ def carry_out(
     clip_head_of(base.model)
     if method.adapt is not None:
         check_base(base.record, base.origin, path)
+    labels = _labels(data, base, method)
     watch = watch or Watcher()
-    targets = targets_of(data)
+    targets, known = targets_of(data), known_of(data)
     progress = Progress(progress_folder(path), plan_of(data, base, method), restart=restart)
     clips = Clips(data.recordings, base.record.sample_rate)
     learn = method.learner(
         base, clips, targets, clip_s=data.clip_s, multi_label=data.multi_label,
-        divide=validation_part(data, method.validation), progress=progress, watch=watch,
+        divide=validation_part(data, method.validation), known=known, progress=progress, watch=watch,
     )  # fmt: skip
     if data.has_test_set:
         learn = _remembering(learn)  # the scored network is the one to save
     held_out = np.full(targets.shape, np.nan, np.float32)
     result = run(
-        data, targets, learn, seed=method.seed, on_score=watch.score, progress=progress,
+        data, targets, learn, seed=method.seed, known=known, on_score=watch.score, progress=progress,
         on_logits=lambda rows, logits: held_out.__setitem__(rows, logits),
     )  # fmt: skip
     tested = ~np.isnan(held_out).any(axis=1)
     truth, logits = targets[tested], held_out[tested].astype(np.float64)
+    told = None if known is None else known[tested]
     probabilities = expit(logits)
-    points = calibrate(truth, probabilities, data.labels.names, model=path.stem)
+    points = calibrate(truth, probabilities, data.labels.names, model=path.stem, known=told)
     if data.multi_label:
         thresholds = [points.thresholds().get(label, points.default) for label in data.labels.names]
         given = probabilities >= np.array(thresholds)
     else:
         given = np.eye(len(data.labels), dtype=np.bool_)[logits.argmax(axis=1)]
-    classes = class_scores(truth, given)
-    average_precision = tagging_scores(truth, logits).average_precision.astype(np.float32)
+    classes = class_scores(truth, given, told)
+    average_precision = tagging_scores(truth, logits, told).average_precision.astype(np.float32)
     record = _saved(
-        data, learn(data.final_rows(), method.seed), method, path,
+        data, learn(data.final_rows(), method.seed), method, path, labels,
         "the training set" if data.has_test_set else "all folds; scores are of folds held out",
         {
             f"{data.name} {result.measure}": round(result.mean, 4),
@@ -116,6 +122,7 @@ def carry_out(
             f"{data.name} micro F1": round(classes.micro_f1, 4),
         },
     )  # fmt: skip
+    points = extended_points(points, _if_same(kept_points, method), data.labels.names)
     write_operating_points(points, operating_points_path(record, path))
     files = write_report(path, data, result, classes, average_precision)
     progress.remove()
@@ -123,7 +130,13 @@ def carry_out(
 
 
 def make_unscored(
-    data: DataSet, base: LoadedCheckpoint, method: Method, path: Path, *, watch: Watcher | None = None
+    data: DataSet,
+    base: LoadedCheckpoint,
+    method: Method,
+    path: Path,
+    *,
+    kept_points: OperatingPoints | None = None,
+    watch: Watcher | None = None,
 ) -> Checkpoint:
     """Learn from all clips and save the checkpoint, without scores: for classes with a single clip.
 
@@ -131,15 +144,30 @@ def make_unscored(
     Arguments and errors are those of :func:`carry_out`.
     """
     clip_head_of(base.model)
+    labels = _labels(data, base, method)
     learn = method.learner(
         base, Clips(data.recordings, base.record.sample_rate), targets_of(data), clip_s=data.clip_s,
         multi_label=data.multi_label, divide=validation_part(data, method.validation), watch=watch,
     )  # fmt: skip
     fitted = learn(data.final_rows(), method.seed)
-    record = _saved(data, fitted, method, path, "all clips; not scored")
-    for stale in (operating_points_path(record, path), *report_paths(path)):
+    record = _saved(data, fitted, method, path, labels, "all clips; not scored")
+    points_path = operating_points_path(record, path)
+    for stale in (points_path, *report_paths(path)):
         stale.unlink(missing_ok=True)
+    if (kept := _if_same(kept_points, method)) is not None:
+        none = OperatingPoints({}, model=path.stem)
+        write_operating_points(extended_points(none, kept, data.labels.names), points_path)
     return record
+
+
+def _labels(data: DataSet, base: LoadedCheckpoint, method: Method) -> LabelSet:
+    """Of the checkpoint to save."""
+    return extended_labels(base.labels, data.labels) if method.keep_audioset else data.labels
+
+
+def _if_same(kept: OperatingPoints | None, method: Method) -> OperatingPoints | None:
+    """The points of kept classes, if their probabilities are exactly those of before."""
+    return kept if method.keep_audioset and not method.trains_network else None
 
 
 def _remembering(learn: Learn) -> Learn:
@@ -155,11 +183,18 @@ def _remembering(learn: Learn) -> Learn:
     return again
 
 
+def _description(data: DataSet, labels: LabelSet) -> str:
+    own = f"{len(data.labels)} classes of {data.name}"
+    n_kept = len(labels) - len(data.labels)
+    return f"{own}, beside {n_kept} classes of the network." if n_kept else f"{own}."
+
+
 def _saved(
     data: DataSet,
     fitted: Fitted,
     method: Method,
     path: Path,
+    labels: LabelSet,
     trained_on: str,
     scores: dict[str, float] | None = None,
 ) -> Checkpoint:
@@ -169,8 +204,8 @@ def _saved(
         path,
         fitted.base,
         fitted.head,
-        data.labels,
-        description=f"{len(data.labels)} classes of {data.name}.",
+        labels,
+        description=_description(data, labels),
         trained_on=f"{data.name}, {trained_on} ({method.how}, seed {method.seed}).",
         scores=scores,
         as_delta=method.adapt is not None,

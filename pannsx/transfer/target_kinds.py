@@ -69,7 +69,8 @@ def read_labels(labels: Any) -> tuple[Classes, NDArray[np.bool_]]:
 
     Args:
         labels: ``(N,)`` names or numbers; an indicator ``(N, K)`` of 0 and 1, also sparse or a data frame,
-            whose columns are the names; or a list, tuple or set of labels for each clip.
+            whose columns are the names; or a list, tuple or set of labels for each clip. In an indicator, NaN
+            and None are not known (:func:`known_labels`), and no targets.
 
     Raises:
         ValueError: none of these.
@@ -99,6 +100,34 @@ def read_labels(labels: Any) -> tuple[Classes, NDArray[np.bool_]]:
     return Classes(classes, "one"), np.eye(len(classes), dtype=np.bool_)[place]
 
 
+def known_labels(labels: Any) -> NDArray[np.bool_] | None:
+    """``(N, K)``: which places of an indicator are known, not NaN or None; None if all are."""
+    if hasattr(labels, "toarray") or (not hasattr(labels, "columns") and _are_lists(labels)):
+        return None
+    values = np.asarray(labels)
+    if values.ndim != 2 or values.dtype.kind not in "fO":
+        return None
+    known = ~np.isnan(_as_floats(values))
+    return None if known.all() else known
+
+
+def _as_floats(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Numbers, with NaN for what a data frame has for a missing one.
+
+    Raises:
+        ValueError: something else.
+    """
+    if values.dtype.kind != "O":
+        return values.astype(np.float64)
+    missing = [[each is None or type(each).__name__ == "NAType" for each in row] for row in values]
+    try:
+        return np.where(missing, np.nan, values).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the labels are an array {values.shape} of other things than numbers: {error}"
+        ) from None
+
+
 def _are_lists(labels: Any) -> bool:
     if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
         raise ValueError(f"the labels are {labels!r}; one label or list of labels for each clip is needed")
@@ -112,7 +141,7 @@ def _are_lists(labels: Any) -> bool:
     # [[0, 1], [1, 0]] is an indicator.
     same = len({len(value) for value in labels}) == 1
     numbers = all(
-        isinstance(each, (bool, int, float, np.number)) and each in (0, 1)
+        each is None or (isinstance(each, (bool, int, float, np.number)) and (each in (0, 1) or each != each))
         for value in labels
         for each in value
     )
@@ -137,6 +166,15 @@ def _of_lists(labels: Sequence[Iterable[Any]]) -> tuple[Classes, NDArray[np.bool
 
 
 def _of_indicator(values: NDArray[Any], columns: Any) -> tuple[Classes, NDArray[np.bool_]]:
+    if values.dtype.kind == "O":
+        values = _as_floats(values)
+    if values.dtype.kind == "f":
+        unknown = np.isnan(values)
+        if unknown.all() and values.size:
+            raise ValueError(
+                "the indicator has no number; a label is 1 if a clip has it, 0 if not, NaN if unknown"
+            )
+        values = np.where(unknown, 0, values)
     if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all() or not values.size:
         raise ValueError(
             f"the labels are an array {values.shape} of other values than 0 and 1; an indicator, or one "

@@ -23,9 +23,11 @@ from pannsx.transfer.best_epoch import BestEpoch, Measure
 from pannsx.transfer.clips import Waveforms, batch_of, chosen
 from pannsx.transfer.depth import parameter_groups, set_training
 from pannsx.transfer.embedding import embed
-from pannsx.transfer.head import Head, apply
+from pannsx.transfer.head import apply
+from pannsx.transfer.kept import AnyHead
 from pannsx.transfer.loss import learning_rate_at, loss_of
 from pannsx.transfer.resume import NOWHERE, Progress, rows_digest
+from pannsx.transfer.wanted import Wanted, wanted_of
 from pannsx.transfer.watching import Watcher
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
@@ -81,10 +83,12 @@ class Watched(NamedTuple):
     Attributes:
         rows: positions of its clips.
         measure: its score.
+        known: ``(N, K)`` of all clips, which targets are known; None: all.
     """
 
     rows: Sequence[int]
     measure: Measure
+    known: NDArray[np.bool_] | None = None
 
 
 class Trained(NamedTuple):
@@ -97,14 +101,14 @@ class Trained(NamedTuple):
     """
 
     base: LoadedCheckpoint
-    head: Head
+    head: AnyHead
     factors: Mapping[str, Factors]
 
 
 class Tuned(nn.Module):
     """``(B, S)`` -> ``(B, K)``: a network up to its embedding, and the head of another task."""
 
-    def __init__(self, model: Pann, head: Head) -> None:
+    def __init__(self, model: Pann, head: AnyHead) -> None:
         super().__init__()
         self.model, self.head = model, head
 
@@ -133,10 +137,11 @@ def tune(
     targets: NDArray[np.bool_],
     rows: Sequence[int],
     settings: TuneSettings,
-    head: Head,
+    head: AnyHead,
     *,
     seed: int,
     validation: Watched | None = None,
+    wanted: Wanted | None = None,
     progress: Progress = NOWHERE,
     watch: Watcher | None = None,
 ) -> Trained:
@@ -149,19 +154,22 @@ def tune(
     Args:
         base: the initial network; not changed.
         waveforms: ``N`` clips at the model's rate.
-        targets: ``(N, K)``.
+        targets: ``(N, K)``, of the last ``K`` outputs of the head.
         rows: positions of the training clips.
         settings: settings of the training.
         head: the initial head; not changed.
         seed: seed of order, parts, augmentation and dropout.
         validation: clips to choose the best epoch by, and to stop early; None: the last epoch counts.
+        wanted: the aim of each clip for all outputs, if that is more than its labels.
         progress: where each epoch is kept.
         watch: told of steps and epochs.
 
     Raises:
         ValueError: the loss is not finite, or no layer is large enough for the rank.
     """
-    run = _Tuning(base, waveforms, targets, rows, settings, head, seed)
+    run = _Tuning(
+        base, waveforms, targets, rows, settings, head, seed, wanted_of(targets) if wanted is None else wanted
+    )
     best = None if validation is None else BestEpoch(settings.patience, validation.measure)
     stage, watch = (
         rows_digest([*rows, -1, *(validation.rows if validation else ())], seed),
@@ -181,7 +189,8 @@ def tune(
         loss = run.epoch(epoch, watch)
         score = None
         if best is not None and validation is not None:
-            if best.is_better(epoch, targets[validation.rows], run.predict(validation.rows)):
+            known = None if validation.known is None else validation.known[validation.rows]
+            if best.is_better(epoch, targets[validation.rows], run.predict(validation.rows), known):
                 best_weights = run.weights()
             score = best.last_score
         progress.save("training", {
@@ -205,14 +214,15 @@ class _Tuning:
         targets: NDArray[np.bool_],
         rows: Sequence[int],
         settings: TuneSettings,
-        head: Head,
+        head: AnyHead,
         seed: int,
+        wanted: Wanted,
     ) -> None:
         self._base, self._waveforms, self._targets, self._rows = base, waveforms, targets, rows
         self._settings, self._seed = settings, seed
         self._device = torch.device(settings.device)
         self._longest = max(base.model.min_samples, round(settings.clip_s * base.model.sample_rate))
-        self._wanted = torch.from_numpy(targets.astype(np.float32))
+        self._wanted = wanted
         self._class_weights = (
             class_weights(targets[rows]).to(self._device) if settings.balance == "weights" else None
         )
@@ -240,7 +250,7 @@ class _Tuning:
         return float(np.mean(losses))
 
     def predict(self, rows: Sequence[int]) -> FloatArray:
-        """``(n, K)`` logits of some clips, as those of the finished checkpoint would be."""
+        """``(n, K)`` logits of the last ``K`` outputs, as those of the finished checkpoint would be."""
         finished = self._finished(copy.deepcopy(self.tuned))
         embeddings = embed(
             finished.base,
@@ -248,7 +258,7 @@ class _Tuning:
             device=self._settings.device,
             precision=self._settings.precision,
         )
-        return apply(finished.head, embeddings)
+        return apply(finished.head, embeddings)[:, -self._targets.shape[1] :]
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of all weights and statistics."""
@@ -285,10 +295,15 @@ class _Tuning:
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["scale"]
         waveform = torch.from_numpy(batch_of(self._waveforms, drawn, self._longest, rng)).to(self._device)
-        wanted, seed = self._wanted[drawn].to(self._device), _seed_of(self._seed, step)
-        batch = settings.augment(waveform, wanted, seed, self.tuned.model)
-        weights = None if self._class_weights is None else clip_weights(batch.targets, self._class_weights)
-        loss = loss_of(self.tuned(batch.waveform, batch.representations), batch.targets, weights)
+        seed, aim = _seed_of(self._seed, step), self._wanted.of(drawn).joined().to(self._device)
+        batch = settings.augment(waveform, aim, seed, self.tuned.model)
+        wanted, shares = self._wanted.parted(batch.targets)
+        weights = (
+            None
+            if self._class_weights is None
+            else clip_weights(wanted[:, -self._targets.shape[1] :], self._class_weights)
+        )
+        loss = loss_of(self.tuned(batch.waveform, batch.representations), wanted, weights, shares)
         if not torch.isfinite(loss):
             raise ValueError(f"the loss is {loss.item()} in step {step}; use a smaller learning rate")
         self._optimiser.zero_grad()

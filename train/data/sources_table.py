@@ -69,10 +69,15 @@ def table_chunks(
 
     Raises:
         ValueError: no such table or split, a label that is not one of the store's, or no split where there
-            are several.
+            are several, or unknown labels.
         OSError: it cannot be read.
     """
     found = read_listed(source)
+    if any(recording.unknown for recording in found.recordings):
+        raise ValueError(
+            f"{source} has unknown labels, which a store does not hold; leave the column unknown out, and "
+            "name them in the CSV of the recipe's loss.unknown"
+        )
     position = [listing.labels.index(name) for name in found.labels]
     chosen = sorted(
         (_id(recording, found), tuple(sorted(position[label] for label in recording.labels)), recording)
