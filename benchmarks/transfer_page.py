@@ -1,4 +1,4 @@
-"""Write ``docs/reference/transfer-scores.md`` from ``benchmarks/transfer_scores``.
+"""Write ``docs/reference/transfer-scores.md`` from ``benchmarks/transfer_scores`` and two more results.
 
 python -m benchmarks.transfer_page
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
+from benchmarks import few_shot, kept_classes
 from benchmarks.conditions import ROOT
 from benchmarks.transfer import EPOCHS, WAYS, options, result_path
 from pannsx.atomic import replacing
@@ -71,7 +74,63 @@ def page() -> str:
             told = f"`{data_set} FOLDER {' '.join(options(way, epochs))}`"
             parts.append(_row([*cells, str(found["epochs"]), told]))
         parts.append("")
+    parts += [*few_clips(), *kept()]
     return "\n".join(parts).rstrip() + "\n"
+
+
+_FEW = """## Few clips a class
+
+Accuracy on ESC-50 by [`benchmarks.few_shot`](../../benchmarks/few_shot.py), with one, two and five clips of
+each of the 50 classes to learn from, drawn from the other folds: mean over the folds and {n_draws} draws, and
+standard deviation over the draws of the mean over the folds. **Prototypes** (`pannsx finetune --prototypes`)
+are not trained; the **trained head** is the one layer of above, on the same clips. In the columns **fold 5**
+its clips are tested, which the checkpoint has not heard. The two constants of prototypes were chosen on folds
+1 to 4.
+
+| clips a class | prototypes | fold 5 | trained head | fold 5 |
+| ---: | ---: | ---: | ---: | ---: |"""
+
+_KEPT = """## Old classes beside new ones
+
+{model} trained with ten new classes, those of {data_set} ({n_learned_from} clips of folds 1 to 4,
+{epochs} epochs), by [`benchmarks.kept_classes`](../../benchmarks/kept_classes.py), and its 527 AudioSet
+classes compared with before on the {n_tested} clips of fold 5. Without `--keep-audioset` the old classifier
+is put on the new embeddings. The mean of all probabilities is {mean_probability:.4f}. Where the network is
+not trained, the old classes stay as they are.
+
+| `--tune` | mean change of a probability | first tag stays | accuracy of the new classes |
+| --- | ---: | ---: | ---: |"""
+
+
+def few_clips() -> list[str]:
+    """The lines of the section on few clips."""
+    found = json.loads(few_shot.RESULT.read_text("utf-8"))
+    draws = {(each["way"], each["shots"]): each["accuracy"] for each in found["curves"]}
+    n_draws = len(next(iter(draws.values()))[UNSEEN])
+    rows = []
+    for shots in few_shot.SHOTS:
+        cells = [str(shots)]
+        for way in few_shot.WAYS:
+            accuracies = draws[way, shots]
+            over_folds = np.mean([accuracies[fold] for fold in accuracies], axis=0)
+            for each in (over_folds, np.array(accuracies[UNSEEN])):
+                cells.append(f"{each.mean():.3f} ± {each.std():.3f}")
+        rows.append(_row(cells))
+    return [_FEW.format(n_draws=n_draws), *rows, ""]
+
+
+def kept() -> list[str]:
+    """The lines of the section on old classes."""
+    found = json.loads(kept_classes.RESULT.read_text("utf-8"))
+    named = {"kept": "`--keep-audioset`", "not kept": "without"}
+    rows = [
+        _row([
+            named[way], f"{each['mean_change']:.4f}", f"{each['first_tag_stays']:.3f}",
+            f"{each['accuracy_of_new']:.3f}",
+        ])
+        for way, each in found["ways"].items()
+    ]  # fmt: skip
+    return [_KEPT.format(**{key: value for key, value in found.items() if key != "ways"}), *rows, ""]
 
 
 def _mean(found: dict[str, Any]) -> str:

@@ -157,23 +157,53 @@ def test_the_column_of_a_table(tmp_path: Path) -> None:
             listed_table(write_table(tmp_path / "t.csv", "a.wav,x,", row))
 
 
-def test_a_table_with_unknown_labels_becomes_a_checkpoint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def hums_and_hisses(folder: Path, unknown: str = "*") -> Path:
+    """Eight clips; of four of them nobody has said whether the other sound is in them."""
     rng, times = np.random.default_rng(0), np.arange(8000) / 32000
     rows = []
     for number in range(8):
         kind = ("hum", "hiss")[number % 2]
         sound = np.sin(2000 * times * (1 + number)) if kind == "hum" else rng.standard_normal(8000)
-        soundfile.write(tmp_path / f"{number}.wav", 0.2 * sound, 32000)
-        rows.append(f"{number}.wav,{kind},{'*' if number < 4 else ''}")
-    # Eight clips, and of four of them nobody has said whether the other sound is in them.
+        soundfile.write(folder / f"{number}.wav", 0.2 * sound, 32000)
+        rows.append(f"{number}.wav,{kind},{unknown if number < 4 else ''}")
+    return write_table(folder / "own.csv", *rows)
+
+
+def test_a_table_with_unknown_labels_becomes_a_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save = tmp_path / "new" / "mine.safetensors"
-    table = write_table(tmp_path / "own.csv", *rows)
-    command = ["finetune", str(table), "--save", str(save)]
+    command = ["finetune", str(hums_and_hisses(tmp_path)), "--save", str(save)]
     assert main(command) == 0
     said = capsys.readouterr()
     assert "several labels a clip" in said.err
     assert "mAP 1.000" in said.out
     with (save.parent / "mine.classes.csv").open(encoding="utf-8") as file:
         assert [row["clips"] for row in csv.DictReader(file)] == ["4", "4"]
+
+
+def test_a_teacher_is_a_checkpoint_with_the_same_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, teacher = hums_and_hisses(tmp_path, unknown=""), tmp_path / "teacher.safetensors"
+    swapped = {"hum,": "hiss,", "hiss,": "hum,"}
+    wrong = [line.replace(kind, swapped[kind]) for line in table.read_text("utf-8").splitlines()[1:]
+             for kind in swapped if kind in line]  # fmt: skip
+    wrong_table = write_table(tmp_path / "wrong.csv", *wrong)
+    assert main(["finetune", str(wrong_table), "--save", str(teacher), "--prototypes", "-q"]) == 0
+    save = tmp_path / "taught.safetensors"
+    command = ["finetune", str(table), "--save", str(save), "-q", "--teacher"]
+    capsys.readouterr()
+    for weight, right in (("0.9", "0.000"), ("0.1", "1.000")):
+        assert main([*command, str(teacher), "--teacher-weight", weight]) == 0
+        assert f"accuracy {right}" in capsys.readouterr().out, "what the teacher says of each clip is wrong"
+
+    small = tmp_path / "small.csv"
+    small.write_text(
+        "file,label\n0.wav,hum\n1.wav,hiss\n2.wav,hum\n3.wav,hoot\n5.wav,hoot\n7.wav,hiss\n", "utf-8"
+    )
+    capsys.readouterr()
+    assert main(["finetune", str(small), *command[2:], str(teacher)]) == 1
+    assert "the teacher teacher has no class 'hoot'" in capsys.readouterr().err
+    assert main([*command[:-1], "--teacher-weight", "0.3"]) == 2
+    assert "give one by --teacher" in capsys.readouterr().err

@@ -116,6 +116,23 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     clips.add_argument(
         "--allow-silent", action="store_true", help="use silent clips, such as those of a class of silence"
     )
+    teaching = parser.add_argument_group("a teacher, for labels that are wrong or missing")
+    teaching.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="PATH",
+        help="another checkpoint with these classes, whose probabilities have a share in the targets",
+    )
+    teaching.add_argument(
+        "--teacher-weight", type=share, default=0.5, metavar="P", help="that share (default: 0.5)"
+    )
+    teaching.add_argument(
+        "--teacher-targets",
+        choices=("all", "absent"),
+        default="all",
+        help="absent: labels that a clip has are kept as they are, as more are missing than wrong "
+        "(default: all)",
+    )
     training = parser.add_argument_group("training")
     training.add_argument(
         "--layers", type=int, choices=(1, 2, 3), default=1, help="layers of the new head (default: 1)"
@@ -244,6 +261,8 @@ def _method(arguments: argparse.Namespace) -> Method:
     from pannsx.transfer.method import Method
 
     _check_prototypes(arguments)
+    if arguments.teacher is None and (arguments.teacher_weight != 0.5 or arguments.teacher_targets != "all"):
+        raise CommandError("--teacher-weight and --teacher-targets are of a teacher; give one by --teacher")
     in_network = arguments.tune or arguments.adapt in ("norms", "low-rank")
     for option, given, fits, needed in (
         ("--no-augment", arguments.no_augment, in_network, _OF_NETWORK),
@@ -260,6 +279,8 @@ def _method(arguments: argparse.Namespace) -> Method:
             adapt=arguments.adapt,
             rank=arguments.rank or DEFAULT_RANK,
             keep_audioset=arguments.keep_audioset,
+            teacher_weight=arguments.teacher_weight,
+            teacher_targets=arguments.teacher_targets,
             layers=arguments.layers,
             epochs=arguments.epochs,
             learning_rate=arguments.learning_rate,
@@ -290,6 +311,7 @@ def _check_prototypes(arguments: argparse.Namespace) -> None:
             ("--learning-rate", arguments.learning_rate is not None),
             ("--balance", arguments.balance != "none"),
             ("--validation", arguments.validation != 0),
+            ("--teacher", arguments.teacher is not None),
         )
         if is_given
     ]
@@ -321,6 +343,14 @@ def _study(
             from pannsx.transfer.faults import listed
 
             remark(f"left out: {listed(faults)}")
+    teacher = None
+    if arguments.teacher is not None:
+        from pannsx.transfer.teacher import positions_in
+
+        teacher = weights.load(
+            checkpoint=arguments.teacher, cache_dir=arguments.cache_dir, progress=not arguments.quiet
+        )
+        positions_in(teacher, data.labels.names)  # a class that it lacks is found before the work
     kept = None
     if method.keep_audioset:
         from pannsx.weights.operating_points import points_of
@@ -335,7 +365,14 @@ def _study(
             make_unscored(data, base, method, arguments.save, kept_points=kept, watch=bars)
             return None
         return carry_out(
-            data, base, method, arguments.save, kept_points=kept, restart=arguments.restart, watch=bars
+            data,
+            base,
+            method,
+            arguments.save,
+            teacher=teacher,
+            kept_points=kept,
+            restart=arguments.restart,
+            watch=bars,
         )
 
 

@@ -21,7 +21,9 @@ from pannsx.transfer.kept import ExtendedHead, clip_head_of
 from pannsx.transfer.prototypes import prototypes_of
 from pannsx.transfer.resume import NOWHERE, Progress
 from pannsx.transfer.tuning import TuneSettings
+from pannsx.transfer.wanted import Opinion, TeacherTargets
 from pannsx.transfer.watching import Watcher
+from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
 
 _OF_TRAINING = ("tune", "layers", "epochs", "learning_rate", "balance", "validation")
@@ -43,6 +45,8 @@ class Method:
         rank: of ``adapt="low-rank"``.
         keep_audioset: the network's own classes, such as AudioSet's 527, stay beside the new ones
             (:mod:`pannsx.transfer.kept`).
+        teacher_weight: with a teacher, its share in each target; the label has the rest.
+        teacher_targets: ``"all"``, or ``"absent"``: labels that are present are kept as they are.
         layers: of the head.
         epochs: passes over the clips; None: 100 for a head, 10 for a network.
         learning_rate: highest rate; None: 3e-3 for a head, 1e-4 for a network, 1e-3 for a part of it.
@@ -64,6 +68,8 @@ class Method:
     adapt: Adapt | None = None
     rank: int = DEFAULT_RANK
     keep_audioset: bool = False
+    teacher_weight: float = 0.5
+    teacher_targets: TeacherTargets = "all"
     layers: int = 1
     epochs: int | None = None
     learning_rate: float | None = None
@@ -86,6 +92,8 @@ class Method:
             )
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation is {self.validation}; a share from 0 to below 1 is needed")
+        if not 0 <= self.teacher_weight <= 1:
+            raise ValueError(f"teacher_weight is {self.teacher_weight}; a share from 0 to 1 is needed")
         if self.prototypes:
             self._check_untrained()
         self.head_settings()
@@ -160,6 +168,7 @@ class Method:
         multi_label: bool,
         divide: Divide,
         known: NDArray[np.bool_] | None = None,
+        teacher: FloatArray | None = None,
         progress: Progress = NOWHERE,
         watch: Watcher | None = None,
     ) -> Learn:
@@ -173,15 +182,21 @@ class Method:
             multi_label: whether a clip may have several labels.
             divide: gives the validation part.
             known: ``(N, K)``, which targets are known; None: all.
+            teacher: ``(N, K)`` probabilities of a teacher, which prototypes have no use for.
             progress: where finished parts are kept.
             watch: told of clips, steps and epochs.
         """
         _, measure = measure_of(multi_label=multi_label)
         head = self.head_settings()
+        opinion = (
+            None
+            if teacher is None
+            else Opinion(teacher, self.teacher_weight, only_absent=self.teacher_targets == "absent")
+        )
         if self.trains_network:
             return network_and_head(
                 base, clips, targets, self.tune_settings(clip_s), head,
-                divide=divide, measure=measure, known=known, keep=self.keep_audioset,
+                divide=divide, measure=measure, known=known, opinion=opinion, keep=self.keep_audioset,
                 progress=progress, watch=watch,
             )  # fmt: skip
         embeddings = embed_all(
@@ -190,7 +205,9 @@ class Method:
         learn = (
             prototypes_of(embeddings, targets, base, divide)
             if self.prototypes
-            else head_on(embeddings, targets, head, base, divide=divide, measure=measure, known=known)
+            else head_on(
+                embeddings, targets, head, base, divide=divide, measure=measure, known=known, opinion=opinion
+            )
         )
         return _keeping(learn) if self.keep_audioset else learn
 

@@ -24,6 +24,7 @@ _PLAN = "plan.json"
 _WORDS = {
     "clips": "other clips, labels or folds",
     "network": "another network",
+    "teacher": "another teacher, or none",
     "version": "another version of pannsx",
     "torch": "another version of torch",
 }
@@ -105,7 +106,9 @@ def progress_folder(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".progress")
 
 
-def plan_of(data: DataSet, base: LoadedCheckpoint, settings: Any) -> dict[str, Any]:
+def plan_of(
+    data: DataSet, base: LoadedCheckpoint, settings: Any, teacher: LoadedCheckpoint | None = None
+) -> dict[str, Any]:
     """What the results of a study depend on: its settings by name, and digests of clips and weights."""
     if not is_dataclass(settings) or isinstance(settings, type):
         raise TypeError(f"settings are a {type(settings).__name__}; a dataclass is needed")
@@ -113,6 +116,7 @@ def plan_of(data: DataSet, base: LoadedCheckpoint, settings: Any) -> dict[str, A
         "settings": asdict(settings),
         "clips": _clips_digest(data),
         "network": _weights_digest(base),
+        "teacher": None if teacher is None else _weights_digest(teacher),
         "version": __version__,
         "torch": torch.__version__,
     }

@@ -22,6 +22,7 @@ from pannsx.transfer.method import Method
 from pannsx.transfer.report_files import report_paths, write_report
 from pannsx.transfer.resume import Progress, plan_of, progress_folder
 from pannsx.transfer.saving import save
+from pannsx.transfer.teacher import heard_by
 from pannsx.transfer.watching import Watcher
 from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
@@ -55,6 +56,7 @@ def carry_out(
     method: Method,
     path: Path,
     *,
+    teacher: LoadedCheckpoint | None = None,
     kept_points: OperatingPoints | None = None,
     restart: bool = False,
     watch: Watcher | None = None,
@@ -71,13 +73,14 @@ def carry_out(
         base: the network to begin with.
         method: the way of training.
         path: of the checkpoint, ends in ``.safetensors``.
+        teacher: another checkpoint with these classes, whose probabilities have a share in the targets.
         kept_points: operating points of the network, for the classes that ``method.keep_audioset`` keeps.
         restart: forget the progress of a run that was killed.
         watch: told of clips, steps, epochs and scores.
 
     Raises:
-        ValueError: the network decides frame by frame, so that it cannot take a new head, or the progress
-            there is of a run with other settings or clips.
+        ValueError: the network decides frame by frame, so that it cannot take a new head, the teacher lacks
+            a class, or the progress there is of a run with other settings or clips.
         AudioError: a clip cannot be read.
         OSError, WeightsError: the checkpoint or its reports cannot be written.
     """
@@ -87,11 +90,17 @@ def carry_out(
     labels = _labels(data, base, method)
     watch = watch or Watcher()
     targets, known = targets_of(data), known_of(data)
-    progress = Progress(progress_folder(path), plan_of(data, base, method), restart=restart)
+    progress = Progress(progress_folder(path), plan_of(data, base, method, teacher), restart=restart)
     clips = Clips(data.recordings, base.record.sample_rate)
+    heard = None
+    if teacher is not None:
+        heard = heard_by(
+            teacher, data.labels.names, data.recordings, device=method.device, precision=method.precision
+        )
     learn = method.learner(
         base, clips, targets, clip_s=data.clip_s, multi_label=data.multi_label,
-        divide=validation_part(data, method.validation), known=known, progress=progress, watch=watch,
+        divide=validation_part(data, method.validation), known=known, teacher=heard,
+        progress=progress, watch=watch,
     )  # fmt: skip
     if data.has_test_set:
         learn = _remembering(learn)  # the scored network is the one to save

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pannsx.types import FloatArray
+
+TeacherTargets = Literal["all", "absent"]
+"""Targets in which a teacher has a share: all, or those of labels that are absent."""
 
 
 class Opinion(NamedTuple):
