@@ -24,7 +24,7 @@ from pannsx.transfer.clips import Waveforms, batch_of, chosen
 from pannsx.transfer.depth import parameter_groups, set_training
 from pannsx.transfer.embedding import embed
 from pannsx.transfer.head import apply
-from pannsx.transfer.kept import AnyHead
+from pannsx.transfer.kept import AnyHead, ExtendedHead
 from pannsx.transfer.loss import learning_rate_at, loss_of
 from pannsx.transfer.resume import NOWHERE, Progress, rows_digest
 from pannsx.transfer.wanted import Wanted, wanted_of
@@ -285,9 +285,9 @@ class _Tuning:
 
     def _set_training(self) -> None:
         settings = self._settings
-        set_training(
-            self.tuned, freeze_norms=settings.freeze_norms, keep_statistics=settings.adapt is not None
-        )
+        # The statistics of few clips of the new classes would be the largest change of all to old classes.
+        keeps = settings.adapt is not None or isinstance(self.tuned.head, ExtendedHead)
+        set_training(self.tuned, freeze_norms=settings.freeze_norms, keep_statistics=keeps)
 
     def _step(self, step: int, drawn: Sequence[int], rng: np.random.Generator) -> float:
         settings = self._settings
