@@ -2,8 +2,8 @@
 
     python -m benchmarks.kept_classes ESC-10-FOLDER
 
-The bundled network is trained on ten clips of each class of ESC-10's folds 1 to 4, once with its own classes
-kept (``pannsx finetune --tune --keep-audioset``), and without, with batch norms that stay or are trained; then
+The bundled network is trained on ten clips of each class of ESC-10's folds 1 to 4, once with its classes kept
+(``pannsx finetune --tune --keep-audioset``), and without, with batch norms that stay or are trained; then
 its old classifier is put on the embeddings of the trained network. All are compared with the network of
 before on the clips of fold 5: mean change of the 527 probabilities, and share of the clips whose first tag
 stays. A quarter of an hour on one core. :mod:`benchmarks.transfer_page` makes the table from the result in
