@@ -10,8 +10,11 @@ import soundfile
 from packing import noise
 from training import RATE, overrides, tone
 
+from pannsx.labels import LabelSet
 from train import index, pack
 from train.data.indexed import open_index
+from train.data.segments import Listing
+from train.data.sources_table import table_chunks
 from train.data.store import Store
 from train.loop import log
 from train.run import main as run
@@ -105,3 +108,10 @@ def test_what_is_wrong_with_a_table_is_said(
     ):
         assert pack.main([str(tmp_path / "store"), *more, *SETTINGS]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_unknown_labels_are_not_packed_as_absent(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("file,label,unknown\na.wav,x,\nb.wav,y,x\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"t\.csv has unknown labels, which a store does not hold"):
+        table_chunks(table, Listing(LabelSet(("x", "y"))), 10)
