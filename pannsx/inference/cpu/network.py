@@ -88,7 +88,7 @@ class PreparedNetwork:
         else:
             from pannsx.inference.cpu.traced import TracedTrunk
 
-            self._trunk = TracedTrunk(module.trunk, bfloat16=bfloat16)
+            self._trunk = TracedTrunk(module.trunk, workers, bfloat16=bfloat16)
             self.accepts_ragged = False
         n_hidden = sum(key.startswith("hidden.") and key.endswith(".weight") for key in arrays)
         self._head = PreparedHead(row.head, n_hidden, tensors, workers)

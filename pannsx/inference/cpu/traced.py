@@ -17,6 +17,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from pannsx.inference.cpu.folding import by_tap, folded, scale_and_shift
+from pannsx.inference.cpu.product import FEW_ROWS, product_kind
+from pannsx.inference.cpu.workers import Workers, even_ranges
+from pannsx.jit.matrix import PANEL, packed, padded, product
 from pannsx.types import FloatArray
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
@@ -33,9 +36,10 @@ PRODUCT_WEIGHTS_1D = 512 * 512
 class TracedTrunk:
     """A trunk, applied to a batch of stacked items of one size, on torch's own threads."""
 
-    def __init__(self, trunk: nn.Module, *, bfloat16: bool) -> None:
+    def __init__(self, trunk: nn.Module, workers: Workers, *, bfloat16: bool) -> None:
         self._dtype = torch.bfloat16 if bfloat16 else torch.float32
-        self._module = prepare_module(trunk).to(self._dtype)
+        own = product_kind() == "own" and not bfloat16
+        self._module = prepare_module(trunk, workers if own else None).to(self._dtype)
 
     def __call__(self, *representations: Sequence[FloatArray]) -> list[FloatArray]:
         """``(C, T, F)`` or ``(1, S)`` of each item -> ``(T', C')`` features."""
@@ -59,10 +63,13 @@ class TracedWavegram:
             return (list(wavegrams.numpy()),)
 
 
-def prepare_module(part: nn.Module) -> nn.Module:
-    """A copy of ``part`` for inference; the original stays unchanged."""
+def prepare_module(part: nn.Module, workers: Workers | None = None) -> nn.Module:
+    """A copy of ``part`` for inference; the original stays unchanged.
+
+    With ``workers``, convolutions over time that become products are computed by ours, on these threads.
+    """
     traced = simplified(part)
-    _use_products(traced)
+    _use_products(traced, workers)
     traced.graph.eliminate_dead_code()
     traced.graph.lint()
     traced.delete_all_unused_submodules()
@@ -166,7 +173,7 @@ def _drop_dropout(traced: fx.GraphModule) -> None:
             traced.graph.erase_node(node)
 
 
-def _use_products(traced: fx.GraphModule) -> None:
+def _use_products(traced: fx.GraphModule, workers: Workers | None) -> None:
     for node in list(traced.graph.nodes):
         layer = module_of(traced, node)
         if (
@@ -183,7 +190,8 @@ def _use_products(traced: fx.GraphModule) -> None:
             and layer.kernel_size[0] % 2 == 1
             and layer.in_channels * layer.out_channels >= PRODUCT_WEIGHTS_1D
         ):
-            _replace(traced, str(node.target), _ProductConv1d(layer))
+            form = _ProductConv1d(layer) if workers is None else _OwnConv1d(layer, workers)
+            _replace(traced, str(node.target), form)
 
 
 def _by_tap(weight: Tensor) -> Tensor:
@@ -210,6 +218,49 @@ class _ProductConv1d(nn.Module):
         around = padded.as_strided((b, length, self.n_taps, c), (item, cell, self.dilation * cell, 1))
         out = torch.addmm(self.bias, around.reshape(b * length, self.n_taps * c), self.weight)
         return out.view(b, length, -1).transpose(1, 2)
+
+
+class _OwnConv1d(nn.Module):
+    """``(B, C, L)`` -> ``(B, C', L)``: the same by our product, which needs no copy for each tap."""
+
+    def __init__(self, layer: nn.Conv1d, workers: Workers) -> None:
+        super().__init__()
+        taps = by_tap(layer.weight.detach().float().numpy()[..., None])
+        self._n_taps, self._in_channels, self._out_channels = taps.shape
+        self._dilation = layer.dilation[0]
+        self._panels = packed(taps.reshape(-1, self._out_channels))
+        bias = np.zeros(self._out_channels) if layer.bias is None else layer.bias.detach().float().numpy()
+        self._bias = padded(np.asarray(bias, np.float32))
+        self._workers = workers
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, L) -> (B, C', L)``."""
+        b, c, length = x.shape
+        beside = self._dilation * (self._n_taps // 2)
+        beyond = functional.pad(x.transpose(1, 2), (0, 0, beside, beside)).contiguous()
+        result = torch.empty(b, length, self._out_channels, dtype=torch.float32)
+        inputs, outputs = beyond.numpy().reshape(-1), result.numpy().reshape(-1)
+        n, n_out, n_numbers = self._workers.n, self._out_channels, self._n_taps * c
+        few = length < FEW_ROWS
+        ranges = list(even_ranges(-(-n_out // PANEL) if few else length, n))
+        limit = np.float32(np.inf)
+
+        def share(i: int) -> None:
+            first, last = ranges[i]
+            rows, columns = (0, length), (first * PANEL, min(last * PANEL, n_out))
+            if not few:
+                rows, columns = (first, last), (0, n_out)
+            for item in range(b):
+                product()(
+                    inputs, (item * (length + 2 * beside) + rows[0]) * c, c, rows[1] - rows[0],
+                    self._n_taps, self._dilation * c, c,
+                    self._panels, columns[0] * n_numbers, c, n_numbers * PANEL, columns[1] - columns[0],
+                    outputs, (item * length + rows[0]) * n_out + columns[0], n_out,
+                    self._bias, columns[0], -limit, limit, False,
+                )  # fmt: skip
+
+        self._workers.run(share, n)
+        return result.transpose(1, 2)
 
 
 class _ProductConv2d(nn.Module):
