@@ -104,13 +104,14 @@ def load_everywhere(_typing: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def maximum(_typing: Any, lanes: Any, floor: Any) -> Any:
-    """``max(lanes, floor)`` in every lane; NaN becomes ``floor``."""
+    """``max(lanes, floor)`` in every lane, of a float or of lanes; NaN in ``lanes`` becomes ``floor``."""
+    kind = _LANES if floor == _LANES else types.float32
 
     def generate(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
-        bound = _spread(builder, args[1])
+        bound = args[1] if kind == _LANES else _spread(builder, args[1])
         return builder.select(builder.fcmp_ordered(">", args[0], bound), args[0], bound)
 
-    return _LANES(_LANES, types.float32), generate
+    return _LANES(_LANES, kind), generate
 
 
 @intrinsic

@@ -298,7 +298,14 @@ class MobileNetSettings:
 
 @dataclass(frozen=True, slots=True)
 class LeeNetSettings:
-    """Settings of a LeeNet on raw samples: see :class:`pannsx.models.trunks.LeeNet`."""
+    """Settings of a LeeNet on raw samples: see :class:`pannsx.models.trunks.LeeNet`.
+
+    Attributes:
+        widths: channels of each block.
+        pools: for each block, whether it ends in pooling.
+        n_convs: convolutions of a block.
+        dropout: probability between blocks.
+    """
 
     widths: tuple[int, ...]
     pools: tuple[bool, ...]

@@ -178,8 +178,8 @@ def _trunk(settings: TrunkSettings) -> Trunk:
             return ResNet(settings)
         case MobileNetSettings():
             return MobileNet(settings)
-        case LeeNetSettings(widths, pools, n_convs, dropout):
-            return LeeNet(widths, pools, n_convs=n_convs, dropout=dropout)
+        case LeeNetSettings():
+            return LeeNet(settings)
         case Res1dNetSettings(depths):
             return Res1dNet(depths)
         case DaiNet19Settings():

@@ -12,13 +12,14 @@ from pannsx.inference.cpu.cnn import PreparedCnn, can_prepare
 from pannsx.inference.cpu.explanation import Step
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.head import Found, PreparedHead, pool_locally
+from pannsx.inference.cpu.leenet import LeeNetInStrips, can_prepare_leenet
 from pannsx.inference.cpu.mobilenet import PreparedMobileNet, can_prepare_mobile
 from pannsx.inference.cpu.mobilenet_strips import MobileNetInStrips
 from pannsx.inference.cpu.product import product_kind
 from pannsx.inference.cpu.resnet import PreparedResNet
 from pannsx.inference.cpu.workers import Workers
 from pannsx.models.layout import published_key
-from pannsx.models.settings import CnnSettings, MobileNetSettings, ResNetSettings
+from pannsx.models.settings import CnnSettings, LeeNetSettings, MobileNetSettings, ResNetSettings
 from pannsx.models.structure import ArrayModel, Structure
 from pannsx.models.zoo import ARCHITECTURES
 from pannsx.types import FloatArray
@@ -30,15 +31,15 @@ if TYPE_CHECKING:
 Stem = Callable[[Sequence[FloatArray], Sequence[FloatArray]], tuple[list[FloatArray], ...]]
 _PASSES = 3  # of an explanation, after one to warm up
 
-PreparedTrunk = PreparedCnn | PreparedMobileNet | MobileNetInStrips | PreparedResNet
+PreparedTrunk = PreparedCnn | PreparedMobileNet | MobileNetInStrips | PreparedResNet | LeeNetInStrips
 
 
 def runs_without_torch(structure: Structure) -> bool:
     """Whether every part of a network has a form without torch."""
-    return _can_prepare(structure.trunk)
+    return _can_prepare(structure.trunk, bfloat16=False)
 
 
-def _can_prepare(trunk: object) -> bool:
+def _can_prepare(trunk: object, *, bfloat16: bool) -> bool:
     match trunk:
         case CnnSettings():
             return can_prepare(trunk)
@@ -46,6 +47,8 @@ def _can_prepare(trunk: object) -> bool:
             return can_prepare_mobile(trunk)
         case ResNetSettings():
             return True
+        case LeeNetSettings():
+            return product_kind() == "own" and not bfloat16 and can_prepare_leenet(trunk)
     return False
 
 
@@ -80,9 +83,9 @@ class PreparedNetwork:
         tensors = Tensors(arrays)
         self._stem = _stem(tensors, module)
         self._trunk: PreparedTrunk | TracedTrunk
-        if _can_prepare(trunk):
+        if _can_prepare(trunk, bfloat16=bfloat16):
             self._trunk = _trunk(trunk, tensors, workers, bfloat16)
-            self.accepts_ragged = isinstance(self._stem, _Normalised)
+            self.accepts_ragged = isinstance(self._stem, (_Normalised, _Raw))
         elif module is None:
             raise ValueError(f"the trunk of this network needs its torch module for inference: {trunk}")
         else:
@@ -213,4 +216,6 @@ def _trunk(trunk: object, tensors: Tensors, workers: Workers, bfloat16: bool) ->
             return PreparedMobileNet(trunk, tensors, workers, bfloat16=bfloat16)
         case ResNetSettings():
             return PreparedResNet(trunk, tensors, workers, bfloat16=bfloat16)
+        case LeeNetSettings():
+            return LeeNetInStrips(trunk, tensors, workers)
     raise TypeError(f"no prepared form is known for the trunk {type(trunk).__name__}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pannsx.models.blocks import conv1d
+from pannsx.models.settings import LeeNetSettings
 from pannsx.models.timing import TimeLayer, same, strided
 
 _POOL = 3
@@ -33,22 +32,17 @@ class _LeeBlock(nn.Module):
 
 
 class LeeNet(nn.Module):
-    """``(B, 1, S)`` waveform -> ``(B, C, T')``.
+    """``(B, 1, S)`` waveform -> ``(B, C, T')``."""
 
-    Args:
-        widths: channels of each block.
-        pools: for each block, whether it ends in pooling.
-        n_convs: convolutions of a block.
-        dropout: probability between blocks.
-    """
-
-    def __init__(self, widths: Sequence[int], pools: Sequence[bool], *, n_convs: int, dropout: float) -> None:
+    def __init__(self, settings: LeeNetSettings) -> None:
         super().__init__()
+        self.settings = settings
+        widths, pools, n_convs = settings.widths, settings.pools, settings.n_convs
         channels, stride = 1, _STRIDE
         for number, (width, pool) in enumerate(zip(widths, pools, strict=True), 1):
             self.add_module(f"conv_block{number}", _LeeBlock(channels, width, n_convs, stride, pool))
             channels, stride = width, 1
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(settings.dropout)
         self.levels = tuple(f"block{n}" for n in range(1, len(widths) + 1))
         self.out_channels = channels
         layers = [strided(3, _STRIDE, 1), *[same(3)] * (n_convs - 1)]
