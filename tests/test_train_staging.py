@@ -325,7 +325,7 @@ def test_what_is_far_away_is_evaluated_through_copies(
     tmp_path: Path, bucket: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = far_store(tmp_path / "here")
-    given = overrides(here, run__steps=1)
+    given = overrides(here, run__steps=1, data__workers=0)
     assert main(["LeeNet11", *given, "--folder", str(tmp_path / "run"), "--device", "cpu"]) == 0
     members = [(f"{i}.flac", encoded(tone(i))) for i in range(9)]
     notes = [(f"{i}.json", f'["{name}"]'.encode()) for i, name in enumerate(LABELS.names)]

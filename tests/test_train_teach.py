@@ -204,7 +204,7 @@ def test_the_command_with_a_checkpoint_of_ours(
     np.testing.assert_array_equal(np.load(folder / "logits.npy"), logits)
     assert logits.shape == (2, 527)
     assert main([str(tmp_path / "x.npz"), str(store), "--teacher", "nothing"]) == 1
-    assert "train.teach: there is no file nothing" in capsys.readouterr().err
+    assert "train.teach: unknown model 'nothing'" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*command, "--shard", "3/3"])
 

@@ -41,6 +41,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "pannsx",
         (
             "AudioTagger", "AudioTagger.inference", "AudioTagger.iter_inference", "AudioTagger.labels",
+            "AudioTagger.tasks",
             "AudioTagger.sample_rate", "AudioTagger.hop_s", "AudioTagger.embedding_size",
             "AudioTagger.record", "AudioTagger.operating_points",
             "AudioTagger.device", "AudioTagger.explain",

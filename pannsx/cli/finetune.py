@@ -59,8 +59,10 @@ _EXAMPLES = """\
   pannsx finetune my_sounds/ --save mine.safetensors
   pannsx finetune my_sounds.csv --save mine.safetensors --balance weights --skip-unreadable
   pannsx finetune my_sounds/ --save mine.safetensors --tune --validation 0.5 --epochs 5
-  pannsx finetune few_sounds/ --save few.safetensors --prototypes
+  pannsx finetune my_sounds/ --save few.safetensors --prototypes
   pannsx finetune my_sounds/ --save mine.safetensors --adapt norms --epochs 5
+  pannsx finetune my_sounds/ --save urban.safetensors --adapt head
+  pannsx tag street.mp3 --head urban.safetensors
   pannsx finetune my_sounds/ --save more.safetensors --keep-audioset
   pannsx tag street.mp3 --checkpoint mine.safetensors"""
 

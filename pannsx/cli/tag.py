@@ -62,7 +62,6 @@ _EXAMPLES = """\
   pannsx tag night.flac --class 'all birds' --threshold 0.1
   pannsx tag recordings/ --threshold 0.5 -o tags.csv
   pannsx tag recordings/ --wide -o tags.xlsx
-  pannsx tag street.mp3 --head urban.safetensors --head birds.safetensors
   ffmpeg -i film.mkv -f wav - | pannsx tag - --format json"""
 
 

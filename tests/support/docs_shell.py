@@ -31,6 +31,9 @@ _OF_EXAMPLES = {"fastapi", "uvicorn", "python-multipart"}
 
 _STEPS = ("train.", "benchmarks.")
 
+_A_REPOSITORY = "owner/name"
+"""Stands for any on the Hub; tests/test_cli_hub.py runs these commands on one."""
+
 
 class Shell:
     """Runs the lines of a block; a command that fails is an AssertionError."""
@@ -70,6 +73,8 @@ class Shell:
         program = Path(words[0]).name
         if program == "pannsx" and words[1] == "export" and importlib.util.find_spec("onnx") is None:
             _parser().parse_args(words[1:])  # the page of export runs where its party is
+        elif program == "pannsx" and _A_REPOSITORY in words:
+            _parser().parse_args(words[1:])
         elif program == "pannsx":
             with self._monkeypatch.context() as patch:
                 patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
