@@ -30,7 +30,10 @@ PRODUCT_WEIGHTS = 1024 * 1024
 """Minimum product of channels in and channels out for a 3 x 3 convolution as one matrix product."""
 
 PRODUCT_WEIGHTS_1D = 512 * 512
-"""The same minimum for a convolution over time."""
+"""The same minimum for a convolution over time as torch's product."""
+
+OWN_WEIGHTS_1D = 64 * 64
+"""The same minimum for one as our product, which reads no number twice."""
 
 
 class TracedTrunk:
@@ -174,6 +177,7 @@ def _drop_dropout(traced: fx.GraphModule) -> None:
 
 
 def _use_products(traced: fx.GraphModule, workers: Workers | None) -> None:
+    least_over_time = PRODUCT_WEIGHTS_1D if workers is None else OWN_WEIGHTS_1D
     for node in list(traced.graph.nodes):
         layer = module_of(traced, node)
         if (
@@ -188,7 +192,7 @@ def _use_products(traced: fx.GraphModule, workers: Workers | None) -> None:
             and layer.stride == (1,)
             and layer.groups == 1
             and layer.kernel_size[0] % 2 == 1
-            and layer.in_channels * layer.out_channels >= PRODUCT_WEIGHTS_1D
+            and layer.in_channels * layer.out_channels >= least_over_time
         ):
             form = _ProductConv1d(layer) if workers is None else _OwnConv1d(layer, workers)
             _replace(traced, str(node.target), form)
@@ -237,9 +241,13 @@ class _OwnConv1d(nn.Module):
         """``(B, C, L) -> (B, C', L)``."""
         b, c, length = x.shape
         beside = self._dilation * (self._n_taps // 2)
-        beyond = functional.pad(x.transpose(1, 2), (0, 0, beside, beside)).contiguous()
+        (inputs,) = self._workers.scratch(0, b * (length + 2 * beside) * c)
+        beyond = torch.from_numpy(inputs)[: b * (length + 2 * beside) * c].view(b, length + 2 * beside, c)
+        beyond[:, :beside] = 0
+        beyond[:, beside + length :] = 0
+        beyond[:, beside : beside + length] = x.transpose(1, 2)
         result = torch.empty(b, length, self._out_channels, dtype=torch.float32)
-        inputs, outputs = beyond.numpy().reshape(-1), result.numpy().reshape(-1)
+        outputs = result.numpy().reshape(-1)
         n, n_out, n_numbers = self._workers.n, self._out_channels, self._n_taps * c
         few = length < FEW_ROWS
         ranges = list(even_ranges(-(-n_out // PANEL) if few else length, n))
