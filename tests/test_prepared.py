@@ -413,13 +413,23 @@ def test_a_convolution_over_time_as_a_product(taps: int, dilation: int) -> None:
 
 @pytest.mark.parametrize("length", [21, 600])
 @pytest.mark.parametrize("n_threads", [1, 3])
-@pytest.mark.parametrize(("taps", "dilation"), [(3, 1), (3, 2), (1, 1)])
+@pytest.mark.parametrize(
+    ("channels", "taps", "stride", "dilation", "padding"),
+    [(8, 3, 1, 1, 1), (8, 3, 1, 2, 2), (8, 1, 1, 1, 0), (1, 16, 4, 1, 0), (1, 11, 5, 1, 5), (8, 3, 2, 2, 1)],
+)
 def test_a_convolution_over_time_as_our_product(
-    taps: int, dilation: int, n_threads: int, length: int, monkeypatch: pytest.MonkeyPatch
+    channels: int,
+    taps: int,
+    stride: int,
+    dilation: int,
+    padding: int,
+    n_threads: int,
+    length: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Workers, "n", n_threads)
-    layer = nn.Conv1d(8, 44, taps, dilation=dilation, padding=dilation * (taps // 2), bias=dilation == 1)
-    x = torch.randn(2, 8, length)
+    layer = nn.Conv1d(channels, 44, taps, stride, padding, dilation, bias=dilation == 1)
+    x = torch.randn(2, channels, length)
     with torch.inference_mode():
         torch.testing.assert_close(_OwnConv1d(layer, Workers())(x), layer(x), atol=2e-6, rtol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Any part of a PANN for inference on the CPU: norms folded, channels last, deep convolutions as products.
+"""Any part of a PANN for inference on the CPU: norms folded, channels last, convolutions as products.
 
 The part is traced into its operations (torch.fx) and stays a torch module; its results change only by
 rounding.
@@ -69,7 +69,7 @@ class TracedWavegram:
 def prepare_module(part: nn.Module, workers: Workers | None = None) -> nn.Module:
     """A copy of ``part`` for inference; the original stays unchanged.
 
-    With ``workers``, convolutions over time that become products are computed by ours, on these threads.
+    With ``workers``, convolutions over time, shallow ones too, become products of ours, on these threads.
     """
     traced = simplified(part)
     _use_products(traced, workers)
@@ -177,7 +177,6 @@ def _drop_dropout(traced: fx.GraphModule) -> None:
 
 
 def _use_products(traced: fx.GraphModule, workers: Workers | None) -> None:
-    least_over_time = PRODUCT_WEIGHTS_1D if workers is None else OWN_WEIGHTS_1D
     for node in list(traced.graph.nodes):
         layer = module_of(traced, node)
         if (
@@ -187,15 +186,15 @@ def _use_products(traced: fx.GraphModule, workers: Workers | None) -> None:
             and layer.in_channels * layer.out_channels >= PRODUCT_WEIGHTS
         ):
             _replace(traced, str(node.target), _ProductConv2d(layer))
-        if (
-            isinstance(layer, nn.Conv1d)
-            and layer.stride == (1,)
-            and layer.groups == 1
-            and layer.kernel_size[0] % 2 == 1
-            and layer.in_channels * layer.out_channels >= least_over_time
-        ):
-            form = _ProductConv1d(layer) if workers is None else _OwnConv1d(layer, workers)
-            _replace(traced, str(node.target), form)
+        if not isinstance(layer, nn.Conv1d) or layer.groups != 1 or isinstance(layer.padding, str):
+            continue
+        size = layer.in_channels * layer.out_channels
+        if workers is not None:
+            # The first one as well: else its output, channel by channel, had to be turned.
+            if size >= OWN_WEIGHTS_1D or layer.in_channels == 1:
+                _replace(traced, str(node.target), _OwnConv1d(layer, workers))
+        elif layer.stride == (1,) and layer.kernel_size[0] % 2 == 1 and size >= PRODUCT_WEIGHTS_1D:
+            _replace(traced, str(node.target), _ProductConv1d(layer))
 
 
 def _by_tap(weight: Tensor) -> Tensor:
@@ -225,30 +224,35 @@ class _ProductConv1d(nn.Module):
 
 
 class _OwnConv1d(nn.Module):
-    """``(B, C, L)`` -> ``(B, C', L)``: the same by our product, which needs no copy for each tap."""
+    """``(B, C, L)`` -> ``(B, C', L')``: with any stride too, by our product, which copies nothing per tap."""
 
     def __init__(self, layer: nn.Conv1d, workers: Workers) -> None:
         super().__init__()
         taps = by_tap(layer.weight.detach().float().numpy()[..., None])
         self._n_taps, self._in_channels, self._out_channels = taps.shape
-        self._dilation = layer.dilation[0]
+        self._dilation, self._stride = layer.dilation[0], layer.stride[0]
+        self._padding = int(layer.padding[0])
         self._panels = packed(taps.reshape(-1, self._out_channels))
         bias = np.zeros(self._out_channels) if layer.bias is None else layer.bias.detach().float().numpy()
         self._bias = padded(np.asarray(bias, np.float32))
         self._workers = workers
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, L) -> (B, C', L)``."""
-        b, c, length = x.shape
-        beside = self._dilation * (self._n_taps // 2)
-        (inputs,) = self._workers.scratch(0, b * (length + 2 * beside) * c)
-        beyond = torch.from_numpy(inputs)[: b * (length + 2 * beside) * c].view(b, length + 2 * beside, c)
+        """``(B, C, L) -> (B, C', L')``."""
+        b, c, in_length = x.shape
+        beside, row = self._padding, c * self._stride
+        length = (in_length + 2 * beside - self._dilation * (self._n_taps - 1) - 1) // self._stride + 1
+        item_size = (in_length + 2 * beside) * c
+        (inputs,) = self._workers.scratch(0, b * item_size)
+        beyond = torch.from_numpy(inputs)[: b * item_size].view(b, -1, c)
         beyond[:, :beside] = 0
-        beyond[:, beside + length :] = 0
-        beyond[:, beside : beside + length] = x.transpose(1, 2)
+        beyond[:, beside + in_length :] = 0
+        beyond[:, beside : beside + in_length] = x.transpose(1, 2)
         result = torch.empty(b, length, self._out_channels, dtype=torch.float32)
         outputs = result.numpy().reshape(-1)
         n, n_out, n_numbers = self._workers.n, self._out_channels, self._n_taps * c
+        joined = self._dilation == 1  # then the taps of a frame are one stretch of memory
+        n_stretches, stretch = (1, n_numbers) if joined else (self._n_taps, c)
         few = length < FEW_ROWS
         ranges = list(even_ranges(-(-n_out // PANEL) if few else length, n))
         limit = np.float32(np.inf)
@@ -260,8 +264,8 @@ class _OwnConv1d(nn.Module):
                 rows, columns = (first, last), (0, n_out)
             for item in range(b):
                 product()(
-                    inputs, (item * (length + 2 * beside) + rows[0]) * c, c, rows[1] - rows[0],
-                    self._n_taps, self._dilation * c, c,
+                    inputs, item * item_size + rows[0] * row, row, rows[1] - rows[0],
+                    n_stretches, self._dilation * c, stretch,
                     self._panels, columns[0] * n_numbers, c, n_numbers * PANEL, columns[1] - columns[0],
                     outputs, (item * length + rows[0]) * n_out + columns[0], n_out,
                     self._bias, columns[0], -limit, limit, False,
