@@ -188,6 +188,8 @@ def _use_products(traced: fx.GraphModule, workers: Workers | None) -> None:
             _replace(traced, str(node.target), _ProductConv2d(layer))
         if not isinstance(layer, nn.Conv1d) or layer.groups != 1 or isinstance(layer.padding, str):
             continue
+        if layer.padding_mode != "zeros":
+            continue
         size = layer.in_channels * layer.out_channels
         if workers is not None:
             # The first one as well: else its output, channel by channel, had to be turned.
