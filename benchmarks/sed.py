@@ -74,8 +74,8 @@ def main() -> None:
     def heard(scapes: Sequence[Soundscape]) -> dict[str, Frames]:
         return {each.name: frames_of(tagger, each, [categories[name] for name in classes]) for each in scapes}
 
-    _say(f"calibrates on {given.scapes} soundscapes of folds 1 to 4")
-    known = [compose(seen, USUAL, seed) for seed in range(1000, 1000 + given.scapes)]
+    _say(f"calibrates on {given.known} soundscapes of folds 1 to 4")
+    known = [compose(seen, USUAL, seed) for seed in range(1000, 1000 + given.known)]
     offset_s = FrameReader(tagger, HOP_S).offset_s
     known_frames = heard(known)
     rules, thresholds = rules_from(known_frames, known, classes, offset_s)
@@ -85,6 +85,7 @@ def main() -> None:
         "pannsx": __version__,
         "hop_s": HOP_S,
         "soundscapes": given.scapes,
+        "known_soundscapes": given.known,
         "thresholds": thresholds,
         "psds_median_s": median_s,
         "scenes": {name: asdict(scene) for name, scene in SCENES.items()},
@@ -217,6 +218,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of ESC-10")
     parser.add_argument("--model", help="name of a checkpoint (default: the bundled one)")
     parser.add_argument("--scapes", type=int, default=10, help="soundscapes of each kind (default: 10)")
+    parser.add_argument(
+        "--known", type=int, default=40, help="soundscapes of folds 1 to 4, for the thresholds (default: 40)"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result")
     return parser.parse_args()
 

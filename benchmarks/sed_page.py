@@ -73,7 +73,8 @@ def _section(result: dict[str, Any], plot: str) -> str:
     lines = [
         f"## {result['model']}",
         "",
-        f"{result['soundscapes']} soundscapes of each kind, frames {result['hop_s']} s apart.",
+        f"{result['soundscapes']} soundscapes of each kind, frames {result['hop_s']} s apart; thresholds from"
+        f" {result['known_soundscapes']} soundscapes.",
         "",
         f"![Segment F1 of each way to decide in each kind of soundscape](../{plot})",
         "",
