@@ -7,7 +7,7 @@ With `-n 2` of pytest-xdist a file's tests stay together, because they share its
 largest networks, and the one with a browser, come first, in one process with all processors, while the others
 wait: two such networks at once would take too much memory. After that each process computes with its share of
 the processors, and one of them begins with all files of the next size. Before all that, the package's kernels
-are compiled in a process of their own, since a process that has compiled keeps the compiler's memory.
+are compiled in two processes of their own, since a process that has compiled keeps the compiler's memory.
 """
 
 from __future__ import annotations
@@ -57,7 +57,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if config.cache is None or config.cache.get("pannsx/compiled", None) != digest:
         program = _ROOT / "tests" / "support" / "compile_all.py"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (_ROOT, *sys.path)))}
-        if subprocess.run([sys.executable, program], cwd=_ROOT, env=environment).returncode != 0:
+        programs = [
+            subprocess.Popen([sys.executable, program, part], cwd=_ROOT, env=environment)
+            for part in ("bundled", "others")
+        ]
+        codes = [each.wait() for each in programs]
+        if any(codes):
             config.get_terminal_writer().line("compile_all.py failed: the tests' processes compile, too")
         elif config.cache is not None:
             config.cache.set("pannsx/compiled", digest)

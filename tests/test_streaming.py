@@ -29,7 +29,6 @@ from pannsx.events import Event, EventDetector, EventSettings
 from pannsx.events.operating_points import OperatingPoint, OperatingPoints
 from pannsx.inference.engine import Answer
 from pannsx.inference.pipeline import Pipeline, WindowSettings
-from pannsx.models.timing import ReceptiveField, receptive_field, same, strided
 from pannsx.streaming import StreamUpdate
 
 RATE = 32_000
@@ -38,12 +37,6 @@ WHOLE_FILE = 1e-5
 """Between a stream's probabilities and the whole file's: the same sums, in another order at times."""
 
 Captured = pytest.CaptureFixture[str]
-
-# One name for each way of looking along time; deeper networks have more of the same layers.
-FIELDS = [
-    "Cnn6", "Cnn14", "ResNet22", "ResNet54", "MobileNetV1", "MobileNetV2", "Wavegram_Logmel_Cnn14",
-    "Res1dNet31", "DaiNet19", "LeeNet11", "LeeNet24",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -73,51 +66,6 @@ def cut(waveform: np.ndarray, *lengths: int) -> list[np.ndarray]:
         at += lengths[i % len(lengths)]
         i += 1
     return blocks
-
-
-@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # said by torch when oneDNN is turned off
-@pytest.mark.parametrize("name", FIELDS)
-def test_receptive_field(name: str) -> None:
-    """NaN spreads through every product, one with zero too: the frames it reaches are those that see it."""
-    model = _zero_model(name)
-    field = model.receptive_field
-    assert field.hop_samples == model.grid.hop_samples
-    frame = -(-(1 - field.first) // field.hop_samples)
-    seen = field.samples_of(frame)
-    assert seen[0] >= 1
-    poisoned = [[seen[0] - 1, seen[-1] + 1], [seen[0]], [seen[-1]]]
-    # A hop more than the frame sees: what an input ends with may fall off the grid of some layer.
-    n_frames = frame + 2
-    waveform = torch.zeros(len(poisoned), field.samples_of(n_frames - 1)[-1] + 1)
-    for row, places in enumerate(poisoned):
-        waveform[row, places] = torch.nan
-    with torch.inference_mode(), torch.backends.mkldnn.flags(enabled=False):
-        features = model.forward_features(waveform)
-        reached = model.head.frame_embeddings(features).isnan().any(dim=2).numpy()
-    for row, places in enumerate(poisoned):
-        expected = [any(place in field.samples_of(n) for place in places) for n in range(n_frames)]
-        assert reached[row, :n_frames].tolist() == expected
-    assert [bool(reached[row, frame]) for row in range(3)] == [False, True, True]
-
-
-def _zero_model(name: str) -> torch.nn.Module:
-    model = empty_model(name)
-    front_end = {key for key, buffer in model.named_buffers() if not buffer.is_meta}
-    for module_name, module in model.named_modules():
-        for key, tensor in [*module._parameters.items(), *module._buffers.items()]:
-            if tensor is None or f"{module_name}.{key}" in front_end:
-                continue
-            zeros = torch.zeros(tensor.shape, dtype=tensor.dtype)
-            if key in module._parameters:
-                module._parameters[key] = torch.nn.Parameter(zeros, requires_grad=False)
-            else:
-                module._buffers[key] = zeros
-    return model
-
-
-def test_receptive_fields_of_paths_that_join() -> None:
-    assert receptive_field([(same(3), same(3, dilation=2))]) == ReceptiveField(1, -3, 3)
-    assert receptive_field([(strided(4, 2, 0), same(3)), (strided(2, 2, 0),)]) == ReceptiveField(2, -2, 5)
 
 
 @pytest.fixture(scope="module")
