@@ -107,10 +107,10 @@ def test_options_are_those_of_the_library(long: str, tagger: AudioTagger, tmp_pa
 
 
 def test_the_table_in_the_tree(tagger: AudioTagger, capsys: Captured) -> None:
-    options = ["--threshold", "0.3", "-c", "Bark", "-c", "Animal", "-c", "speech"]
+    options = ["--threshold", "0.2", "-c", "Bark", "-c", "Animal", "-c", "speech"]
     assert main(["events", str(SCENE), "-q", *options, "--group"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    events = tagger.inference(SCENE).events(threshold=0.3, classes=["Bark", "Animal", "Speech"])
+    events = tagger.inference(SCENE).events(threshold=0.2, classes=["Bark", "Animal", "Speech"])
     assert {event.label for event in events} == {"Bark", "Animal", "Speech"}
     assert len(lines) == 1 + len(events) + 2  # the name, and what stands between or above the classes
     column = lines[1].index("Human")
