@@ -112,6 +112,29 @@ def test_a_delta_holds_the_difference_alone_and_makes_the_trained_network(base: 
     np.testing.assert_allclose(embedding[0], tagger.inference(sounds()[0]).embedding, atol=SAME_NETWORK)
 
 
+@pytest.mark.parametrize("adapt", ["head", "norms"])
+def test_kept_classes_come_back_with_the_delta(base: Path, adapt: Adapt) -> None:
+    classifier = AudioClassifier(
+        checkpoint=base,
+        device="cpu",
+        adapt=adapt,
+        epochs=2,
+        batch_size=3,
+        learning_rate=0.02,
+        keep_audioset=True,
+    ).fit(sounds(), LABELS)
+    path = base.with_name(f"kept_{adapt}.safetensors")
+    assert classifier.save(path).base is not None
+    before, after = (AudioTagger(checkpoint=each, device="cpu") for each in (base, path))
+    assert after.labels == (*before.labels, "clicks", "noise", "tone")
+    n_kept = len(before.labels)
+    kept, new = np.split(after.inference(sounds()).clipwise, [n_kept], axis=1)
+    expected = classifier.predict_proba(sounds())
+    np.testing.assert_allclose(new / new.sum(axis=1, keepdims=True), expected, atol=SAME_NETWORK)
+    change = np.abs(kept - before.inference(sounds()).clipwise).max()
+    assert change < SAME_NETWORK if adapt == "head" else change > SAME_NETWORK
+
+
 def test_a_delta_of_a_published_checkpoint_finds_it(tmp_path: Path) -> None:
     """Below 1 MB, and in a folder without its base, which is in the package here."""
     classifier = AudioClassifier(device="cpu", adapt="head", epochs=1).fit(sounds(), LABELS)

@@ -45,7 +45,8 @@ is trained with it, and the checkpoint is a delta: a file of what differs from t
 record names the network and the digest of its file, which is found or fetched when the delta is loaded.
 With --prototypes nothing is trained: a class is the mean of the embeddings of its clips, of which one is
 enough. With --keep-audioset the checkpoint has the classes of the network, too: exactly as they were, or,
-where the network is trained, trained to say what they said before.
+where the network is trained, trained to say what they said before. A delta then has their rows of the
+classifier, too, some megabytes.
 
 Without a split of your own, the clips are divided into five folds, each held out once; every class is
 spread evenly over them. The scores are those of the held-out clips. The saved checkpoint is then trained on
