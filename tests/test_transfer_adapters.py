@@ -14,6 +14,7 @@ import torch
 from narrow_checkpoint import narrow_checkpoint
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from small_sounds import LABELS, RATE, sounds
 from torch import nn
 
 from pannsx import AudioClassifier, AudioTagger, FeatureExtractor, StreamTagger, WeightsError, save, weights
@@ -32,7 +33,6 @@ from pannsx.weights.digests import file_digest
 from pannsx.weights.loading import open_checkpoint
 from pannsx.weights.saving import save_delta
 
-RATE = 32000
 MB = 1_000_000
 SAME = 1e-5
 """Between a layer with its factors beside it and with their product in its weight: another order of sums."""
@@ -41,21 +41,6 @@ SAME_NETWORK = 2e-5
 """Of probabilities: one network, computed in batches of another size, its head inside or outside of it."""
 
 CLASSIFIER = {"fc_audioset.weight", "fc_audioset.bias"}
-LABELS = ["clicks", "noise", "tone"] * 3
-
-
-def sounds() -> list[NDArray[np.float32]]:
-    """Nine clips of a quarter second: clicks, noise and tones in turn."""
-    rng, times = np.random.default_rng(0), np.arange(RATE // 4) / RATE
-    made = []
-    for number in range(9):
-        kinds = (
-            (np.arange(len(times)) % (900 + 100 * number) < 8).astype(float),
-            rng.standard_normal(len(times)) / 4,
-            np.sin(2 * np.pi * (400 + 50 * number) * times),
-        )
-        made.append((0.5 * kinds[number % 3]).astype(np.float32))
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -10,34 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
+from small_sounds import KINDS, LABELS, RATE, sounds
 
 import pannsx
 from pannsx import AudioClassifier, AudioTagger, FeatureExtractor, fit_head
 from pannsx.transfer.target_kinds import read_labels
 
-RATE = 32000
 SAME_NETWORK = 2e-5
 """Of probabilities: one network, computed in batches of another size, its head inside or outside of it."""
-
-KINDS = np.array(["clicks", "noise", "tone"])
-
-
-def sounds() -> list[NDArray[np.float32]]:
-    """Nine clips of a quarter second: clicks, noise and tones in turn."""
-    rng, times = np.random.default_rng(0), np.arange(RATE // 4) / RATE
-    made = []
-    for number in range(9):
-        kinds = (
-            (np.arange(len(times)) % (900 + 100 * number) < 8).astype(float),
-            rng.standard_normal(len(times)) / 4,
-            np.sin(2 * np.pi * (400 + 50 * number) * times),
-        )
-        made.append((0.5 * kinds[number % 3]).astype(np.float32))
-    return made
-
-
-LABELS = [str(KINDS[number % 3]) for number in range(9)]
 
 
 @cache
@@ -55,7 +35,7 @@ def test_what_it_saves_is_what_it_predicts(tmp_path: Path) -> None:
         soundfile.write(path, waveform, RATE, subtype="FLOAT")
     classifier = fit_head(paths, LABELS, model=network(), epochs=50)
     assert isinstance(classifier, AudioClassifier)
-    assert classifier.classes_.tolist() == KINDS.tolist()
+    assert classifier.classes_.tolist() == list(KINDS)
     probabilities = classifier.predict_proba(paths)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
     assert classifier.predict(paths).tolist() == LABELS
@@ -67,7 +47,7 @@ def test_what_it_saves_is_what_it_predicts(tmp_path: Path) -> None:
     record = classifier.save(tmp_path / "mine.safetensors")
     assert record.n_classes == 3
     tagger = AudioTagger(checkpoint=tmp_path / "mine.safetensors", device="cpu")
-    assert tagger.labels == tuple(KINDS)
+    assert tagger.labels == KINDS
     assert tagger.operating_points is None
     clipwise = tagger.inference(paths).clipwise
     np.testing.assert_allclose(

@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from pannsx import AudioTagger, weights
 from pannsx.errors import WeightsError
+from pannsx.metrics import accuracy
 from pannsx.models.layout import published_key
 from pannsx.types import FloatArray
 from train.data.banks import RATE, Bank, open_banks
@@ -108,11 +109,6 @@ def fitted(clips: Clips) -> NDArray[np.float64]:
     return offsets
 
 
-def agreement(student: FloatArray | NDArray[np.float64], teacher: FloatArray) -> float:
-    """Share of clips whose first class is the teacher's."""
-    return float((student.argmax(axis=1) == teacher.argmax(axis=1)).mean())
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="train.offsets", description="Fit the offsets of a checkpoint's classes to a teacher, on clips."
@@ -153,7 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, WeightsError) as error:
         print(f"train.offsets: {error}", file=sys.stderr)
         return 1
-    before, after = (agreement(clips.student + each, clips.teacher) for each in (0.0, offsets))
+    first = clips.teacher.argmax(axis=1)
+    before, after = (accuracy(first, clips.student + each) for each in (0.0, offsets))
     print(
         f"{given.folder / str(written.filename)}: offsets up to {np.abs(offsets).max():.2f}; the teacher's "
         f"first class is first in {before:.3f} of {len(clips.student):,} clips before, {after:.3f} after"
