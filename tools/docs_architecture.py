@@ -61,7 +61,11 @@ WAYS: tuple[_Way, ...] = (
             ("models/pann.py", "Pann", "on an accelerator, log-mel and features"),
             ("models/heads.py", "ClipHead", "logits `(B, K)`, embedding `(B, D)`, logits by frame"),
             ("inference/windows.py", "combine", "results of windows, combined to one per source"),
-            ("results.py", "TaggingResult", "probabilities, embedding, frames, with labels and times"),
+            (
+                "results/tagging.py",
+                "TaggingResult",
+                "probabilities, embedding, frames, with labels and times",
+            ),
             ("events/detector.py", "detect", "on request, events: onset, offset, label"),
         ),
     ),

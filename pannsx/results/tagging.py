@@ -1,23 +1,21 @@
-"""Results of a tagger: plain arrays with their labels and times."""
+"""The result for one source: its tags, events, table, figure and page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
 import numpy.typing as npt
 
-from pannsx.labels import LabelSet
+from pannsx.results.grid import FrameGrid, OnGrid
 from pannsx.table import Row, data_frame
-from pannsx.tags import Tag as Tag
-from pannsx.tags import top_tags
-from pannsx.types import Channel, FloatArray, FrameSource, PathLike, Source
+from pannsx.tags import Tag, top_tags
+from pannsx.types import Channel, FloatArray, PathLike, Source
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
@@ -28,78 +26,8 @@ if TYPE_CHECKING:
     from pannsx.events.thresholds import Threshold
     from pannsx.report import Codec, Player
 
-_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class FrameGrid:
-    """Times of the frames of a result, and classes of their columns.
-
-    Attributes:
-        hop_s: seconds from one frame to the next.
-        offset_s: centre of the first frame, in seconds.
-        labels: ``K`` names, in the order of the last axis.
-        frame_source: ``"native"`` if the network was trained through its frames (the DecisionLevel
-            models); ``"local_pooling"`` if its clip head is applied to each frame and its neighbours.
-        label_ids: ``K`` machine ids of the labels, such as AudioSet's ``/m/09x0r``, or None.
-        model: name of the checkpoint, or None.
-    """
-
-    hop_s: float
-    offset_s: float
-    labels: tuple[str, ...] = field(repr=False)
-    frame_source: FrameSource
-    label_ids: tuple[str, ...] | None = field(default=None, repr=False)
-    model: str | None = None
-
-    def times_s(self, n_frames: int, first: int = 0) -> npt.NDArray[np.float64]:
-        """``(n_frames,)`` centres of the frames in seconds, starting at frame ``first``."""
-        return self.offset_s + self.hop_s * (first + np.arange(n_frames, dtype=np.float64))
-
-    @cached_property
-    def label_set(self) -> LabelSet:
-        """The labels with their ids."""
-        return LabelSet(self.labels, self.label_ids)
-
-    def mids(self) -> dict[str, str]:
-        """The machine ids by label; empty if there are none."""
-        return dict(zip(self.labels, self.label_ids or (), strict=bool(self.label_ids)))
-
-
-class OnGrid:
-    """Base of results with frames: the fields of their :class:`FrameGrid`."""
-
-    grid: FrameGrid
-
-    @property
-    def hop_s(self) -> float:
-        """Seconds from one frame to the next."""
-        return self.grid.hop_s
-
-    @property
-    def offset_s(self) -> float:
-        """Centre of frame 0, in seconds."""
-        return self.grid.offset_s
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """``K`` names, in the order of the last axis."""
-        return self.grid.labels
-
-    @property
-    def label_ids(self) -> tuple[str, ...] | None:
-        """``K`` machine ids, such as AudioSet's ``/m/09x0r``, or None."""
-        return self.grid.label_ids
-
-    @property
-    def model(self) -> str | None:
-        """Name of the checkpoint, or None."""
-        return self.grid.model
-
-    @property
-    def frame_source(self) -> FrameSource:
-        """``"native"`` or ``"local_pooling"``: see :class:`FrameGrid`."""
-        return self.grid.frame_source
+N_TAGS = 5
+"""Tags of a result unless another number is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +62,7 @@ class TaggingResult(OnGrid):
 
     def top(
         self,
-        k: int = _SHOWN,
+        k: int = N_TAGS,
         *,
         threshold: float | None = None,
         classes: Sequence[str] | None = None,
@@ -291,7 +219,7 @@ class TaggingResult(OnGrid):
             path: file to write; the extension selects the format (.png, .svg, .pdf). None: no file.
             audio: the source of the result, as in :func:`pannsx.audio.load`.
             source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
-            start_s, duration_s, channel, salvage: what the result is of, as given to the inference.
+            start_s, duration_s, channel, salvage: the part of the result, as given to the inference.
             title: title line; None: the name of the audio's file.
             threshold, max_gap_s, min_duration_s: settings of the events, as in :meth:`events`.
             n_classes: number of classes to draw.
@@ -349,14 +277,14 @@ class TaggingResult(OnGrid):
             path: the ``.html`` file to write.
             audio: the source of the result, as in :func:`pannsx.audio.load`.
             source_rate: rate of an array or tensor, in Hz; ``sample_rate`` is another name for it.
-            start_s, duration_s, channel, salvage: what the result is of, as given to the inference.
+            start_s, duration_s, channel, salvage: the part of the result, as given to the inference.
             title: the heading; None: the name of the audio's file.
             threshold: as in :meth:`events`. One number, from 0.05 to 0.99, is the initial position of the
                 page's slider; with thresholds for each class, the page begins with these.
             max_gap_s, min_duration_s: settings of the events, as in :meth:`events`; None: as calibrated with
                 calibrated thresholds, else 0.
             player: ``"embed"``: the page holds a compressed mono copy of the audio; ``"link"``: it plays the
-                file from where that is, and must be moved together with it; ``"none"``: no player.
+                file itself, and must be moved together with it; ``"none"``: no player.
             codec: codec of the copy: ``"opus"``, or ``"mp3"`` for browsers without it (Safari before 18.4).
             groups: groups of classes, shown by colour, in the forms of ``super_classes`` in :meth:`events`;
                 None: the top of AudioSet's tree.
@@ -396,7 +324,7 @@ class TaggingResult(OnGrid):
     @property
     def _frames(self) -> FloatArray:
         if self.framewise is None:
-            raise ValueError("there are no frames: the inference was asked for with framewise=False")
+            raise ValueError("there are no frames: the inference ran with framewise=False")
         return self.framewise
 
     def _repr_html_(self) -> str:
@@ -409,92 +337,3 @@ class TaggingResult(OnGrid):
         tags = ", ".join(f"{tag.label} {tag.probability:.3f}" for tag in self.top(3))
         frames = "no frames" if self.framewise is None else f"{len(self.framewise)} frames"
         return f"<TaggingResult {self.duration_s:.2f} s, {frames}: {tags}>"
-
-
-@dataclass(frozen=True, eq=False)
-class BatchResult(OnGrid):
-    """The results for several sources; ``batch[i]`` is the :class:`TaggingResult` of source ``i``.
-
-    Attributes:
-        clipwise: ``(N, K)`` probabilities.
-        logits: ``(N, K)`` float32; ``clipwise`` is their sigmoid.
-        embedding: ``(N, D)`` embeddings.
-        framewise: ``N`` arrays ``(T'_i, K)``, one per source; None with ``framewise=False``.
-        grid, operating_points: as in :class:`TaggingResult`.
-        durations_s: ``N`` lengths in seconds.
-        files: ``N`` paths or names, None for a source without one; None: of no source.
-        clipwise_max: ``N`` arrays ``(K,)`` as in :class:`TaggingResult`, None for a source of one window;
-            None: every source is of one.
-        tasks: the results of further heads, by task, as in :class:`TaggingResult`.
-    """
-
-    clipwise: FloatArray
-    logits: FloatArray = field(repr=False)
-    embedding: FloatArray
-    framewise: tuple[FloatArray, ...] | None
-    grid: FrameGrid
-    durations_s: tuple[float, ...]
-    operating_points: OperatingPoints | None = field(default=None, repr=False)
-    files: tuple[str | None, ...] | None = field(default=None, repr=False)
-    clipwise_max: tuple[FloatArray | None, ...] | None = field(default=None, repr=False)
-    tasks: Mapping[str, BatchResult] = field(default_factory=dict, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.clipwise)
-
-    def __getitem__(self, i: int) -> TaggingResult:
-        return TaggingResult(
-            clipwise=self.clipwise[i],
-            logits=self.logits[i],
-            embedding=self.embedding[i],
-            framewise=None if self.framewise is None else self.framewise[i],
-            grid=self.grid,
-            duration_s=self.durations_s[i],
-            operating_points=self.operating_points,
-            file=None if self.files is None else self.files[i],
-            clipwise_max=None if self.clipwise_max is None else self.clipwise_max[i],
-            tasks={name: batch[i] for name, batch in self.tasks.items()},
-        )
-
-    def __iter__(self) -> Iterator[TaggingResult]:
-        return (self[i] for i in range(len(self)))
-
-    def top(
-        self,
-        k: int = _SHOWN,
-        *,
-        threshold: float | None = None,
-        classes: Sequence[str] | None = None,
-        leaves: bool = False,
-    ) -> list[list[Tag]]:
-        """The ``k`` most probable tags of each source: see :meth:`TaggingResult.top`."""
-        return [
-            top_tags(clipwise, self.grid.label_set, k, threshold=threshold, classes=classes, leaves=leaves)
-            for clipwise in self.clipwise
-        ]
-
-    def to_pandas(
-        self,
-        top: int | None = None,
-        *,
-        threshold: float | None = None,
-        classes: Sequence[str] | None = None,
-        leaves: bool = False,
-    ) -> DataFrame:
-        """The tables of all sources below each other: see :meth:`TaggingResult.to_pandas`.
-
-        >>> table = AudioTagger().inference(["dog.wav", "rain.flac"]).to_pandas(top=1)
-        """
-        return data_frame(row for result in self for row in result._rows(top, threshold, classes, leaves))
-
-    def __repr__(self) -> str:
-        return (
-            f"<BatchResult of {len(self)}: clipwise {self.clipwise.shape}, embedding {self.embedding.shape}>"
-        )
-
-
-class FrameEmbeddings(NamedTuple):
-    """Embeddings of one source over time: ``embeddings (T', D)`` and ``times_s (T',)`` of their centres."""
-
-    embeddings: FloatArray
-    times_s: npt.NDArray[np.float64]
