@@ -28,12 +28,8 @@ from benchmarks.peers import Call, gather
 from benchmarks.resident import Peak, resident_bytes
 from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
 from benchmarks.timing import alternate
-from pannsx.metrics.generation import (
-    KAD_SCALE,
-    EmbeddingStatistics,
-    frechet_distance,
-    kernel_audio_distance,
-)
+from pannsx.metrics.generation import EmbeddingStatistics, frechet_distance, kernel_audio_distance
+from pannsx.metrics.generation.kernels import KAD_SCALE
 from pannsx.metrics.pairwise import median_distance
 
 QUESTION = harness.Question(

@@ -13,6 +13,10 @@ if TYPE_CHECKING:  # paths do not need NumPy, arrays do not need torch
 
 FloatArray: TypeAlias = "npt.NDArray[np.float32]"
 
+DoubleArray: TypeAlias = "npt.NDArray[np.float64]"
+
+IntArray: TypeAlias = "npt.NDArray[np.int64]"
+
 PathLike: TypeAlias = str | os.PathLike[str]
 
 Channel: TypeAlias = int | Literal["mean"]

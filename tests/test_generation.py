@@ -15,19 +15,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from seeded_models import golden_arrays, golden_json
 
-from pannsx.metrics import bootstrap, generation, pairwise
+from pannsx.metrics import bootstrap, pairwise
 from pannsx.metrics.bootstrap import bootstrap_interval, kernel_interval
 from pannsx.metrics.generation import (
     EmbeddingStatistics,
+    frechet,
     frechet_distance,
     frechet_infinity,
     inception_score,
     kernel_audio_distance,
     kernel_inception_distance,
+    kernels,
     kl_divergence,
     kl_divergences,
-    weighted_kernel_distances,
 )
+from pannsx.metrics.generation.kernels import weighted_kernel_distances, weighted_polynomial_mmd
 
 # The tools' own rounding: their logits are softmaxed in float32, their sqrtm leaves 4e-8.
 OF_TOOLS = 1e-5
@@ -248,7 +250,7 @@ def test_no_memory_for_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
         return found
 
     monkeypatch.setattr(pairwise, "squared_distances", watched)
-    monkeypatch.setattr(generation, "squared_distances", watched)
+    monkeypatch.setattr(kernels, "squared_distances", watched)
     monkeypatch.setattr(pairwise, "BLOCK_ROWS", 128)
     x, y = random_sets(400, 300, 2)
     kernel_audio_distance(x, y)
@@ -293,14 +295,14 @@ def test_extrapolation_removes_the_bias_of_few_clips() -> None:
 
 def test_a_line_is_explained_wholly(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    of_rows = generation._gaussian_of_rows
+    of_rows = frechet._gaussian_of_rows
 
-    def counted(rows: Rows) -> generation.Gaussian:
+    def counted(rows: Rows) -> frechet.Gaussian:
         seen.append(len(rows))
         return of_rows(rows)
 
-    monkeypatch.setattr(generation, "_gaussian_of_rows", counted)
-    monkeypatch.setattr(generation, "_frechet", lambda one, other: 3.0 + 12.0 / seen[-1])
+    monkeypatch.setattr(frechet, "_gaussian_of_rows", counted)
+    monkeypatch.setattr(frechet, "_frechet", lambda one, other: 3.0 + 12.0 / seen[-1])
     found = frechet_infinity(*random_sets(5, 90, 2))
     assert found.score == pytest.approx(3.0, rel=OF_DEFINITION)
     assert found.slope == pytest.approx(12.0, rel=OF_DEFINITION)
@@ -380,7 +382,7 @@ def test_inception_interval_is_that_of_drawn_rows() -> None:
     x, y = random_sets(14, 11, 3)
     rng = np.random.default_rng(0)
     v, w = bootstrap._counts(rng, 14, 5), bootstrap._counts(rng, 11, 5)
-    found = generation.weighted_polynomial_mmd(x, y, 3, v.T, w.T)
+    found = weighted_polynomial_mmd(x, y, 3, v.T, w.T)
     for i in range(5):
         a, b = np.repeat(x, v[i].astype(int), axis=0), np.repeat(y, w[i].astype(int), axis=0)
         expected = mmd_by_loops(a, b, lambda p, q: (p @ q / 3 + 1) ** 3) / 100

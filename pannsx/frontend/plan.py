@@ -16,9 +16,7 @@ import numpy.typing as npt
 
 from pannsx.frontend.definition import hann_window, mel_edges_hz, mel_filters
 from pannsx.frontend.settings import FrontEnd
-from pannsx.types import FloatArray
-
-IntArray = npt.NDArray[np.int64]
+from pannsx.types import FloatArray, IntArray
 
 FIRST_RADIX = 8
 DECIBEL_DEGREE = 9

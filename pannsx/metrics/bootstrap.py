@@ -17,16 +17,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pannsx.metrics.generation import (
-    DoubleArray,
+from pannsx.metrics.generation.frechet import frechet_distance
+from pannsx.metrics.generation.kernels import (
     KernelName,
-    checked_rows,
-    frechet_distance,
     kernel_audio_distance,
     kernel_inception_distance,
     weighted_kernel_distances,
     weighted_polynomial_mmd,
 )
+from pannsx.metrics.generation.rows import checked_rows
+from pannsx.types import DoubleArray
 
 _PRODUCT_ROWS = 2
 """Above this ratio of rows to ``D``, the product of two sets costs more than it saves."""

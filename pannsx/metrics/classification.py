@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pannsx.metrics.tagging import DoubleArray
+from pannsx.types import DoubleArray
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-DoubleArray = npt.NDArray[np.float64]
+from pannsx.types import DoubleArray
+
 Kernel = Callable[[DoubleArray, DoubleArray], DoubleArray]
 """Rows ``(n, D)`` and ``(m, D)`` -> ``(n, m)``."""
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-DoubleArray = npt.NDArray[np.float64]
+from pannsx.types import DoubleArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class TaggingScores:
 
     @property
     def left_out(self) -> tuple[int, ...]:
-        """Positions of the classes excluded from all means, for want of a positive clip."""
+        """Positions of the classes without a positive clip, which are excluded from all means."""
         return tuple(int(position) for position in np.flatnonzero(self.n_positive == 0))
 
     def __str__(self) -> str:

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from pannsx.metrics.tagging import DoubleArray
 from pannsx.transfer.experiment import Divide, Fitted, Learn
 from pannsx.transfer.head import Head, HeadSettings, apply
-from pannsx.types import FloatArray
+from pannsx.types import DoubleArray, FloatArray
 from pannsx.weights import LoadedCheckpoint
 
 SCALE, OFFSET = 9.0, 2.0

@@ -14,14 +14,11 @@ from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, broadcast, load, load_everywhere, maximum, minimum, store
-from pannsx.types import FloatArray
-
-IntArray = npt.NDArray[np.int64]
+from pannsx.types import FloatArray, IntArray
 
 _ZERO = np.float32(0)
 

@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
-from pannsx.types import FloatArray
-
-IntArray = npt.NDArray[np.int64]
+from pannsx.types import FloatArray, IntArray
 
 TILE = 4
 
