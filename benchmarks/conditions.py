@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pannsx.inference.cpu.cores import n_processors
+
 ROOT = Path(__file__).resolve().parents[1]
 
 LIBRARIES = ("torch", "numpy", "scipy", "numba", "llvmlite", "safetensors", "soundfile")
@@ -22,13 +24,6 @@ THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
-
-
-def n_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def thread_environment(threads: int) -> dict[str, str]:
@@ -46,7 +41,7 @@ def current(threads: int, rounds: int, took_s: float) -> dict[str, Any]:
         "device": "cpu",
         "cpu": cpu_model(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": n_cores(),
+        "cores": n_processors(),
         "threads": threads,
         "rounds": rounds,
         "took_s": round(took_s, 1),

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from benchmarks import conditions, harness
+from benchmarks import harness
 from benchmarks.material import Samples, sound
 from benchmarks.peers import Call, gather
 from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
@@ -27,6 +27,7 @@ from pannsx.frontend.definition import hann_window, mel_filters, reference_log_m
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.frontend.settings import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
+from pannsx.inference.cpu.cores import n_processors
 from pannsx.inference.cpu.workers import Workers
 from pannsx.weights.manifest import load_manifest
 
@@ -113,7 +114,7 @@ def _long(ten_seconds_s: float, duration_s: int) -> list[Fact]:
 
 def _threads(given_threads: int, rounds: int) -> list[Fact]:
     """A waveform divided among the pool's threads, and clips on one thread each, against one thread."""
-    n = conditions.n_cores()
+    n = n_processors()
     if n == 1:
         return []
     kernel, workers = LogMelKernel(FRONT_END), Workers()

@@ -1,14 +1,14 @@
-"""All that is to be known of a GPU, in one run of at most eight minutes.
+"""Speed and errors on a GPU, in one run of at most eight minutes.
 
     python -m benchmarks.gpu [--minutes 8] [-o FOLDER]      on a machine with a GPU
-    python -m benchmarks.gpu --device cpu --quick           to see that it runs
+    python -m benchmarks.gpu --device cpu --quick           a trial run
 
 Needs the repository, torch, NumPy, SciPy and Numba; panns_inference and pytest are used where they are
 installed. Each part has its share of the minutes. A part that fails, or that has no time left, says so in the
 result, and the others go on. The result is one JSON file, named by the card:
 
     front_end        log-mel on the device against the golden values
-    peak             TFLOP/s of a 3 x 3 convolution, of each dtype: what the networks are compared with
+    peak             TFLOP/s of a 3 x 3 convolution, of each dtype, for comparison with the networks
     networks         clips of 10 s a second, log-mel included: as modules, as CUDA graphs, compiled
     panns_inference  Cnn14 of that package on the same card
     training         steps of Cnn14 with 32 and 128 clips, and the hours of 600,000 steps
@@ -44,6 +44,7 @@ from pannsx.atomic import replacing
 from pannsx.frontend.definition import reference_log_mel
 from pannsx.frontend.settings import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
+from pannsx.inference.cpu.cores import n_processors
 from pannsx.models import Pann
 from pannsx.models.cost import multiply_accumulates
 from train.recipe import read_recipe
@@ -408,7 +409,7 @@ def main() -> int:
         "driver_cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
         "cpu": conditions.cpu_model(),
-        "cores": conditions.n_cores(),
+        "cores": n_processors(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "commit": conditions.commit(),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import conditions, results
+from pannsx.inference.cpu.cores import n_processors
 
 PREPARED = "--threads-are-set"  # argument of the measuring process
 
@@ -40,7 +41,7 @@ class Question:
         parser.add_argument(
             "--threads",
             type=int,
-            default=1 if self.one_thread else conditions.n_cores(),
+            default=1 if self.one_thread else n_processors(),
             help="of every candidate (default: %(default)s)",
         )
         parser.add_argument(

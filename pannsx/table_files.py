@@ -14,10 +14,12 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, TextIO
+from typing import Any, Literal, NamedTuple, TextIO, TypeVar
 
 from pannsx.table import COLUMNS
 from pannsx.types import PathLike
+
+Self = TypeVar("Self", bound="FileWriter")
 
 Cell = str | int | float | bool | None
 Kind = Literal["text", "integer", "number", "boolean", "seconds", "probability"]
@@ -54,24 +56,16 @@ def plain(column: Column, value: Cell) -> Cell:
     return float(f"{value:.{DIGITS}g}") if column.kind == "probability" else value
 
 
-class TableWriter(ABC):
-    """A context manager that writes rows; the table is complete when it ends without an error."""
+class FileWriter:
+    """A context manager that writes a file piece by piece; its file is complete if it ends without error."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self.columns = tuple(columns)
+    def __init__(self) -> None:
         self._stack = ExitStack()
 
-    @abstractmethod
-    def write(self, row: Sequence[Cell]) -> None:
-        """One row, with a value for each column; None leaves a cell empty."""
+    def finish(self) -> None:
+        """Complete the file."""
 
-    def finish(self) -> None:  # noqa: B027 - most formats need nothing
-        """Complete the table."""
-
-    def _plain(self, row: Sequence[Cell]) -> list[Cell]:
-        return [plain(column, value) for column, value in zip(self.columns, row, strict=True)]
-
-    def __enter__(self) -> TableWriter:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(
@@ -80,6 +74,21 @@ class TableWriter(ABC):
         with self._stack:
             if kind is None:
                 self.finish()
+
+
+class TableWriter(FileWriter, ABC):
+    """Writes a table row by row."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        super().__init__()
+        self.columns = tuple(columns)
+
+    @abstractmethod
+    def write(self, row: Sequence[Cell]) -> None:
+        """One row, with a value for each column; None leaves a cell empty."""
+
+    def _plain(self, row: Sequence[Cell]) -> list[Cell]:
+        return [plain(column, value) for column, value in zip(self.columns, row, strict=True)]
 
 
 class DelimitedWriter(TableWriter):

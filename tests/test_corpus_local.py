@@ -13,29 +13,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import corpus_fixtures
 import pytest
+from corpus_fixtures import N_ROWS
 from corpus_stages import GROUP, NoStage, StubStage, run_stub, write_manifest
 
-from pannsx.corpus import RunError, folder, local
-from pannsx.corpus.folder import RunFolder, Shard
+from pannsx.corpus import RunError, folder, run, shards
+from pannsx.corpus.folder import RunFolder
+from pannsx.corpus.shards import Shard
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.dataset  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
 SUPPORT = Path(__file__).parent / "support"
-N_ROWS = 40
+manifest, out = corpus_fixtures.manifest, corpus_fixtures.out
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL and no file limits")
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Path:
-    return write_manifest(tmp_path / "manifest.jsonl", N_ROWS)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def table_of(out: Path) -> Any:
@@ -88,7 +81,7 @@ def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def test_a_run(manifest: Path, out: Path) -> None:
-    seen: list[local.Progress] = []
+    seen: list[run.Progress] = []
     summary = run_stub(manifest, out, on_progress=seen.append)
     assert is_whole(out)
     assert summary[:5] == (out, N_ROWS, 0, 0, len(list(out.glob("part-*"))))
@@ -175,7 +168,7 @@ def test_a_recording_that_ends_its_worker(
 
 @on_posix
 def test_workers_that_end_again_and_again(manifest: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_MOST_DEATHS", 3)
+    monkeypatch.setattr(run, "_MOST_DEATHS", 3)
     everyone = {f"r{i}": "die" for i in range(12, N_ROWS)}
     with pytest.raises(RunError, match=r"3 workers ended one after another.*resume=True"):
         run_stub(manifest, out, StubStage(everyone), part_rows=1000)
@@ -270,8 +263,8 @@ def test_the_parts_of_a_range_do_not_depend_on_time(
     for part in done.glob("part-*"):
         part.unlink()
     clock = itertools.count(0, 1000)
-    monkeypatch.setattr(local.time, "monotonic", lambda: next(clock))
-    runner = local.RangeRunner(folder.RunView(done, "parquet"), StubStage(), 1)
+    monkeypatch.setattr(run.time, "monotonic", lambda: next(clock))
+    runner = run.RangeRunner(folder.RunView(done, "parquet"), StubStage(), 1)
     assert runner.run(0, N_ROWS)[:2] == (N_ROWS, 0)
     assert [path.name for path in done.glob("part-*")] == [f"part-{0:012d}-{N_ROWS:06d}.parquet"]
     assert table_of(done).equals(undisturbed)
@@ -347,7 +340,7 @@ def test_two_runs_at_once(manifest: Path, out: Path) -> None:
 
 
 def test_shards(manifest: Path, out: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "STRIPE_ROWS", 2 * GROUP)
+    monkeypatch.setattr(shards, "STRIPE_ROWS", 2 * GROUP)
     counts = [run_stub(manifest, out, shard=(i, 3)).n_rows for i in (2, 0)]
     assert counts == [12, 16]
     assert run_stub(manifest, out, shard=(1, 2), resume=True)[1:3] == (20, 11)  # of another division

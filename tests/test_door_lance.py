@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import corpus_fixtures
 import numpy as np
 import pytest
+from corpus_fixtures import N_ROWS
 from corpus_stages import GROUP, StubStage, run_stub, write_manifest
 from docs_pages import ROOT, file_of
 from parties import party
@@ -25,18 +27,8 @@ lance: Any = party("lance", "lance")
 pa: Any = party("pyarrow", "parquet")
 party("pyarrow.dataset", "parquet")
 
-N_ROWS = 40
 SUPPORT = Path(__file__).parent / "support"
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Path:
-    return write_manifest(tmp_path / "manifest.jsonl", N_ROWS)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
+manifest, out = corpus_fixtures.manifest, corpus_fixtures.out
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from pannsx.lazy import attach
 
 if TYPE_CHECKING:
     from pannsx.corpus.folder import RunError
-    from pannsx.corpus.local import Progress, Summary, process
+    from pannsx.corpus.local import Summary, process
     from pannsx.corpus.manifest import ManifestError, rows_from
     from pannsx.corpus.rows import Row
+    from pannsx.corpus.run import Progress
     from pannsx.corpus.schema import OUTPUTS, output_schema, to_table
     from pannsx.corpus.similarity import near_duplicates, neighbours
     from pannsx.corpus.stage import Stage
@@ -37,7 +38,7 @@ if not TYPE_CHECKING:
         {
             "OUTPUTS": "pannsx.corpus.schema",
             "ManifestError": "pannsx.corpus.manifest",
-            "Progress": "pannsx.corpus.local",
+            "Progress": "pannsx.corpus.run",
             "Row": "pannsx.corpus.rows",
             "RunError": "pannsx.corpus.folder",
             "Summary": "pannsx.corpus.local",

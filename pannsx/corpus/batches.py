@@ -20,10 +20,10 @@ _CHUNK_BYTES = 64_000_000
 
 
 class Progress(Protocol):
-    """Receives what is done."""
+    """Receives the progress of items."""
 
     def reached(self, item: Item, done_s: float) -> None:
-        """So many seconds of the item are done."""
+        """``done_s`` seconds of the item are done."""
 
     def finished(self, item: Item) -> None:
         """The item is done or has failed."""

@@ -9,15 +9,14 @@ import zipfile
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pannsx.corpus.rows import Row, named
+from pannsx.table_files import FileWriter
 from pannsx.types import FloatArray
 
 Times = npt.NDArray[np.float64] | None
@@ -51,7 +50,7 @@ class Embedded(NamedTuple):
     Attributes:
         name: its path.
         embeddings: ``(n, D)``: one, or one for each frame.
-        offset_s: begin of the part that was read, in seconds.
+        offset_s: start of the part that was read, in seconds.
         duration_s: its length; None with ``times_s``.
         times_s: ``(n,)`` centres of the frames in the part; None: one embedding of the whole.
         is_whole: whether the part is the whole file.
@@ -71,29 +70,12 @@ def unit_length(embeddings: FloatArray) -> FloatArray:
     return np.asarray(embeddings / np.where(lengths == 0, 1, lengths), np.float32)
 
 
-class EmbeddingWriter(ABC):
-    """A context manager that writes the embeddings of one file after another."""
-
-    def __init__(self) -> None:
-        self._stack = ExitStack()
+class EmbeddingWriter(FileWriter, ABC):
+    """Writes the embeddings of one file after another."""
 
     @abstractmethod
     def write(self, found: Embedded) -> None:
         """Write the embeddings of a file."""
-
-    @abstractmethod
-    def finish(self) -> None:
-        """Write the remaining rows and complete the file."""
-
-    def __enter__(self) -> EmbeddingWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with self._stack:
-            if kind is None:
-                self.finish()
 
 
 class NpzWriter(EmbeddingWriter):
@@ -156,9 +138,6 @@ class CsvWriter(EmbeddingWriter):
         for i, row in enumerate(found.embeddings.tolist()):
             time = [] if found.times_s is None else [f"{found.times_s[i]:.6f}"]
             self._rows.writerow([found.name, *time, *map("{:.9g}".format, row)])
-
-    def finish(self) -> None:
-        """Do nothing: every row is written already."""
 
 
 class ParquetWriter(EmbeddingWriter):

@@ -1,7 +1,7 @@
-"""The folder of a run: its parts, what they were made with, and who may write.
+"""The folder of a run: its parts, their settings, and the lock of its writer.
 
 A part is a file ``part-FIRST-N``: the results of rows ``FIRST`` to ``FIRST + N`` of the manifest. It appears
-whole or not at all, so the names alone say what is done. ``_run.json`` has the fingerprint of the run,
+whole or not at all, so the names alone are the record of the work. ``_run.json`` has the run's fingerprint,
 ``_manifest.parquet`` the rows. Names with a leading ``_`` are left out by programs that read a folder of
 Parquet files.
 """
@@ -14,12 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from pannsx.atomic import replacing
 from pannsx.corpus.rows import Row
+from pannsx.corpus.shards import Shard
 from pannsx.corpus.sinks import SINKS, Part
 from pannsx.corpus.snapshot import Contents, Snapshot, first_difference, read_contents, write_snapshot
 
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 
 FORMAT = "pannsx corpus 1"
 
-STRIPE_ROWS = 4096
-"""Rows of a shard that follow each other, at most; a part never crosses the end of a stripe."""
-
-_STRIPES = 4  # of each shard, at least, so that shards of a small corpus are of one size
-
 _RUN, _MANIFEST, _START, _FINISH = "_run.json", "_manifest.parquet", "_lock-start", "_lock-finish"
 _PART = re.compile(r"part-(\d{12})-(\d{6})")
 _TEMPORARY = re.compile(r"_(part-(\d{12})-\d{6}|_run|_manifest)\.[\w.]+\.tmp")
@@ -40,39 +36,7 @@ _LOCK = re.compile(r"_lock-(\d+)-of-(\d+)")
 
 
 class RunError(Exception):
-    """A run cannot begin or go on; the message says what to do. What is done before is kept."""
-
-
-class Shard(NamedTuple):
-    """One of ``n`` shares of the rows, counted from 0."""
-
-    i: int = 0
-    n: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.i}/{self.n}"
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is everything."""
-        return self.n == 1
-
-    def owns(self, row: int, n_rows: int) -> bool:
-        """Whether a row of ``n_rows`` is of this share."""
-        return row // self._stripe(n_rows) % self.n == self.i
-
-    def meets(self, other: Shard) -> bool:
-        """Whether the two may have a row in common."""
-        return self.n != other.n or self.i == other.i
-
-    def ranges(self, n_rows: int) -> Iterator[tuple[int, int]]:
-        """First row and end of each of its stripes."""
-        stripe = self._stripe(n_rows)
-        for first in range(self.i * stripe, n_rows, self.n * stripe):
-            yield first, min(first + stripe, n_rows)
-
-    def _stripe(self, n_rows: int) -> int:
-        return STRIPE_ROWS if self.is_whole else min(STRIPE_ROWS, -(-n_rows // (_STRIPES * self.n)) or 1)
+    """A run cannot begin or go on; the message says what to do. Finished parts are kept."""
 
 
 class RunFolder:
@@ -369,27 +333,6 @@ class RunView:
     def write(self, first: int, n: int, table: pa.Table) -> Path:
         """As :meth:`RunFolder.write`."""
         return _write_part(self.path, self._sink, first, n, table)
-
-
-def missing(
-    ranges: Iterable[tuple[int, int]], parts: Iterable[tuple[int, int]], group_rows: int
-) -> Iterator[tuple[int, int]]:
-    """First row and end of groups that no part has, within ranges."""
-    done = sorted(parts)
-    at = 0
-    for first, stop in ranges:
-        row = first
-        while row < stop:
-            while at < len(done) and sum(done[at]) <= row:
-                at += 1
-            if at < len(done) and done[at][0] <= row:
-                row = sum(done[at])
-                continue
-            end = min(stop, first + ((row - first) // group_rows + 1) * group_rows)
-            if at < len(done):
-                end = min(end, done[at][0])
-            yield row, end
-            row = end
 
 
 def _part_path(folder: Path, sink: Any, first: int, n: int) -> Path:

@@ -88,11 +88,11 @@ def find_inputs(arguments: Iterable[str]) -> Inputs:
 
 
 class Expansion(NamedTuple):
-    """What an argument names.
+    """The files that an argument names.
 
     Attributes:
         paths: files and folders, in order; the argument itself if it is no pattern.
-        problems: a message for a pattern that makes no sense, matches nothing, or names what is not there.
+        problems: a message for a pattern that is invalid, matches nothing, or names a missing file.
     """
 
     paths: list[str]

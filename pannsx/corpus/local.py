@@ -2,68 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import os
-import pickle
-import queue
-import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from pannsx.corpus.folder import RunError, RunFolder, RunView, Shard, missing
+from pannsx.corpus.folder import RunFolder
 from pannsx.corpus.manifest import rows_from
-from pannsx.corpus.pool import Message, Worker
-from pannsx.corpus.schema import FAILED
-from pannsx.corpus.sinks import SINKS, Part
-from pannsx.corpus.worker import Done, Ready, Refused
+from pannsx.corpus.run import Progress, Run
+from pannsx.corpus.shards import Shard
+from pannsx.corpus.sinks import SINKS
 from pannsx.types import PathLike
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_PART_ROWS, _PART_BYTES, _PART_S = 4096, 1 << 26, 60.0
-"""A part is written with so many rows, so many bytes, or after so many seconds: less is lost by a kill."""
-
-_IN_FLIGHT = 2  # batches of a worker: one that it computes, one that it decodes
-_MOST_TRIES = 2  # of a batch with others beside it, and then of each of its rows alone
-_MOST_DEATHS = 12  # of workers without a batch done in between
-
-
-class Progress(NamedTuple):
-    """How far a run is.
-
-    Attributes:
-        n_rows: rows of the manifest, or of the shard.
-        n_done: rows that are done, in earlier runs, too.
-        n_failed: rows among them that failed, in this run.
-        audio_s: seconds of audio of this run.
-    """
-
-    n_rows: int
-    n_done: int
-    n_failed: int
-    audio_s: float
 
 
 class Summary(NamedTuple):
-    """What a run has done.
+    """Summary of a run.
 
     Attributes:
         path: the folder of the table.
         n_rows: rows of the manifest, or of the shard.
-        n_before: rows that earlier runs had done.
+        n_before: rows finished by earlier runs.
         n_failed: rows of the table with the status ``"error"``.
         n_parts: files of the table.
         audio_s: seconds of audio of this run.
-        took_s: seconds that this run took.
-        damaged: damaged files of the table that were set aside and made again, with the reason.
-        skipped: what was passed over in folders, by reason.
+        took_s: duration of this run, in seconds.
+        damaged: damaged files of the table, set aside and made again, with the reason.
+        skipped: number of files passed over in folders, by reason.
     """
 
     path: Path
@@ -75,28 +41,6 @@ class Summary(NamedTuple):
     took_s: float
     damaged: tuple[tuple[Path, str], ...]
     skipped: Counter[str]
-
-
-@dataclass(eq=False, slots=True)
-class _Work:
-    """Rows to run, by number.
-
-    Attributes:
-        rows: the rows.
-        n_deaths: how many workers ended with them.
-        results: tables of its rows, by first row, where they are run one by one.
-        whole: the work that this is a row of.
-    """
-
-    rows: range | list[int]
-    n_deaths: int = 0
-    results: list[tuple[int, pa.Table]] = field(default_factory=list)
-    whole: _Work | None = None
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether it has to be alone in a worker, so that it is known what that ends with."""
-        return self.n_deaths > 0 or self.whole is not None
 
 
 def process(
@@ -122,8 +66,8 @@ def process(
     2
 
     Every row of the corpus has its row in the table, once, however often the run is interrupted and resumed.
-    A recording that cannot be read is a row with ``status`` ``"error"`` and the reason in ``error``. One that
-    crashes its process is tried again, alone, and then is such a row.
+    A recording that cannot be read is a row with ``status`` ``"error"`` and the reason in ``error``. So is a
+    recording that crashes its process, after a second try alone.
 
     Args:
         sources: audio files, folders, patterns, manifests (JSON lines or Parquet) and tar archives: see
@@ -132,20 +76,20 @@ def process(
         stage: a :class:`pannsx.corpus.Stage`; None: one of ``settings``.
         table: format of the table: ``"parquet"``, ``"jsonl"``, ``"csv"``, or ``"lance"``: a dataset
             ``table.lance`` in the folder, once all rows are done.
-        resume: go on with the run in the folder. Its settings and its manifest must be the same.
-        retry_failed: try rows that failed again; also resumes.
+        resume: continue the run in the folder. Its settings and its manifest must be the same.
+        retry_failed: try failed rows again; also resumes.
         shard: ``(i, n)``: run the share ``i``, from 0, of ``n``. All shares may write to one folder at the
-            same time, and any of them, or a run of the whole, fills in what others left out.
-        workers: processes that each have a network; None: see :func:`default_workers`.
+            same time; a later run of a share, or of the whole, fills in missing rows.
+        workers: processes that each have a network; None: one for every four processors.
         threads: threads of each; None: the processors divided among them.
         on_progress: called after each batch.
         settings: the arguments of :class:`pannsx.corpus.Stage`.
 
     Raises:
         ImportError: pyarrow, the extra ``pannsx[parquet]``, is not installed.
-        ManifestError: a manifest does not say what to read, or an id stands twice.
-        RunError: the folder holds a run that is not this one, another run writes to it, or it cannot be
-            written; or workers end again and again.
+        ManifestError: a manifest names nothing to read, or an id is repeated.
+        RunError: the folder holds another run, another run writes to it, or it cannot be written; or workers
+            end again and again.
         ValueError, WeightsError: as :class:`pannsx.corpus.Stage`.
     """
     check_pyarrow()
@@ -163,7 +107,7 @@ def process(
     skipped: Counter[str] = Counter()
     with RunFolder(Path(output), table, share) as folder:
         n_rows = folder.begin(rows_from(sources, skipped), rows_from(sources), resume=resume or retry_failed)
-        run = _Run(folder, list(share.ranges(n_rows)), workers, threads, stage, on_progress)
+        run = Run(folder, list(share.ranges(n_rows)), workers, threads, stage, on_progress)
         try:
             run.start()
             run.fill()
@@ -189,7 +133,7 @@ def sources_of(sources: PathLike | Sequence[PathLike], table: str) -> Sequence[P
     """The sources as a list.
 
     Raises:
-        ImportError: the format needs what is not installed.
+        ImportError: the library of the format is not installed.
         ValueError: the format of the table is unknown.
     """
     if table not in SINKS:
@@ -219,318 +163,3 @@ def check_pyarrow() -> None:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise ImportError(f'a corpus needs pyarrow: pip install "pannsx[parquet]" ({error})') from error
-
-
-def default_workers(n_processors: int, n_devices: int) -> tuple[int, int]:
-    """Workers and threads of each: one for each accelerator, else for every four processors."""
-    workers = n_devices or max(1, n_processors // 4)
-    return workers, max(1, n_processors // workers)
-
-
-class RangeDone(NamedTuple):
-    """What was done of a range: rows, failed rows among them, and seconds of audio."""
-
-    n_rows: int
-    n_failed: int
-    audio_s: float
-
-
-class RangeRunner:
-    """Runs ranges of the rows of a run that another process leads, and writes their parts.
-
-    Its worker is started once, and again if it ends. Where a part ends does not depend on the time, as in a
-    run: a range that is run again, because its process is taken for lost, has the same parts.
-
-    Args:
-        view: the folder of the run.
-        stage: the stage.
-        threads: threads of the worker.
-    """
-
-    def __init__(self, view: RunView, stage: Any, threads: int) -> None:
-        self._run = _Run(view, [], 1, threads, stage, None, part_s=math.inf)
-        self._run.start()
-
-    def run(self, first: int, stop: int) -> RangeDone:
-        """Compute the rows ``first`` to ``stop``, whatever parts there are.
-
-        Raises:
-            RunError: a part cannot be written, or workers end again and again.
-        """
-        run = self._run
-        run.begin([(first, stop)])
-        run.fill()
-        n_failed = sum(part.n_failed for part in run.parts.values() if part)
-        return RangeDone(sum(n for _, n in run.parts), n_failed, run.audio_s)
-
-
-class _Run:
-    """The state of a run: what is to do, what workers do, what is done and not yet written."""
-
-    def __init__(
-        self,
-        folder: RunFolder | RunView,
-        ranges: list[tuple[int, int]],
-        workers: int | None,
-        threads: int | None,
-        stage: Any,
-        on_progress: Callable[[Progress], None] | None,
-        part_s: float = _PART_S,
-    ) -> None:
-        self._folder = folder
-        self._part_s = part_s
-        self.begin(ranges)
-        default, share = default_workers(_n_processors(), 0)
-        self._n_workers = workers or default
-        self._threads = threads or (share if workers is None else max(1, _n_processors() // workers))
-        self._stage = pickle.dumps(stage, protocol=pickle.HIGHEST_PROTOCOL)
-        self._on_progress = on_progress
-        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._workers: list[Worker] = []
-        self._again: deque[_Work] = deque()
-        self._n_deaths = 0
-        self._done: dict[int, tuple[int, pa.Table]] = {}
-        self._held_rows = self._held_bytes = 0
-        self._since = time.monotonic()
-
-    def begin(self, ranges: list[tuple[int, int]]) -> None:
-        """Take other rows: first row and end of each range."""
-        self._ranges = ranges
-        self.n_rows = sum(stop - first for first, stop in ranges)
-        self.parts: dict[tuple[int, int], Part | None] = {}  # None: of another shard
-        self.n_before = self._n_done = self._n_failed = 0
-        self.audio_s = 0.0
-
-    def start(self) -> None:
-        """Start a worker, compare its stage with the run in the folder, and look at what is done."""
-        self._workers.append(self._new_worker())
-        message = self._messages.get()
-        if message.content is None or isinstance(message.content, Refused):
-            raise _refusal(message)
-        ready: Ready = message.content
-        message.worker.ready = ready
-        self._schema = ready.schema
-        self._group_rows = ready.group_rows
-        self._folder.settle(ready.description)
-        if isinstance(self._folder, RunFolder):
-            self.parts = self._folder.parts()
-        todo = sum(stop - first for first, stop in missing(self._ranges, self.parts, self._group_rows))
-        self.n_before = self._n_done = self.n_rows - todo
-
-    def fill(self) -> None:
-        """Run all rows that no part has."""
-        todo = (
-            _Work(range(first, stop)) for first, stop in missing(self._ranges, self.parts, self._group_rows)
-        )
-        for work, table in self._results(todo):
-            self._done[work.rows[0]] = len(work.rows), table
-            self._held_rows += len(work.rows)
-            self._held_bytes += table.nbytes
-            is_late = time.monotonic() - self._since >= self._part_s
-            if self._held_rows >= _PART_ROWS or self._held_bytes >= _PART_BYTES or is_late:
-                self._write()
-        self._write()
-
-    def retry(self) -> None:
-        """Run rows that failed again, part by part."""
-        if not isinstance(self._folder, RunFolder):
-            raise TypeError("only the process that leads a run tries rows again")
-        for (first, n), part in list(self.parts.items()):
-            if part is None or not part.n_failed:
-                continue
-            table = self._folder.read(first, n, self._schema)
-            failed = {
-                name
-                for name, status in zip(table["id"].to_pylist(), table["status"].to_pylist(), strict=True)
-                if status == FAILED
-            }
-            ids = _ids(self._folder, first, n)
-            rows = [first + i for i, name in enumerate(ids) if name in failed]
-            self._n_done -= len(rows)
-            groups = [rows[i : i + self._group_rows] for i in range(0, len(rows), self._group_rows)]
-            found = [new for _, new in self._results(_Work(group) for group in groups)]
-            whole = _merged(table, found, ids, failed)
-            self._folder.write(first, n, whole)
-            self.parts[first, n] = _part_of(whole)
-
-    def close(self) -> None:
-        """Write what is done, and end all workers."""
-        is_failing = sys.exc_info()[1] is not None
-        try:
-            self._write()
-        except RunError:
-            if not is_failing:  # else what ended the run is reported
-                raise
-        finally:
-            for worker in self._workers:
-                worker.kill()
-            self._workers = []
-
-    def _results(self, todo: Iterator[_Work]) -> Iterator[tuple[_Work, pa.Table]]:
-        """The table of each piece of work, as they come."""
-        waiting = iter(todo)
-        next_work = next(waiting, None)
-        n_open = 0
-        while True:
-            if next_work is not None or self._again:
-                while len(self._workers) < self._n_workers:
-                    self._workers.append(self._new_worker())
-            for worker in self._workers:
-                while worker.ready is not None and len(worker.sent) < _IN_FLIGHT:
-                    if worker.sent and (self._again or worker.sent[0].is_suspect):
-                        break
-                    if self._again:
-                        work = self._again.popleft()
-                    elif next_work is not None:
-                        work, next_work = next_work, next(waiting, None)
-                        n_open += 1
-                    else:
-                        break
-                    worker.send(work, self._batch(work))
-            if n_open == 0:
-                return
-            for work, table in self._answers(self._messages.get()):
-                n_open -= 1
-                self._report(table, len(work.rows))
-                yield work, table
-
-    def _answers(self, message: Message) -> Iterator[tuple[_Work, pa.Table]]:
-        """The work that a message completes."""
-        worker, content = message
-        if isinstance(content, Ready):
-            worker.ready = content
-        elif isinstance(content, Refused):
-            worker.refusal = content
-        elif isinstance(content, Done):
-            self._n_deaths = 0
-            yield from self._completed(worker.sent.popleft(), content.table)
-        elif worker in self._workers:
-            self._workers.remove(worker)
-            yield from self._died(worker)
-
-    def _completed(self, work: _Work, table: pa.Table) -> Iterator[tuple[_Work, pa.Table]]:
-        if work.whole is None:
-            yield work, table
-            return
-        whole = work.whole
-        whole.results.append((work.rows[0], table))
-        if len(whole.results) == len(whole.rows):
-            import pyarrow as pa
-
-            yield (
-                whole,
-                pa.concat_tables([each for _, each in sorted(whole.results, key=lambda pair: pair[0])]),
-            )
-
-    def _died(self, worker: Worker) -> Iterator[tuple[_Work, pa.Table]]:
-        """Try the work of a worker that ended again; a row that ends a worker alone, twice, has failed."""
-        if worker.ready is None or (worker.refusal is not None and worker.refusal.is_opening):
-            raise _refusal(Message(worker, worker.refusal))
-        reason = worker.reason()
-        self._n_deaths += 1
-        if self._n_deaths >= _MOST_DEATHS:
-            raise RunError(
-                f"{self._n_deaths} workers ended one after another, the last one because: {reason}; remove "
-                "the cause, then go on with resume=True"
-            )
-        for work in reversed(worker.sent):
-            work.n_deaths += 1
-            if work.n_deaths < _MOST_TRIES:
-                self._again.appendleft(work)
-            elif len(work.rows) > 1:
-                self._again.extendleft(_Work([row], whole=work) for row in reversed(work.rows))
-            else:
-                yield from self._completed(work, self._failed(work.rows[0], reason))
-
-    def _failed(self, row: int, reason: str) -> pa.Table:
-        """The row of a recording that ends its process."""
-        import pyarrow as pa
-
-        from pannsx.corpus.rows import row_of
-
-        batch = self._folder.batch(row, 1)
-        found = row_of({name: values[0] for name, values in batch.items()})
-        cells = {"id": found.id, "path": found.place, "offset_s": found.offset_s}
-        cells |= {"status": FAILED, "error": reason}
-        return pa.Table.from_pylist([cells], schema=self._schema)
-
-    def _batch(self, work: _Work) -> Mapping[str, Any]:
-        rows = work.rows
-        if isinstance(rows, range):
-            return self._folder.batch(rows[0], len(rows))
-        first = rows[0]
-        batch = self._folder.batch(first, rows[-1] - first + 1)
-        return {name: [values[row - first] for row in rows] for name, values in batch.items()}
-
-    def _write(self) -> None:
-        """Write what is done as parts: rows that follow each other, within stripes."""
-        import pyarrow as pa
-
-        done = sorted(self._done.items())
-        self._since = time.monotonic()
-        self._held_rows = self._held_bytes = 0
-        while done:
-            first, (n, table) = done.pop(0)
-            tables, stop = [table], first + n
-            end = next(end for begin, end in self._ranges if begin <= first < end)
-            while done and done[0][0] == stop < end:
-                _, (n, table) = done.pop(0)
-                tables.append(table)
-                stop += n
-            whole = pa.concat_tables(tables)
-            self._folder.write(first, stop - first, whole)
-            self.parts[first, stop - first] = _part_of(whole)
-            for row in [row for row in self._done if first <= row < stop]:
-                del self._done[row]
-
-    def _report(self, table: pa.Table, n_rows: int) -> None:
-        self._n_done += n_rows
-        self._n_failed += _part_of(table).n_failed
-        self.audio_s += float(np.nansum(table["duration_s"].to_numpy()))
-        if self._on_progress is not None:
-            self._on_progress(Progress(self.n_rows, self._n_done, self._n_failed, self.audio_s))
-
-    def _new_worker(self) -> Worker:
-        return Worker(self._stage, self._threads, self._messages)
-
-
-def _ids(folder: RunFolder, first: int, n: int) -> list[str]:
-    from pannsx.errors import printable
-
-    return [printable(name) for name in folder.batch(first, n)["id"]]
-
-
-def _merged(table: pa.Table, found: Iterable[pa.Table], ids: list[str], replaced: set[str]) -> pa.Table:
-    """A part with the rows of some ids replaced, in the order of the manifest."""
-    import pyarrow as pa
-
-    kept = [name not in replaced for name in table["id"].to_pylist()]
-    whole = pa.concat_tables([table.filter(pa.array(kept)), *found])
-    places = {name: i for i, name in enumerate(ids)}
-    order = sorted(range(len(whole)), key=lambda i: places[whole["id"][i].as_py()])
-    return whole.take(pa.array(order, pa.int64()))
-
-
-def _part_of(table: pa.Table) -> Part:
-    import pyarrow.compute as pc
-
-    return Part(len(table), pc.sum(pc.equal(table["status"], FAILED)).as_py() or 0)
-
-
-def _refusal(message: Message) -> Exception:
-    """The error of a worker whose stage does not open."""
-    from pannsx.errors import WeightsError
-
-    refused = message.content
-    if isinstance(refused, Refused):
-        kinds: dict[str, type[Exception]] = {
-            "WeightsError": WeightsError, "ValueError": ValueError, "ImportError": ImportError,
-        }  # fmt: skip
-        return kinds.get(refused.kind, RunError)(refused.message)
-    return RunError(f"a worker could not start: {message.worker.reason()}")
-
-
-def _n_processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -40,11 +40,11 @@ def rows_from(sources: Iterable[PathLike], skipped: Counter[str] | None = None) 
 
     Args:
         sources: the sources.
-        skipped: counts what is passed over in folders, by reason.
+        skipped: counts the files passed over in folders, by reason.
 
     Raises:
-        ManifestError: a line or a table that says nothing to read, a source with nothing in it, a pattern
-            that names what is not there, or a manifest that cannot be read.
+        ManifestError: a line or a table that names nothing to read, an empty source, a pattern that names a
+            missing file, or a manifest that cannot be read.
     """
     plain: list[str] = []
     for source in map(os.fsdecode, sources):

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pannsx.corpus.folder import STRIPE_ROWS, RunError, RunFolder, RunView, missing
-from pannsx.corpus.local import Progress, RangeRunner, Summary, check_pyarrow, sources_of, stage_of
+from pannsx.corpus.folder import RunError, RunFolder, RunView
+from pannsx.corpus.local import Summary, check_pyarrow, sources_of, stage_of
 from pannsx.corpus.manifest import rows_from
+from pannsx.corpus.run import Progress, RangeRunner
+from pannsx.corpus.shards import STRIPE_ROWS, missing
 from pannsx.corpus.stage import Stage
 from pannsx.types import PathLike
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 ROWS_OF_TASK = 1024
-"""Rows of a task: what is computed again when an actor or its node is lost."""
+"""Rows of a task, which are computed again if an actor or its node is lost."""
 
 BATCH_ROWS = 256
 """Rows of a batch of `process`: enough to group recordings by length."""
@@ -148,9 +150,8 @@ def run(
                         on_progress(Progress(n_rows, n_done, n_failed, audio_s))
             except _errors_of_ray() as error:
                 failure = error
-            # Ray can take a task for done whose actor has been lost at its end, and give up what was on a
-            # lost node. The parts say what is done; as long as there are more of them, going on is worth
-            # while.
+            # Ray may count a task as done although its actor was lost at its end, and may give up the tasks
+            # of a lost node. The parts are the record; as long as their number grows, it is worth going on.
             parts = folder.parts()
             n_done = sum(n for _, n in parts)
             if n_done <= before:
@@ -183,7 +184,7 @@ def _ranges_run(
     num_cpus: float,
     num_gpus: float,
 ) -> Iterator[Mapping[str, Any]]:
-    """What was done of each range, as the ranges come."""
+    """The finished part of each range, as the ranges come."""
     ranges = data.from_items(
         [{"first": first, "stop": stop} for first, stop in tasks], override_num_blocks=len(tasks)
     )
@@ -241,7 +242,7 @@ def _errors_of_ray() -> tuple[type[Exception], ...]:
 
 
 def _first_line(error: Exception) -> str:
-    """What is at the root of an error, in one line."""
+    """The root cause of an error, in one line."""
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__

@@ -31,7 +31,7 @@ PART_COLUMNS = ("type", *_OTHER_NAMES["offset_s"], *_OTHER_NAMES["duration_s"])
 
 
 class RowError(ValueError):
-    """A row does not say what to read; the message says what is wrong with it."""
+    """A row names nothing to read; the message says why."""
 
 
 class Row(NamedTuple):

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from pannsx.corpus.answers import Answered, Found, columns_of
 from pannsx.corpus.decoding import Failure, Long, decode, opened, reason_of, selection_of
 from pannsx.corpus.rows import Row, rows_of
-from pannsx.corpus.schema import (
-    FAILED,
-    OK,
-    EmbeddingType,
-    Output,
-    check_outputs,
-    output_schema,
-)
-from pannsx.errors import AudioError, printable
+from pannsx.corpus.schema import EmbeddingType, Output, check_outputs, output_schema
+from pannsx.errors import AudioError
+from pannsx.inference.cpu.cores import n_processors
 from pannsx.types import Channel, FloatArray, PathLike
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pannsx.events import Event, EventDetector, EventSettings
+    from pannsx.corpus.row_events import RowEvents
+    from pannsx.events import Event, EventSettings
     from pannsx.inference.engine import Precision
     from pannsx.results import TaggingResult
     from pannsx.tagger import AudioTagger
@@ -45,25 +36,10 @@ _GROUP_BATCHES = 8  # of the network, in a group of rows that are decoded togeth
 
 
 class _Pending(NamedTuple):
-    """A group of rows whose waveforms are being decoded; a row that says nothing to read has failed."""
+    """A group of rows whose waveforms are being decoded; a row that names nothing to read has failed."""
 
     rows: list[Row]
     waveforms: list[Future[FloatArray | Long | Failure]]
-
-
-class _Answered(NamedTuple):
-    """A result for a row, or a part of one, or the reason why there is none."""
-
-    row: Row
-    offset_s: float
-    found: _Found | Failure
-
-
-class _Found(NamedTuple):
-    """The outputs of one recording or part."""
-
-    duration_s: float
-    cells: dict[str, Any]
 
 
 class Stage:
@@ -78,9 +54,9 @@ class Stage:
     ['ok' 'ok' 'error']
 
     A stage is small and can be pickled: the network is opened at the first batch, in the process that runs
-    it. A row has the numbers that :class:`pannsx.AudioTagger` gives for its recording alone, whatever else
-    is in the batch: recordings are sorted by length, and none is padded. A recording that cannot be read is
-    a row with ``status`` ``"error"`` and the reason in ``error``.
+    it. A row has the numbers of :class:`pannsx.AudioTagger` for its recording alone, independent of the rest
+    of the batch: recordings are sorted by length, and none is padded. A recording that cannot be read is a
+    row with ``status`` ``"error"`` and the reason in ``error``.
 
     Args:
         model: as for :class:`pannsx.AudioTagger`, None for the bundled checkpoint, or an ``AudioTagger``,
@@ -89,7 +65,7 @@ class Stage:
             ``"events"`` (with onset and offset), ``"logits"`` (of all classes) and ``"framewise"`` (the
             probabilities over time).
         top_k: number of tags.
-        split_s: give each recording a row for every so many seconds, with the offset in ``offset_s`` and the
+        split_s: divide each recording into rows of this many seconds, with the offset in ``offset_s`` and the
             same ``id``; None: one row for each recording. At most 300.
         threads: threads that decode; None: one for each processor that this process may use.
         embedding_dtype: ``"float16"`` halves the size of embeddings.
@@ -97,11 +73,11 @@ class Stage:
         channel: the channel to read, for rows without one; ``"mean"``: the mean of all.
         salvage: read truncated and damaged recordings as far as possible, with a warning.
         window_s, overlap_s, checkpoint, prefix, device, precision, cache_dir, allow_unverified, progress,
-            batch_size, low_memory: as for :class:`pannsx.AudioTagger`; leave out what concerns the network
-            with an ``AudioTagger``.
+            batch_size, low_memory: as for :class:`pannsx.AudioTagger`; with an open ``AudioTagger``, leave
+            out those of the network.
 
     Raises:
-        ValueError: an unknown output, or an invalid number. What concerns the network is checked when it is
+        ValueError: an unknown output, or an invalid number. Arguments of the network are checked when it is
             opened.
     """
 
@@ -216,7 +192,8 @@ class Stage:
         )
 
     def describe(self) -> dict[str, Any]:
-        """All that the results depend on apart from the recordings, as plain values."""
+        """Everything that the results depend on, except the recordings, as plain values."""
+        from pannsx.corpus.row_events import digest
         from pannsx.version import __version__
         from pannsx.weights.local import digest_of_weights
 
@@ -232,7 +209,7 @@ class Stage:
                 cache_dir=self._network["cache_dir"],
             ),
             "front end": None if record.frontend is None else asdict(record.frontend),
-            "labels": _digest("\n".join(tagger.labels).encode()),
+            "labels": digest("\n".join(tagger.labels).encode()),
             "precision": pipeline.engine.precision,
             "window": pipeline.settings.window_s,
             "overlap": pipeline.settings.overlap_s,
@@ -247,14 +224,7 @@ class Stage:
         if "tags" in self.outputs:
             found["top"] = self.top_k
         if "events" in self.outputs:
-            detector = self._detector()
-            found["events"] = {
-                "labels": list(detector.labels) if detector.labels != tagger.labels else "all",
-                "thresholds": _digest(*(each.tobytes() for each in detector.thresholds)),
-                "smoothing": _digest(*(each.tobytes() for each in detector.smoothing)),
-                "both ends": detector.both_ends,
-                "leaves": self._settings().leaves,
-            }
+            found["events"] = self._events.describe()
         return found
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
@@ -272,13 +242,13 @@ class Stage:
             fixed types.
 
         Raises:
-            ValueError: no column says what to read.
+            ValueError: no column names the recordings.
         """
         columns = {name: list(values) for name, values in batch.items()}
         n_rows = len(next(iter(columns.values()), []))
         n = self.group_rows
         waiting: deque[_Pending] = deque()
-        answered: list[_Answered] = []
+        answered: list[Answered] = []
         for start in range(0, max(n_rows, 1), n):
             waiting.append(self._begin({name: values[start : start + n] for name, values in columns.items()}))
             if len(waiting) > 1:
@@ -289,19 +259,19 @@ class Stage:
     def begin(self, batch: Batch) -> _Pending:
         """Start to decode a batch of at most `group_rows` rows, for :meth:`finish`.
 
-        An engine that begins a batch before it finishes the one before keeps decoders and network busy.
+        Beginning a batch before finishing the previous one keeps decoders and network busy.
         """
         return self._begin(batch)
 
     def finish(self, pending: _Pending) -> dict[str, Any]:
-        """The results of a batch that was begun, as :meth:`__call__` gives them."""
+        """The results of a batch of :meth:`begin`, as :meth:`__call__` gives them."""
         return self._columns(self._finish(pending))
 
     def _begin(self, batch: Batch) -> _Pending:
         tagger = self.tagger
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads or _n_processors(), "pannsx-decoder")
+                self._pool = ThreadPoolExecutor(self._threads or n_processors(), "pannsx-decoder")
             pool = self._pool
         rows: list[Row] = []
         waveforms: list[Future[FloatArray | Long | Failure]] = []
@@ -316,13 +286,13 @@ class Stage:
                 waveforms.append(_done(Failure(str(row[1]))))
         return _Pending(rows, waveforms)
 
-    def _finish(self, pending: _Pending) -> list[_Answered]:
+    def _finish(self, pending: _Pending) -> list[Answered]:
         decoded = [each.result() for each in pending.waveforms]
-        found: dict[int, list[_Answered]] = {}
+        found: dict[int, list[Answered]] = {}
         short: list[tuple[int, float, FloatArray]] = []
         for i, (row, each) in enumerate(zip(pending.rows, decoded, strict=True)):
             if isinstance(each, Failure):
-                found[i] = [_Answered(row, row.offset_s, each)]
+                found[i] = [Answered(row, row.offset_s, each)]
             elif isinstance(each, Long):
                 found[i] = list(self._long(row))
             else:
@@ -332,7 +302,7 @@ class Stage:
         results = self._results([short[n][2] for n in order])
         by_part = {n: self._found(result) for n, result in zip(order, results, strict=True)}
         for n, (i, offset_s, _) in enumerate(short):
-            found[i].append(_Answered(pending.rows[i], offset_s, by_part[n]))
+            found[i].append(Answered(pending.rows[i], offset_s, by_part[n]))
         return [answered for i in range(len(decoded)) for answered in found[i]]
 
     def _parts(self, row: Row, waveform: FloatArray) -> Iterator[tuple[float, FloatArray]]:
@@ -350,36 +320,36 @@ class Stage:
             return iter(())
         return self.tagger.iter_inference(waveforms, self.tagger.sample_rate, framewise=self._needs_frames)
 
-    def _long(self, row: Row) -> Iterator[_Answered]:
+    def _long(self, row: Row) -> Iterator[Answered]:
         """The results of a recording that is read while the network runs."""
         try:
             with opened(row) as source:
                 if self.split_s is not None:
                     yield from self._long_parts(row, source)
                 else:
-                    yield _Answered(row, row.offset_s, self._whole(row, source))
+                    yield Answered(row, row.offset_s, self._whole(row, source))
         except Exception as error:
             if not _is_of_audio(error):
                 raise
-            yield _Answered(row, row.offset_s, Failure(reason_of(error)))
+            yield Answered(row, row.offset_s, Failure(reason_of(error)))
 
-    def _whole(self, row: Row, source: Any) -> _Found:
+    def _whole(self, row: Row, source: Any) -> Found:
         selection = asdict(selection_of(row, self._channel, salvage=self._salvage))
         tagger = self.tagger
         if "framewise" in self.outputs or "events" not in self.outputs:
             return self._found(tagger.inference(source, framewise=self._needs_frames, **selection))
         from pannsx.inference.fine_frames import FrameReader
 
-        detector = self._detector()
+        detector = self._events.detector()
         found: list[Event] = []
         result = FrameReader(tagger).tag(
             source, **selection, on_frames=lambda frames: found.extend(detector.push(frames))
         )
         found += detector.close(result.duration_s)
-        return self._found(result, events=self._chosen(detector, found))
+        return self._found(result, events=self._events.chosen(detector, found))
 
-    def _long_parts(self, row: Row, source: Any) -> Iterator[_Answered]:
-        """A row for each part; where the recording breaks off, one with the reason."""
+    def _long_parts(self, row: Row, source: Any) -> Iterator[Answered]:
+        """A row for each part; if the recording breaks off, a last one with the reason."""
         tagger = self.tagger
         selection = selection_of(row, self._channel, salvage=self._salvage)
         failures: list[Failure] = []
@@ -397,16 +367,16 @@ class Stage:
 
         start = 0
         for result in tagger.iter_inference(parts(), rate, framewise=self._needs_frames):
-            yield _Answered(row, row.offset_s + start / rate, self._found(result))
+            yield Answered(row, row.offset_s + start / rate, self._found(result))
             start += n
         for failure in failures:
-            yield _Answered(row, row.offset_s + start / rate, failure)
+            yield Answered(row, row.offset_s + start / rate, failure)
 
     @property
     def _needs_frames(self) -> bool:
         return "events" in self.outputs or "framewise" in self.outputs
 
-    def _found(self, result: TaggingResult, events: Sequence[Event] | None = None) -> _Found:
+    def _found(self, result: TaggingResult, events: Sequence[Event] | None = None) -> Found:
         cells: dict[str, Any] = {}
         mids = result.grid.mids()
         for name in self.outputs:
@@ -417,61 +387,21 @@ class Stage:
                     for tag in result.top(k)
                 ]
             elif name == "events":
-                if events is None:
-                    detector = self._detector()
-                    found = [*detector.push(result._frames), *detector.close(result.duration_s)]
-                    events = self._chosen(detector, found)
+                events = self._events.of(result) if events is None else events
                 cells[name] = [{**each._asdict(), "mid": mids.get(each.label)} for each in events]
             else:
                 cells[name] = getattr(result, name)
-        return _Found(result.duration_s, cells)
+        return Found(result.duration_s, cells)
 
-    def _columns(self, answered: list[_Answered]) -> dict[str, Any]:
-        tagger = self.tagger
-        n = len(answered)
-        found = [each.found for each in answered]
-        columns: dict[str, Any] = {
-            "id": _objects(printable(each.row.id) for each in answered),
-            "path": _objects(each.row.place and printable(each.row.place) for each in answered),
-            "offset_s": np.array([each.offset_s for each in answered], np.float64),
-            "duration_s": np.array([f.duration_s if isinstance(f, _Found) else np.nan for f in found]),
-            "status": _objects(OK if isinstance(f, _Found) else FAILED for f in found),
-            "error": _objects(f.reason if isinstance(f, Failure) else None for f in found),
-        }
-        widths = {"embedding": tagger.embedding_size, "logits": len(tagger.labels)}
-        for name in self.outputs:
-            if name in widths:
-                dtype = self.embedding_dtype if name == "embedding" else "float32"
-                values = np.full((n, widths[name]), np.nan, dtype)
-                for i, f in enumerate(found):
-                    if isinstance(f, _Found):
-                        values[i] = f.cells[name]
-                columns[name] = values
-            else:
-                columns[name] = _objects(f.cells[name] if isinstance(f, _Found) else None for f in found)
-        return columns
+    def _columns(self, answered: list[Answered]) -> dict[str, Any]:
+        widths = {"embedding": self.tagger.embedding_size, "logits": len(self.tagger.labels)}
+        return columns_of(answered, self.outputs, widths, self.embedding_dtype)
 
-    def _settings(self) -> EventSettings:
-        from pannsx.events import EventSettings
+    @property
+    def _events(self) -> RowEvents:
+        from pannsx.corpus.row_events import RowEvents
 
-        settings = self._event_settings or EventSettings()
-        if settings.threshold is None:
-            settings = replace(settings, threshold=self.tagger.operating_points)
-        return settings
-
-    def _detector(self) -> EventDetector:
-        """A detector of all events; `_chosen` leaves out the parents of what is found."""
-        from pannsx.events import EventDetector
-
-        grid = self.tagger._grid
-        settings = replace(self._settings(), leaves=False)
-        detector = EventDetector(grid.label_set, grid.hop_s, settings, offset_s=grid.offset_s)
-        if self._settings().leaves:
-            detector.check_has_parents()
-        return detector
-
-    def _chosen(self, detector: EventDetector, events: Sequence[Event]) -> list[Event]:
-        return detector.in_order(detector.without_parents(events) if self._settings().leaves else events)
+        return RowEvents(self.tagger, self._event_settings)
 
 
 def _is_of_audio(error: Exception) -> bool:
@@ -479,25 +409,7 @@ def _is_of_audio(error: Exception) -> bool:
     return isinstance(error, (AudioError, OSError))
 
 
-def _objects(values: Iterable[Any]) -> npt.NDArray[np.object_]:
-    listed = list(values)
-    array = np.empty(len(listed), object)
-    for i, value in enumerate(listed):
-        array[i] = value
-    return array
-
-
 def _done(value: Any) -> Future[Any]:
     future: Future[Any] = Future()
     future.set_result(value)
     return future
-
-
-def _digest(*parts: bytes) -> str:
-    return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-def _n_processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

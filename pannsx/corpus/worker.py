@@ -20,7 +20,7 @@ from pannsx.corpus.schema import to_table
 _STDOUT, _STDERR = 1, 2
 
 _AHEAD = 2
-"""Batches that are begun before the first of them is finished: one is decoded while the other is computed."""
+"""Batches in work at the same time: one is decoded while the other is computed."""
 
 
 class Ready(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pannsx.corpus import Summary, local, output_schema, process
+from pannsx.corpus import Summary, output_schema, process, run
 
 GROUP = 3
 """Rows of a batch."""
@@ -101,10 +101,10 @@ def write_manifest(path: Path, n: int) -> Path:
 def run_stub(
     manifest: Path, output: Path, stage: StubStage | None = None, part_rows: int = 2 * GROUP, **how: Any
 ) -> Summary:
-    """Run a stub, with one worker unless said otherwise; a part is written after so many rows."""
+    """Run a stub, with one worker by default; a part is written after ``part_rows`` rows."""
     how.setdefault("workers", 1)
-    before, local._PART_ROWS = local._PART_ROWS, part_rows
+    before, run._PART_ROWS = run._PART_ROWS, part_rows
     try:
         return process(manifest, output, stage=stage or StubStage(), **how)
     finally:
-        local._PART_ROWS = before
+        run._PART_ROWS = before

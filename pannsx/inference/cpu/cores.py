@@ -33,13 +33,18 @@ def _default() -> int:
     return _physical_cores()
 
 
+def n_processors() -> int:
+    """Processors that the process may use; the two threads of a core count as two."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _physical_cores() -> int:
     """Cores that the process may use; two threads of one core count once where the system tells them."""
     if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    allowed = os.sched_getaffinity(0)
-    siblings = {_siblings(number) for number in allowed}
-    return len(siblings)
+        return n_processors()
+    return len({_siblings(number) for number in os.sched_getaffinity(0)})
 
 
 def _siblings(number: int) -> str:
