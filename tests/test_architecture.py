@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # The floors of the house, from the ground up: a module imports from its own floor and from those beneath.
 FLOORS = (
     {
-        "labels", "class_tree", "jit", "atomic", "errors", "lazy", "types", "strict", "table", "table_files",
-        "version",
+        "labels", "class_tree", "jit", "atomic", "errors", "lazy", "readable", "types", "strict", "table",
+        "table_files", "version",
     },
     {"audio", "frontend", "metrics", "tags"},
     {"events", "models"},
@@ -40,8 +40,8 @@ TRAIN_FLOOR_OF = {room: floor for floor, rooms in enumerate(TRAIN_FLOORS) for ro
 WITHOUT_TORCH = {
     "atomic", "audio", "class_tree", "cli", "corpus", "errors", "estimator", "events", "features", "frontend",
     "inference", "jit", "labels", "lazy", "metrics", "models.__init__", "models.layout", "models.settings",
-    "models.structure", "models.timing", "models.zoo", "report", "results", "scoring", "streaming", "strict",
-    "table", "table_files", "tagger", "tags", "types", "version", "weights",
+    "models.structure", "models.timing", "models.zoo", "readable", "report", "results", "scoring",
+    "streaming", "strict", "table", "table_files", "tagger", "tags", "types", "version", "weights",
 }  # fmt: skip
 """Rooms and modules that load no torch when they are imported: the whole way of a sound on the CPU."""
 

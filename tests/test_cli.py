@@ -267,13 +267,13 @@ def test_the_bar_counts_seconds_of_sound(tmp_path: Path) -> None:
         with bar.writing():
             pass
         assert "1/2 a.wav:  25%|" in terminal.getvalue()
-        assert "50.0 s of 0:03:20" in terminal.getvalue()
+        assert "50.0 s of 3:20 min" in terminal.getvalue()
         bar.finished(items[0])
         bar.reached(items[1], 1000.0)
         with bar.writing():
             pass
     assert "2/2 ...me of a recording.wav: 100%|" in terminal.getvalue()
-    assert "0:03:20 of 0:03:20" in terminal.getvalue()
+    assert "3:20 min of 3:20 min" in terminal.getvalue()
 
 
 def test_the_bar_counts_the_part_that_is_read(tmp_path: Path) -> None:

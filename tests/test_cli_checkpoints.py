@@ -18,8 +18,8 @@ from cli_files import write_wav
 
 from pannsx import AudioTagger
 from pannsx.cli import main
-from pannsx.cli.console import file_size
 from pannsx.cli.verify import SCORE_TOLERANCE
+from pannsx.readable import file_size
 from pannsx.version import __version__
 from pannsx.weights import resolve
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, load_manifest

@@ -13,8 +13,8 @@ from small_models import SAME_ALONE
 
 from pannsx import FeatureExtractor
 from pannsx.cli import main
-from pannsx.cli.console import file_size
 from pannsx.corpus.embedding_files import unit_length
+from pannsx.readable import file_size
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT
 
 Captured = pytest.CaptureFixture[str]

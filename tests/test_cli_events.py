@@ -460,7 +460,7 @@ def test_a_resumed_run_knows_its_files(
     assert main(command) == 1
     assert read == ["kept.wav", "changed.wav", "bad.wav"]
     said = capsys.readouterr().err
-    assert "e.jsonl.journal keeps what is done" in said
+    assert "e.jsonl.journal keeps the finished work" in said
     assert said.splitlines()[-1].endswith("events): 2 of 3 analysed, 1 failed")
     first = read_events(output)
 

@@ -14,9 +14,9 @@ import pytest
 from pannsx.cli import _parser, completion, main
 from pannsx.cli.completion import completion_script
 from pannsx.cli.completion_scripts import SCRIPTS
-from pannsx.cli.console import clock, file_size
 from pannsx.cli.parser import subparsers
 from pannsx.labels import audioset
+from pannsx.readable import clock, duration, file_size
 from pannsx.weights.manifest import load_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -227,6 +227,8 @@ def test_sizes_and_times_for_people() -> None:
     assert [file_size(size) for size in sizes] == [
         "0 bytes", "999 bytes", "1.0 kB", "123.5 kB", "1000.0 GB", "5000.0 TB",
     ]  # fmt: skip
-    assert [clock(time_s) for time_s in (0, 8.6, 59.94, 60, 3729.9, 360_000)] == [
-        "0.0 s", "8.6 s", "59.9 s", "0:01:00", "1:02:09", "100:00:00",
+    times_s = (0, 8.6, 59.94, 60, 3599.7, 3729.1, 360_000)
+    assert [duration(time_s) for time_s in times_s] == [
+        "0.0 s", "8.6 s", "59.9 s", "1:00 min", "1:00:00 h", "1:02:09 h", "100:00:00 h",
     ]  # fmt: skip
+    assert [clock(time_s, 2) for time_s in (0, 59.999, 3729.354)] == ["0:00.00", "1:00.00", "1:02:09.35"]

@@ -15,7 +15,7 @@ from cli_files import wav_bytes, write_wav
 
 from pannsx import AudioTagger, FeatureExtractor
 from pannsx.cli import main
-from pannsx.cli.console import file_size
+from pannsx.readable import file_size
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT
 
 DIGITS = 1e-5  # relative: probabilities are printed with six significant digits
@@ -294,7 +294,7 @@ def test_a_long_file_has_its_maximum_beside_the_mean(
     assert (result.clipwise_max >= result.clipwise - 1e-6).all()
     assert main(["tag", path, "--top", "1"]) == 0
     head, columns, line = capsys.readouterr().out.splitlines()
-    assert head == f"{path}  (0:01:02)"
+    assert head == f"{path}  (1:02 min)"
     assert columns.split() == ["mean", "max", "of", "windows", "of", "10", "s"]
     greatest = result.clipwise_max[result.labels.index(tag.label)]
     assert line.split()[:2] == [f"{tag.probability:.3f}", f"{greatest:.3f}"]

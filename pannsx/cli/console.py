@@ -53,7 +53,7 @@ def complain_of(name: str, error: BaseException) -> None:
 
 
 def reason(name: str, error: BaseException) -> str:
-    """What is wrong with a file, without its name, for a line that begins with the name."""
+    """The fault of a file, without its name, for a line that begins with the name."""
     why = str(error)
     for subject in (f"{name!r} ", f"the file object {name!r} "):
         why = why.removeprefix(subject)
@@ -82,32 +82,3 @@ def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
         ]
         lines.append("  ".join(cells).rstrip())
     return lines
-
-
-def file_size(n_bytes: int) -> str:
-    """A readable file size, such as ``"9.7 MB"``; 1 MB is a million bytes."""
-    size, unit = float(n_bytes), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{n_bytes} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
-
-
-CLOCK_FROM_S = 60.0
-"""Times of people's watches are used in recordings of a minute and more."""
-
-
-def clock(time_s: float) -> str:
-    """A length for people: ``8.6 s``, from a minute on ``1:02:09``."""
-    return f"{time_s:.1f} s" if time_s < CLOCK_FROM_S else _h_mm_ss(int(time_s))
-
-
-def clock_fine(time_s: float) -> str:
-    """A time within a long recording: ``1:02:09.35``."""
-    hundredths = round(100 * time_s)
-    return f"{_h_mm_ss(hundredths // 100)}.{hundredths % 100:02}"
-
-
-def _h_mm_ss(seconds: int) -> str:
-    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pannsx.cli.console import FAILED, CommandError, caution, clock, file_size, remark
+from pannsx.cli.console import FAILED, CommandError, caution, remark
 from pannsx.cli.options import (
     add_channel_options,
     add_model_options,
@@ -24,9 +24,11 @@ from pannsx.cli.options import (
 from pannsx.cli.parser import Commands
 from pannsx.corpus.schema import OUTPUTS, check_outputs
 from pannsx.corpus.sinks import LANCE_TABLE, SINKS
+from pannsx.readable import duration, file_size
 
 if TYPE_CHECKING:
-    from pannsx.corpus.local import Progress, Summary
+    from pannsx.corpus.local import Summary
+    from pannsx.corpus.run import Progress
 
 ENGINES = ("local", "ray")
 _SAID_EVERY_S = 60.0  # where there is no terminal, as in the log of a batch job
@@ -37,18 +39,18 @@ embedding, its events. The table is a folder of files, part-*.parquet, which Duc
 and Spark read as one.
 
 MANIFEST is an audio file, a folder (searched recursively), a pattern, or by its extension:
-  .jsonl .json  an object in each line with audio_filepath (or path), and if it is a part offset and
-                duration in seconds, as in NeMo's manifests; or a MonoCut of Lhotse; also with .gz
+  .jsonl .json  an object in each line with audio_filepath (or path), and for a part of a file offset
+                and duration in seconds, as in NeMo's manifests; or a MonoCut of Lhotse; also with .gz
   .parquet      the same as columns; or recordings in a column of bytes, as in Hugging Face datasets
-  .tar          a WebDataset shard; recordings are read where they lie
-A pattern may have braces, as in 'shard-{000..127}.tar', whose names all have to be there.
+  .tar          a WebDataset shard; recordings are read in place, without unpacking
+A pattern may have braces, as in 'shard-{000..127}.tar'; every name that they give must exist.
 Relative paths in a manifest are relative to its folder. A row may have an id; otherwise its path and
 part are its id.
 
-A recording that cannot be read is a row with the status "error" and the reason. Whenever the run is
-interrupted, --resume goes on with it; each recording is in the table once. A run whose settings,
-weights or manifest differ is refused. The exit status is 0 if every recording has its row, unless
-all of them failed.
+A recording that cannot be read is a row with the status "error" and the reason. An interrupted run
+continues with --resume; each recording is in the table once. It must have the settings, weights and
+manifest of the first run. The exit status is 0 if every recording has its row, unless all of them
+failed.
 Needs pip install "pannsx[parquet]\""""
 
 _EXAMPLES = """\
@@ -77,7 +79,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--engine",
         choices=ENGINES,
         default=ENGINES[0],
-        help="what runs it: this machine, or Ray, on its cluster or here (default: local)",
+        help="local: worker processes on this machine; ray: Ray, on its cluster or here (default: local)",
     )
     parser.add_argument(
         "--outputs",
@@ -96,7 +98,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "-n", "--top", type=count, default=10, metavar="N", help="number of tags (default: 10)"
     )
     parser.add_argument(
-        "--float16", action="store_true", help="embeddings of half the size, with three digits"
+        "--float16", action="store_true", help="embeddings in float16: half the size, three digits"
     )
     parser.add_argument(
         "--split",
@@ -105,7 +107,7 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         help="a row for each S seconds of a recording, with the same id and its offset_s; at most 300",
     )
     work = parser.add_argument_group("run")
-    work.add_argument("--resume", action="store_true", help="go on with the run in DIR, if there is one")
+    work.add_argument("--resume", action="store_true", help="continue the run in DIR, if there is one")
     work.add_argument(
         "--retry-failed", action="store_true", help="try recordings that failed again; also resumes"
     )
@@ -188,7 +190,7 @@ def _say(summary: Summary, arguments: argparse.Namespace) -> None:
     share = f" of share {arguments.shard[0]}/{arguments.shard[1]}" if arguments.shard[1] > 1 else ""
     remark(
         f"wrote {summary.path} ({summary.n_parts} part{'s' * (summary.n_parts != 1)}, {file_size(size)}): "
-        f"{summary.n_rows:,} rows{share}{before}{failed}; {n_new:,} in {clock(summary.took_s)}{speed}"
+        f"{summary.n_rows:,} rows{share}{before}{failed}; {n_new:,} in {duration(summary.took_s)}{speed}"
     )
 
 
@@ -215,7 +217,7 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
                 return
             said = time.monotonic()
             rows_s, audio_s = speeds(progress)
-            left = f", {clock((progress.n_rows - progress.n_done) / rows_s)} left" if rows_s else ""
+            left = f", {duration((progress.n_rows - progress.n_done) / rows_s)} left" if rows_s else ""
             remark(
                 f"{progress.n_done:,} of {progress.n_rows:,} rows, {progress.n_failed:,} failed{left}, "
                 f"{rows_s:,.1f} rows and {audio_s:,.0f} s of audio a second"

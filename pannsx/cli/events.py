@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pannsx.cli.class_options import check_group, in_tree
 from pannsx.cli.colours import coloured
-from pannsx.cli.console import CLOCK_FROM_S, FAILED, CommandError, clock, clock_fine, remark
+from pannsx.cli.console import FAILED, CommandError, remark
 from pannsx.cli.event_journal import journal_path, open_journal
 from pannsx.cli.event_options import add_event_options, settings_of, thresholds_in_words
 from pannsx.cli.options import (
@@ -29,6 +29,7 @@ from pannsx.cli.progress import Progress
 from pannsx.corpus.inputs import Item, find_inputs
 from pannsx.corpus.outputs import OutputError, check_output, check_outputs, output_files
 from pannsx.errors import AudioError
+from pannsx.readable import CLOCK_FROM_S, clock, duration
 from pannsx.table_files import BINARY_FORMATS, check_library
 from pannsx.weights.manifest import labels_of
 
@@ -309,7 +310,7 @@ def _write(
         else:
             journal.remove()
     if outcome.n_failed and place.exists() and not arguments.quiet:
-        remark(f"{place} keeps what is done; the same command tries only the failed files again")
+        remark(f"{place} keeps the finished work; the same command tries only the failed files again")
     n_events = sum(len(recording.events) for recording in found.values())
     written = [] if files is None else [files[item] for item in found]
     return outcome.close(output, written, "1 event" if n_events == 1 else f"{n_events} events")
@@ -331,7 +332,7 @@ def _read(item: Item, recordings: RecordingReader, progress: Progress, outcome: 
 
 def _table(recording: Recording, *, is_grouped: bool) -> str:
     """A paragraph for people; grouped, each class stands in its place of the tree."""
-    lines = [f"{coloured(recording.name, 'bold', sys.stdout)}  ({clock(recording.duration_s or 0.0)})"]
+    lines = [f"{coloured(recording.name, 'bold', sys.stdout)}  ({duration(recording.duration_s or 0.0)})"]
     is_long = (recording.duration_s or 0.0) >= CLOCK_FROM_S
     if is_grouped:
         for label, text in in_tree(event.label for event in recording.events):
@@ -344,6 +345,6 @@ def _table(recording: Recording, *, is_grouped: bool) -> str:
 
 def _line(event: Event, text: str, is_long: bool) -> str:
     if is_long:
-        begin, end = (clock_fine(time_s) for time_s in (event.onset_s, event.offset_s))
+        begin, end = (clock(time_s, 2) for time_s in (event.onset_s, event.offset_s))
         return f"  {begin:>10} - {end:>10}  {event.probability:.3f}  {text}"
     return f"  {event.onset_s:9.2f} - {event.offset_s:9.2f} s  {event.probability:.3f}  {text}"

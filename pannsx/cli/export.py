@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
-from pannsx.cli.console import FAILED, CommandError, file_size, remark
+from pannsx.cli.console import FAILED, CommandError, remark
 from pannsx.cli.options import MODEL_HELP, add_verbosity, add_weights_options, new_command, positive
 from pannsx.cli.parser import Commands
+from pannsx.readable import file_size
 
 _DESCRIPTION = """\
 Writes a checkpoint as an ONNX file, for ONNX Runtime on computers, phones and in browsers, or as a

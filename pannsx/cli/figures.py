@@ -29,6 +29,7 @@ from pannsx.cli.progress import Progress
 from pannsx.corpus.inputs import STANDARD_INPUT, Item, find_inputs
 from pannsx.corpus.outputs import OutputError, check_output, check_outputs, output_files
 from pannsx.errors import AudioError
+from pannsx.readable import duration
 
 if TYPE_CHECKING:
     from pannsx.audio import Selection
@@ -265,7 +266,7 @@ def _make_each(
     *,
     quiet: bool,
 ) -> tuple[list[Entry], list[tuple[str, str]]]:
-    """Make each page or figure; returns what was made, and names and reasons of those that failed."""
+    """Make each page or figure; returns their entries, and names and reasons of those that failed."""
     from pannsx.report import Sound
     from pannsx.report.index import Entry
 
@@ -295,9 +296,8 @@ def _make_each(
 
 
 def _content(made: list[Entry]) -> str:
-    from pannsx.report.details import length
 
-    return f"{length(made[0].duration_s)} of audio" if made else ""
+    return f"{duration(made[0].duration_s)} of audio" if made else ""
 
 
 def _below(path: Path, folder: Path, suffix: str) -> str:

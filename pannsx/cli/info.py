@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pannsx.cli.availability import MEANINGS, availability
-from pannsx.cli.console import CLOCK_FROM_S, FAILED, clock, complain_of, file_size, remark
+from pannsx.cli.console import FAILED, complain_of, remark
 from pannsx.cli.installation import installation, installation_facts
 from pannsx.cli.options import (
     MODEL_HELP,
@@ -21,6 +21,7 @@ from pannsx.cli.options import (
 )
 from pannsx.cli.output import add_output, output_of, text_output, written
 from pannsx.cli.parser import Commands
+from pannsx.readable import CLOCK_FROM_S, duration, file_size
 from pannsx.weights import local
 from pannsx.weights.naming import OWN_SUFFIXES, kind_of
 from pannsx.weights.record import Checkpoint
@@ -129,15 +130,15 @@ def _audio_lines(path: str, *, as_json: bool) -> list[str] | None:
         return None
     if as_json:
         return [json.dumps({"file": path, **found._asdict()}, indent=1)]
-    length = "not given by the file"
+    seconds = "not given by the file"
     if found.duration_s is not None:
-        in_hours = f" ({clock(found.duration_s)})" if found.duration_s >= CLOCK_FROM_S else ""
-        length = f"{found.duration_s:.3f} s{in_hours}"
+        in_hours = f" ({duration(found.duration_s)})" if found.duration_s >= CLOCK_FROM_S else ""
+        seconds = f"{found.duration_s:.3f} s{in_hours}"
     facts = (
         ("format", found.format),
         ("sample rate", f"{found.sample_rate} Hz"),
         ("channels", str(found.n_channels)),
-        ("length", length),
+        ("length", seconds),
     )
     return [path, *(f"  {key:{_KEY_WIDTH}}{value}" for key, value in facts)]
 

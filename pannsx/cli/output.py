@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from pannsx.atomic import replacing
-from pannsx.cli.console import FAILED, CommandError, file_size, remark
+from pannsx.cli.console import FAILED, CommandError, remark
 from pannsx.corpus.inputs import Item
 from pannsx.corpus.outputs import OutputError, check_output
+from pannsx.readable import file_size
 from pannsx.table_files import BINARY_FORMATS, TEXT_FORMATS, Column, TableWriter, check_library, open_table
 
 TABLE_FORMATS = (*TEXT_FORMATS, *BINARY_FORMATS)
@@ -121,7 +122,7 @@ def table_output(output: Output, columns: Sequence[Column]) -> Iterator[TableWri
 def written(path: Path, files: Sequence[Path] = (), content: str = "") -> str:
     """``"wrote tags.csv (4.1 kB)"``; for a folder, the files written in it, or all of its files.
 
-    ``content`` says what was written, such as ``"12 events"``.
+    ``content`` is the content in words, such as ``"12 events"``.
     """
     what = f"{path}, {len(files)} files" if files else str(path)
     if not files:

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pannsx.cli.console import clock
 from pannsx.corpus.inputs import Item
+from pannsx.readable import duration
 
 _FEW_FILES = 8
 _LONG_S = 60.0  # of sound: seconds of work
@@ -118,13 +118,17 @@ def _sound_bar(total_s: float) -> Any:
     from tqdm import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
-        """Sound that is done, as a clock, and how many times faster than it plays."""
+        """The length of the finished sound, and how many times faster than it plays it was done."""
 
         @property
         def format_dict(self) -> dict[str, Any]:
             found: dict[str, Any] = super().format_dict
             rate = found["rate"] or (found["n"] / found["elapsed"] if found["elapsed"] else 0.0)
-            found |= {"done": clock(found["n"]), "whole": clock(found["total"]), "speed": f"{rate:.0f}x"}
+            found |= {
+                "done": duration(found["n"]),
+                "whole": duration(found["total"]),
+                "speed": f"{rate:.0f}x",
+            }
             return found
 
     form = "{desc}: {percentage:3.0f}%|{bar}| {done} of {whole} [{elapsed}<{remaining}, {speed}]"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
 
 from pannsx.cli.class_options import in_tree
 from pannsx.cli.colours import coloured
-from pannsx.cli.console import clock
 from pannsx.cli.output import Output, table_output, text_output
+from pannsx.readable import duration
 from pannsx.table_files import EVENT_COLUMNS, Column, JsonWriter, TableWriter, plain
 
 if TYPE_CHECKING:
@@ -21,9 +21,16 @@ _NESTED = ("json", "jsonl")
 
 
 class Tagging(NamedTuple):
-    """What is the same for all files: the model's name, the least probability asked for, the labels asked for
-    and MIDs by label, the length of a window of long files, whether tags stand in AudioSet's tree, and where
-    in each file the part that is read begins.
+    """Facts shared by all files.
+
+    Attributes:
+        model: name of the checkpoint.
+        threshold: least probability of a tag.
+        labels: the labels asked for.
+        mids: machine ids by label.
+        window_s: length of a window of long files.
+        is_grouped: whether tags are arranged as in AudioSet's tree.
+        start_s: start of the part that is read.
     """
 
     model: str
@@ -91,7 +98,7 @@ class _TextWriter:
     def write(self, name: str, result: TaggingResult, tags: Sequence[Tag], tasks: Sequence[TaskTags]) -> None:
         """The file's paragraph."""
         heading = coloured(name, "bold", self._file)
-        print(f"{self._between}{heading}  ({clock(result.duration_s)})", file=self._file)
+        print(f"{self._between}{heading}  ({duration(result.duration_s)})", file=self._file)
         self._between = "\n"
         if not tags and not any(task.tags for task in tasks):
             print(f"  no tag reaches {self._tagging.threshold:g}", file=self._file)

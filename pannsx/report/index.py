@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pannsx.report.details import length, origin_facts
+from pannsx.readable import duration
+from pannsx.report.details import origin_facts
 from pannsx.report.sound import relative_address
 from pannsx.report.template import filled, part, write_page
 
@@ -37,7 +38,7 @@ def write_index(
 
     Args:
         folder: its folder; links are relative to it.
-        entries: what was made.
+        entries: the pages or figures.
         failures: names and reasons of the recordings without a page.
         title: the heading.
         model: name of the checkpoint.
@@ -48,7 +49,7 @@ def write_index(
     target = folder / NAME
     total_s = sum(entry.duration_s for entry in entries)
     n = len(entries)
-    subtitle = f"{n} recording{'' if n == 1 else 's'}, {length(total_s)}"
+    subtitle = f"{n} recording{'' if n == 1 else 's'}, {duration(total_s)}"
     if failures:
         subtitle += f"; {len(failures)} more failed"
     are_pictures = all(entry.path.suffix.lower() in _SHOWN_AS_PICTURES for entry in entries)
@@ -74,7 +75,7 @@ def _table(entries: Sequence[Entry], folder: Path) -> Iterator[str]:
     for entry in entries:
         yield (
             f'<tr role="row"><td role="cell">{_link(entry, folder, html.escape(entry.name))}</td>'
-            f'<td role="cell" class="time">{html.escape(length(entry.duration_s))}</td>'
+            f'<td role="cell" class="time">{html.escape(duration(entry.duration_s))}</td>'
             f'<td role="cell">{_tags(entry)}</td></tr>\n'
         )
     yield "</tbody></table>"
@@ -86,7 +87,7 @@ def _gallery(entries: Sequence[Entry], folder: Path) -> Iterator[str]:
         address = html.escape(relative_address(entry.path, folder))
         picture = f'<img src="{address}" alt="Events of {name}" loading="lazy">'
         yield (
-            f'<figure><figcaption>{name} <span class="faint">{html.escape(length(entry.duration_s))}</span>'
+            f'<figure><figcaption>{name} <span class="faint">{html.escape(duration(entry.duration_s))}</span>'
             f"</figcaption>{_link(entry, folder, picture)}</figure>\n"
         )
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from pannsx.events import Event, EventDetector, EventSettings, OperatingPoints, frame_edges
 from pannsx.events.parents import SHORTEST_REST_S, SLACK_S
-from pannsx.report.details import length, origin_facts, source_facts
+from pannsx.readable import duration
+from pannsx.report.details import origin_facts, source_facts
 from pannsx.report.groups import Groups, groups_of
 from pannsx.report.overview import Overview, axis_of, overview_of
 from pannsx.report.picture import data_uri, levels_of_log_mel, png
@@ -124,7 +125,7 @@ class PageMaker:
         pictures = "" if seen is None else _waveform(seen) + _log_mel(seen)
         facts = [
             *source_facts(sound),
-            ("Length", length(result.duration_s)),
+            ("Length", duration(result.duration_s)),
             *origin_facts(result.model),
             ("Thresholds", self._threshold_fact()),
             ("Frames", _frames_fact(result)),
@@ -133,7 +134,7 @@ class PageMaker:
         script = "\n" + "\n".join(scripts.values()) + "\n"
         parts = {
             "title": html.escape(title),
-            "subtitle": html.escape(length(result.duration_s)),
+            "subtitle": html.escape(duration(result.duration_s)),
             "tags": _tags(result),
             "policy": (
                 f"default-src 'none'; img-src data:; media-src {_MEDIA[self._player]}; "

@@ -14,8 +14,8 @@ import numpy as np
 
 from pannsx.atomic import replacing
 from pannsx.events import Event, EventDetector, EventSettings, OperatingPoints, frame_edges
+from pannsx.readable import clock
 from pannsx.report.columns import Columns
-from pannsx.report.details import clock
 from pannsx.report.overview import FREQUENCIES_HZ, Overview, band_of, overview_of
 from pannsx.report.picture import HEAT, SHOWN_DB
 from pannsx.report.result import Grid, Result

@@ -1,4 +1,4 @@
-"""The recording of a result: what is read of it, and a small copy of it for a page."""
+"""The recording of a result: the part that is read, and a small copy of it for a page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PRINTED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234
 
 
 class Sound(NamedTuple):
-    """A source as :func:`pannsx.audio.open_blocks` takes it, and what is read of it."""
+    """A source as :func:`pannsx.audio.open_blocks` takes it, and the part that is read."""
 
     source: Source
     selection: Selection = Selection()
@@ -35,7 +35,7 @@ class Sound(NamedTuple):
 
     @property
     def name(self) -> str | None:
-        """The file's name as text, with what is not UTF-8 in it escaped."""
+        """The file's name as text; bytes that are not UTF-8 are escaped."""
         return None if self.path is None else printable(self.path.name)
 
 
