@@ -1,7 +1,7 @@
-"""What scikit-learn asks of a transformer, without scikit-learn: parameters, tables in, tables out.
+"""The conventions of scikit-learn's estimators, without scikit-learn: parameters, tables in, tables out.
 
 A subclass of its `BaseEstimator` would make the import of the facade need the package. Its conventions are
-public and few, so the class keeps them itself, and the tests hold it to scikit-learn's own checks. Nothing
+public and few, so the classes here follow them, and the tests run scikit-learn's own checks on them. Nothing
 here imports scikit-learn unless scikit-learn asks (`__sklearn_tags__`) or is in use (`sklearn.set_config`).
 """
 
@@ -18,15 +18,14 @@ import numpy.typing as npt
 from pannsx.errors import AudioError, did_you_mean
 from pannsx.types import Source
 
-Self = TypeVar("Self", bound="Estimator")
+Self = TypeVar("Self", bound="Parameters")
+SomeTransformer = TypeVar("SomeTransformer", bound="Transformer")
 
 Container = Literal["default", "pandas", "polars"]
 
 
-class Estimator:
-    """Base of a transformer whose ``__init__`` only stores its arguments under their own names."""
-
-    _sklearn_output_config: dict[str, str]
+class Parameters:
+    """Base of an estimator whose ``__init__`` only stores its arguments under their own names."""
 
     @classmethod
     def _defaults(cls) -> dict[str, Any]:
@@ -55,7 +54,23 @@ class Estimator:
             setattr(self, name, value)
         return self
 
-    def set_output(self: Self, *, transform: Container | None = None) -> Self:
+    def _as_call(self) -> str:
+        """The call that makes the object: its class, with the parameters that are not the default."""
+        defaults = self._defaults()
+        chosen = [
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if value is not defaults[name] and value != defaults[name]
+        ]
+        return f"{type(self).__name__}({', '.join(chosen)})"
+
+
+class Transformer(Parameters):
+    """Base of a transformer: sources in, a table of features out."""
+
+    _sklearn_output_config: dict[str, str]
+
+    def set_output(self: SomeTransformer, *, transform: Container | None = None) -> SomeTransformer:
         """The kind of table that ``transform`` returns; returns the object.
 
         Args:
@@ -92,7 +107,7 @@ class Estimator:
         return values
 
     def __sklearn_tags__(self) -> Any:
-        """Tags for scikit-learn 1.6 and later: texts and one dimension are welcome, nothing is fitted."""
+        """Tags for scikit-learn 1.6 and later: texts and one dimension are accepted, nothing is fitted."""
         from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
         return Tags(
@@ -104,12 +119,12 @@ class Estimator:
         )
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Always: nothing is learnt from data."""
+        """True: nothing is learned from data."""
         return True
 
 
 def sources_in(X: Any) -> list[Source]:
-    """The sources in what scikit-learn calls ``X``: one for each row.
+    """The sources in scikit-learn's argument ``X``: one for each row.
 
     Args:
         X: a list of sources; an array or a column of a DataFrame (pandas or polars) with one in each cell; a

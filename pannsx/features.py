@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pannsx.audio import Selection
 from pannsx.audio.reader import rate_given
 from pannsx.errors import did_you_mean
-from pannsx.estimator import Estimator, sources_in
+from pannsx.estimator import Transformer, sources_in
 from pannsx.inference.cached_features import OpenOnce, cached_features
 from pannsx.inference.embedding_cache import EmbeddingCache
 from pannsx.inference.levels import Level, Pooling
@@ -53,7 +53,7 @@ class _Shared:
     _open_once: OpenOnce
 
 
-class FeatureExtractor(_Shared, Estimator):
+class FeatureExtractor(_Shared, Transformer):
     """Turns audio into the embeddings of a pretrained network: the layer before its classifier.
 
     >>> FeatureExtractor().extract(["dog.wav", "rain.flac"]).shape
@@ -80,8 +80,8 @@ class FeatureExtractor(_Shared, Estimator):
             other than paths, bytes, arrays and pairs are computed each time.
 
     Raises:
-        ValueError: a wrong argument; said by `fit`, or by the first use.
-        WeightsError: as :class:`pannsx.AudioTagger`, by the same.
+        ValueError: a wrong argument; raised by `fit`, or by the first use.
+        WeightsError: as :class:`pannsx.AudioTagger`; raised in the same places.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class FeatureExtractor(_Shared, Estimator):
         return self._features(listed, selection, on_progress)
 
     def fit(self: Self, X: Any = None, y: object = None) -> Self:
-        """Open the network and check the parameters; nothing is learnt from ``X`` and ``y``.
+        """Open the network and check the parameters; nothing is learned from ``X`` and ``y``.
 
         Raises:
             TypeError, ValueError: a wrong parameter, or ``X`` is no list of sources.
@@ -390,10 +390,6 @@ class FeatureExtractor(_Shared, Estimator):
 
     def __repr__(self) -> str:
         if not self._network().is_open:
-            defaults = self._defaults()
-            chosen = [
-                f"{name}={value!r}" for name, value in self.get_params().items() if value != defaults[name]
-            ]
-            return f"FeatureExtractor({', '.join(chosen)})"
+            return self._as_call()
         engine = self._pipeline.engine
         return f"<FeatureExtractor {self.record.name} on {engine.device}: D = {self.embedding_size}>"

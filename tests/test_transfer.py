@@ -214,7 +214,7 @@ def test_silence_may_be_a_class_and_a_class_is_not_lost(tmp_path: Path) -> None:
     [
         (["--save", "mine.bin"], "checkpoints are written as .safetensors"),
         (["--save", "mine.safetensors", "--model", "Cnn41"], "did you mean"),
-        (["--save", "mine.safetensors", "--freeze-norms"], "--freeze-norms is of --tune"),
+        (["--save", "mine.safetensors", "--freeze-norms"], "--freeze-norms needs --tune"),
         (
             ["--save", "mine.safetensors", "--tune", "--layer-decay", "2"],
             "--layer-decay is 2.0; a number above",

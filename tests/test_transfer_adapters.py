@@ -369,9 +369,9 @@ def test_the_command_writes_a_delta(base: Path, tmp_path: Path, capsys: pytest.C
     clips, path = str(tmp_path / "clips"), base.with_name("command.safetensors")
     own = ["finetune", clips, "--checkpoint", str(base), "--save", str(path), "--epochs", "1"]
     assert main([*own, "--rank", "3"]) == 2
-    assert "--rank is of --adapt low-rank; give that, or leave --rank out" in capsys.readouterr().err
+    assert "--rank needs --adapt low-rank; give that, or leave --rank out" in capsys.readouterr().err
     assert main([*own, "--adapt", "head", "--no-augment"]) == 2
-    assert "--no-augment is of training in the network" in capsys.readouterr().err
+    assert "--no-augment needs --tune, --adapt norms or --adapt low-rank" in capsys.readouterr().err
     assert main([*own, "--adapt", "low-rank", "--rank", "3", "-q"]) == 0
     held = load_file(path)
     assert held["conv_block4.conv2.lora_A"].shape == (3, 9 * 16)

@@ -110,8 +110,9 @@ def test_parameters_are_those_of_scikit_learn() -> None:
     assert repr(classifier) == "AudioClassifier(layers=2, random_state=3)"
     assert classifier.set_params(layers=1, epochs=7) is classifier
     assert (classifier.layers, classifier.epochs) == (1, 7)
-    with pytest.raises(ValueError, match="there is no parameter 'epoch'; did you mean 'epochs'"):
-        classifier.set_params(epoch=3)
+    with pytest.raises(ValueError, match="AudioClassifier has no parameter 'epoch'; did you mean 'epochs'"):
+        classifier.set_params(layers=3, epoch=3)
+    assert classifier.layers == 1  # a call with a wrong name sets nothing
     assert not classifier.__sklearn_is_fitted__()
     assert {"AudioClassifier", "fit_head"} <= set(pannsx.__all__)
 
@@ -121,7 +122,7 @@ def test_parameters_are_those_of_scikit_learn() -> None:
     [
         (["a.wav", "b.wav"], ["x"], "there are 2 clips and 1 labels"),
         (["a.wav", "b.wav"], ["x", "x"], "all clips are of the class 'x'"),
-        ("a.wav", ["x"], r"X is one clip; give a list of clips, such as \[clip\]"),
+        ("a.wav", ["x"], r"X is one source, 'a.wav'; a list of sources is needed: \['a.wav'\]"),
         (["a.wav", "b.wav"], [1.5, 2.5], "the labels are fractions or not finite"),
         (["a.wav", "b.wav"], ["x", None], "the labels are of several types"),
         (["a.wav", "b.wav"], [["x"], "y"], "some clips have a list of labels and some have not"),

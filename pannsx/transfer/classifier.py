@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -12,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
+from pannsx.estimator import Parameters, sources_in
 from pannsx.inference.pipeline import OpenNetwork
 from pannsx.labels import LabelSet
-from pannsx.transfer.source_lists import divided, listed_sources
 from pannsx.transfer.target_kinds import known_labels, read_labels
 from pannsx.types import FloatArray, PathLike, Source
 
@@ -33,20 +32,20 @@ _CLIP_S = 10.0
 _HALF = 0.5
 
 
-class AudioClassifier:
+class AudioClassifier(Parameters):
     """Learns classes of your own from labelled clips: a new head on a pretrained network.
 
     >>> clips = ["my_sounds/pump/1.wav", "my_sounds/pump/2.wav", "my_sounds/fan/1.wav", "my_sounds/fan/2.wav"]
     >>> classifier = AudioClassifier().fit(clips, ["pump", "pump", "fan", "fan"])
     >>> labels = classifier.predict(["street.mp3"])
 
-    It has the methods of a classifier of scikit-learn, whose ``clone``, ``cross_val_score`` and
-    ``GridSearchCV`` take it; scikit-learn need not be installed. Clips are paths, arrays, or other sources of
+    It has the methods of a classifier of scikit-learn, so ``clone``, ``cross_val_score`` and ``GridSearchCV``
+    accept it; scikit-learn need not be installed. Clips are paths, arrays, or other sources of
     :meth:`pannsx.AudioTagger.inference`, in a list, or arrays ``(N, S)``. They are decoded when they are
     needed: a data set need not fit into memory.
 
-    Every `fit` and every prediction runs the network on its clips, in a search over settings as well. To run
-    it once for each clip, search with a :class:`pannsx.FeatureExtractor` that has a ``cache``, in a
+    Every `fit` and every prediction runs the network on its clips, in a search over settings too. For a
+    search that runs it once per clip, use a :class:`pannsx.FeatureExtractor` with a ``cache``, in a
     ``Pipeline`` with a classifier of scikit-learn.
 
     Args:
@@ -56,33 +55,31 @@ class AudioClassifier:
         precision: of embeddings; training is in float32.
         source_rate: rate of arrays in Hz; None: the model's rate. Files state their own.
         tune: train the whole network with the head, not only the head; slower, for many clips.
-        prototypes: do not train: a class is the mean direction of its clips' embeddings; for one to five
-            clips a class.
-        adapt: train only a part of the network with the head, and save a delta, a file of what differs from
-            the network: ``"head"``, ``"norms"`` (batch norms and biases) or ``"low-rank"`` (changes of this
-            ``rank`` of the large layers). None: the head, or all with ``tune``, saved whole.
-        rank: of ``adapt="low-rank"``.
-        keep_audioset: what is saved also has the classes of the network, such as AudioSet's 527: exactly as
-            they were, or, where the network is trained, trained to say what they said before. ``predict`` is
-            of yours alone.
+        prototypes: no training: a class is the mean direction of its clips' embeddings; for one to five clips
+            a class.
+        adapt: train only a part of the network with the head, and save a delta, a file with only the changes:
+            ``"head"``, ``"norms"`` (batch norms and biases) or ``"low-rank"`` (a change of each large layer
+            of this ``rank``). None: train the head, or everything with ``tune``, and save the whole network.
+        rank: rank of ``adapt="low-rank"``.
+        keep_audioset: also save the classes of the network, such as AudioSet's 527: exactly as they were, or,
+            if the network is trained, held to their earlier probabilities. ``predict`` gives yours alone.
         layers: layers of the head, 1 to 3.
         epochs: passes over the clips; None: 100 for a head, 10 for more of the network.
         learning_rate: highest rate; None: 3e-3 for a head, 1e-4 with ``tune``, 1e-3 for a part.
         batch_size: clips a step.
         balance: for rare classes: ``"weights"`` of clips, by the inverse frequency of their classes;
             ``"batches"``, in which all classes are equally frequent; or ``"none"``.
-        validation: share of the clips that is not trained on, but chooses the best epoch and ends training
-            early; 0: none.
-        patience: epochs without improvement after which training ends.
-        augment: random gain and roll in time, where more than the head is trained.
-        layer_decay: there, share of the learning rate from one block to the block before it.
-        freeze_norms: with ``tune``, batch norms stay as they are.
+        validation: share of the clips to hold out for choosing the best epoch and stopping early; 0: none.
+        patience: with a validation part, stop after this many epochs without improvement.
+        augment: if more than the head is trained, random gain and time roll.
+        layer_decay: if more than the head is trained, learning rate of a block relative to the next one's.
+        freeze_norms: with ``tune``, keep the batch norms unchanged.
         random_state: seed of all random choices.
 
     Attributes:
-        classes_: ``(K,)`` classes, in the order of probabilities; there after :meth:`fit`.
-        thresholds_: ``(K,)`` probabilities from which :meth:`predict` gives a class where a clip may have
-            several: with a validation part, those of the best F1 on it; else a half.
+        classes_: after :meth:`fit`, ``(K,)`` classes, in the order of probabilities.
+        thresholds_: for clips with several labels, ``(K,)`` least probabilities of a class in
+            :meth:`predict`: with a validation part, those of the best F1 on it; else 0.5.
     """
 
     _estimator_type = "classifier"  # for scikit-learn before 1.6
@@ -114,7 +111,7 @@ class AudioClassifier:
         freeze_norms: bool = False,
         random_state: int = 0,
     ) -> None:
-        # As scikit-learn wants it: kept as given, and looked at by `fit`.
+        # By scikit-learn's convention, arguments are stored as given and checked by `fit`.
         self.model = model
         self.checkpoint = checkpoint
         self.device = device
@@ -146,26 +143,28 @@ class AudioClassifier:
 
         Args:
             X: ``N`` clips.
-            y: ``N`` labels, of text or numbers; an indicator ``(N, K)`` of 0 and 1, such as a data frame
-                whose columns are the classes; or a list of labels for each clip. NaN in an indicator: it is
-                not known whether the clip has the label, so it is not trained on.
-            groups: ``N`` groups, such as speakers or places: those of the validation part are not trained on.
+            y: ``N`` labels, text or numbers; an indicator ``(N, K)`` of 0 and 1, such as a data frame with a
+                column for each class; or a list of labels for each clip. NaN in an indicator marks an unknown
+                label, which is not trained on.
+            groups: ``N`` groups, such as speakers or places; the validation part consists of whole groups.
 
         Returns:
             itself.
 
         Raises:
             AudioError: a clip cannot be read.
-            ValueError: other numbers of clips, labels and groups, one class only, or a wrong setting.
+            TypeError: ``X`` is no list of clips.
+            ValueError: unequal numbers of clips, labels and groups, one class only, or an invalid setting.
             WeightsError: the network's weights cannot be obtained or trusted.
         """
         from pannsx.transfer.clips import Clips
+        from pannsx.transfer.experiment import divided
         from pannsx.transfer.kept import clip_head_of, extended_labels
         from pannsx.transfer.opening import base_points, open_base
         from pannsx.transfer.thresholds import calibrated
         from pannsx.weights.base import check_base
 
-        sources = listed_sources(X)
+        sources = sources_in(X)
         classes, targets = read_labels(y)
         known = known_labels(y)
         for name, n in (
@@ -205,37 +204,37 @@ class AudioClassifier:
         return self
 
     def predict_proba(self, X: Source | Sequence[Source]) -> NDArray[np.float64]:
-        """``N`` clips -> ``(N, K)`` probabilities, by ``classes_``.
+        """``N`` clips -> ``(N, K)`` probabilities, in the order of ``classes_``.
 
-        With one label a clip, they sum to 1: those of :class:`pannsx.AudioTagger`, divided by their sum. Else
-        they are those of the tagger.
+        They are those of :class:`pannsx.AudioTagger`; with one label a clip, divided by their sum.
 
         Raises:
             AudioError: a clip cannot be read.
-            ValueError: nothing was learned yet.
+            TypeError: ``X`` is no list of clips.
+            ValueError: not fitted yet, or no clip.
         """
         logits = self._logits(X).astype(np.float64)
         if self._classes.multi_label:
             return np.asarray(expit(logits))
-        # The logarithm of each probability, so that none vanishes where all are small.
+        # From the logarithm of each probability, so that small ones do not vanish.
         return np.asarray(softmax(-np.logaddexp(0.0, -logits), axis=1))
 
     def predict(self, X: Source | Sequence[Source]) -> Any:
-        """``N`` clips -> labels in the form of those that were learned.
+        """``N`` clips -> labels, in the form of the training labels.
 
         One label a clip: ``(N,)``, the most probable class. Several: an indicator ``(N, K)`` or a list for
-        each clip, of the classes whose probability reaches ``thresholds_``.
+        each clip, with the classes at or above ``thresholds_``.
 
         Raises:
-            AudioError, ValueError: as :meth:`predict_proba`.
+            AudioError, TypeError, ValueError: as :meth:`predict_proba`.
         """
         return self._labels(self.predict_proba(X))
 
     def score(self, X: Source | Sequence[Source], y: Any) -> float:
-        """Share of clips that are given exactly their known labels: with one label a clip, the accuracy.
+        """Share of clips with exactly their known labels predicted: with one label a clip, the accuracy.
 
         Raises:
-            AudioError, ValueError: as :meth:`predict_proba`, or labels that are not of the classes.
+            AudioError, TypeError, ValueError: as :meth:`predict_proba`, or labels other than the classes.
         """
         probabilities = self.predict_proba(X)
         wanted = self._classes.targets(y)
@@ -248,20 +247,20 @@ class AudioClassifier:
     def save(self, path: PathLike, *, description: str | None = None) -> Checkpoint:
         """Save network, head and classes, for ``AudioTagger(checkpoint=path)`` and all commands.
 
-        With ``adapt``, the file has only what differs from the network that was trained on; its record names
-        that network, with its digest, and it is found or fetched when the checkpoint is loaded.
+        With ``adapt``, the file is a delta with only the changes. Its record names the base network and the
+        digest of its file; the file is found or fetched when the checkpoint is loaded.
 
         Thresholds chosen on a validation part are saved as operating points.
 
         Args:
-            path: file to write, with the extension ``.safetensors``; its record and labels stand beside it.
+            path: file to write, with the extension ``.safetensors``; record and labels go next to it.
             description: one sentence; None: the number of classes.
 
         Returns:
             The record as written.
 
         Raises:
-            ValueError: another extension, the file name of the network, or nothing was learned yet.
+            ValueError: another extension, the file name of the base network, or not fitted yet.
             WeightsError: the files cannot be written.
         """
         from dataclasses import replace
@@ -300,54 +299,14 @@ class AudioClassifier:
                 raise WeightsError(f"cannot write the operating points of {path}: {error}") from error
         return record
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments, by name."""
-        return {name: getattr(self, name) for name in _parameters()}
-
-    def set_params(self, **params: Any) -> AudioClassifier:
-        """Set arguments by name.
-
-        Returns:
-            itself.
-
-        Raises:
-            ValueError: an unknown name.
-        """
-        from pannsx.errors import did_you_mean
-
-        for name, value in params.items():
-            if name not in _parameters():
-                raise ValueError(f"there is no parameter {name!r}{did_you_mean(name, _parameters())}")
-            setattr(self, name, value)
-        return self
-
     def _method(self, device: str) -> Method:
         from pannsx.transfer.method import Method
 
-        return Method(
-            tune=self.tune,
-            prototypes=self.prototypes,
-            adapt=self.adapt,
-            rank=self.rank,
-            keep_audioset=self.keep_audioset,
-            layers=self.layers,
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            augment=self.augment,
-            balance=self.balance,
-            validation=self.validation,
-            patience=self.patience,
-            layer_decay=self.layer_decay,
-            freeze_norms=self.freeze_norms,
-            seed=self.random_state,
-            device=device,
-            precision=self.precision,
-        )
+        return Method.of(self, seed=self.random_state, device=device)
 
     def _network(self) -> tuple[LoadedCheckpoint, Any]:
         if not hasattr(self, "classes_") or self._fitted.base is None:
-            raise ValueError("the classifier has learned nothing yet; call fit first")
+            raise ValueError("the classifier is not fitted yet; call fit first")
         return self._fitted.base, self._fitted.head
 
     def _logits(self, X: Source | Sequence[Source]) -> FloatArray:
@@ -356,9 +315,9 @@ class AudioClassifier:
         from pannsx.transfer.head import apply
 
         base, head = self._network()
-        clips = Clips(self._sounds(listed_sources(X)), base.record.sample_rate, kept_bytes=0)
+        clips = Clips(self._sounds(sources_in(X)), base.record.sample_rate, kept_bytes=0)
         logits = apply(head, embed(base, clips, device=self._device, precision=self.precision))
-        return logits[:, -len(self.classes_) :]  # behind those that are kept
+        return logits[:, -len(self.classes_) :]  # behind the network's own classes
 
     def _sounds(self, sources: Sequence[Source]) -> list[Any]:
         from pannsx.transfer.clips import Sound
@@ -378,7 +337,7 @@ class AudioClassifier:
         return hasattr(self, "classes_")
 
     def __sklearn_tags__(self) -> Any:
-        utils: Any = import_module("sklearn.utils")  # which is there, as it is what asks
+        utils: Any = import_module("sklearn.utils")  # installed, as only scikit-learn asks for tags
         return utils.Tags(
             estimator_type="classifier",
             target_tags=utils.TargetTags(required=True, multi_output=True),
@@ -387,13 +346,7 @@ class AudioClassifier:
         )
 
     def __repr__(self) -> str:
-        usual = inspect.signature(type(self).__init__).parameters
-        changed = [
-            f"{name}={value!r}"
-            for name, value in self.get_params().items()
-            if value is not usual[name].default
-        ]
-        return f"AudioClassifier({', '.join(changed)})"
+        return self._as_call()
 
 
 def fit_head(
@@ -410,24 +363,20 @@ def fit_head(
     >>> record = classifier.save("pumps.safetensors")  # for AudioTagger(checkpoint="pumps.safetensors")
 
     Args:
-        sources: ``N`` clips, as of :class:`AudioClassifier`.
+        sources: ``N`` clips, as in :meth:`AudioClassifier.fit`.
         labels: ``N`` labels, an indicator ``(N, K)``, or a list of labels for each clip.
         groups: ``N`` groups, such as speakers, for the validation part.
         settings: arguments of :class:`AudioClassifier`.
 
     Returns:
-        a classifier that has learned.
+        the fitted classifier.
 
     Raises:
         AudioError, ValueError, WeightsError: as :meth:`AudioClassifier.fit`.
-        TypeError: an unknown setting.
+        TypeError: an unknown setting, or ``sources`` is no list of clips.
     """
     return AudioClassifier(**settings).fit(sources, labels, groups)
 
 
-def _parameters() -> list[str]:
-    return list(inspect.signature(AudioClassifier.__init__).parameters)[1:]
-
-
 def _no_clips(rows: Sequence[int]) -> FloatArray:
-    raise RuntimeError("the clips that were learned from are not kept")
+    raise RuntimeError("the training clips are not kept")

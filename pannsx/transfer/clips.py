@@ -21,7 +21,7 @@ from pannsx.types import FloatArray, Source
 Waveforms = Sequence[FloatArray]
 
 KEPT_BYTES = 2**29
-"""Decoded clips kept in memory; further ones are decoded anew in every pass."""
+"""Bytes of decoded clips kept in memory; further clips are decoded again in every pass."""
 
 
 class Readable(Protocol):

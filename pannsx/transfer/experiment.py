@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from pannsx.transfer.best_epoch import Measure, measure_of
 from pannsx.transfer.clips import Waveforms, chosen
-from pannsx.transfer.data_set import DataSet, Split
+from pannsx.transfer.data_set import DataSet, Recording, Split
 from pannsx.transfer.embedding import embed, embed_all
 from pannsx.transfer.folds import held_apart
 from pannsx.transfer.head import HeadSettings, HeldApart, apply, new_head, train_head
@@ -22,7 +23,7 @@ from pannsx.transfer.resume import NOWHERE, Progress
 from pannsx.transfer.tuning import TuneSettings, Watched, fresh, tune
 from pannsx.transfer.wanted import Opinion, wanted_of
 from pannsx.transfer.watching import Watcher
-from pannsx.types import FloatArray
+from pannsx.types import FloatArray, Source
 from pannsx.weights import LoadedCheckpoint
 from pannsx.weights.delta import Factors
 
@@ -100,6 +101,28 @@ Divide = Callable[[Sequence[int]], tuple[Sequence[int], Sequence[int]]]
 def all_to_train(rows: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
     """No validation part."""
     return rows, ()
+
+
+def divided(
+    sources: Sequence[Source], targets: NDArray[np.bool_], groups: Sequence[Any] | None, share: float
+) -> Divide:
+    """The division of clips into training clips and a validation part of whole groups.
+
+    Args:
+        sources: ``N`` clips; repetitions of a file stay together.
+        targets: ``(N, K)``.
+        groups: ``N`` groups, or None.
+        share: share of the validation part; 0: none.
+    """
+    if not share:
+        return all_to_train
+    names = [str(each) if isinstance(each, (str, Path)) else f"array {i}" for i, each in enumerate(sources)]
+    listed = [None] * len(names) if groups is None else groups
+    recordings = [
+        Recording(Path(name), tuple(np.flatnonzero(row).tolist()), "", group="" if of is None else str(of))
+        for name, row, of in zip(names, targets, listed, strict=True)
+    ]
+    return lambda rows: held_apart(recordings, rows, share)
 
 
 def validation_part(data: DataSet, share: float) -> Divide:

@@ -27,7 +27,7 @@ class Fault(NamedTuple):
 
     Attributes:
         recording: the clip.
-        kind: what is wrong.
+        kind: the kind of fault.
         detail: the error of an unreadable clip, else empty.
     """
 

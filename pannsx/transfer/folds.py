@@ -152,7 +152,7 @@ def _evened(units: Sequence[_Unit], folds: Sequence[int], shares: Sequence[float
     """The folds after moves and exchanges of units, each of which makes labels, then sizes, more even.
 
     Iterative stratification never takes back: with many labels a clip, the last ones fall where no fold lacks
-    them. What is made smaller is the sum of squared distances of each label's count, and of each fold's size,
+    them. The exchanges minimise the sum of squared distances of each label's count, and of each fold's size,
     from its share. With one label a clip, the size has a weight too small to unbalance a label.
     """
     labels = sorted({label for unit in units for label in unit.labels})

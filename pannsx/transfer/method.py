@@ -1,9 +1,10 @@
-"""A way of training, by its settings, and what it learns from clips."""
+"""A training method: its settings, and learning from clips with it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,9 @@ from pannsx.types import FloatArray
 from pannsx.weights import LoadedCheckpoint
 
 _OF_TRAINING = ("tune", "layers", "epochs", "learning_rate", "balance", "validation")
-"""Settings that prototypes have no use for."""
+"""Settings without effect on prototypes."""
 ADAPTED_RATE = 1e-3
-"""Highest learning rate of a part of a network: ten times that of all of it, as few numbers move."""
+"""Highest learning rate of a part of a network: ten times that of the whole, as few weights are trained."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,18 @@ class Method:
         self.head_settings()
         self.tune_settings(1.0)
 
+    @classmethod
+    def of(cls, settings: object, **given: Any) -> Method:
+        """The settings that an object has as attributes of these names; ``given`` take precedence.
+
+        Raises:
+            ValueError: an invalid setting.
+        """
+        found = {
+            each.name: getattr(settings, each.name) for each in fields(cls) if hasattr(settings, each.name)
+        }
+        return cls(**{**found, **given})
+
     @property
     def trains_network(self) -> bool:
         """Whether more than the head is trained."""
@@ -124,23 +137,20 @@ class Method:
             )
 
     def head_settings(self) -> HeadSettings:
-        """Of the head, alone or before the network is trained with it."""
+        """Settings of the head, alone or before the network is trained with it."""
         head = HeadSettings(
             layers=self.layers, batch_size=self.batch_size, balance=self.balance, patience=self.patience
         )
         if self.trains_network:
             return head
-        return HeadSettings(
-            layers=self.layers,
-            batch_size=self.batch_size,
-            balance=self.balance,
-            patience=self.patience,
+        return replace(
+            head,
             epochs=head.epochs if self.epochs is None else self.epochs,
             learning_rate=head.learning_rate if self.learning_rate is None else self.learning_rate,
         )
 
     def tune_settings(self, clip_s: float) -> TuneSettings:
-        """Of the training of the network, or a part of it, on clips of at most so many seconds."""
+        """Settings for training the network, or a part of it, on clips of at most ``clip_s`` seconds."""
         usual = TuneSettings.learning_rate if self.adapt is None else ADAPTED_RATE
         return TuneSettings(
             epochs=TuneSettings.epochs if self.epochs is None else self.epochs,
@@ -182,9 +192,9 @@ class Method:
             multi_label: whether a clip may have several labels.
             divide: gives the validation part.
             known: ``(N, K)``, which targets are known; None: all.
-            teacher: ``(N, K)`` probabilities of a teacher, which prototypes have no use for.
-            progress: where finished parts are kept.
-            watch: told of clips, steps and epochs.
+            teacher: ``(N, K)`` probabilities of a teacher; without effect on prototypes.
+            progress: stores finished parts.
+            watch: notified of clips, steps and epochs.
         """
         _, measure = measure_of(multi_label=multi_label)
         head = self.head_settings()
@@ -213,12 +223,12 @@ class Method:
 
 
 def _keeping(learn: Learn) -> Learn:
-    """The same, the head being that of the network's own classes and the new ones."""
+    """The same, with a head of the network's own classes and the new ones."""
 
     def extended(rows: Sequence[int], seed: int) -> Fitted:
         fitted = learn(rows, seed)
         if fitted.base is None or not isinstance(fitted.head, Head):
-            raise ValueError("there is no network whose classes could be kept")
+            raise ValueError("keep_audioset needs a network and a new head")
         return fitted._replace(head=ExtendedHead(clip_head_of(fitted.base.model), fitted.head))
 
     return extended

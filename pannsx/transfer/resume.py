@@ -1,7 +1,7 @@
 """Progress of a study in a folder beside its checkpoint, so that a run that was killed goes on.
 
-``mine.safetensors`` has ``mine.progress/``: what was run, by digests, and a file for each finished part and
-for the training under way, which is replaced after each epoch. The folder is removed when the study is done.
+``mine.safetensors`` has ``mine.progress/``: digests of the study's inputs, a file for each finished part, and
+one for the training under way, replaced after each epoch. The folder is removed when the study is done.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _WORDS = {
 
 
 class Progress:
-    """What is known of a study so far.
+    """The finished parts of a study.
 
     Args:
         folder: where it is kept; None: nothing is kept.
         plan: what the results depend on, by name.
-        restart: forget what is there.
+        restart: delete earlier progress.
 
     Raises:
         ValueError: the folder is of a run with another plan.

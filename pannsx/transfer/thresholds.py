@@ -22,7 +22,7 @@ def calibrated(
     """The thresholds of the best F1 on the validation part of all clips, if there is one.
 
     Args:
-        fitted: what was learned.
+        fitted: the trained network and head.
         divide: gives the validation part.
         targets: ``(N, K)``.
         labels: ``K`` names.

@@ -65,7 +65,7 @@ def wanted_of(
     opinion: Opinion | None = None,
     kept: FloatArray | None = None,
 ) -> Wanted:
-    """``(N, K)`` labels -> what is wanted of ``K`` outputs, behind those of the classes to keep.
+    """``(N, K)`` labels -> targets and weights of ``K`` outputs, behind those of the classes to keep.
 
     Args:
         labels: whether a clip has a label.

@@ -1,16 +1,16 @@
-"""What a caller is told while a network is fine-tuned."""
+"""Callbacks for the progress of fine-tuning."""
 
 from __future__ import annotations
 
 
 class Watcher:
-    """Told of the progress of a study; this one ignores it all. Override what is of interest."""
+    """Receives the progress of a study, and ignores it: override the methods of interest."""
 
     def clip(self) -> None:
         """A clip was read for the first time."""
 
     def begin(self, n_epochs: int, n_steps: int, *, done: int) -> None:
-        """A training begins, of so many epochs and steps; ``done`` steps were made by an interrupted run."""
+        """A training begins; ``done`` of its steps were made by an interrupted run."""
 
     def step(self) -> None:
         """A step was made."""
