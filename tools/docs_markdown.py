@@ -13,7 +13,7 @@ def markdown(docstring: str) -> str:
     """A docstring of the project -> Markdown: sections as lists, ``code`` as `code`, examples as blocks."""
     lines: list[str] = []
     in_section = in_example = False
-    for line in docstring.splitlines():
+    for line in _with_whole_names(docstring).splitlines():
         if line.startswith((">>> ", "... ")) or line == ">>>":
             if not in_example:
                 lines.append("```python")
@@ -37,6 +37,16 @@ def markdown(docstring: str) -> str:
     if in_example:
         lines.append("```")
     return _inline("\n".join(lines))
+
+
+def _with_whole_names(docstring: str) -> str:
+    """The docstring with the names of each entry on one line, where a list of names fills more than one."""
+    n_joined = 1
+    while n_joined:
+        docstring, n_joined = re.subn(
+            r"^(    (?:\w+, )*\w+,|    \w+(?:, \w+)*:)\n {8}(?=\S)", r"\1 ", docstring, flags=re.MULTILINE
+        )
+    return docstring
 
 
 def _section_line(line: str) -> str:
