@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pieces", type=Path, help="folder that keeps the numbers of finished pieces: another run goes on"
     )
     parser.add_argument(
-        "--minutes", type=float, default=float("inf"), help="begin no piece after so many minutes"
+        "--minutes", type=float, default=float("inf"), help="begin no piece after this many minutes"
     )
 
 
@@ -88,7 +88,7 @@ class Pieces:
 
     Args:
         folder: where their numbers are kept.
-        minutes: begin none after so many.
+        minutes: begin no piece after this many minutes.
     """
 
     def __init__(self, folder: Path, minutes: float) -> None:

@@ -4,8 +4,8 @@
     python -m benchmarks.quantisation --data FOLDER --networks Cnn14 --work W --forms-only
     python -m benchmarks.quantisation --data FOLDER --networks Cnn14 --work W
 
-The second makes and scores the int8 files, which takes most of the time, and leaves them in W with what they
-answered; the third, on a quiet machine, then only measures their speed.
+The second makes and scores the int8 files, which takes most of the time, and leaves them in W with their
+outputs; the third, on a quiet machine, then only measures their speed.
 
 Static quantisation by ONNX Runtime's tools: weights in int8 per channel, activations in uint8, their ranges
 calibrated on clips of ESC-10's fold 1; the log-mel is computed before. FOLDER holds ``esc10`` (clips,

@@ -84,8 +84,8 @@ def alternate(
             cores of the next candidate.
         shortest_s: a candidate faster than this is called several times for one timing; 0: one call for each
             timing, without a trial call.
-        clock: what is measured; :func:`time.process_time` leaves out what other processes of a shared machine
-            take, and waiting.
+        clock: the measured time; :func:`time.process_time` leaves out waiting, and the time of other
+            processes on a shared machine.
 
     Raises:
         ValueError: no round to measure.

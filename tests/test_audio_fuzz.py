@@ -59,7 +59,7 @@ def mutated(kind: str, rng: np.random.Generator) -> bytes:
 
 
 def read_mutations(n_each: int, path: Path, seed: int) -> Counter[str]:
-    """Read so many mutations of each kind; how many gave sound, and how many an error."""
+    """Read mutations of each kind; returns how many gave sound, and how many an error."""
     found: Counter[str] = Counter()
     for kind in [*WRITTEN, *MUXED]:
         rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Soundscapes with known events, and the scores that are computed of what is found in them."""
+"""Soundscapes with known events, and the scores of the events found in them."""
 
 from __future__ import annotations
 

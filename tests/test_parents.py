@@ -1,4 +1,4 @@
-"""Parents of what is found: hidden among events, by time, and among tags, by probability."""
+"""Parents of the classes found: hidden among events, by time, and among tags, by probability."""
 
 from __future__ import annotations
 

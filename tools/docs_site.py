@@ -1,7 +1,7 @@
 """MkDocs' hook for the documentation site: navigation from ``docs/index.md``, copies of linked files.
 
 The Markdown below ``docs`` is written to be read in the repository. It links to files outside ``docs``, which
-a site of ``docs`` alone does not have. So the site also holds what is linked: Markdown as pages below
+a site of ``docs`` alone does not have. So the site also holds the linked files: Markdown as pages below
 ``project/``, any other file as text below ``source/``. A link to a folder becomes its text.
 """
 

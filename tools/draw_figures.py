@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _photograph(result: TaggingResult, target: Path, browser: str) -> None:
-    """The report page in the browser's first view, without the parents of what is found."""
+    """The report page in the browser's first view, without the parents of the classes found."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         report = result.report(Path(folder) / "scene.html", SCENE)
         window = playwright.chromium.launch(executable_path=browser)

@@ -56,7 +56,7 @@ class Clips(NamedTuple):
 
 
 def chosen(bank: Bank, most: int, seed: int) -> list[int]:
-    """Rows of the split ``train``, at most so many of a kind, drawn by seed."""
+    """Rows of the split ``train``, at most ``most`` of each kind, drawn by seed."""
     taken: Counter[str] = Counter()
     rows = []
     for row in np.random.default_rng(seed).permutation(len(bank)).tolist():
@@ -68,7 +68,7 @@ def chosen(bank: Bank, most: int, seed: int) -> list[int]:
 
 
 def heard(tagger: AudioTagger, folder: Path, *, most: int, seed: int, quiet: bool) -> Clips:
-    """What a tagger and the teacher say of clips of the banks in a folder; equal banks count once.
+    """Outputs of a tagger and of the teacher for clips of the banks in a folder; equal banks count once.
 
     Raises:
         OSError, ValueError: the banks cannot be read, hold no clip to train on, or have other classes.

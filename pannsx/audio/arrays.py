@@ -15,7 +15,7 @@ from pannsx.types import FloatArray
 
 MAX_CHANNELS = 64
 _BLOCK_FRAMES = 1 << 20
-# 32-bit samples that stay within so many bits are quieter than -48 dB of full scale throughout.
+# 32-bit samples that stay within this many bits are quieter than -48 dB of full scale throughout.
 _WIDEST_SUSPECT_BITS = 24
 _CAST = {"the array": ".astype(numpy.", "the tensor": ".to(torch."}
 

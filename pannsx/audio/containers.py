@@ -216,7 +216,7 @@ def _is_explained(file: BinaryIO, layout: _Layout, position: int, size: int) -> 
                     return True
                 break
             if start + length > size:
-                if n_before or name in METADATA:  # the file may be cut within what is no sound
+                if n_before or name in METADATA:  # the file may be cut within metadata
                     return True
                 break
         else:

@@ -131,7 +131,7 @@ def _describe(header: bytes) -> str:
 
 
 def _skip_tag(window: Window, position: int) -> int:
-    """The byte after the ID3v2 tags at a position, as far as they are what they say."""
+    """The byte after the ID3v2 tags at a position, as far as their stated lengths are right."""
     while length := id3_length(window.at(position, 10)):
         end = position + length
         # A tag that states too great a length would hide frames: they go on past its stated end.

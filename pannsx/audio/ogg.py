@@ -44,7 +44,7 @@ class _Stream:
     defect: str | None = None
 
     def add(self, page: _Page) -> None:
-        """Add the next page, and note what is wrong with it."""
+        """Add the next page, and note its defect."""
         if self.runs and self.runs[-1][1] == page.start:
             self.runs[-1] = (self.runs[-1][0], page.stop)
         else:

@@ -81,7 +81,7 @@ _UNKNOWN_32 = 0xFFFF_FFFF
 
 
 def unwrapped(file: BinaryIO, found: Format, name: str) -> tuple[BinaryIO, Format, Checked | None]:
-    """A file without what is wrapped around it: a tag in front, or a WAV header around MPEG audio.
+    """A file without its wrapper: a tag in front, or a WAV header around MPEG audio.
 
     Returns:
         the file or a view of it, its format, and the check of the WAV file if there was one around it.
@@ -107,7 +107,7 @@ def unwrapped(file: BinaryIO, found: Format, name: str) -> tuple[BinaryIO, Forma
 
 
 def parts_of(file: BinaryIO, found: Format, name: str) -> list[Checked]:
-    """What has to be decoded, in order: a file or its repaired view; several if files were joined.
+    """The files to decode, in order: the file or its repaired view; several if files were joined.
 
     Raises:
         AudioError: the file has no samples, or its kind of audio changes within it.

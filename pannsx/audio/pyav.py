@@ -102,7 +102,7 @@ class PyavReader(Reader):
         if self._stated_s is not None:
             if end / self.sample_rate < self._stated_s - self._slack_s:
                 self.defect = f"its header announces {self._stated_s:.3f} s"
-            elif self._found == MP4:  # its tables list all of the sound, so that what is cut off is none
+            elif self._found == MP4:  # its tables list all of the sound, so no sound was cut off
                 return
         super().check_whole(end)
 

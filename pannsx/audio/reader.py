@@ -183,7 +183,7 @@ def mono_blocks(
 
     Args:
         reader, start, stop: see :meth:`Reader.read`.
-        watch: what has been seen of a stream that these frames continue; None: nothing.
+        watch: the observations of a stream that these frames continue; None: of a new one.
 
     Raises:
         AudioError: a sample is not finite; whatever :meth:`Reader.read` raises.

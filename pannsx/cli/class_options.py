@@ -26,7 +26,7 @@ def add_class_options(parser: argparse._ActionsContainer, *, with_group: bool = 
     parser.add_argument(
         "--leaves",
         action="store_true",
-        help="hide the parents of what is found: of Animal, Dog and Bark only Bark",
+        help="show only the most specific classes: of Animal, Dog and Bark only Bark",
     )
     if with_group:
         add_group(parser)
@@ -35,7 +35,7 @@ def add_class_options(parser: argparse._ActionsContainer, *, with_group: bool = 
 def add_group(parser: argparse._ActionsContainer) -> None:
     """Add ``--group``."""
     parser.add_argument(
-        "--group", action="store_true", help="show what is found in AudioSet's tree (table format only)"
+        "--group", action="store_true", help="arrange the classes as in AudioSet's tree (table format only)"
     )
 
 

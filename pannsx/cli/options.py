@@ -67,7 +67,7 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
         "--start", type=not_negative, default=0.0, metavar="S", help="read from this second on (default: 0)"
     )
     audio.add_argument(
-        "--duration", type=positive, metavar="S", help="read at most so many seconds (default: to the end)"
+        "--duration", type=positive, metavar="S", help="read at most this many seconds (default: to the end)"
     )
     add_channel_options(audio)
 
@@ -84,7 +84,7 @@ def add_channel_options(audio: argparse._ActionsContainer) -> None:
     audio.add_argument(
         "--salvage",
         action="store_true",
-        help="use truncated and damaged files as far as they can be read, and say how far that is",
+        help="read truncated and damaged files as far as possible, and say how far",
     )
 
 
@@ -140,7 +140,7 @@ def add_network_options(
     network.add_argument(
         "--prefix",
         metavar="KEY",
-        help="the network's place in a weight file that holds more than it, such as encoder.",
+        help="prefix of the network's keys in a weight file with other parts, such as encoder.",
     )
     network.add_argument(
         "--device", default="auto", help="auto (CUDA if available, else cpu), cpu, cuda, cuda:1 or mps"
@@ -176,8 +176,8 @@ def add_hub_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--token",
         metavar="TOKEN",
-        help="token of the Hub, for a private repository (default: HF_TOKEN, or that of `hf auth login`; "
-        "other users of the computer do not see these)",
+        help="token of the Hub, for a private repository (default: HF_TOKEN, or that of `hf auth login`, "
+        "neither of which other users of the computer can see)",
     )
 
 
@@ -199,7 +199,7 @@ def add_verbosity(parser: argparse.ArgumentParser) -> None:
         "--verbose",
         action="count",
         default=0,
-        help="say what is loaded, and the causes of failures; -vv: also where in the code they arose",
+        help="report loading and the causes of failures; -vv: also where in the code they arose",
     )
 
 

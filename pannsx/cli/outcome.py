@@ -42,7 +42,7 @@ class Outcome:
         Args:
             output: the file or folder written; None: results went to standard output.
             files: the files written, if ``output`` is a folder.
-            content: what was written, such as ``"12 events"``.
+            content: the content in words, such as ``"12 events"``.
         """
         what = "" if output is None else f"{written(output, files, content)}: "
         if (what or self._n_asked > 1 or self._skipped.total()) and not self._quiet:

@@ -16,7 +16,7 @@ TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 
 
 class Nowhere(io.RawIOBase):
-    """A file for what is written to a closed stream; counts its bytes."""
+    """A file in place of a closed stream; counts the bytes written to it."""
 
     n_bytes = 0
 

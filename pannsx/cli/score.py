@@ -38,17 +38,17 @@ _PRESETS = "audioldm_eval, av_bench (of 8 s; av_bench:10 of 10 s), kadtk or pann
 _DESCRIPTION = """\
 Scores generated audio against real audio: FD (also called FAD), KAD, KID, KL and the inception
 score, each with its convention in words and a bootstrap interval. A set is a folder (searched
-through), a pattern in quotes, statistics (.npz, of `pannsx statistics`), or a cache of another
+recursively), a pattern in quotes, statistics (.npz, of `pannsx statistics`), or a cache of another
 tool: kadtk's folder embeddings/MODEL, av-benchmark's pann_features.pth.
 
-For KL a generated clip has the name of its reference; several generations of one reference lie in
-different folders. Sets of other weights or another preparation are refused, and the difference is
-named: the resampler alone moves FD by tens. The preset says how a file becomes a waveform, and
-unless --convention is given how KL is computed; of statistics it is theirs.
+For KL a generated clip has the name of its reference; several generations of one reference go into
+different folders. Both sets must have the same weights and preparation: the resampler alone moves FD
+by tens. The preset sets the preparation of a file and, without --convention, the convention of KL;
+statistics bring their own.
 
-What to know: silent output can score well, so silent files are listed; FD of few clips is biased
-upwards, so compare it at the same number of clips. A file that cannot be read is a row of the
-report, never replaced; the exit status is then 1. It is 0 if all files were heard."""
+Silent output can score well, so silent files are listed. FD of few clips is biased upwards, so
+compare it at the same number of clips. A file that cannot be read is listed in the report, never
+replaced; the exit status is then 1. It is 0 if all files could be read."""
 
 _EXAMPLES = """\
   pannsx score reference/ generated/
@@ -56,15 +56,15 @@ _EXAMPLES = """\
   pannsx statistics reference/ -o reference.npz && pannsx score reference.npz generated/"""
 
 _STATISTICS_DESCRIPTION = """\
-Runs a set of clips through the network and keeps what the scores need of it: to be given to
-`pannsx score` instead of the folder. The ending of the output says its format:
+Runs a set of clips through the network and stores the statistics that the scores need, for
+`pannsx score` in place of the folder. The extension of OUT selects the format:
   .npz  mean, covariance (or the centred embeddings, where there are fewer clips than dimensions),
         logits, names, count, digest of the weights, preparation, version
   .pth  av-benchmark's pann_features.pth
   else  a folder of .npy files, as kadtk's embeddings/MODEL
 
-The output is replaced when all is done, never half. A file that cannot be read is reported and left
-out; the exit status is then 1."""
+An existing OUT is replaced only by a complete new one. A file that cannot be read is reported and
+left out; the exit status is then 1."""
 
 _STATISTICS_EXAMPLES = """\
   pannsx statistics reference/ -o reference.npz
@@ -89,24 +89,24 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
     score.add_argument(
         "--convention",
         choices=("exact", "audioldm_eval"),
-        help="of KL: exact, or with 1e-6 inside of the logarithm (default: the preset's)",
+        help="convention of KL: exact, or with 1e-6 added inside the logarithm (default: the preset's)",
     )
     score.add_argument(
         "--resamples",
         type=_n_resamples,
         default=200,
         metavar="N",
-        help="of the bootstrap intervals; 0 makes none (default: 200)",
+        help="resamples of the bootstrap intervals; 0: no intervals (default: 200)",
     )
     score.add_argument(
-        "--infinity", action="store_true", help="also extrapolate FD to infinitely many clips (takes minutes)"
+        "--infinity", action="store_true", help="also extrapolate FD to infinitely many clips: takes minutes"
     )
     score.add_argument(
         "--seed",
         type=_not_negative,
         default=0,
         metavar="N",
-        help="of intervals and extrapolation (default: 0)",
+        help="seed of intervals and extrapolation (default: 0)",
     )
     add_output(score, "table", "json", "csv", "tsv")
     score.add_argument(
@@ -116,13 +116,18 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "statistics",
         run_statistics,
-        summary="keep what scores need of a set of clips",
+        summary="store the statistics of a set of clips for score",
         description=_STATISTICS_DESCRIPTION,
         examples=_STATISTICS_EXAMPLES,
     )
-    statistics.add_argument("source", metavar="FOLDER", help="a folder (searched through) or a pattern")
+    statistics.add_argument("source", metavar="FOLDER", help="a folder (searched recursively) or a pattern")
     statistics.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="OUT", help="where to write; folders are made"
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        metavar="OUT",
+        help="file or folder to write; missing folders are created",
     )
     _add_set_options(statistics)
 
@@ -252,7 +257,7 @@ def _check_asked(arguments: argparse.Namespace, ready: ClipSet) -> None:
 
 
 def _scorer(arguments: argparse.Namespace, ready: ClipSet | None) -> GenerationScorer:
-    """As the options want it; what they leave open is as in a set that is ready."""
+    """The scorer of the options; without ``--model`` or ``--preset``, of the ready set's model or preset."""
     from pannsx.scoring import GenerationScorer
 
     model = arguments.model

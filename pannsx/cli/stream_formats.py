@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Streaming(NamedTuple):
-    """What is the same for all lines: name of the stream, name of the model, MIDs by label."""
+    """Facts shared by all lines: name of the stream, name of the model, MIDs by label."""
 
     name: str
     model: str
@@ -27,7 +27,7 @@ class Streaming(NamedTuple):
 
 
 class StreamWriter(Protocol):
-    """Takes what is final."""
+    """Writes final tags and events."""
 
     def tags(self, onset_s: float, offset_s: float, tags: Sequence[Tag]) -> None:
         """The tags of a step."""

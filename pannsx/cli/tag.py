@@ -47,9 +47,9 @@ extension selects the format:
   .csv .tsv .parquet .xlsx  a row for each tag: file, onset_s, offset_s, label, mid, probability
   .json .jsonl              an object for each file, with its tags
 
-For a file longer than --window, a tag has the mean of its windows, and beside it the maximum of a
-window. A file that cannot be read is reported on standard error and does not stop the others; the
-exit status is then 1.
+For a file longer than --window, the probability of a tag is the mean over the windows; the maximum
+over the windows stands beside it. A file that cannot be read is reported on standard error and does
+not stop the others; the exit status is then 1.
 
 With --head, the tags of a further task follow those of the network, which runs once for all. In
 tables, and for --class, its labels are TASK/LABEL."""

@@ -21,7 +21,7 @@ def speaking(*, quiet: bool, verbose: int) -> Iterator[None]:
 
     Args:
         quiet: errors and warnings of Python only.
-        verbose: 1 also says what is loaded and the causes of failures, 2 also where in the code they arose.
+        verbose: 1 also reports loading and the causes of failures, 2 also where in the code they arose.
     """
     level = logging.ERROR if quiet else _LEVELS[min(verbose, len(_LEVELS) - 1)]
     handler = _Lines()

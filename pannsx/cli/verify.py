@@ -32,7 +32,7 @@ _EXAMPLES = """\
   pannsx verify Cnn14 R9_ZSCveAHg_7s.wav
   pannsx verify Cnn10 --checkpoint downloads/Cnn10_mAP=0.380.pth
   pannsx verify my_checkpoint.json          a checkpoint of your own, by its record
-  pannsx verify owner/name                  what was downloaded of a repository on the Hub"""
+  pannsx verify owner/name                  the downloaded files of a repository on the Hub"""
 
 
 def add_command(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -56,7 +56,7 @@ class EventSettings:
         both_ends: whether ``off_threshold`` also moves begins: an event that reaches ``threshold`` begins
             where the probability rose to ``off_threshold`` before (double threshold, Dinkel and Yu 2020,
             arXiv:1904.03841). None: as the operating points say, else False.
-        leaves: hide the parents of what is found: see :func:`pannsx.events.hide_parents`. This needs all
+        leaves: hide the parents of the classes found: see :func:`pannsx.events.hide_parents`. This needs all
             events of the recording; :class:`EventDetector` refuses it.
     """
 
@@ -301,7 +301,7 @@ class EventDetector:
         check_has_parents(self._selection.labels, self._selection.super_classes)
 
     def without_parents(self, events: Sequence[Event]) -> list[Event]:
-        """All events of a recording without the parents of what is found: :func:`hide_parents`."""
+        """All events of a recording without the parents of the classes found: :func:`hide_parents`."""
         least_s = float(self.smoothing.min_duration_s.max())
         return hide_parents(events, min_duration_s=least_s, super_classes=self._selection.super_classes)
 

@@ -1,4 +1,4 @@
-"""Parents of what is found: of a bark's events Animal, Dog and Bark, only Bark is kept."""
+"""Parents of the classes found: of a bark's events Animal, Dog and Bark, only Bark is kept."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ def hide_parents(
     min_duration_s: float = 0.0,
     super_classes: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Event]:
-    """The events of a recording without the parents of what is found, by onset.
+    """The events of a recording without the parents of the classes found, by onset.
 
-    At every moment the most specific classes remain: an event is cut where one that remains of a class below
-    its own overlaps it. Of a cut event, the parts of at least a second, and of ``min_duration_s``, are kept
-    with its probability; so only shorter parts are left without an event of the class or of one below. An
-    event without such an overlap stays as it is. AudioSet's tree and the super-classes say what stands below
-    what; a label outside both stands alone.
+    At every moment the most specific classes remain: an event is cut where an event of a class below its own
+    overlaps it. The remaining parts keep its probability; parts shorter than a second, or than
+    ``min_duration_s``, are dropped. An event without such an overlap stays as it is. AudioSet's tree and the
+    super-classes define which class is below which; a label outside both stands alone.
 
     >>> from pannsx.events import Event, hide_parents
     >>>

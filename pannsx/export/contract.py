@@ -45,8 +45,8 @@ class Measured:
         probabilities: of the clip's probabilities.
         embedding: of the embedding, as a share of its largest value.
         frame_probabilities: of the frames' probabilities.
-        runtime: what ran the exported file.
-        reference: what it is compared with.
+        runtime: the runtime of the exported file.
+        reference: the runtime that it is compared with.
     """
 
     probabilities: float

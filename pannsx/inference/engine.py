@@ -127,7 +127,7 @@ class Engine:
 
     @property
     def model(self) -> Pann:
-        """The network as a torch module, on the device; made anew from arrays at every call."""
+        """The network as a torch module, on the device; a prepared network builds it at every call."""
         return self._given.as_module() if isinstance(self._given, ArrayModel) else self._given
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """X-ARES (Zhang et al. 2025, arXiv:2505.16369): ``python -m xares.run pannsx/integrations/xares.py TASK.py``.
 
-X-ARES takes the one class of this file whose name ends in ``Encoder``, and opens it without arguments: the
-checkpoint is the bundled one, or that which the environment variable ``PANNSX_XARES_MODEL`` names.
+X-ARES takes the one class of this file whose name ends in ``Encoder``, and opens it without arguments. The
+environment variable ``PANNSX_XARES_MODEL`` names the checkpoint; unset, it is the bundled one.
 
 X-ARES pads the clips of a batch to the longest and does not tell their lengths. So its scores of clips of
 different lengths depend on its batches, for any encoder; those of equal lengths, such as ESC-50's, do not.

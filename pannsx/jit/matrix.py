@@ -92,7 +92,7 @@ class _Emitter:
         self.builder = builder
         self.rows = rows  # pointers to the rows of A
         self.n_vectors = n_vectors  # of a panel's row that are used
-        self.ahead = ahead  # pointer to what is needed later
+        self.ahead = ahead  # pointer to the values to prefetch
 
     def integer(self, value: int) -> Any:
         return ir.Constant(_INT64, value)

@@ -77,7 +77,7 @@ class Architecture:
 
 
 class Network(Protocol):
-    """What is known of a network in either form; see :class:`pannsx.models.pann.Pann`."""
+    """The facts about a network in either form; see :class:`pannsx.models.pann.Pann`."""
 
     @property
     def architecture(self) -> str: ...

@@ -20,8 +20,8 @@ _LENGTH_BYTES = 8  # of the header's length, before the header
 def read_safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:
     """The tensors of a file by key: float16, float32, float64 or int64; bfloat16 is widened to float32.
 
-    Mapped, not copied: what is read is what is used, when it is used. The file must not be cut short
-    meanwhile; one that is replaced, as this package replaces files, stays mapped as it was.
+    Mapped, not copied: only the pages that are used are read. The file must not be cut short meanwhile; if it
+    is replaced, as this package replaces files, the old content stays mapped.
 
     Raises:
         WeightsError: the file is damaged, or has a tensor of another type.

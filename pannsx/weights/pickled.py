@@ -44,7 +44,7 @@ def _harmless_numpy() -> list[Callable[..., object] | tuple[Callable[..., object
 
 
 def read_pickle(path: Path, prefix: str | None) -> tuple[dict[str, Tensor], str | None]:
-    """The state dict in a file, and what is left of ``prefix`` after the entries that it names.
+    """The state dict in a file, and the rest of ``prefix`` after the entries that it names.
 
     Raises:
         WeightsError: as :func:`pannsx.weights.read_state_dict`.
@@ -74,7 +74,7 @@ def _load(path: Path) -> object:
             "use torch 2.6 or later, or convert the file to safetensors there"
         )
     try:
-        # An open file: from a path, torch would take the ending's word for what is in it.
+        # An open file: with a path, torch would choose the format by the extension.
         with torch.serialization.safe_globals(_harmless_numpy()), path.open("rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

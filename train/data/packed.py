@@ -1,4 +1,4 @@
-"""What every kind of packed clips offers: ids, labels, and samples by number, one at a time or in batches."""
+"""The interface of all packed clips: ids, labels, and samples by number, one at a time or in batches."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ class FarTarChunk:
 
     Attributes:
         location: its URL.
-        version: changes when it does.
-        staging: where it is copied to; no part of what is packed.
+        version: changes with its content.
+        staging: folder of the copy; without effect on the packed clips.
     """
 
     location: str

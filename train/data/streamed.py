@@ -74,7 +74,7 @@ class Streamed:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Pass of each stream and position in it; also what the order depends on."""
+        """Pass of each stream and position in it, and the settings that determine the order."""
         return {
             "kind": "streamed",
             "seed": self.seed,

@@ -46,7 +46,7 @@ _NAMES = ("subset.json", "index.csv", "lengths.npy", "logits.npy")
 
 
 class Packed(NamedTuple):
-    """What was packed.
+    """Numbers of the packed subset.
 
     Attributes:
         n_clips: number of clips.

@@ -36,7 +36,7 @@ def compile_trunk(model: Pann, recipe: Recipe, device: torch.device) -> None:
 
 
 def _check(settings: dict[str, Any], device: torch.device) -> None:
-    """Compile and run a function of one line: what is missing is said now, not after the clips are opened."""
+    """Compile and run a function of one line: a missing compiler is reported before the clips are opened."""
     try:
         torch.compile(_twice, **settings)(torch.ones(2, device=device))
     except Exception as error:  # of the compiler, of Triton, of the system's C++ compiler

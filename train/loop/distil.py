@@ -165,7 +165,7 @@ def soft_targets(
     only_absent: bool = False,
     known: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray | None]:
-    """Labels and a teacher's logits -> targets between labels and probabilities, and what is known of them.
+    """Labels and a teacher's logits -> targets between labels and probabilities, and their known shares.
 
     Args:
         labels: ``(B, K)``, 0 or 1.

@@ -10,9 +10,9 @@ from torch.nn import functional
 def binary_cross_entropy(logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
     """``(B, K)`` logits and targets in [0, 1] -> mean binary cross-entropy, a scalar.
 
-    ``known``, ``(B, K)`` in [0, 1], is what is known of each label: its share of the loss. Targets are then
-    labels times these shares. Unknown labels have neither loss nor gradient; the mean is over all, so that
-    a known label counts the same whatever else is known.
+    ``known``, ``(B, K)`` in [0, 1], is the known share of each label, and its share of the loss. Targets are
+    then labels times these shares. Unknown labels have neither loss nor gradient; the mean is over all
+    labels, so the weight of a known label does not depend on the number of known ones.
 
     The published loss uses probabilities; computing it from logits is the same function without the
     rounding near 0 and 1. Never below float32.

@@ -56,7 +56,7 @@ class Part(NamedTuple):
         ranking: ``(B, K)`` the teacher's softmax, for :func:`train.loop.loss.ranking_error`; None: without.
         ranking_weight: its weight.
         descriptor_weight: weight of the error of :class:`train.loop.descriptors.Descriptors`.
-        known: ``(B, K)`` in [0, 1], what is known of each label; None: all.
+        known: ``(B, K)`` in [0, 1], known share of each label; None: all are known.
     """
 
     waveform: Tensor
@@ -71,7 +71,7 @@ class Part(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What the losses of a training step are computed from.
+    """Outputs from which the losses of a training step are computed.
 
     Attributes:
         clip: ``(B', K)`` logits of the clips.
@@ -145,7 +145,7 @@ class ClipAndFrameLogits(ClipLogits):
     def forward(  # type: ignore[override]
         self, waveform: Tensor, augment: Augment | None = None
     ) -> Learned:
-        """``(B, S)`` -> what is learned from it; arguments as in :meth:`ClipLogits.forward`."""
+        """``(B, S)`` -> outputs for the losses; arguments as in :meth:`ClipLogits.forward`."""
 
         def all_of(features: Tensor, log_mel: Tensor | None) -> tuple[Tensor, ...]:
             output: Output = self.model.head(features)

@@ -144,7 +144,7 @@ class Workers:
         return [future.result() for future in futures]
 
     def _submit(self, n: int, tasks: Sequence[Callable[[], Out]]) -> list[Future[Out]]:
-        """Under the lock, lest another caller with another number shuts the pool down before it has them."""
+        """Under the lock: a caller with another number could else shut the pool down before it has them."""
         with self._making:
             pool = self._ready_pool(n)
             return [pool.submit(task) for task in tasks]
