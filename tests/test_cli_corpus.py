@@ -88,6 +88,7 @@ def test_a_corpus_without_a_sound(tmp_path: Path, capsys: Captured) -> None:
         (["--split", "3600"], 2, "--split is 3600.0; a number of seconds up to 300"),
         (["--model", "Cnn41"], 2, "did you mean"),
         (["--engine", "spark"], 2, "'spark' is none of local"),
+        (["--gpus", "0.5"], 2, "--gpus is for --engine ray; elsewhere --device chooses the GPU"),
         (["--checkpoint", "none.pth"], 1, "there is no file none.pth"),
     ],
 )

@@ -10,15 +10,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import corpus_fixtures
 import pytest
 from corpus_fixtures import N_ROWS
-from corpus_stages import GROUP, NoStage, StubStage, run_stub, write_manifest
+from corpus_stages import GROUP, Accelerated, NoStage, OpensOnce, StubStage, run_stub, write_manifest
+from filelock import FileLock
 
-from pannsx.corpus import RunError, folder, run, shards
+from pannsx.corpus import Row, RunError, folder, rows_from, run, shards
 from pannsx.corpus.folder import RunFolder
 from pannsx.corpus.shards import Shard
 
@@ -90,6 +92,12 @@ def test_a_run(manifest: Path, out: Path) -> None:
     assert json.loads(pq.read_schema(next(out.glob("part-*"))).metadata[b"pannsx"])["model"] == "stub"
     again = run_stub(manifest, out, resume=True)
     assert again[:5] == (out, N_ROWS, N_ROWS, 0, summary.n_parts)
+
+
+def test_what_a_lost_process_was_writing_is_removed(manifest: Path, out: Path) -> None:
+    left = out / "_part-000000000003-000003.parquet.99.tmp"
+    run_stub(manifest, out, on_progress=lambda progress: left.touch())
+    assert is_whole(out)
 
 
 @on_posix
@@ -180,6 +188,46 @@ def test_a_stage_that_does_not_open(manifest: Path, out: Path) -> None:
         run_stub(manifest, out, NoStage())
     assert not list(out.glob("part-*"))
     run_stub(manifest, out)  # nothing was begun
+
+
+@on_posix
+def test_rows_that_ended_their_workers_are_tried_again(
+    out: Path, tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No worker is left when the rows of a part are to be tried again; names are not always text."""
+    monkeypatch.setattr(run, "_MOST_TRIES", 1)
+    manifest = write_manifest(tmp_path / "manifest.jsonl", 2 * GROUP)
+    manifest.write_text(manifest.read_text().replace("/sounds/5.wav", "\\udcff.wav"))
+    stage = StubStage({"r0": "fail", "r5": "die"}, tmp_path)
+    assert run_stub(manifest, out, stage, part_rows=GROUP, retry_failed=True).n_failed == 2
+    assert is_whole(out, 2 * GROUP)
+    assert table_of(out)["path"][5].as_py() == str(tmp_path / "\\udcff.wav")
+    assert table_of(out).slice(1, 4).equals(undisturbed.slice(1, 4))
+
+
+@on_posix
+def test_a_worker_that_is_killed_while_it_starts(
+    manifest: Path, out: Path, tmp_path: Path, undisturbed: Any
+) -> None:
+    """The run goes on with the others."""
+    assert run_stub(manifest, out, OpensOnce(memory=tmp_path), workers=2).n_failed == 0
+    assert len(list(tmp_path.glob("opened-*"))) == 2
+    assert table_of(out).equals(undisturbed)
+
+
+def test_one_worker_for_an_accelerator(manifest: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    class Counted(run.Worker):
+        def __init__(self, stage: bytes, n_threads: int, messages: Any) -> None:
+            threads.append(n_threads)
+            super().__init__(stage, n_threads, messages)
+
+    monkeypatch.setattr(run, "Worker", Counted)
+    monkeypatch.setattr(run, "n_processors", lambda: 8)
+    run_stub(manifest, out, Accelerated(), workers=None)
+    assert threads == [4, 8]
+    assert is_whole(out)
 
 
 def test_rows_that_failed_are_tried_again(
@@ -286,10 +334,13 @@ def test_a_damaged_record_of_a_run(content: str, manifest: Path, done: Path) -> 
     assert {path.name: path.read_bytes() for path in done.glob("part-*")} == parts
 
 
-def test_a_damaged_list_of_rows_is_written_again(manifest: Path, done: Path) -> None:
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:100], lambda content: content[:60] + b"damage" + content[66:]]
+)
+def test_a_damaged_list_of_rows_is_written_again(damage: Any, manifest: Path, done: Path) -> None:
     listed = done / "_manifest.parquet"
     before = listed.read_bytes()
-    listed.write_bytes(before[:100])
+    listed.write_bytes(damage(before))
     sorted(done.glob("part-*"))[0].unlink()
     run_stub(manifest, done, resume=True)
     assert listed.read_bytes() == before
@@ -352,6 +403,17 @@ def test_shards(manifest: Path, out: Path, undisturbed: Any, monkeypatch: pytest
     assert table_of(out).equals(undisturbed)
 
 
+def test_shards_read_their_manifest_at_the_same_time(manifest: Path, done: Path) -> None:
+    rows = list(rows_from([manifest]))
+
+    def read() -> Iterator[Row]:
+        with FileLock(done / folder._START, timeout=0):
+            yield from rows
+
+    with RunFolder(done, shard=Shard(0, 2)) as one:
+        assert one.begin(read(), rows, resume=True) == N_ROWS
+
+
 @on_posix
 def test_shards_that_begin_together(manifest: Path, out: Path, undisturbed: Any) -> None:
     runs = [start(manifest, out, shard=[i, 2]) for i in range(2)]
@@ -375,10 +437,12 @@ def test_wrong_arguments(manifest: Path, out: Path) -> None:
 def test_tables_of_text(table: str, manifest: Path, out: Path, tmp_path: Path, undisturbed: Any) -> None:
     stage = StubStage({"r3": "fail"}, tmp_path)
     assert run_stub(manifest, out, stage, table=table).n_failed == 1
-    last = sorted(out.glob(f"part-*.{table}"))[-1]
-    last.write_bytes(last.read_bytes()[:-30])
+    *_, one, two, three = sorted(out.glob(f"part-*.{table}"))
+    one.write_bytes(one.read_bytes()[:-30])
+    two.write_bytes(b"".join(two.read_bytes().splitlines(keepends=True)[:-1]))
+    three.write_bytes(b"")
     summary = run_stub(manifest, out, stage, table=table, resume=True)
-    assert (summary.n_failed, len(summary.damaged)) == (1, 1)
+    assert (summary.n_failed, len(summary.damaged)) == (1, 3)
     (tmp_path / "healed").touch()
     assert run_stub(manifest, out, stage, table=table, retry_failed=True).n_failed == 0
     parts = [folder.SINKS[table]().read(path, undisturbed.schema) for path in sorted(out.glob("part-*"))]

@@ -9,11 +9,12 @@ import os
 import sys
 import tarfile
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_files import wav_bytes
+from cli_files import RATE, wav_bytes
 
 from pannsx.corpus import ManifestError, Row, decoding, rows_from
 from pannsx.corpus.braces import expand_braces
@@ -69,6 +70,8 @@ def test_cuts_of_lhotse(tmp_path: Path) -> None:
     }
     (row,) = rows_from([write(tmp_path / "cuts.jsonl", cut)])
     assert row == Row("cut", str(tmp_path / "r.flac"), 3.0, 2.0, 0)
+    (row,) = rows_from([write(tmp_path / "recordings.jsonl", {**recording, "duration": 7.5})])
+    assert row == Row("rec", str(tmp_path / "r.flac"), 0.0, 7.5)
     with pytest.raises(ManifestError, match="line 1: it is a MixedCut of Lhotse"):
         list(rows_from([write(tmp_path / "cuts.jsonl", {"id": "m", "type": "MixedCut"})]))
 
@@ -84,12 +87,67 @@ def test_cuts_of_lhotse(tmp_path: Path) -> None:
         ({"path": "a", "duration": -1}, "line 2: its duration is -1"),
         ({"path": "a", "offset": True}, "line 2: its offset is True"),
         ({"path": "a", "channel": 0.5}, "line 2: its channel is 0.5"),
+        ({"path": "a", "channel": 2**31}, "line 2: its channel is 2147483648"),
+        ({"path": "a", "n_bytes": 2**63}, "line 2: its n_bytes is 9223372036854775808"),
+        ({"path": "a", "offset": 10**400}, "line 2: its offset is 1000"),
+        ({"path": "a", "id": [1]}, r"line 2: its id is \[1\]; text or a number"),
+        ({"path": "a", "id": True}, "line 2: its id is True; text or a number"),
+        ('{"path": "a", "offset": Infinity}', "line 2: its offset is inf"),
+        ('{"path": "a", "offset": 1' + "0" * 5000 + "}", "line 2: it is not JSON"),
+        ("[" * 100_000, "line 2: it is not JSON"),
     ],
 )
 def test_wrong_lines(line: Any, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "m.jsonl", {"path": "a.wav"}, line)
     with pytest.raises(ManifestError, match=message):
         list(rows_from([path]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['\ufeff{"path": "a.wav"}\n{"path": "b.wav"}\n', '{"path": "a.wav"}\r\n\r\n{"path": "b.wav"}\r\n \n',
+     '{"path": "a.wav"}\n{"path": "b.wav"}'],
+    ids=["BOM", "CRLF", "no last line end"],
+)  # fmt: skip
+def test_lines_as_other_systems_write_them(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(text.encode())
+    assert [row.id for row in rows_from([path])] == ["a.wav", "b.wav"]
+
+
+def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:
+    text = b'{"path": "a.wav"}\n' * 1000
+    for name, content, message in (
+        ("latin.jsonl", text + '{"path": "\u00e9"}'.encode("latin-1"), "line 1001: it is not UTF-8"),
+        (
+            "utf16.jsonl",
+            text.decode().encode("utf-16"),
+            "line 1: it is not UTF-8 .*save the manifest as UTF-8",
+        ),
+        ("cut.jsonl.gz", gzip.compress(text)[:-9], "is truncated or damaged after line"),
+        ("no.jsonl.gz", text, "is truncated or damaged after line 0"),
+        ("shard.tar.gz", gzip.compress(text), "neither a recording nor a manifest .*; unpack it"),
+        ("list.CSV", text, "neither a recording nor a manifest .*; write it as JSON lines"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ManifestError, match=message):
+            list(rows_from([tmp_path / name]))
+
+
+def test_a_place_on_the_web_is_said_to_be_one(tmp_path: Path) -> None:
+    (row,) = rows_from([write(tmp_path / "m.jsonl", {"path": "https://example.org/a.wav"})])
+    found = decode(row, 32000, "mean", salvage=False)
+    assert isinstance(found, Failure)
+    assert "is a URL; fetch it first" in found.reason
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    (row,) = rows_from([tmp_path])
+    found = decode(row, 32000, "mean", salvage=False)
+    assert isinstance(found, Failure)
+    assert "is a pipe or a device" in found.reason
 
 
 def test_tables_of_paths(tmp_path: Path) -> None:
@@ -99,10 +157,20 @@ def test_tables_of_paths(tmp_path: Path) -> None:
         Row("a.wav", str(tmp_path / "a.wav")),
         Row("b.wav#t=1.5", str(tmp_path / "b.wav"), 1.5),
     ]
+    columns = {"id": [b"one", b"two"], "path": ["a.wav", "b.wav"], "offset": [Decimal("0.5"), None]}
+    pq.write_table(pa.table({**columns, "channel": [Decimal(1), None]}), path)  # as SQL has numbers
+    assert list(rows_from([path])) == [
+        Row("one", str(tmp_path / "a.wav"), 0.5, channel=1),
+        Row("two", str(tmp_path / "b.wav")),
+    ]
     pq.write_table(pa.table({"name": ["a"]}), path)
     with pytest.raises(ManifestError, match="has the columns 'name'; a column path"):
         list(rows_from([path]))
     path.write_bytes(b"PAR1 no table")
+    with pytest.raises(ManifestError, match="cannot be read as Parquet"):
+        list(rows_from([path]))
+    pq.write_table(pa.table({"path": ["a.wav"] * 5000}), path, use_dictionary=False, write_page_checksum=True)
+    path.write_bytes(path.read_bytes().replace(b"a.wav", b"b.wav", 1)[:100])
     with pytest.raises(ManifestError, match="cannot be read as Parquet"):
         list(rows_from([path]))
 
@@ -120,6 +188,19 @@ def test_tables_of_bytes(with_ids: bool, tmp_path: Path) -> None:
             assert source == cell["bytes"]
 
 
+def test_paths_in_a_column_for_bytes(tmp_path: Path) -> None:
+    """As data sets of Hugging Face are that were saved without their files."""
+    (tmp_path / "a.wav").write_bytes(wav_bytes(0.1))
+    path = tmp_path / "m.parquet"
+    cells = [{"bytes": None, "path": "a.wav"}, {"bytes": wav_bytes(0.2), "path": "a.wav"}, None]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.table({"audio": pa.array(cells, kind)}), path)
+    found = [decode(row, RATE, "mean", salvage=False) for row in rows_from([path])]
+    assert [len(each) for each in found[:2]] == [RATE // 10, RATE // 5]  # type: ignore[arg-type]
+    assert isinstance(found[2], Failure)
+    assert "has no bytes" in found[2].reason
+
+
 def test_archives(tmp_path: Path) -> None:
     content = {
         "../a.wav": wav_bytes(0.1), "a.json": b"{}", "b/.hidden.wav": b"x", "b/c.FLAC": b"flac",
@@ -130,6 +211,21 @@ def test_archives(tmp_path: Path) -> None:
     with decoding.opened(rows[0]) as source:
         assert source.read() == content["../a.wav"]  # type: ignore[union-attr]
     assert {each.name for each in tmp_path.iterdir()} == {"shard.tar"}  # nothing was extracted
+
+
+@pytest.mark.parametrize("n_bytes", [2 * 7168, 2 * 7168 + 100, 3 * 7168])
+def test_an_archive_that_breaks_off_between_members(n_bytes: int, tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "shard.tar", {f"{i}.wav": wav_bytes(0.1, i) for i in range(3)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[:n_bytes])
+    *members, rest = rows_from([path])
+    assert [row.member for row in members] == [f"{i}.wav" for i in range(n_bytes // 7168)]
+    found = decode(rest, 32000, "mean", salvage=False)
+    assert isinstance(found, Failure)
+    assert "is truncated: 'the rest of the archive'" in found.reason
+    path.write_bytes(whole + whole)
+    with pytest.raises(ManifestError, match=r"goes on behind its end, .*joined by cat"):
+        list(rows_from([path]))
 
 
 def test_an_archive_that_breaks_off(tmp_path: Path) -> None:
@@ -216,6 +312,7 @@ def test_rows_are_written_down(tmp_path: Path) -> None:
     rows = [Row(f"r{i}", f"{i}.wav", i / 3, None if i % 2 else 1.0) for i in range(9000)]
     rows[1] = Row("member", "shard.tar", member="m", byte_offset=1 << 40, n_bytes=5)
     rows[2] = Row(odd, odd, channel=1)
+    rows[3] = Row("\ud800", "\0hex:zz")
     contents = write_snapshot(rows, tmp_path / "s.parquet")
     assert contents == read_contents(rows)
     assert contents.n_rows == 9000
@@ -234,6 +331,10 @@ def test_ids_that_stand_twice(tmp_path: Path) -> None:
     rows = [Row(str(i), "a.wav") for i in range(5)] + [Row("3", "b.wav")]
     with pytest.raises(ManifestError, match="the id '3' stands in rows 3 and 5"):
         write_snapshot(rows, tmp_path / "s.parquet")
+    with pytest.raises(ManifestError, match=r"the id '\\\\udcff' stands in rows 0 and 1"):
+        write_snapshot(
+            [Row("\udcff", "a.wav"), Row("\\udcff", "b.wav")], tmp_path / "s.parquet"
+        )  # as in the table
     with pytest.raises(ManifestError, match="has no rows"):
         write_snapshot([], tmp_path / "s.parquet")
     with pytest.raises(ManifestError, match="holds the bytes"):

@@ -105,9 +105,51 @@ def test_rows_without_embeddings_are_left_out(tmp_path: Path) -> None:
     assert found["similarity"] == pytest.approx([np.sqrt(0.5)] * 2)
 
 
+def test_embeddings_that_are_not_numbers_or_zero(tmp_path: Path, small_blocks: None) -> None:
+    """What is not finite is left out, and zeros are like nothing."""
+    rng = np.random.default_rng(3)
+    embeddings = rng.standard_normal((20, D))
+    embeddings[[3, 11]] = 0
+    embeddings[5, 2], embeddings[6], embeddings[19, 0] = np.nan, np.inf, -np.inf
+    embeddings[8] = embeddings[7] * 1e-30
+    path = write(tmp_path / "t.parquet", embeddings)
+    found = neighbours(path, 50)
+    kept = [i for i in range(20) if i not in (5, 6, 19)]
+    assert found["id"].to_pylist() == [f"r{i}" for i in kept for _ in range(16)]
+    values = np.asarray(found["similarity"]).reshape(17, 16)
+    assert np.isfinite(values).all()
+    for i, row in zip(kept, values, strict=True):
+        with np.errstate(invalid="ignore"):
+            others = np.nan_to_num(cosines(embeddings[kept])[kept.index(i)])
+        np.testing.assert_allclose(row, sorted(np.delete(others, kept.index(i)))[::-1], atol=1e-6)
+    assert near_duplicates(path)["id"].to_pylist() == ["r7", "r8"]
+
+
+def test_equal_embeddings_reach_every_threshold(tmp_path: Path) -> None:
+    """Whatever their sums round to."""
+    embeddings = np.repeat(np.random.default_rng(4).standard_normal((50, 1024)), 2, axis=0)
+    found = near_duplicates(write(tmp_path / "t.parquet", embeddings), 1.0).to_pydict()
+    assert found["id"] == [f"r{i}" for i in range(100)]
+    assert found["group"] == [i // 2 for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([[1.0, 2, 3], [1.0]], "embeddings of 1 and of 3 numbers"),
+        (["a", "b"], "is of string; lists of numbers are needed"),
+        ([["a"], ["b"]], "is of list<.*string.*; lists of numbers are needed"),
+    ],
+)
+def test_columns_that_are_no_embeddings(values: Any, message: str, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a", "b"], "embedding": values}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=message):
+        neighbours(tmp_path / "t.parquet")
+
+
 def test_tables_that_are_none(tmp_path: Path) -> None:
     path = write(tmp_path / "t.parquet", np.ones((1, 2)))
-    with pytest.raises(ValueError, match="has 1 rows with an embedding; at least two"):
+    with pytest.raises(ValueError, match="with an embedding is 1; at least two"):
         neighbours(path)
     pq.write_table(pa.table({"id": ["a"], "tags": [1]}), path)
     with pytest.raises(ValueError, match="has no column embedding; its columns are id, tags"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import pickle
 import subprocess
@@ -299,6 +300,20 @@ def test_a_batch_that_is_none(batch: Any, message: str, tagger: AudioTagger) -> 
 def test_wrong_settings(settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Stage(**settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [(None, 8), ("2", 2), ("64", 8), ("4,2", 4), ("0", 8), ("many", 8)]
+)
+def test_threads_that_decode(given: str | None, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the engine gives the process."""
+    module = importlib.import_module("pannsx.corpus.stage")
+    monkeypatch.setattr(module, "n_processors", lambda: 8)
+    if given is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert module._n_decoders() == expected
 
 
 def test_an_empty_batch(tagger: AudioTagger) -> None:

@@ -132,6 +132,22 @@ def test_what_ends_a_process_is_survived(
     assert table_of(out)["status"][41].as_py() == "error"
 
 
+def test_rows_that_failed_are_tried_again(
+    cluster: None, manifest: Path, tmp_path: Path, undisturbed: Any
+) -> None:
+    """Where the other engine has begun the run."""
+    stage = StubStage({f"r{i}": "fail" for i in (3, 4, 50)}, tmp_path)
+    out = tmp_path / "out"
+    run_stub(manifest, out, stage, shard=(0, 2))
+    how: dict[str, Any] = {"stage": stage, "rows_of_task": ROWS_OF_TASK}
+    assert on_ray.run(manifest, out, resume=True, **how).n_failed == 3
+    (tmp_path / "healed").touch()
+    summary = on_ray.run(manifest, out, retry_failed=True, **how)
+    assert summary[1:4] == (N_ROWS, N_ROWS, 0)
+    assert is_whole(out)
+    assert table_of(out).equals(undisturbed)
+
+
 def test_a_stage_that_does_not_open(cluster: None, manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no such network"):
         on_ray.run(manifest, tmp_path / "out", stage=NoStage())
@@ -152,7 +168,7 @@ on_ray.run(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
-@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_a_driver_that_is_killed(
     seed: int, cluster: None, manifest: Path, tmp_path: Path, undisturbed: Any
 ) -> None:
@@ -163,8 +179,10 @@ def test_a_driver_that_is_killed(
         env={**os.environ, "RAY_ADDRESS": "local"},
     )  # fmt: skip
     assert run.stdout is not None
-    for _ in range(random.Random(seed).randint(1, 4)):
+    rng = random.Random(seed)
+    for _ in range(rng.randint(1, 4)):
         assert run.stdout.readline().strip()
+    time.sleep(rng.uniform(0, 0.3))
     run.kill()
     run.wait()
     assert list(out.glob("part-*"))
@@ -215,8 +233,6 @@ def test_options_that_are_not_for_ray(tmp_path: Path, capsys: pytest.CaptureFixt
     common = ["corpus", str(tmp_path), "-o", str(tmp_path / "out"), "--engine", "ray"]
     assert main([*common, "--shard", "0/2"]) == 2
     assert "--shard is not for --engine ray" in capsys.readouterr().err
-    assert main([*common, "--retry-failed"]) == 2
-    assert "--retry-failed is not for --engine ray" in capsys.readouterr().err
     with pytest.raises(ValueError, match="rows_of_task is 0"):
         on_ray.run(tmp_path, tmp_path / "out", rows_of_task=0)
 

@@ -122,8 +122,14 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--workers",
         type=count,
         metavar="N",
-        help="processes that each have a network (default: one for every four processors); with Ray, the "
-        "maximum number of its actors",
+        help="processes that each have a network (default: one on a GPU, otherwise one for every four "
+        "processors); with Ray, the maximum number of its actors",
+    )
+    work.add_argument(
+        "--gpus",
+        type=positive,
+        metavar="N",
+        help="with Ray, GPUs of an actor; 0.5: two share one (default: none)",
     )
     add_verbosity(parser)
     add_channel_options(parser.add_argument_group("audio"))
@@ -132,9 +138,10 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the table; returns the exit status."""
-    if arguments.engine == "ray" and (arguments.retry_failed or arguments.shard != (0, 1)):
-        option = "--retry-failed" if arguments.retry_failed else "--shard"
-        raise CommandError(f"{option} is not for --engine ray; leave it out, or use --engine local")
+    if arguments.engine == "ray" and arguments.shard != (0, 1):
+        raise CommandError("--shard is not for --engine ray; leave it out, or use --engine local")
+    if arguments.engine != "ray" and arguments.gpus is not None:
+        raise CommandError("--gpus is for --engine ray; elsewhere --device chooses the GPU")
     from pannsx.corpus.folder import RunError
     from pannsx.corpus.local import process
     from pannsx.corpus.manifest import ManifestError
@@ -155,15 +162,20 @@ def run(arguments: argparse.Namespace) -> int:
                 "stage": stage,
                 "table": arguments.format,
                 "resume": arguments.resume,
+                "retry_failed": arguments.retry_failed,
                 "on_progress": on_progress,
             }
             if arguments.engine == "ray":
                 from pannsx.corpus.ray import run as run_on_ray
 
-                summary = run_on_ray(arguments.manifests, arguments.output, actors=arguments.workers, **how)
+                how |= {"actors": arguments.workers, "num_gpus": arguments.gpus or 0.0}
+                summary = run_on_ray(arguments.manifests, arguments.output, **how)
             else:
-                how |= {"retry_failed": arguments.retry_failed, "shard": arguments.shard}
-                summary = process(arguments.manifests, arguments.output, workers=arguments.workers, **how)
+                how |= {"workers": arguments.workers, "shard": arguments.shard}
+                summary = process(arguments.manifests, arguments.output, **how)
+    except KeyboardInterrupt:
+        caution(f"interrupted; what is done is in {arguments.output}, and --resume goes on with it")
+        raise
     except (ManifestError, RunError, ImportError) as error:
         raise CommandError(str(error), FAILED) from error
     except ValueError as error:

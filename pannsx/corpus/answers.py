@@ -50,7 +50,7 @@ def columns_of(
         "offset_s": np.array([each.offset_s for each in answered], np.float64),
         "duration_s": np.array([each.duration_s if isinstance(each, Found) else np.nan for each in found]),
         "status": _objects(OK if isinstance(each, Found) else FAILED for each in found),
-        "error": _objects(each.reason if isinstance(each, Failure) else None for each in found),
+        "error": _objects(printable(each.reason) if isinstance(each, Failure) else None for each in found),
     }
     for name in outputs:
         if name in widths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -73,7 +74,8 @@ def opened(row: Row) -> Iterator[Source]:
     """The source of a row: a path, bytes, or a member of an archive, which is read where it lies.
 
     Raises:
-        AudioError: the archive or the table cannot be read, or ends before the recording.
+        AudioError: the archive or the table cannot be read, or ends before the recording; or the path is a
+            pipe or a device.
     """
     if row.bytes is not None:
         yield row.bytes
@@ -82,7 +84,7 @@ def opened(row: Row) -> Iterator[Source]:
     elif row.table_row is not None:
         yield _cell(row)
     elif row.byte_offset is None or row.n_bytes is None:
-        yield row.path
+        yield _regular(row.path)
     else:
         try:
             file = Path(row.path).open("rb")  # noqa: SIM115
@@ -98,6 +100,21 @@ def opened(row: Row) -> Iterator[Source]:
             yield io.BufferedReader(_Member(file, row.place or "", row.byte_offset, stop))
 
 
+def _regular(path: str) -> str:
+    """The path, if a read of it cannot wait for ever, as that of a pipe or of a terminal does.
+
+    Raises:
+        AudioError: it is neither a file nor a folder; what is wrong with these is said where they are opened.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return path
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise AudioError(f"{path!r} is a pipe or a device; save what it gives to a file")
+    return path
+
+
 class _Member(View):
     """A member of an archive as a file of its own."""
 
@@ -106,15 +123,16 @@ class _Member(View):
         self.name = name
 
 
-def _cell(row: Row) -> bytes:
-    """The bytes in a row of a Parquet file."""
+def _cell(row: Row) -> bytes | str:
+    """The bytes in a row of a Parquet file, or the path that stands there instead."""
     path, column, number = row.path or "", row.table_column or "", row.table_row or 0
     try:
         with _table_lock:
             state = Path(path).stat()
-            return _table(path, state.st_mtime_ns, state.st_size).cell(column, number)
+            content = _table(path, state.st_mtime_ns, state.st_size).cell(column, number)
     except (OSError, ValueError, KeyError, IndexError) as error:  # pyarrow's errors are of these classes
         raise AudioError(f"cannot read row {number} of {path!r}: {error}") from error
+    return content if isinstance(content, bytes) else _regular(str(Path(path).parent / content))
 
 
 class _Table:
@@ -130,8 +148,8 @@ class _Table:
         self._held: tuple[str, int] | None = None
         self._cells: Any = None
 
-    def cell(self, column: str, number: int) -> bytes:
-        """The bytes of a row; those of Hugging Face datasets are in a struct."""
+    def cell(self, column: str, number: int) -> bytes | str:
+        """The bytes of a row; Hugging Face datasets have them, or a path, in a struct."""
         if not 0 <= number < self._starts[-1]:
             raise IndexError(f"the file has {self._starts[-1]} rows")
         group = int(np.searchsorted(self._starts, number, side="right")) - 1
@@ -140,8 +158,8 @@ class _Table:
             self._held = column, group
         value = self._cells[number - int(self._starts[group])].as_py()
         if isinstance(value, dict):
-            value = value.get("bytes")
-        if not isinstance(value, bytes):
+            value = value.get("path") if value.get("bytes") is None else value["bytes"]
+        if not isinstance(value, (bytes, str)):
             raise ValueError("the cell has no bytes")
         return value
 

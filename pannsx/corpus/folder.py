@@ -8,6 +8,7 @@ Parquet files.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,8 +65,9 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock()
-        except OSError as error:
-            raise RunError(f"cannot write {path}: {error.strerror or error}; name another folder") from error
+        except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+            reason = getattr(error, "strerror", None) or error
+            raise RunError(f"cannot write {path}: {reason}; name another folder") from error
 
     def begin(self, rows: Iterable[Row], again: Iterable[Row], *, resume: bool) -> int:
         """Take stock of the rows, of an earlier run in the folder, and of its parts.
@@ -91,7 +93,13 @@ class RunFolder:
             if not resume:
                 self._check_fresh()
             self._remove_temporary()
-            self._contents = self._take(rows, again, target)
+            if self._run is not None and self._has_rows(target):
+                self._starting.close()  # nothing is left to write; the others can read at the same time
+                self._contents = read_contents(rows)
+                if self._run["manifest"]["sha256"] != self._contents.sha256:
+                    raise RunError(self._change(self._contents, again))
+            else:
+                self._contents = self._write_rows(rows, again, target)
         except OSError as error:
             raise RunError(_unwritten(target, error)) from error
         self._snapshot = Snapshot(target)
@@ -144,7 +152,10 @@ class RunFolder:
                 path.unlink(missing_ok=True)
                 continue
             try:
-                found[first, n] = self._sink.look(path)
+                part = self._sink.look(path)
+                if part.n_rows < n:
+                    raise ValueError(f"it has {part.n_rows} rows, and is of {n}")
+                found[first, n] = part
             except ValueError as error:
                 aside = path.with_name(f"_{path.name}.damaged")
                 path.replace(aside)
@@ -176,12 +187,15 @@ class RunFolder:
     def finish(self) -> None:
         """Make the table of the parts, if each row of the manifest is in one: the last shard does.
 
+        What a process has left that ended while it wrote, as on a lost node, is removed.
+
         Raises:
             RunError: it cannot be written.
         """
         named = self._named()
         if sum(n for _, n, _ in named) != self._contents.n_rows:
             return
+        self._remove_temporary(only_parts=True)
         lock = FileLock(self.path / _FINISH)
         lock.acquire()
         try:
@@ -192,8 +206,12 @@ class RunFolder:
             _release(lock)
 
     def read(self, first: int, n: int, schema: pa.Schema) -> pa.Table:
-        """A part of the table."""
-        return self._sink.read(_part_path(self.path, self._sink, first, n), schema)
+        """A part of the table.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        return _read_part(self.path, self._sink, first, n, schema)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -222,18 +240,23 @@ class RunFolder:
             with _held(path, self.path):
                 pass
 
-    def _take(self, rows: Iterable[Row], again: Iterable[Row], target: Path) -> Contents:
-        """Read the rows, and write them down unless an earlier run has."""
-        if self._run is not None:
-            contents = read_contents(rows)
-            if self._run["manifest"]["sha256"] != contents.sha256:
-                raise RunError(self._change(contents, again))
-            with suppress(ValueError):
-                Snapshot(target).close()
-                return contents
-            rows = again  # what an earlier run wrote down is damaged
+    def _has_rows(self, target: Path) -> bool:
+        """Whether an earlier run has written down its rows, and they are not damaged."""
+        with suppress(ValueError):
+            snapshot = Snapshot(target)
+            try:
+                snapshot.check()
+            finally:
+                snapshot.close()
+            return True
+        return False
+
+    def _write_rows(self, rows: Iterable[Row], again: Iterable[Row], target: Path) -> Contents:
         with replacing(target, prefix="_", is_durable=True) as temporary:
-            return write_snapshot(rows, temporary)
+            contents = write_snapshot(rows, temporary)
+            if self._run is not None and self._run["manifest"]["sha256"] != contents.sha256:
+                raise RunError(self._change(contents, again))
+            return contents
 
     def _read_run(self) -> dict[str, Any] | None:
         path = self.path / _RUN
@@ -293,12 +316,14 @@ class RunFolder:
             f"{now.n_rows} now{'; ' if where else ''}{where}); give it as it was, or name another folder"
         )
 
-    def _remove_temporary(self) -> None:
+    def _remove_temporary(self, *, only_parts: bool = False) -> None:
         """Remove what a killed run of this shard was writing."""
+        n_rows = 0 if self._run is None else self._run["manifest"]["n_rows"]
         for path in self.path.glob("_*.tmp"):
             match = _TEMPORARY.fullmatch(path.name)
-            n_rows = 0 if self._run is None else self._run["manifest"]["n_rows"]
-            if match is not None and (match[2] is None or self.shard.owns(int(match[2]), n_rows)):
+            if match is None:
+                continue
+            if not only_parts if match[2] is None else self.shard.owns(int(match[2]), n_rows):
                 path.unlink(missing_ok=True)
 
 
@@ -334,6 +359,10 @@ class RunView:
         """As :meth:`RunFolder.write`."""
         return _write_part(self.path, self._sink, first, n, table)
 
+    def read(self, first: int, n: int, schema: pa.Schema) -> pa.Table:
+        """As :meth:`RunFolder.read`."""
+        return _read_part(self.path, self._sink, first, n, schema)
+
 
 def _part_path(folder: Path, sink: Any, first: int, n: int) -> Path:
     return folder / f"part-{first:012d}-{n:06d}{sink.suffix}"
@@ -347,6 +376,16 @@ def _write_part(folder: Path, sink: Any, first: int, n: int, table: pa.Table) ->
     except OSError as error:
         raise RunError(_unwritten(target, error)) from error
     return target
+
+
+def _read_part(folder: Path, sink: Any, first: int, n: int, schema: pa.Schema) -> pa.Table:
+    path = _part_path(folder, sink, first, n)
+    try:
+        return sink.read(path, schema)
+    except (OSError, ValueError, RuntimeError, csv.Error) as error:  # those of Arrow and Lance, too
+        raise RunError(
+            f"{path} is damaged ({error}); move it out of the folder, then go on with resume=True"
+        ) from error
 
 
 @contextmanager

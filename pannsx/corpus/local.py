@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +44,7 @@ class Summary(NamedTuple):
 
 
 def process(
-    sources: PathLike | Sequence[PathLike],
+    sources: PathLike | Iterable[PathLike],
     output: PathLike,
     *,
     stage: Any = None,
@@ -80,7 +80,8 @@ def process(
         retry_failed: try failed rows again; also resumes.
         shard: ``(i, n)``: run the share ``i``, from 0, of ``n``. All shares may write to one folder at the
             same time; a later run of a share, or of the whole, fills in missing rows.
-        workers: processes that each have a network; None: one for every four processors.
+        workers: processes that each have a network; None: one on an accelerator, else one for every four
+            processors.
         threads: threads of each; None: the processors divided among them.
         on_progress: called after each batch.
         settings: the arguments of :class:`pannsx.corpus.Stage`.
@@ -129,7 +130,7 @@ def process(
     )
 
 
-def sources_of(sources: PathLike | Sequence[PathLike], table: str) -> Sequence[PathLike]:
+def sources_of(sources: PathLike | Iterable[PathLike], table: str) -> Sequence[PathLike]:
     """The sources as a list.
 
     Raises:
@@ -139,7 +140,7 @@ def sources_of(sources: PathLike | Sequence[PathLike], table: str) -> Sequence[P
     if table not in SINKS:
         raise ValueError(f"table is {table!r}; use {', '.join(map(repr, SINKS))}")
     SINKS[table]().check()
-    return [sources] if isinstance(sources, (str, os.PathLike)) else sources
+    return [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
 
 
 def stage_of(stage: Any, settings: Mapping[str, Any]) -> Any:

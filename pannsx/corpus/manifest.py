@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pannsx.corpus.inputs import expanded, find_inputs
 from pannsx.corpus.rows import COLUMNS, PART_COLUMNS, PATH_COLUMNS, Row, RowError, row_of
@@ -18,9 +20,16 @@ from pannsx.types import PathLike
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LINES = (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz")
+_LINES = (".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz", ".ndjson.gz")
 _TABLES = (".parquet",)
 _ARCHIVES = (".tar",)
+_OTHERS = {
+    (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z"): "unpack it, to a folder or a .tar",
+    (".csv", ".tsv", ".txt", ".lst", ".xlsx", ".arrow", ".feather", ".jsonl.zst", ".json.zst"): (
+        "write it as JSON lines or as Parquet, with a column audio_filepath"
+    ),
+}
+"""Other archives and lists, with what to do; as recordings they would only fail."""
 _ROWS_AT_ONCE = 4096
 
 
@@ -73,6 +82,9 @@ def _reader_of(path: str) -> Any:
     for suffixes, reader in ((_LINES, _lines), (_TABLES, _table), (_ARCHIVES, _archive)):
         if name.endswith(suffixes):
             return reader
+    for others, advice in _OTHERS.items():
+        if name.endswith(others):
+            raise ManifestError(f"{path} is neither a recording nor a manifest that can be read; {advice}")
     return None
 
 
@@ -90,33 +102,48 @@ def _files(paths: Sequence[str], skipped: Counter[str] | None) -> Iterator[Row]:
 
 def _lines(path: str) -> Iterator[Row]:
     root = str(Path(path).parent)
-    with _open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                cells = json.loads(line)
-                if not isinstance(cells, dict):
-                    raise RowError(f"it is {cells!r:.60}; an object with audio_filepath is needed")
-                yield _below(root, row_of(cells))
-            except json.JSONDecodeError as error:
-                raise ManifestError(
-                    f"{path}, line {number}: it is not JSON ({error}); a manifest has an object in each line"
-                ) from error
-            except RowError as error:
-                raise ManifestError(f"{path}, line {number}: {error}") from error
+    number = 0
+    with _open(path) as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                cells = _cells(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
+                if cells is not None:
+                    yield _below(root, row_of(cells))
+        except RowError as error:
+            raise ManifestError(f"{path}, line {number}: {error}") from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ManifestError(
+                f"{path} is truncated or damaged after line {number} ({error}); fetch or copy it again"
+            ) from error
 
 
-def _open_text(path: str) -> TextIO:
-    if path.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8")
-    return Path(path).open(encoding="utf-8")
+def _open(path: str) -> BinaryIO:
+    return gzip.open(path) if path.lower().endswith(".gz") else Path(path).open("rb")  # type: ignore[return-value]
+
+
+def _cells(line: bytes) -> dict[str, Any] | None:
+    """The object in a line; None in an empty one.
+
+    Raises:
+        RowError: there is none.
+    """
+    if not line.strip():
+        return None
+    try:
+        cells = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise RowError(f"it is not UTF-8 ({error.reason}); save the manifest as UTF-8") from error
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        raise RowError(f"it is not JSON ({error}); a manifest has an object in each line") from error
+    if not isinstance(cells, dict):
+        raise RowError(f"it is {cells!r:.60}; an object with audio_filepath is needed")
+    return cells
 
 
 def _below(root: str, row: Row) -> Row:
     """The row with a relative path below the folder of its manifest; its id is as the manifest has it."""
-    if row.path is None or Path(row.path).is_absolute():
-        return row
+    if row.path is None or "://" in row.path or Path(row.path).is_absolute():
+        return row  # what is a URL is refused where it is read
     return row._replace(path=str(Path(root) / row.path))
 
 
@@ -133,7 +160,7 @@ def _table(path: str) -> Iterator[Row]:
 
     try:
         file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise ManifestError(f"{path} cannot be read as Parquet: {error}") from error
     with file:
         schema = file.schema_arrow
@@ -152,7 +179,7 @@ def _table(path: str) -> Iterator[Row]:
                 "or bytes is needed"
             )
         number = 0
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
+        for batch in _batches(file, path, names):
             columns = batch.to_pydict() if names else {}
             for i in range(batch.num_rows):
                 cells = {name: values[i] for name, values in columns.items()}
@@ -164,6 +191,15 @@ def _table(path: str) -> Iterator[Row]:
                     raise ManifestError(f"{path}, row {number}: {error}") from error
                 yield row if content is not None else _below(str(Path(path).parent), row)
                 number += 1
+
+
+def _batches(file: Any, path: str, names: list[str]) -> Iterator[Any]:
+    import pyarrow as pa
+
+    try:
+        yield from file.iter_batches(_ROWS_AT_ONCE, columns=names)
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(f"{path} cannot be read as Parquet: {error}") from error
 
 
 def _column_of_bytes(schema: pa.Schema) -> str | None:

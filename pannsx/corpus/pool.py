@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 
 from pannsx.corpus.worker import Ready, Refused
 
-_PROGRAM = "import sys; sys.path[:] = {path!r}; from pannsx.corpus.worker import main; main()"
+_PROGRAM = """\
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, who also gets it, ends this process
+sys.path[:] = {path!r}
+from pannsx.corpus.worker import main
+main()
+"""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -87,7 +93,8 @@ class Worker:
             return f"{self.refusal.kind}: {self.refusal.message}"
         code = self._process.wait()
         if code < 0:
-            name = signal.Signals(-code).name
+            known = {each.value: each.name for each in signal.Signals}
+            name = known.get(-code, f"signal {-code}")
             hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
             return f"the process that ran it was ended by {name}{hint}"
         return f"the process that ran it ended with status {code}"
@@ -112,7 +119,9 @@ class Worker:
         try:
             while True:
                 self._messages.put(Message(self, pickle.load(pipe)))
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except Exception as error:
+            if not isinstance(error, EOFError):  # half of a message, or one that there is no memory for
+                self._process.kill()
             pipe.close()
             self._process.wait()
             self._messages.put(Message(self, None))

@@ -14,6 +14,7 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,7 @@ def run(
     stage: Any = None,
     table: str = "parquet",
     resume: bool = False,
+    retry_failed: bool = False,
     actors: int | None = None,
     num_cpus: float = 1.0,
     num_gpus: float = 0.0,
@@ -112,8 +114,9 @@ def run(
     """As `pannsx.corpus.process`, on the cluster that Ray is connected to, or on this machine.
 
     Args:
-        sources, output, stage, table, resume, on_progress, settings: as for `pannsx.corpus.process`. Sources
-            are listed by the driver and read by the actors: both need the same paths.
+        sources, output, stage, table, resume, retry_failed, on_progress, settings: as for
+            `pannsx.corpus.process`. Sources are listed by the driver and read by the actors: both need the
+            same paths.
         actors: maximum number of actors; None: as many as there is room for.
         num_cpus, num_gpus: what an actor takes.
         rows_of_task: rows of a task.
@@ -132,17 +135,21 @@ def run(
     skipped: Counter[str] = Counter()
     packed = pickle.dumps(stage)
     with RunFolder(Path(output).absolute(), table) as folder:
+        resume = resume or retry_failed
         n_rows = folder.begin(rows_from(listed, skipped), rows_from(listed), resume=resume)
         folder.settle(_described(packed, num_cpus, num_gpus))
         parts = folder.parts()
         n_before = n_done = sum(n for _, n in parts)
         n_failed, audio_s = 0, 0.0
+        run_ranges = partial(
+            _ranges_run, data, folder, table, packed, actors=actors, num_cpus=num_cpus, num_gpus=num_gpus
+        )
         while n_done < n_rows:
             before = n_done
             tasks = _tasks(missing(folder.shard.ranges(n_rows), parts, STRIPE_ROWS), rows_of_task)
             failure: Exception | None = None
             try:
-                for row in _ranges_run(data, tasks, folder, table, packed, actors, num_cpus, num_gpus):
+                for row in run_ranges(tasks):
                     n_done += int(row["n_rows"])
                     n_failed += int(row["n_failed"])
                     audio_s += float(row["audio_s"])
@@ -160,6 +167,17 @@ def run(
                 raise RunError(
                     f"{left} of {n_rows} rows have no part in {output}{why}; go on with resume=True"
                 ) from failure
+        again = [(first, first + n) for (first, n), part in parts.items() if part and part.n_failed]
+        if retry_failed and again:
+            try:
+                for row in run_ranges(again, are_parts=True):
+                    audio_s += float(row["audio_s"])
+            except _errors_of_ray() as error:
+                raise RunError(
+                    f"some rows that failed were not tried again ({_first_line(error)}); go on with "
+                    "retry_failed=True"
+                ) from error
+            parts = folder.parts()
         folder.finish()
         return Summary(
             folder.path,
@@ -176,17 +194,20 @@ def run(
 
 def _ranges_run(
     data: Any,
-    tasks: Sequence[tuple[int, int]],
     folder: RunFolder,
     table: str,
     stage: bytes,
+    tasks: Sequence[tuple[int, int]],
+    *,
+    are_parts: bool = False,
     actors: int | None,
     num_cpus: float,
     num_gpus: float,
 ) -> Iterator[Mapping[str, Any]]:
-    """The finished part of each range, as the ranges come."""
+    """The finished part of each range, as the ranges come; in finished parts, failed rows are tried again."""
     ranges = data.from_items(
-        [{"first": first, "stop": stop} for first, stop in tasks], override_num_blocks=len(tasks)
+        [{"first": first, "stop": stop, "is_part": are_parts} for first, stop in tasks],
+        override_num_blocks=len(tasks),
     )
     done = ranges.map_batches(
         _RangeActor,
@@ -208,8 +229,10 @@ class _RangeActor:
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         rows = [
-            self._runner.run(int(first), int(stop))
-            for first, stop in zip(batch["first"], batch["stop"], strict=True)
+            self._runner.retry(first, stop - first) if is_part else self._runner.run(first, stop)
+            for first, stop, is_part in zip(
+                batch["first"].tolist(), batch["stop"].tolist(), batch["is_part"], strict=True
+            )
         ]
         return {name: np.array([getattr(row, name) for row in rows]) for name in rows[0]._fields}
 

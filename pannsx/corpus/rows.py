@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 COLUMNS = (
@@ -24,10 +25,15 @@ _OTHER_NAMES = {
 }
 """Names of NeMo's and Lhotse's manifests for the same columns."""
 
-PATH_COLUMNS = ("path", "recording", "audio", *_OTHER_NAMES["path"])
+PATH_COLUMNS = ("path", "recording", "sources", "audio", *_OTHER_NAMES["path"])
 """Columns that can name a recording."""
 PART_COLUMNS = ("type", *_OTHER_NAMES["offset_s"], *_OTHER_NAMES["duration_s"])
 """Other names of columns for the part of it."""
+
+_LATEST_S = 1e12
+"""No recording is so long."""
+_GREATEST, _GREATEST_CHANNEL = 2**63 - 1, 2**31 - 1
+"""That the snapshot of a manifest can hold."""
 
 
 class RowError(ValueError):
@@ -79,6 +85,8 @@ def row_of(cells: Mapping[str, Any]) -> Row:
     _add_audio(found, _value(cells.get("audio")))
     if isinstance(recording := cells.get("recording"), Mapping):
         found["path"], found["channel"] = _of_lhotse(cells, recording)
+    elif "sources" in cells and found["path"] is None:  # a recording of Lhotse itself
+        found["path"], found["channel"] = _of_lhotse({}, cells)
     elif cells.get("type") in ("MixedCut", "MultiCut", "PaddingCut"):
         raise RowError(f"it is a {cells['type']} of Lhotse, and a MonoCut is needed")
     path, content = found["path"], found["bytes"]
@@ -104,7 +112,7 @@ def row_of(cells: Mapping[str, Any]) -> Row:
         content,
     )
     if found["id"] is not None:
-        return row._replace(id=str(found["id"]))
+        return row._replace(id=_name(found["id"]))
     if path is None:
         raise RowError("it has bytes and no id; give each row an id")
     return row._replace(id=named(row))
@@ -170,31 +178,40 @@ def _value(value: Any) -> Any:
     """A plain value: None for what tables write for nothing, Python's types for NumPy's."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, float) and math.isnan(value):
         return None
     return value
+
+
+def _name(value: Any) -> str:
+    """An id as text: that of text, of a number, or of what tables have besides, such as UUIDs."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode("utf-8", "surrogateescape")
+    if isinstance(value, (bool, Mapping, Sequence)) and not isinstance(value, str):
+        raise RowError(f"its id is {value!r:.60}; text or a number is needed")
+    return str(value)
 
 
 def _number(value: Any, what: str) -> float | None:
     if value is None:
         return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not math.isfinite(value)
-        or value < 0
-    ):
-        raise RowError(f"its {what} is {value!r}; a number of seconds from 0 up is needed")
+    if isinstance(value, Decimal):  # as SQL has 0.5
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LATEST_S:
+        raise RowError(f"its {what} is {value!r:.60}; a number of seconds from 0 up is needed")
     return float(value)
 
 
 def _whole(value: Any, what: str) -> int | None:
     if value is None:
         return None
-    if isinstance(value, float) and value.is_integer():  # tables with missing values make floats of them
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise RowError(f"its {what} is {value!r}; a whole number from 0 up is needed")
+    if isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value):
+        value = int(value)  # tables with missing values make floats of them
+    most = _GREATEST_CHANNEL if what == "channel" else _GREATEST
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise RowError(f"its {what} is {value!r:.60}; a whole number from 0 up is needed")
     return value
 
 

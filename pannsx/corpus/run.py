@@ -20,6 +20,7 @@ from pannsx.corpus.schema import FAILED
 from pannsx.corpus.shards import missing
 from pannsx.corpus.sinks import Part
 from pannsx.corpus.worker import Done, Ready, Refused
+from pannsx.errors import printable
 from pannsx.inference.cpu.cores import n_processors
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ _PART_ROWS, _PART_BYTES, _PART_S = 4096, 1 << 26, 60.0
 """Limits of a part, in rows, bytes and seconds of work; a killed run loses at most one part."""
 
 _PROCESSORS_OF_WORKER = 4
-_IN_FLIGHT = 2  # batches of a worker: one that it computes, one that it decodes
+_IN_FLIGHT = 3
+"""Batches of a worker: one is computed, one is decoded, and one waits, so that it can be decoded as soon as
+the first is done; a batch that is sent only then comes too late."""
+
 _MOST_TRIES = 2  # of a batch with others beside it, and then of each of its rows alone
 _MOST_DEATHS = 12  # of workers without a batch done in between
 
@@ -108,6 +112,20 @@ class RangeRunner:
         n_failed = sum(part.n_failed for part in run.parts.values() if part)
         return RangeDone(sum(n for _, n in run.parts), n_failed, run.audio_s)
 
+    def retry(self, first: int, n: int) -> RangeDone:
+        """Run the rows of a part that failed again.
+
+        Raises:
+            RunError: as :meth:`run`, or the part is damaged.
+        """
+        run = self._run
+        run.begin([(first, first + n)])
+        run.parts[first, n] = Part(n, n)
+        run.retry()
+        return RangeDone(
+            run.n_retried, sum(part.n_failed for part in run.parts.values() if part), run.audio_s
+        )
+
 
 class Run:
     """The state of a run: rows that wait, rows that workers have, results not yet written."""
@@ -125,8 +143,8 @@ class Run:
         self._folder = folder
         self._part_s = part_s
         self.begin(ranges)
-        self._n_workers = workers or max(1, n_processors() // _PROCESSORS_OF_WORKER)
-        self._threads = threads or max(1, n_processors() // self._n_workers)
+        self._given_workers, self._given_threads = workers, threads
+        self._set_workers(workers or max(1, n_processors() // _PROCESSORS_OF_WORKER))
         self._stage = pickle.dumps(stage, protocol=pickle.HIGHEST_PROTOCOL)
         self._on_progress = on_progress
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -142,17 +160,16 @@ class Run:
         self._ranges = ranges
         self.n_rows = sum(stop - first for first, stop in ranges)
         self.parts: dict[tuple[int, int], Part | None] = {}  # None: of another shard
-        self.n_before = self._n_done = self._n_failed = 0
+        self.n_before = self.n_retried = self._n_done = self._n_failed = 0
         self.audio_s = 0.0
 
     def start(self) -> None:
         """Start a worker, compare its stage with the run in the folder, and list the finished parts."""
-        self._workers.append(self._new_worker())
-        message = self._messages.get()
-        if message.content is None or isinstance(message.content, Refused):
-            raise _refusal(message)
-        ready: Ready = message.content
-        message.worker.ready = ready
+        ready = self._opened()
+        if ready.is_accelerated and self._given_workers is None and self._n_workers > 1:
+            self._workers.pop().kill()  # it has the threads of one among several
+            self._set_workers(1)
+            ready = self._opened()
         self._schema = ready.schema
         self._group_rows = ready.group_rows
         self._folder.settle(ready.description)
@@ -160,6 +177,21 @@ class Run:
             self.parts = self._folder.parts()
         todo = sum(stop - first for first, stop in missing(self._ranges, self.parts, self._group_rows))
         self.n_before = self._n_done = self.n_rows - todo
+
+    def _set_workers(self, n: int) -> None:
+        self._n_workers = n
+        self._threads = self._given_threads or max(1, n_processors() // n)
+
+    def _opened(self) -> Ready:
+        """What the first worker says."""
+        worker = self._new_worker()
+        self._workers.append(worker)
+        while (message := self._messages.get()).worker is not worker:
+            pass  # of one that was replaced
+        if not isinstance(message.content, Ready):
+            raise _refusal(message)
+        worker.ready = message.content
+        return message.content
 
     def fill(self) -> None:
         """Run all rows that no part has."""
@@ -177,8 +209,6 @@ class Run:
 
     def retry(self) -> None:
         """Run rows that failed again, part by part."""
-        if not isinstance(self._folder, RunFolder):
-            raise TypeError("only the process that leads a run tries rows again")
         for (first, n), part in list(self.parts.items()):
             if part is None or not part.n_failed:
                 continue
@@ -191,6 +221,7 @@ class Run:
             ids = _ids(self._folder, first, n)
             rows = [first + i for i, name in enumerate(ids) if name in failed]
             self._n_done -= len(rows)
+            self.n_retried += len(rows)
             groups = [rows[i : i + self._group_rows] for i in range(0, len(rows), self._group_rows)]
             found = [new for _, new in self._results(_Work(group) for group in groups)]
             whole = _merged(table, found, ids, failed)
@@ -231,7 +262,7 @@ class Run:
                     else:
                         break
                     worker.send(work, self._batch(work))
-            if n_open == 0:
+            if n_open == 0 and next_work is None and not self._again:
                 return
             for work, table in self._answers(self._messages.get()):
                 n_open -= 1
@@ -268,8 +299,10 @@ class Run:
 
     def _died(self, worker: Worker) -> Iterator[tuple[_Work, pa.Table]]:
         """Retry the work of a worker that ended; a row that ends a worker alone, twice, has failed."""
-        if worker.ready is None or (worker.refusal is not None and worker.refusal.is_opening):
+        if worker.refusal is not None and worker.refusal.is_opening:
             raise _refusal(Message(worker, worker.refusal))
+        if worker.ready is None and self._workers:  # as where the memory is too small for so many
+            self._n_workers = len(self._workers)
         reason = worker.reason()
         self._n_deaths += 1
         if self._n_deaths >= _MOST_DEATHS:
@@ -294,7 +327,8 @@ class Run:
 
         batch = self._folder.batch(row, 1)
         found = row_of({name: values[0] for name, values in batch.items()})
-        cells = {"id": found.id, "path": found.place, "offset_s": found.offset_s}
+        cells: dict[str, Any] = {"id": printable(found.id), "path": found.place and printable(found.place)}
+        cells["offset_s"] = found.offset_s
         cells |= {"status": FAILED, "error": reason}
         return pa.Table.from_pylist([cells], schema=self._schema)
 
@@ -338,9 +372,7 @@ class Run:
         return Worker(self._stage, self._threads, self._messages)
 
 
-def _ids(folder: RunFolder, first: int, n: int) -> list[str]:
-    from pannsx.errors import printable
-
+def _ids(folder: RunFolder | RunView, first: int, n: int) -> list[str]:
     return [printable(name) for name in folder.batch(first, n)["id"]]
 
 

@@ -26,6 +26,9 @@ Numbers = npt.NDArray[np.int64]
 NEAR_DUPLICATE = 0.98
 """Cosine from which on two clips count as the same recording, for the bundled checkpoint."""
 
+_ROUNDING = 1e-6
+"""Of a cosine of two equal embeddings: float32 sums of some thousand products."""
+
 _QUERIES, _ROWS = 1024, 8192  # of a block of similarities: 34 MB
 _READ_ROWS = 4096
 
@@ -41,7 +44,8 @@ def neighbours(table: PathLike | Sequence[PathLike], k: int = 10) -> pa.Table:
 
     Args:
         table: a folder of ``pannsx corpus``, or Parquet files with columns ``id`` and ``embedding``. Rows
-            without an embedding are left out.
+            without an embedding, or with one that is not finite, are left out. The cosine of an embedding of
+            zeros is 0.
         k: number of neighbours; fewer where there are fewer rows.
 
     Returns:
@@ -66,10 +70,10 @@ def neighbours(table: PathLike | Sequence[PathLike], k: int = 10) -> pa.Table:
     queries, chosen = np.repeat(np.arange(n), k), places.reshape(-1)
     return pa.table(
         {
-            "id": pa.array(found.ids).take(pa.array(queries)),
+            "id": _ids(found, queries),
             "offset_s": found.offsets_s[queries],
             "rank": np.tile(np.arange(1, k + 1, dtype=np.int32), n),
-            "neighbour_id": pa.array(found.ids).take(pa.array(chosen)),
+            "neighbour_id": _ids(found, chosen),
             "neighbour_offset_s": found.offsets_s[chosen],
             "similarity": values.reshape(-1),
         }
@@ -105,13 +109,14 @@ def near_duplicates(table: PathLike | Sequence[PathLike], threshold: float = NEA
 
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; a cosine above 0 and up to 1 is needed")
+    least = np.float32(threshold - _ROUNDING)
     with _embeddings_of(table) as found:
         n = len(found.ids)
         roots = np.arange(n)  # the earliest row of each row's group
         greatest = np.zeros(n, np.float32)
         for first in range(0, n, _QUERIES):
             for queries, rows, similarity in _blocks(found.embeddings, first, from_row=first):
-                one, other = np.nonzero((similarity >= threshold) & (queries[:, None] < rows))
+                one, other = np.nonzero((similarity >= least) & (queries[:, None] < rows))
                 if not len(one):
                     continue
                 values = similarity[one, other]
@@ -151,7 +156,7 @@ def _embeddings_of(table: PathLike | Sequence[PathLike]) -> Iterator[_Embeddings
     paths = os.fspath(table) if isinstance(table, (str, os.PathLike)) else [os.fspath(each) for each in table]
     try:
         source = ds.dataset(paths, format="parquet")
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise ValueError(f"{table} is no table of Parquet files: {error}") from error
     names = source.schema.names
     if missing := [name for name in ("id", "embedding") if name not in names]:
@@ -165,21 +170,54 @@ def _embeddings_of(table: PathLike | Sequence[PathLike]) -> Iterator[_Embeddings
             batch = batch.filter(batch["embedding"].is_valid())
             if not len(batch):
                 continue
-            values = np.asarray(batch["embedding"].flatten(), np.float32).reshape(len(batch), -1)
-            if width not in (0, values.shape[1]):
-                raise ValueError(f"{table} has embeddings of {width} and of {values.shape[1]} numbers")
+            values = _values(batch["embedding"], table, width)
             width = values.shape[1]
-            norms = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))[:, None]
-            file.write((values / np.maximum(norms, np.finfo(np.float32).tiny)).astype(np.float32).tobytes())
+            norms = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))
+            if not (is_finite := np.isfinite(norms)).all():
+                batch, values, norms = batch.filter(pa.array(is_finite)), values[is_finite], norms[is_finite]
+            unit = values / np.maximum(norms, np.finfo(np.float64).tiny)[:, None]
+            file.write(unit.astype(np.float32).tobytes())
             ids += map(str, batch["id"].to_pylist())
             has_offsets = "offset_s" in columns
             offsets_s.append(np.asarray(batch["offset_s"]) if has_offsets else np.zeros(len(batch)))
         if len(ids) < 2:
-            raise ValueError(f"{table} has {len(ids)} rows with an embedding; at least two are needed")
+            raise ValueError(
+                f"the number of rows of {table} with an embedding is {len(ids)}; at least two are needed"
+            )
         file.flush()
         mapped = np.memmap(file, np.float32, "r", shape=(len(ids), width))
         yield _Embeddings(ids, np.concatenate(offsets_s).astype(np.float64), mapped)
         del mapped
+
+
+def _values(embeddings: Any, table: Any, width: int) -> FloatArray:
+    """``(N, D)`` numbers of a column of lists.
+
+    Raises:
+        ValueError: they are not lists of numbers, of one length; ``width`` of them, unless that is 0.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.types as types
+
+    kind = embeddings.type
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    if not is_list or not (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)):
+        raise ValueError(f"the column embedding of {table} is of {kind}; lists of numbers are needed")
+    lengths = {*pc.list_value_length(embeddings).unique().to_pylist(), *([width] if width else [])}
+    if len(lengths) > 1:
+        raise ValueError(
+            f"{table} has embeddings of {' and of '.join(map(str, sorted(lengths)))} numbers; of one network "
+            "they are equally long"
+        )
+    numbers = embeddings.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(numbers, np.float32).reshape(len(embeddings), -1)
+
+
+def _ids(found: _Embeddings, rows: Numbers) -> pa.Array:
+    """The ids of rows; each is held once, as the text of all would be of gigabytes."""
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array(rows.astype(np.int32)), pa.array(found.ids, pa.string()))
 
 
 def _blocks(

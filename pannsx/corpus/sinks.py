@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from abc import ABC, abstractmethod
@@ -156,7 +157,7 @@ class CsvSink(Sink):
     def look(self, path: Path) -> Part:
         """See `Sink`."""
         with path.open("rb") as file:
-            file.seek(-1, 2)
+            file.seek(max(0, file.seek(0, io.SEEK_END) - 1))
             if file.read() != b"\n":
                 raise ValueError("its last line is not complete")
         n_rows = n_failed = 0
@@ -172,7 +173,7 @@ class CsvSink(Sink):
         before = csv.field_size_limit(_CSV_FIELD_BYTES)
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                rows = csv.reader(file)
+                rows = csv.reader(file, strict=True)
                 next(rows, None)
                 yield from rows
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,7 +43,7 @@ def write_snapshot(rows: Iterable[Row], path: Path) -> Contents:
     digest = hashlib.sha256()
     ids = array("Q")
     waiting = iter(rows)
-    with pq.ParquetWriter(path, _schema(), compression="zstd") as out:
+    with pq.ParquetWriter(path, _schema(), compression="zstd", write_page_checksum=True) as out:
         while group := list(islice(waiting, _GROUP_ROWS)):
             for row in group:
                 if row.bytes is not None:
@@ -87,11 +88,21 @@ class Snapshot:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        self._path = path
         try:
-            self._file = pq.ParquetFile(path)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ValueError(f"{path} is damaged ({error})") from error
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error) from error
         self._group: tuple[int, Any] | None = None
+
+    def check(self) -> None:
+        """Read all of it.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        for group in range(self._file.num_row_groups):
+            self._rows(group)
 
     def batch(self, first: int, n: int) -> dict[str, list[Any]]:
         """Rows ``first`` to ``first + n`` as the columns of a batch; columns without a value are left out."""
@@ -121,9 +132,17 @@ class Snapshot:
         self._file.close()
 
     def _rows(self, group: int) -> pa.Table:
+        import pyarrow as pa
+
         if self._group is None or self._group[0] != group:
-            self._group = group, self._file.read_row_group(group)
+            try:
+                self._group = group, self._file.read_row_group(group)
+            except (pa.ArrowException, OSError) as error:
+                raise self._damaged(error) from error
         return self._group[1]
+
+    def _damaged(self, error: Exception) -> ValueError:
+        return ValueError(f"{self._path} is damaged ({error})")
 
 
 def first_difference(before: Iterable[Row], now: Iterable[Row]) -> str:
@@ -149,18 +168,21 @@ def _schema() -> pa.Schema:
 
 
 def _encoded(value: Any) -> Any:
-    """A file name that is not UTF-8 as text that Parquet can hold."""
-    if isinstance(value, str) and not value.isascii():
-        try:
+    """Text that is not Unicode, such as a file name, as text that Parquet can hold."""
+    if not isinstance(value, str):
+        return value
+    if not value.startswith(_MARK):
+        if value.isascii():
+            return value
+        with suppress(UnicodeEncodeError):
             value.encode()
-        except UnicodeEncodeError:
-            return _MARK + value.encode("utf-8", "surrogateescape").hex()
-    return value
+            return value
+    return _MARK + value.encode("utf-8", "surrogatepass").hex()
 
 
 def _decoded(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(_MARK):
-        return bytes.fromhex(value[len(_MARK) :]).decode("utf-8", "surrogateescape")
+        return bytes.fromhex(value[len(_MARK) :]).decode("utf-8", "surrogatepass")
     return value
 
 
@@ -172,9 +194,8 @@ def _line(row: Row) -> bytes:
 
 
 def _hash(name: str) -> int:
-    return int.from_bytes(
-        hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
-    )
+    """Of an id as the table has it."""
+    return int.from_bytes(hashlib.blake2b(printable(name).encode(), digest_size=8).digest(), "little")
 
 
 def _stand_twice(ids: array[int]) -> Any:
@@ -190,11 +211,12 @@ def _refuse(path: Path, hashes: set[int]) -> None:
         for number, row in enumerate(snapshot.rows()):
             if _hash(row.id) not in hashes:
                 continue
-            if row.id in places:
+            name = printable(row.id)
+            if name in places:
                 raise ManifestError(
-                    f"the id {printable(row.id)!r} stands in rows {places[row.id]} and {number} of the "
+                    f"the id {name!r} stands in rows {places[name]} and {number} of the "
                     "manifest (counted from 0); give each row an id of its own, or leave one of them out"
                 )
-            places[row.id] = number
+            places[name] = number
     finally:
         snapshot.close()

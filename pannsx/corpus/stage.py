@@ -15,7 +15,7 @@ from pannsx.corpus.decoding import Failure, Long, decode, opened, reason_of, sel
 from pannsx.corpus.rows import Row, rows_of
 from pannsx.corpus.schema import EmbeddingType, Output, check_outputs, output_schema
 from pannsx.errors import AudioError
-from pannsx.inference.cpu.cores import n_processors
+from pannsx.inference.cpu.cores import n_processors, threads_of_environment
 from pannsx.types import Channel, FloatArray, PathLike
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ class Stage:
         top_k: number of tags.
         split_s: divide each recording into rows of this many seconds, with the offset in ``offset_s`` and the
             same ``id``; None: one row for each recording. At most 300.
-        threads: threads that decode; None: one for each processor that this process may use.
+        threads: threads that decode; None: as many as ``OMP_NUM_THREADS`` says, which Ray, Spark and torchrun
+            set to the share of a process, or else one for each processor that this process may use.
         embedding_dtype: ``"float16"`` halves the size of embeddings.
         event_settings: settings of the events; None: as ``TaggingResult.events()``.
         channel: the channel to read, for rows without one; ``"mean"``: the mean of all.
@@ -171,6 +172,11 @@ class Stage:
             return self._tagger
 
     @property
+    def is_accelerated(self) -> bool:
+        """Whether the network is on a GPU or another accelerator."""
+        return self.tagger._pipeline.engine.device.type != "cpu"
+
+    @property
     def group_rows(self) -> int:
         """Rows that are decoded together; a larger batch is divided into groups."""
         return _GROUP_BATCHES * self.tagger._pipeline.engine.batch_size
@@ -271,7 +277,7 @@ class Stage:
         tagger = self.tagger
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads or n_processors(), "pannsx-decoder")
+                self._pool = ThreadPoolExecutor(self._threads or _n_decoders(), "pannsx-decoder")
             pool = self._pool
         rows: list[Row] = []
         waveforms: list[Future[FloatArray | Long | Failure]] = []
@@ -402,6 +408,12 @@ class Stage:
         from pannsx.corpus.row_events import RowEvents
 
         return RowEvents(self.tagger, self._event_settings)
+
+
+def _n_decoders() -> int:
+    """Threads that this process should take, of the processors that it may use."""
+    n = n_processors()
+    return min(threads_of_environment() or n, n)
 
 
 def _is_of_audio(error: Exception) -> bool:

@@ -10,6 +10,7 @@ from pannsx.audio.formats import AUDIO_SUFFIXES
 from pannsx.corpus.rows import Row, named
 
 _REST = "the rest of the archive"
+_BLOCK_BYTES = 1 << 20
 
 
 def members_of(path: str) -> Iterator[Row]:
@@ -19,7 +20,7 @@ def members_of(path: str) -> Iterator[Row]:
 
     Raises:
         OSError: the archive cannot be read.
-        ValueError: the file is not an uncompressed tar archive.
+        ValueError: the file is not an uncompressed tar archive, or goes on behind its end.
     """
     try:
         archive = tarfile.open(path, "r:")  # noqa: SIM115
@@ -37,6 +38,8 @@ def members_of(path: str) -> Iterator[Row]:
                 yield _unreadable(path, size)
                 return
             if member is None:
+                if not _is_ended(path, archive.offset):
+                    yield _unreadable(path, size)
                 return
             archive.members.clear()  # type: ignore[attr-defined]  # else all are kept
             name = PurePosixPath(member.name)
@@ -46,6 +49,25 @@ def members_of(path: str) -> Iterator[Row]:
                 raise ValueError(f"{path} has the sparse member {member.name!r}; make the archive without")
             row = Row("", path, member=member.name, byte_offset=member.offset_data, n_bytes=member.size)
             yield row._replace(id=named(row))
+
+
+def _is_ended(path: str, offset: int) -> bool:
+    """Whether the archive has its end mark, a block of zeros, behind its last member.
+
+    Raises:
+        ValueError: something else than zeros follows, which no reader of archives would see.
+    """
+    with Path(path).open("rb") as file:
+        file.seek(offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            return False
+        while block := file.read(_BLOCK_BYTES):
+            if block.count(0) != len(block):
+                raise ValueError(
+                    f"{path} goes on behind its end, as archives do that are joined by cat; give them one by "
+                    "one, or join them by tar --concatenate"
+                )
+    return True
 
 
 def _unreadable(path: str, size: int) -> Row:

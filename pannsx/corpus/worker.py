@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import pickle
 import queue
-import signal
 import sys
 import threading
 from typing import Any, BinaryIO, NamedTuple
@@ -30,11 +29,13 @@ class Ready(NamedTuple):
         description: see `Stage.describe`.
         schema: of its tables.
         group_rows: rows of a batch.
+        is_accelerated: whether the network is on an accelerator, which one process keeps busy.
     """
 
     description: dict[str, Any]
     schema: Any
     group_rows: int
+    is_accelerated: bool
 
 
 class Done(NamedTuple):
@@ -53,7 +54,6 @@ class Refused(NamedTuple):
 
 def main() -> None:
     """Run until the parent says that nothing more comes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, who also gets it, ends this process
     results = os.fdopen(os.dup(_STDOUT), "wb")
     os.dup2(_STDERR, _STDOUT)  # what libraries print is no result
     batches = sys.stdin.buffer
@@ -61,7 +61,8 @@ def main() -> None:
     try:
         stage = pickle.load(batches)  # from the parent, who started this process
         schema = stage.schema
-        _send(results, Ready(stage.describe(), schema, stage.group_rows))
+        is_accelerated = getattr(stage, "is_accelerated", False)
+        _send(results, Ready(stage.describe(), schema, stage.group_rows, is_accelerated))
         is_open = True
         _run(stage, schema, batches, results)
     except BrokenPipeError:

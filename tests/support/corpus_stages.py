@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,37 @@ class NoStage(StubStage):
 
     def describe(self) -> dict[str, Any]:
         raise ValueError("there is no such network")
+
+
+class Accelerated(StubStage):
+    """A stage on an accelerator."""
+
+    is_accelerated = True
+
+
+class OpensOnce(StubStage):
+    """A stage whose second process is killed while it opens, as where the memory is too small for two."""
+
+    def describe(self) -> dict[str, Any]:
+        if (own := self._mark(os.getpid())) not in (others := self._marks()):
+            own.touch()
+            if others:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().describe()
+
+    def begin(self, batch: dict[str, Any]) -> dict[str, Any]:
+        deadline = time.monotonic() + 20
+        while len(self._marks()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return super().begin(batch)
+
+    def _marks(self) -> list[Path]:
+        assert self.memory is not None
+        return list(self.memory.glob("opened-*"))
+
+    def _mark(self, pid: int) -> Path:
+        assert self.memory is not None
+        return self.memory / f"opened-{pid}"
 
 
 def _numbers(name: str) -> Any:

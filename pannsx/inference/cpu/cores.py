@@ -26,11 +26,16 @@ def n_threads() -> int:
 
 @cache
 def _default() -> int:
+    return threads_of_environment() or _physical_cores()
+
+
+def threads_of_environment() -> int | None:
+    """The threads that the environment gives to this process; None: it does not say."""
     for variable in _VARIABLES:
         first = os.environ.get(variable, "").partition(",")[0].strip()  # a list is of nested levels
         if first.isdigit() and int(first) > 0:
             return int(first)
-    return _physical_cores()
+    return None
 
 
 def n_processors() -> int:
