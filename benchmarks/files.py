@@ -45,6 +45,7 @@ SOXR = "soundfile, soxr, ONNX Runtime"
 TORCHCODEC = "torchcodec, ONNX Runtime"
 TORCHAUDIO = "torchaudio, ONNX Runtime"
 ERROR = "max error of a probability"
+DECODING = "decoding by libsndfile, one thread"
 PAUSE_S = 0.02  # thread pools spin for some milliseconds after a call
 Waveform = Callable[[Path], Samples]
 
@@ -64,7 +65,7 @@ def measure(given: argparse.Namespace) -> Findings:
         for name, checkpoint in ((BUNDLED, None), (CNN14, weights)):
             comparison = _compare(name, checkpoint, path, folder, given, found)
             found.comparisons.append(comparison)
-            found.facts += _stages(name, checkpoint, path, given.rounds)
+            found.facts += _stages(name, checkpoint, path, comparison, given)
             for entry in comparison.entries[1:]:
                 what = f"{name}: times faster than {entry.name}, from a file to tags"
                 found.goals.append(Goal(what, comparison.ratio(entry.name), at_least=3.0, aim=5.0))
@@ -93,26 +94,39 @@ def _compare(
     )
 
 
-def _stages(name: str, weights: Path | None, path: Path, rounds: int) -> list[Fact]:
-    """Our time of each part, as differences between ways of growing length."""
+def _stages(
+    name: str, weights: Path | None, path: Path, comparison: Comparison, given: argparse.Namespace
+) -> list[Fact]:
+    """Our time of each part, as differences between ways of growing length, and what a decoder leaves."""
     tagger = _tagger(name, weights)
     frontend = manifest.find(name).frontend
     if frontend is None:
         raise ValueError(f"{name} has no log-mel; choose another network")
     kernel, workers = LogMelKernel(frontend), Workers()
-    waveform, at_file_rate = audio.load(path, RATE).waveform, audio.load(path).waveform
-    names = ("decoding and mixing", "sample rate", "log-mel", "network", "whole")
-    calls: tuple[Call, ...] = (
-        lambda: audio.load(path),
-        lambda: resample(at_file_rate, FILE_RATE, RATE),
-        lambda: kernel(waveform, workers),
-        lambda: tagger.inference(waveform, framewise=False),
-        lambda: tagger.inference(path, framewise=False),
-    )
-    times = alternate(dict(zip(names, calls, strict=True)), rounds=rounds, pause_s=PAUSE_S, shortest_s=0)
+    waveform = audio.load(path, RATE).waveform
+    calls: dict[str, Call] = {
+        "opening": lambda: audio.info(path),
+        DECODING: lambda: soundfile.read(path, dtype="float32"),
+        "file to waveform at its own rate, one thread": lambda: audio.load(path),
+        "file to waveform at 32 kHz, one thread": lambda: audio.load(path, RATE),
+        f"file to waveform at 32 kHz, {given.threads} threads": lambda: _in_sections(path, given.threads),
+        "log-mel": lambda: kernel(waveform, workers),
+        "network": lambda: tagger.inference(waveform, framewise=False),
+        "whole": lambda: tagger.inference(path, framewise=False),
+    }
+    times = alternate(calls, rounds=given.rounds, pause_s=PAUSE_S, shortest_s=0)
     of_network = paired_difference(times["network"].seconds, times["log-mel"].seconds)
     medians = {what: each.median for what, each in times.items()} | {"network": of_network}
-    return [Fact(f"{name}, {what}", 1000 * seconds, "ms") for what, seconds in medians.items()]
+    facts = [Fact(f"{name}, {what}", 1000 * seconds, "ms") for what, seconds in medians.items()]
+    for entry in comparison.entries[1:]:
+        what = f"{name}: times faster than {entry.name}, if decoding on {given.threads} threads were all"
+        facts.append(Fact(what, entry.times.median * given.threads / medians[DECODING], "times"))
+    return facts
+
+
+def _in_sections(path: Path, n_threads: int) -> Samples:
+    with audio.Selection().open(path, RATE, n_threads=n_threads) as blocks:
+        return np.concatenate(list(blocks.pieces()))
 
 
 def _tagger(name: str, weights: Path | None) -> AudioTagger:

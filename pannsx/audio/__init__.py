@@ -16,6 +16,7 @@ import numpy as np
 
 from pannsx.audio.preparation import Preparation, av_bench
 from pannsx.audio.reader import check_rate
+from pannsx.audio.sections import pieces_of
 from pannsx.audio.sources import open_reader
 from pannsx.audio.stream import Part, regroup, seconds
 from pannsx.errors import AudioError
@@ -146,9 +147,11 @@ class Selection:
     channel: Channel = "mean"
     salvage: bool = False
 
-    def open(self, source: Source, sample_rate: int | None = None, block_s: float = 10.0) -> Blocks:
-        """The selected part of a source as blocks, see :func:`open_blocks`."""
-        return Blocks(source, sample_rate, self, block_s)
+    def open(
+        self, source: Source, sample_rate: int | None = None, block_s: float = 10.0, *, n_threads: int = 1
+    ) -> Blocks:
+        """The selected part of a source in blocks, read on ``n_threads`` threads: see :func:`open_blocks`."""
+        return Blocks(source, sample_rate, self, block_s, n_threads)
 
 
 class Blocks:
@@ -165,6 +168,7 @@ class Blocks:
         sample_rate: int | None,
         selection: Selection,
         block_s: float,
+        n_threads: int = 1,
     ) -> None:
         if sample_rate is not None:
             sample_rate = check_rate(sample_rate, "sample_rate")
@@ -184,7 +188,7 @@ class Blocks:
                 raise AudioError(f"block_s is {block_s} s; it must be at least one sample")
             self._part = Part(reader, self.sample_rate, selection.start_s, selection.duration_s)
             self.duration_s = self._part.duration_s
-            self._pieces = self._part.pieces()
+            self._pieces = pieces_of(self._part, n_threads)
             self._stack = stack.pop_all()
 
     def pieces(self) -> Iterator[FloatArray]:
@@ -196,7 +200,7 @@ class Blocks:
 
     def close(self) -> None:
         """Close the source; iteration ends."""
-        self._pieces = iter(())
+        self._pieces.close()
         self._stack.close()
 
     def __enter__(self) -> Blocks:

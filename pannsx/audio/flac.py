@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+
 from pannsx.audio.formats import id3_length
 from pannsx.audio.view import Checked, View, Window
 
@@ -22,9 +24,9 @@ _INFO_HEAD = 8  # the magic and the header of the block
 _LONGEST_HEADER = 16
 _LONGEST_FRAME = 1 << 17  # in streams whose header states none
 _PIECE_BYTES = 1 << 20
+_SCAN_BYTES = 1 << 16  # at a time: they stay in the cache, and so does what is computed of them
 _FEW_BYTES = 64 << 20  # smaller files are searched as a whole, larger ones at some places first
 _N_PLACES = 16
-_SYNC = re.compile(rb"\xff[\xf8\xf9]")
 _FILE_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _BLOCK_SIZES = {1: 192} | {i: 576 << i - 2 for i in range(2, 6)} | {i: 256 << i - 8 for i in range(8, 16)}
 _TOTAL_MASK = (1 << 36) - 1
@@ -213,12 +215,33 @@ def _candidates(window: Window, start: int, stop: int) -> Iterator[int]:
         is_end = position + len(piece) >= stop
         # What begins in the last bytes is found whole in the next piece.
         n_sure = len(piece) if is_end else len(piece) - _INFO_HEAD
-        # One expression for both is ten times as slow.
-        found = [match.start() for each in (_SYNC, _FILE_START) for match in each.finditer(piece)]
-        yield from (position + start for start in sorted(found) if start < n_sure)
+        found = _syncs(piece)
+        if _has_magic(piece):
+            found = sorted(found + [match.start() for match in _FILE_START.finditer(piece)])
+        yield from (position + start for start in found if start < n_sure)
         if is_end:
             return
         position += n_sure
+
+
+def _syncs(piece: bytes) -> list[int]:
+    """Places of a frame's first bytes, 0xFFF8 or 0xFFF9; an expression takes three times as long."""
+    data = np.frombuffer(piece, np.uint8)
+    found: list[int] = []
+    for start in range(0, len(data), _SCAN_BYTES):
+        second = data[start + 1 : start + 1 + _SCAN_BYTES]
+        places = np.flatnonzero(data[start : start + len(second)] == 0xFF)
+        found += (start + places[second[places] & 0xFE == 0xF8]).tolist()
+    return found
+
+
+def _has_magic(piece: bytes) -> bool:
+    """Whether a file may begin in it, four bytes at a time; an expression takes three times as long."""
+    magic = np.frombuffer(_MAGIC, np.uint32)
+    return any(
+        bool((np.frombuffer(piece, np.uint32, (len(piece) - start) // 4, start) == magic).any())
+        for start in range(min(4, len(piece)))
+    )
 
 
 def _frame(head: bytes, start: int) -> _Frame | None:

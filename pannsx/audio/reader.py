@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import warnings
 from abc import ABC, abstractmethod
@@ -21,6 +22,7 @@ MAX_PLAUSIBLE = 32.0  # 30 dB beyond full scale; mixes that were never limited s
 # A mean that is 40 dB below its channels is no accident of stereo; -80 dB of full scale is silence anyway.
 _CANCELLED_SHARE, _LEAST_POWER = 1e-4, 1e-8
 _MOST_CANCELLED_S = 1.0
+_HALF = np.float32(0.5)
 
 
 class Reader(ABC):
@@ -40,6 +42,7 @@ class Reader(ABC):
         remarks: what to warn of, as predicates of the source.
         channel: the channel to read, or ``"mean"``.
         salvage: read a defective source as far as possible, and warn.
+        can_read_again: whether :meth:`again` has a reader, with samples of any part as in a full decoding.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Reader(ABC):
     remarks: tuple[str, ...] = ()
     channel: Channel = "mean"
     salvage: bool = False
+    can_read_again: bool = False
     _warned_of_end: bool = False
 
     @property
@@ -90,6 +94,10 @@ class Reader(ABC):
         if not self._warned_of_end:
             self._warned_of_end = True
             warnings.warn(message, stacklevel=3)
+
+    def again(self) -> Reader | None:
+        """Another reader of the same source, for another thread to read and close; None: not any more."""
+        return None
 
     def close(self) -> None:  # noqa: B027 - most readers hold nothing
         """Close files."""
@@ -134,30 +142,47 @@ class Watch:
         self._warned_of_scale = self._warned_of_cancelling = False
         self._n_cancelled = self._n_seen = 0
 
-    def see(self, reader: Reader, block: FloatArray, waveform: FloatArray, position: int) -> None:
-        """Look at frames ``(n, C)`` and the waveform ``(n,)`` made of them, which begin at ``position``."""
-        if not self._warned_of_scale and np.abs(waveform).max(initial=0) > MAX_PLAUSIBLE:
-            self._warned_of_scale = True
-            place = position + int(np.argmax(np.abs(waveform)))
-            warnings.warn(
-                f"{reader.name} has the value {waveform[place - position]:.5g} at sample {place} "
-                f"({place / reader.sample_rate:.3f} s); full scale of floating-point samples is 1: were they "
-                "16-bit integers? divide them by 32768",
-                stacklevel=2,
-            )
-        if reader.channel == "mean" and block.shape[1] > 1 and not self._warned_of_cancelling:
-            self._n_seen += len(block)
-            if _cancels(block, waveform):
-                self._n_cancelled += len(block)
-            if self._n_cancelled >= _MOST_CANCELLED_S * reader.sample_rate:
-                self._warn_of_cancelling(reader)
+    def see(
+        self, reader: Reader, block: FloatArray, waveform: FloatArray, peak: float, position: int
+    ) -> None:
+        """Look at frames ``(n, C)`` and the waveform ``(n,)`` made of them, which begin at ``position``.
+
+        ``peak`` is the greatest absolute value of the waveform.
+        """
+        self._n_seen += len(block)
+        if peak > MAX_PLAUSIBLE:
+            self.see_scale(reader, waveform, position)
+        if reader.channel == "mean" and block.shape[1] > 1 and _cancels(block, waveform):
+            self.see_cancelling(reader, len(block))
+
+    def see_scale(self, reader: Reader, waveform: FloatArray, position: int) -> None:
+        """The waveform ``(n,)`` from ``position`` is far beyond full scale."""
+        if self._warned_of_scale:
+            return
+        self._warned_of_scale = True
+        first = int(np.argmax(np.abs(waveform)))
+        place = position + first
+        warnings.warn(
+            f"{reader.name} has the value {waveform[first]:.5g} at sample {place} "
+            f"({place / reader.sample_rate:.3f} s); full scale of floating-point samples is 1: were they "
+            "16-bit integers? divide them by 32768",
+            stacklevel=3,
+        )
+
+    def see_cancelling(self, reader: Reader, n_frames: int) -> None:
+        """In further frames the channels cancel each other."""
+        self._n_cancelled += n_frames
+        if self._n_cancelled >= _MOST_CANCELLED_S * reader.sample_rate:
+            self._warn_of_cancelling(reader)
 
     def finish(self, reader: Reader) -> None:
         """At the end of a source: warn also of one that is too short to be sure before."""
-        if self._n_cancelled > 0.5 * self._n_seen and not self._warned_of_cancelling:
+        if self._n_cancelled > 0.5 * self._n_seen:
             self._warn_of_cancelling(reader)
 
     def _warn_of_cancelling(self, reader: Reader) -> None:
+        if self._warned_of_cancelling:
+            return
         self._warned_of_cancelling = True
         warnings.warn(
             f"{reader.name} has channels that cancel each other (L = -R) for "
@@ -169,8 +194,9 @@ class Watch:
 
 def _cancels(block: FloatArray, waveform: FloatArray) -> bool:
     """Whether sound in the channels ``(n, C)`` is gone in their mean ``(n,)``."""
-    power = float(np.vdot(block, block)) / block.size
-    left = float(np.vdot(waveform, waveform)) / len(waveform)
+    # Not a product of BLAS: its threads would go on spinning, on the cores of those that decode and compute.
+    power = float(np.einsum("ij,ij->", block, block)) / block.size
+    left = float(np.einsum("i,i->", waveform, waveform)) / len(waveform)
     return power > _LEAST_POWER and left < _CANCELLED_SHARE * power
 
 
@@ -192,8 +218,9 @@ def mono_blocks(
     watching = watch or Watch()
     for block in blocks_of(reader, start, stop):
         waveform = downmix(block, reader.channel)
-        finite = np.isfinite(waveform)
-        if not finite.all():
+        lowest, highest = float(waveform.min(initial=0)), float(waveform.max(initial=0))
+        if not (math.isfinite(lowest) and math.isfinite(highest)):
+            finite = np.isfinite(waveform)
             first = int(np.argmin(finite))
             kind = "NaN" if np.isnan(block[first]).any() else "an infinite or far too large value"
             n_bad = int(len(finite) - np.count_nonzero(finite))
@@ -202,7 +229,7 @@ def mono_blocks(
                 f"({(position + first) / reader.sample_rate:.3f} s), {n_bad} such samples in this block; "
                 "replace them (numpy.nan_to_num) or cut them out"
             )
-        watching.see(reader, block, waveform, position)
+        watching.see(reader, block, waveform, max(-lowest, highest), position)
         position += len(waveform)
         yield waveform
     if watch is None:
@@ -210,15 +237,19 @@ def mono_blocks(
 
 
 def downmix(frames: FloatArray, channel: Channel = "mean") -> FloatArray:
-    """``(n, C)`` frames -> ``(n,)`` one channel, or the mean over channels, summed in float64."""
+    """``(n, C)`` frames -> ``(n,)`` one channel, or the mean over channels, rounded once."""
     if frames.shape[1] == 1:
         return frames[:, 0]
     if channel != "mean":
         return np.ascontiguousarray(frames[:, channel])
     # Channel by channel: a sum along so short an axis takes several times as long.
-    total = frames[:, 0].astype(np.float64)
     # Infinities are reported with their position instead of a warning.
     with np.errstate(invalid="ignore", over="ignore"):
+        if frames.shape[1] == 2:  # halves are exact
+            mean: FloatArray = frames[:, 0] * _HALF
+            mean += frames[:, 1] * _HALF
+            return mean
+        total = frames[:, 0].astype(np.float64)
         for each in range(1, frames.shape[1]):
             total += frames[:, each]
         total /= frames.shape[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, BinaryIO
 
 from pannsx.audio.formats import AIFF, AU, CAF, FLAC, WAV, WAVE64, Format
@@ -39,10 +40,14 @@ class SndfileReader(Reader):
         import soundfile
 
         self.name = name
+        self._source = (checked, found)
         checked.file.seek(0)
         self._guard = GuardedFile(checked.file)
+        # libsndfile reads a file on disk by itself; other file objects it calls for every few kilobytes, and
+        # each call waits for the interpreter's lock.
+        place = _own_place(checked.file)
         try:
-            self._sound = _open(checked.file, self._guard)
+            self._sound = _sequential()(self._guard if place is None else place)
         except soundfile.LibsndfileError as error:
             self._guard.check()
             reason = error.error_string.rstrip(".")
@@ -61,6 +66,7 @@ class SndfileReader(Reader):
         self._lead_in = 0 if found in _EXACT_SEEK else _LEAD_IN_FRAMES
         # libsndfile cannot seek in a FLAC stream of unknown length, GSM 6.10, G.721 and NMS ADPCM.
         self._sequential = checked.sequential or not (known and self._sound.can_seek)
+        self.can_read_again = place is not None and found in _EXACT_SEEK and not self._sequential
 
     def read(self, start: int, stop: int | None) -> Iterator[FloatArray]:
         """Frames ``[start, stop)``, or to the end, as float32 blocks ``(n, C)``."""
@@ -80,6 +86,15 @@ class SndfileReader(Reader):
             position += len(block)
             if before < len(block):
                 yield block[before:]
+
+    def again(self) -> SndfileReader | None:
+        """Another reader of the same file on disk, if it has not been replaced since."""
+        other = SndfileReader(*self._source, self.name)
+        if not other.can_read_again:
+            other.close()
+            return None
+        other.channel, other.salvage = self.channel, self.salvage
+        return other
 
     def close(self) -> None:
         """Close libsndfile's handle; the file itself stays open, as it is the caller's."""
@@ -119,7 +134,8 @@ class SndfileReader(Reader):
         )
 
 
-def _open(file: BinaryIO, guard: GuardedFile) -> Any:
+@cache
+def _sequential() -> type[Any]:
     import soundfile
 
     class Sequential(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
@@ -136,22 +152,18 @@ def _open(file: BinaryIO, guard: GuardedFile) -> Any:
         def seekable(self) -> bool:
             return False
 
-    # libsndfile reads a file on disk by itself; other file objects it calls for every few kilobytes, and
-    # each call waits for the interpreter's lock.
-    if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):
-        place = _own_place(file)
-        if place is not None:
-            return Sequential(place)
-    return Sequential(guard)
+    return Sequential
 
 
-def _own_place(file: io.BufferedReader) -> int | str | None:
-    """A new descriptor or the path of an open file; None if the file is not at its path.
+def _own_place(file: BinaryIO) -> int | str | None:
+    """A new descriptor or the path of a file on disk; None for other sources, or if it is not at its path.
 
     Given a path, libsndfile would also look for macOS's companion ``._name`` and stumble over it; but on
     Windows, its C library does not know Python's descriptors.  The file may have been removed or replaced
     since, or lie within another one, such as a member of an archive, with the outer file's name.
     """
+    if not (isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO)):
+        return None
     if not isinstance(file.name, (str, bytes)):
         return None
     path = os.fsdecode(file.name)

@@ -18,6 +18,7 @@ from pannsx.audio.sources import file_name
 from pannsx.errors import AudioError
 from pannsx.events.operating_points import OperatingPoints
 from pannsx.inference.batcher import Batcher, Runner
+from pannsx.inference.cpu.cores import n_threads
 from pannsx.inference.engine import Answer, Engine, Precision, Wanted
 from pannsx.inference.levels import Level, LevelRunner, joined
 from pannsx.inference.prefetch import prefetch
@@ -273,8 +274,9 @@ class Pipeline:
         alone = is_one(sources)
         for i, source in enumerate(sources):
             files.append(file_name(source))
+            n = n_threads() if alone else 1  # of several, the next is decoded while the network is busy
             try:
-                with selection.open(source, self.sample_rate) as blocks:
+                with selection.open(source, self.sample_rate, n_threads=n) as blocks:
                     for window in slide(blocks, self.plan):
                         yield i, window
             except AudioError as error:
