@@ -146,4 +146,4 @@ def test_runs_that_are_killed(tmp_path: Path) -> None:
     whole, killed = (table_of(folder) for folder in (tmp_path / "whole", out))
     assert killed["id"] == whole["id"]
     np.testing.assert_array_equal(killed["embedding"], whole["embedding"])
-    assert {path.name for path in out.glob("_*")} == {"_manifest.parquet", "_run.json"}
+    assert {path.name for path in out.glob("_*")} == {"_manifest.rows", "_run.json"}

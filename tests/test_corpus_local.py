@@ -43,7 +43,7 @@ def table_of(out: Path) -> Any:
 def is_whole(out: Path, n: int = N_ROWS) -> bool:
     """Every row once, and nothing but the run in the folder."""
     names = sorted(path.name for path in out.iterdir())
-    assert [name for name in names if not name.startswith("part-")] == ["_manifest.parquet", "_run.json"]
+    assert [name for name in names if not name.startswith("part-")] == ["_manifest.rows", "_run.json"]
     return table_of(out)["id"].to_pylist() == [f"r{i}" for i in range(n)]
 
 
@@ -89,6 +89,7 @@ def test_a_run(manifest: Path, out: Path) -> None:
     assert summary[:5] == (out, N_ROWS, 0, 0, len(list(out.glob("part-*"))))
     assert summary.audio_s == 1.5 * N_ROWS
     assert seen[-1] == (N_ROWS, N_ROWS, 0, 1.5 * N_ROWS)
+    assert {*out.glob("*.parquet")} == {*out.glob("part-*")}, "as DuckDB and polars read a table"
     assert json.loads(pq.read_schema(next(out.glob("part-*"))).metadata[b"pannsx"])["model"] == "stub"
     again = run_stub(manifest, out, resume=True)
     assert again[:5] == (out, N_ROWS, N_ROWS, 0, summary.n_parts)
@@ -338,7 +339,7 @@ def test_a_damaged_record_of_a_run(content: str, manifest: Path, done: Path) -> 
     "damage", [lambda content: content[:100], lambda content: content[:60] + b"damage" + content[66:]]
 )
 def test_a_damaged_list_of_rows_is_written_again(damage: Any, manifest: Path, done: Path) -> None:
-    listed = done / "_manifest.parquet"
+    listed = done / "_manifest.rows"
     before = listed.read_bytes()
     listed.write_bytes(damage(before))
     sorted(done.glob("part-*"))[0].unlink()

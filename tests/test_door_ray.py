@@ -82,7 +82,7 @@ def table_of(out: Path) -> Any:
 
 def is_whole(out: Path) -> bool:
     names = sorted(path.name for path in out.iterdir())
-    assert [name for name in names if not name.startswith("part-")] == ["_manifest.parquet", "_run.json"]
+    assert [name for name in names if not name.startswith("part-")] == ["_manifest.rows", "_run.json"]
     return table_of(out)["id"].to_pylist() == [f"r{i}" for i in range(N_ROWS)]
 
 

@@ -2,8 +2,8 @@
 
 A part is a file ``part-FIRST-N``: the results of rows ``FIRST`` to ``FIRST + N`` of the manifest. It appears
 whole or not at all, so the names alone are the record of the work. ``_run.json`` has the run's fingerprint,
-``_manifest.parquet`` the rows. Names with a leading ``_`` are left out by programs that read a folder of
-Parquet files.
+``_manifest.rows`` the rows, as Parquet under another extension: a pattern such as ``*.parquet`` has to name
+the parts alone. Names with a leading ``_`` are left out by programs that read a folder of Parquet files.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = "pannsx corpus 1"
 
-_RUN, _MANIFEST, _START, _FINISH = "_run.json", "_manifest.parquet", "_lock-start", "_lock-finish"
+_RUN, _MANIFEST, _START, _FINISH = "_run.json", "_manifest.rows", "_lock-start", "_lock-finish"
 _PART = re.compile(r"part-(\d{12})-(\d{6})")
 _TEMPORARY = re.compile(r"_(part-(\d{12})-\d{6}|_run|_manifest)\.[\w.]+\.tmp")
 _LOCK = re.compile(r"_lock-(\d+)-of-(\d+)")
