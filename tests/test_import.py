@@ -103,6 +103,34 @@ def test_import_pannsx_is_enough_and_few_names_take_torch() -> None:
     assert [expression for expression, torch_loaded in seen.items() if not torch_loaded] == WITHOUT_TORCH
 
 
+ON_SAMPLES = """
+import sys
+import numpy as np
+from pannsx.inference.engine import Engine
+from pannsx.models.raw_settings import DaiNet19Settings, LeeNetSettings, Res1dNetSettings
+from pannsx.models.structure import Architecture, ArrayModel
+from pannsx.models.zoo import ARCHITECTURES, structure_of
+
+trunks = (
+    LeeNetSettings((16, 32), (False, True), n_convs=1, dropout=0.0),
+    DaiNet19Settings((16, 32)),
+    Res1dNetSettings((1, 1), (16, 32)),
+)
+for trunk in trunks:
+    ARCHITECTURES["small"] = Architecture(trunk=trunk, embedding=8, stem="raw")
+    structure = structure_of("small", 32000, None, 5)
+    arrays = {key: np.ones(shape, np.float32) for key, shape in structure.shapes().items()}
+    model = ArrayModel(structure, arrays)
+    (answer,) = Engine(model, device="cpu").run([np.zeros(9000, np.float32)])
+    n_frames = len(answer.framewise)
+    print(answer.clipwise.shape, n_frames == structure.n_frames(9000), "torch" in sys.modules)
+"""
+
+
+def test_networks_on_samples_run_without_torch() -> None:
+    assert python(ON_SAMPLES).splitlines() == ["(5,) True False"] * 3
+
+
 ON_THE_CPU = """
 import io, json, sys
 from contextlib import redirect_stderr

@@ -28,7 +28,7 @@ from pannsx.inference.cpu.head import pool_locally
 from pannsx.inference.cpu.mobilenet import Memory, Separable
 from pannsx.inference.cpu.planes import Plane, Planes
 from pannsx.inference.cpu.product import COLUMNS, Product, factor
-from pannsx.inference.cpu.traced import _OwnConv1d, _ProductConv1d, fold_norm, prepare_module
+from pannsx.inference.cpu.traced import _ProductConv1d, fold_norm, prepare_module
 from pannsx.inference.cpu.winograd import WinogradConvolution
 from pannsx.inference.cpu.workers import Workers
 from pannsx.inference.engine import Engine, Wanted
@@ -409,29 +409,6 @@ def test_a_convolution_over_time_as_a_product(taps: int, dilation: int) -> None:
     x = torch.randn(2, 8, 21)
     with torch.inference_mode():
         torch.testing.assert_close(_ProductConv1d(layer)(x), layer(x), atol=2e-6, rtol=1e-5)
-
-
-@pytest.mark.parametrize("length", [21, 600])
-@pytest.mark.parametrize("n_threads", [1, 3])
-@pytest.mark.parametrize(
-    ("channels", "taps", "stride", "dilation", "padding"),
-    [(8, 3, 1, 1, 1), (8, 3, 1, 2, 2), (8, 1, 1, 1, 0), (1, 16, 4, 1, 0), (1, 11, 5, 1, 5), (8, 3, 2, 2, 1)],
-)
-def test_a_convolution_over_time_as_our_product(
-    channels: int,
-    taps: int,
-    stride: int,
-    dilation: int,
-    padding: int,
-    n_threads: int,
-    length: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Workers, "n", n_threads)
-    layer = nn.Conv1d(channels, 44, taps, stride, padding, dilation, bias=dilation == 1)
-    x = torch.randn(2, channels, length)
-    with torch.inference_mode():
-        torch.testing.assert_close(_OwnConv1d(layer, Workers())(x), layer(x), atol=2e-6, rtol=1e-5)
 
 
 def test_the_deep_convolutions_over_time_are_products() -> None:

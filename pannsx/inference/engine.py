@@ -101,7 +101,10 @@ class Engine:
         self._has_own_batch_size = batch_size is not None
         is_compiled = on_cpu and is_enabled()
         is_prepared = is_compiled and not low_memory
-        if isinstance(model, ArrayModel) and not (is_prepared and runs_without_torch(model.structure)):
+        rounds = is_prepared and precision == "bfloat16" and _bfloat16_is_quicker()
+        if isinstance(model, ArrayModel) and not (
+            is_prepared and runs_without_torch(model.structure, bfloat16=rounds)
+        ):
             model = model.as_module()
         self._given = model
         self.network: Network = model.structure if isinstance(model, ArrayModel) else model
@@ -111,7 +114,6 @@ class Engine:
         self._prepared: PreparedNetwork | None = None
         self._runner: ModuleRunner | None = None
         self._runner_of_blocks: ModuleRunner | None = None
-        rounds = is_prepared and precision == "bfloat16" and _bfloat16_is_quicker()
         self._workers = Workers(with_torch=rounds)
         if is_prepared:
             if not isinstance(model, ArrayModel):

@@ -2,7 +2,7 @@
 
 The torch modules (:mod:`pannsx.models.trunks`) and the CPU form (:mod:`pannsx.inference.cpu`) are both built
 from these. ``tensors`` yields the published key and the shape of each tensor, in the order of the module's
-state dict; trunks on raw samples, which torch alone runs, have none.
+state dict.
 """
 
 from __future__ import annotations
@@ -294,35 +294,6 @@ class MobileNetSettings:
         if self.last is not None:
             yield f"{self.last}.0.weight", (self.out_channels, self.blocks[-1].out_channels, 1, 1)
             yield from norm_tensors(f"{self.last}.1", self.out_channels)
-
-
-@dataclass(frozen=True, slots=True)
-class LeeNetSettings:
-    """Settings of a LeeNet on raw samples: see :class:`pannsx.models.trunks.LeeNet`.
-
-    Attributes:
-        widths: channels of each block.
-        pools: for each block, whether it ends in pooling.
-        n_convs: convolutions of a block.
-        dropout: probability between blocks.
-    """
-
-    widths: tuple[int, ...]
-    pools: tuple[bool, ...]
-    n_convs: int
-    dropout: float
-
-
-@dataclass(frozen=True, slots=True)
-class DaiNet19Settings:
-    """DaiNet19 on raw samples, which has no settings."""
-
-
-@dataclass(frozen=True, slots=True)
-class Res1dNetSettings:
-    """Settings of a Res1dNet on raw samples: number of blocks of each of its seven layers."""
-
-    depths: tuple[int, ...]
 
 
 def head_tensors(

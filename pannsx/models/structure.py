@@ -15,14 +15,12 @@ import numpy.typing as npt
 
 from pannsx.errors import did_you_mean
 from pannsx.frontend.settings import FrontEnd
+from pannsx.models.raw_settings import DaiNet19Settings, LeeNetSettings, Res1dNetSettings
 from pannsx.models.settings import (
     LOCAL_POOLING,
     CnnSettings,
-    DaiNet19Settings,
     HeadKind,
-    LeeNetSettings,
     MobileNetSettings,
-    Res1dNetSettings,
     ResNetSettings,
     Shape,
     head_tensors,
@@ -102,13 +100,13 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Structure:
-    """The parts and sizes of a network on the log-mel with a trunk known as data; attributes as of ``Pann``.
+    """The parts and sizes of a network on the log-mel or on raw samples; attributes as of ``Pann``.
 
     Attributes:
         architecture: a key of ``ARCHITECTURES``.
         row: its row there.
         sample_rate: samples per second of its waveforms, in Hz.
-        frontend: its log-mel.
+        frontend: its log-mel; None for networks on raw samples.
         n_classes: number ``K`` of classes.
         hidden: sizes of further layers between embedding and classes, as in fine-tuned checkpoints.
     """
@@ -116,22 +114,21 @@ class Structure:
     architecture: str
     row: Architecture
     sample_rate: int
-    frontend: FrontEnd
+    frontend: FrontEnd | None
     n_classes: int
     hidden: tuple[int, ...] = ()
     _times: FrameTimes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        stem = centred_stft(self.frontend.hop_length, self.frontend.n_fft)
-        times = FrameTimes([(stem, *self.trunk.time_layers)], LOCAL_POOLING)
+        front = self.frontend
+        stem = () if front is None else (centred_stft(front.hop_length, front.n_fft),)
+        times = FrameTimes([(*stem, *self.trunk.time_layers)], LOCAL_POOLING)
         object.__setattr__(self, "_times", times)
 
     @property
-    def trunk(self) -> CnnSettings | ResNetSettings | MobileNetSettings:
+    def trunk(self) -> TrunkSettings:
         """Settings of its trunk."""
-        if isinstance(self.row.trunk, (CnnSettings, ResNetSettings, MobileNetSettings)):
-            return self.row.trunk
-        raise TypeError(f"the times and tensors of {self.architecture} are known to its torch module alone")
+        return self.row.trunk
 
     @property
     def embedding_size(self) -> int:
@@ -167,7 +164,7 @@ class Structure:
         row, trunk = self.row, self.trunk
         return dict(
             [
-                *norm_tensors("bn0", self.frontend.n_mels),
+                *(() if self.frontend is None else norm_tensors("bn0", self.frontend.n_mels)),
                 *trunk.tensors(),
                 *head_tensors(row.head, trunk.out_channels, row.embedding, self.hidden, self.n_classes),
             ]

@@ -7,14 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pannsx.frontend.settings import FrontEnd
-from pannsx.models.settings import (
-    CnnSettings,
-    DaiNet19Settings,
-    LeeNetSettings,
-    MobileNetSettings,
-    Res1dNetSettings,
-    ResNetSettings,
-)
+from pannsx.models.raw_settings import DaiNet19Settings, LeeNetSettings, Res1dNetSettings
+from pannsx.models.settings import CnnSettings, MobileNetSettings, ResNetSettings
 from pannsx.models.structure import Architecture, Structure, TrunkSettings, check_frontend, row_of
 
 if TYPE_CHECKING:
@@ -93,8 +87,7 @@ def structure_of(
     row = row_of(ARCHITECTURES, architecture)
     check_frontend(architecture, row, sample_rate, frontend)
     _check_hidden(architecture, row, hidden)
-    known = isinstance(row.trunk, (CnnSettings, ResNetSettings, MobileNetSettings))
-    if frontend is None or row.stem != "log_mel" or not known:
+    if row.stem not in ("log_mel", "raw"):
         return None
     return Structure(architecture, row, sample_rate, frontend, n_classes, tuple(hidden))
 
@@ -180,10 +173,10 @@ def _trunk(settings: TrunkSettings) -> Trunk:
             return MobileNet(settings)
         case LeeNetSettings():
             return LeeNet(settings)
-        case Res1dNetSettings(depths):
-            return Res1dNet(depths)
+        case Res1dNetSettings():
+            return Res1dNet(settings)
         case DaiNet19Settings():
-            return DaiNet19()
+            return DaiNet19(settings)
 
 
 def _head(row: Architecture, in_channels: int, n_classes: int, hidden: Sequence[int]) -> Head:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.planes import Planes, pooled_rows
+from pannsx.inference.cpu.strip_parts import Described, run_tasks
 from pannsx.inference.cpu.strip_plan import Layers, Plan, Task, make_plan
 from pannsx.inference.cpu.strips import (
     CHANNELS,
@@ -19,12 +20,12 @@ from pannsx.inference.cpu.strips import (
     KIND,
     PRODUCT,
     WIDTH,
-    run_tasks,
+    compiled_share,
 )  # fmt: skip
 from pannsx.inference.cpu.workers import Workers
-from pannsx.jit.atomic import LINE, address_of_give_way
+from pannsx.jit.atomic import address_of_give_way
 from pannsx.models.settings import MobileNetSettings
-from pannsx.types import FloatArray
+from pannsx.types import FloatArray, IntArray
 
 
 class MobileNetInStrips:
@@ -79,32 +80,20 @@ class MobileNetInStrips:
             self._memory = np.empty(plan.n_memory, np.float32)
         for begin, end in plan.zeros:
             self._memory[begin:end] = 0
-        # New ones for each call: a thread that starts too late finds that all is done.
-        counters = np.zeros(len(plan.tasks) * (n + 1) * LINE, np.int64)
+        share_of = compiled_share()
 
-        def run(first: int, last: int) -> None:
-            def share(i: int) -> None:
-                (scratch,) = self._workers.scratch(i, plan.n_scratch)
-                run_tasks()(
-                    i, n, counters, first, last, plan.task_rows, plan.layers, self._limits, self._weights,
-                    plane.flat, plane.row, tops, plan.tables, self._memory, scratch, address_of_give_way(),
-                )  # fmt: skip
+        def share(i: int, counters: IntArray, first: int, last: int) -> None:
+            (scratch,) = self._workers.scratch(i, plan.n_scratch)
+            share_of(
+                i, n, counters, first, last, plan.task_rows, plan.layers, self._limits, self._weights,
+                plane.flat, plane.row, tops, plan.tables, self._memory, scratch, address_of_give_way(),
+            )  # fmt: skip
 
-            self._workers.run(share, n, others_may_lack=True)
-
-        if self._workers.steps is None:
-            run(0, len(plan.tasks))
-        else:
-            for t, task in enumerate(plan.tasks):
-                with self._workers.step(
-                    *_described(plan, task), form=_form(task), product=_product(plan, task)
-                ):
-                    run(t, t + 1)
+        run_tasks(self._workers, n, len(plan.tasks), share, lambda t: _described(plan, plan.tasks[t]))
         return np.split(plan.features(self._memory).mean(axis=1), np.cumsum(plan.heights)[:-1])
 
 
-def _described(plan: Plan, task: Task) -> tuple[str, int]:
-    """Name and number of operations of a task, for :meth:`Workers.step`."""
+def _described(plan: Plan, task: Task) -> Described:
     names, n_operations = [], 0
     n_frames = task.n_frames
     for row in plan.layers[task.begin : task.end][::-1]:
@@ -120,12 +109,6 @@ def _described(plan: Plan, task: Task) -> tuple[str, int]:
         n_operations += 2 * n_frames * int(row[WIDTH]) * n_out * (n_in if kind == PRODUCT else 9)
         if kind in (FIRST, HALVING):
             n_frames *= 2
-    return "; ".join(names[::-1]), n_operations
-
-
-def _form(task: Task) -> str:
-    return f"{task.n_pieces} {'columns' if task.by_columns else 'strips'}"
-
-
-def _product(plan: Plan, task: Task) -> str:
-    return "own" if (plan.layers[task.begin : task.end, KIND] == PRODUCT).any() else "-"
+    form = f"{task.n_pieces} {'columns' if task.by_columns else 'strips'}"
+    multiplies = (plan.layers[task.begin : task.end, KIND] == PRODUCT).any()
+    return Described("; ".join(names[::-1]), n_operations, form, "own" if multiplies else "-")

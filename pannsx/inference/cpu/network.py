@@ -12,15 +12,16 @@ from pannsx.inference.cpu.cnn import PreparedCnn, can_prepare
 from pannsx.inference.cpu.explanation import Step
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.head import Found, PreparedHead, pool_locally
-from pannsx.inference.cpu.leenet import LeeNetInStrips, can_prepare_leenet
 from pannsx.inference.cpu.mobilenet import PreparedMobileNet, can_prepare_mobile
 from pannsx.inference.cpu.mobilenet_strips import MobileNetInStrips
 from pannsx.inference.cpu.product import product_kind
 from pannsx.inference.cpu.resnet import PreparedResNet
+from pannsx.inference.cpu.waveform_networks import WaveformNetworkInStrips, can_prepare_waveform
 from pannsx.inference.cpu.workers import Workers
 from pannsx.models.layout import published_key
-from pannsx.models.settings import CnnSettings, LeeNetSettings, MobileNetSettings, ResNetSettings
-from pannsx.models.structure import ArrayModel, Structure
+from pannsx.models.raw_settings import DaiNet19Settings, LeeNetSettings, Res1dNetSettings
+from pannsx.models.settings import CnnSettings, MobileNetSettings, ResNetSettings
+from pannsx.models.structure import ArrayModel, StemKind, Structure, TrunkSettings
 from pannsx.models.zoo import ARCHITECTURES
 from pannsx.types import FloatArray
 
@@ -31,15 +32,15 @@ if TYPE_CHECKING:
 Stem = Callable[[Sequence[FloatArray], Sequence[FloatArray]], tuple[list[FloatArray], ...]]
 _PASSES = 3  # of an explanation, after one to warm up
 
-PreparedTrunk = PreparedCnn | PreparedMobileNet | MobileNetInStrips | PreparedResNet | LeeNetInStrips
+PreparedTrunk = PreparedCnn | PreparedMobileNet | MobileNetInStrips | PreparedResNet | WaveformNetworkInStrips
 
 
-def runs_without_torch(structure: Structure) -> bool:
-    """Whether every part of a network has a form without torch."""
-    return _can_prepare(structure.trunk, bfloat16=False)
+def runs_without_torch(structure: Structure, *, bfloat16: bool) -> bool:
+    """Whether every part of a network has a form without its torch module."""
+    return _can_prepare(structure.trunk, bfloat16=bfloat16)
 
 
-def _can_prepare(trunk: object, *, bfloat16: bool) -> bool:
+def _can_prepare(trunk: TrunkSettings, *, bfloat16: bool) -> bool:
     match trunk:
         case CnnSettings():
             return can_prepare(trunk)
@@ -47,9 +48,8 @@ def _can_prepare(trunk: object, *, bfloat16: bool) -> bool:
             return can_prepare_mobile(trunk)
         case ResNetSettings():
             return True
-        case LeeNetSettings():
-            return product_kind() == "own" and not bfloat16 and can_prepare_leenet(trunk)
-    return False
+        case LeeNetSettings() | DaiNet19Settings() | Res1dNetSettings():
+            return product_kind() == "own" and not bfloat16 and can_prepare_waveform(trunk)
 
 
 class PreparedNetwork:
@@ -73,25 +73,23 @@ class PreparedNetwork:
         self._workers = workers
         module: Pann | None = None
         arrays: Mapping[str, npt.NDArray[Any]]
-        trunk: object
         if isinstance(model, ArrayModel):
-            row, arrays, trunk = model.structure.row, model.arrays, model.structure.trunk
+            row, arrays = model.structure.row, model.arrays
         else:
             module, row = model, ARCHITECTURES[model.architecture]
             arrays = {published_key(key): each.detach().numpy() for key, each in model.state_dict().items()}
-            trunk = getattr(model.trunk, "settings", None)
         tensors = Tensors(arrays)
-        self._stem = _stem(tensors, module)
+        self._stem = _stem(row.stem, tensors, module)
         self._trunk: PreparedTrunk | TracedTrunk
-        if _can_prepare(trunk, bfloat16=bfloat16):
-            self._trunk = _trunk(trunk, tensors, workers, bfloat16)
+        if _can_prepare(row.trunk, bfloat16=bfloat16):
+            self._trunk = _trunk(row.trunk, tensors, workers, bfloat16)
             self.accepts_ragged = isinstance(self._stem, (_Normalised, _Raw))
         elif module is None:
-            raise ValueError(f"the trunk of this network needs its torch module for inference: {trunk}")
+            raise ValueError(f"the trunk of this network needs its torch module for inference: {row.trunk}")
         else:
             from pannsx.inference.cpu.traced import TracedTrunk
 
-            self._trunk = TracedTrunk(module.trunk, workers, bfloat16=bfloat16)
+            self._trunk = TracedTrunk(module.trunk, bfloat16=bfloat16)
             self.accepts_ragged = False
         n_hidden = sum(key.startswith("hidden.") and key.endswith(".weight") for key in arrays)
         self._head = PreparedHead(row.head, n_hidden, tensors, workers)
@@ -189,15 +187,14 @@ class _Both:
         return tuple(found for part in self._parts for found in part(waveforms, log_mels))
 
 
-def _stem(tensors: Tensors, module: Pann | None) -> Stem:
-    """Of a network on the log-mel, or with a torch module one on the waveform."""
-    if module is None:
-        return _Normalised(tensors)
-    kind = ARCHITECTURES[module.architecture].stem
+def _stem(kind: StemKind, tensors: Tensors, module: Pann | None) -> Stem:
+    """Of a network on the log-mel or on samples, or with a torch module one on a wavegram."""
     if kind == "log_mel":
         return _Normalised(tensors)
     if kind == "raw":
         return _Raw()
+    if module is None:
+        raise ValueError(f"the stem {kind!r} needs its torch module for inference")
     from pannsx.inference.cpu.traced import TracedWavegram
     from pannsx.models.stems import WavegramLogMelStem
 
@@ -206,7 +203,7 @@ def _stem(tensors: Tensors, module: Pann | None) -> Stem:
     return TracedWavegram(module.stem)
 
 
-def _trunk(trunk: object, tensors: Tensors, workers: Workers, bfloat16: bool) -> PreparedTrunk:
+def _trunk(trunk: TrunkSettings, tensors: Tensors, workers: Workers, bfloat16: bool) -> PreparedTrunk:
     match trunk:
         case CnnSettings():
             return PreparedCnn(trunk, tensors, workers, bfloat16=bfloat16)
@@ -216,6 +213,5 @@ def _trunk(trunk: object, tensors: Tensors, workers: Workers, bfloat16: bool) ->
             return PreparedMobileNet(trunk, tensors, workers, bfloat16=bfloat16)
         case ResNetSettings():
             return PreparedResNet(trunk, tensors, workers, bfloat16=bfloat16)
-        case LeeNetSettings():
-            return LeeNetInStrips(trunk, tensors, workers)
-    raise TypeError(f"no prepared form is known for the trunk {type(trunk).__name__}")
+        case LeeNetSettings() | DaiNet19Settings() | Res1dNetSettings():
+            return WaveformNetworkInStrips(trunk, tensors, workers)

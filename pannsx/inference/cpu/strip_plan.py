@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pannsx.inference.cpu.depthwise import frame_table, taps_of
 from pannsx.inference.cpu.product import FEW_ROWS
+from pannsx.inference.cpu.strip_parts import Weights, fewest_pieces, slots_of
 from pannsx.inference.cpu.strips import (
     ADDED,
     BIAS,
@@ -32,15 +32,12 @@ from pannsx.inference.cpu.strips import (
     WIDTH,
 )  # fmt: skip
 from pannsx.jit.matrix import PANEL, packed, padded
-from pannsx.types import FloatArray
-
-IntArray = npt.NDArray[np.int64]
+from pannsx.types import FloatArray, IntArray
 
 _STRIP_FLOATS = 150_000  # of a strip in all layers of a task: 600 KB stay in a second-level cache of 1 MB
 _LONG_WEIGHTS = (
     128 * 1024
 )  # of a product: with few rows, threads divide its columns rather than both read all
-_PIECES_PER_THREAD = 2  # at least, so that a thread that is held up leaves some of its part to others
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +71,30 @@ class Layers:
     def __init__(self) -> None:
         self.all: list[Layer] = []
         self._limits: list[tuple[float, float]] = []
-        self._weights: FloatArray = np.empty(0, np.float32)
+        self._weights = Weights()
 
     def convolution(
         self, weight: FloatArray, bias: FloatArray, *, halves: bool, cap: float, block: int
     ) -> None:
         """Add a convolution of one channel, the first, or a depthwise one; ``(C, 1, 3, 3)`` and ``(C,)``."""
         kind = FIRST if not self.all else HALVING if halves else DEPTHWISE
-        taps = self._put(taps_of(weight, 2 if halves else 1))
-        self._add(Layer(kind, len(weight), block, taps, self._put(bias), 0, False), cap)
+        taps = self._weights.put(taps_of(weight, 2 if halves else 1))
+        self._add(Layer(kind, len(weight), block, taps, self._weights.put(bias), 0, False), cap)
 
     def product(
         self, weight: FloatArray, bias: FloatArray, *, cap: float | None, block: int, adds: bool = False
     ) -> None:
         """Add a pointwise convolution, ``(C', C, 1, 1)`` and ``(C',)``; ``cap`` None: without activation."""
-        panels = self._put(packed(np.ascontiguousarray(weight.reshape(len(weight), -1).T)))
-        self._add(Layer(PRODUCT, len(weight), block, 0, self._put(padded(bias)), panels, adds), cap)
+        panels = self._weights.put(packed(np.ascontiguousarray(weight.reshape(len(weight), -1).T)))
+        self._add(Layer(PRODUCT, len(weight), block, 0, self._weights.put(padded(bias)), panels, adds), cap)
 
     def take_weights(self) -> FloatArray:
         """All weights, with the zeros at the end that a product adds to parts of its sums; once only."""
-        self._put(np.zeros(PANEL, np.float32))
-        taken, self._weights = self._weights, np.empty(0, np.float32)
-        return taken
+        return self._weights.take(PANEL)
 
     def limits(self) -> FloatArray:
         """``(n, 2)`` least and greatest output of each layer."""
         return np.array(self._limits, np.float32)
-
-    def _put(self, numbers: FloatArray) -> int:
-        begin = len(self._weights)
-        # Most systems enlarge a long array where it is, so that the weights are never held twice.
-        self._weights.resize(begin + numbers.size, refcheck=False)
-        self._weights[begin:] = numbers.reshape(-1)
-        return begin
 
     def _add(self, layer: Layer, cap: float | None) -> None:
         self.all.append(layer)
@@ -164,7 +152,7 @@ def make_plan(network: Layers, heights: tuple[int, ...], width: int, n_threads: 
     n_scratch = 0
     for begin, end, by_columns in _cut(network.all, layers, n_frames):
         if by_columns:
-            n_pieces = min(-(-int(layers[end - 1, CHANNELS]) // PANEL), _fewest(n_threads))
+            n_pieces = min(-(-int(layers[end - 1, CHANNELS]) // PANEL), fewest_pieces(n_threads))
         else:
             n_pieces, size = _strips(layers[begin:end], tables, n_frames[end - 1], n_threads)
             n_scratch = max(n_scratch, size)
@@ -173,10 +161,6 @@ def make_plan(network: Layers, heights: tuple[int, ...], width: int, n_threads: 
     return Plan(
         layers, tuple(tasks), np.array(tasks, np.int64), tables, n_memory, n_scratch, zeros, out_heights
     )
-
-
-def _fewest(n_threads: int) -> int:
-    return 1 if n_threads == 1 else _PIECES_PER_THREAD * n_threads
 
 
 def _shapes(
@@ -232,7 +216,7 @@ def _cut(network: Sequence[Layer], rows: IntArray, n_frames: list[int]) -> list[
 def _strips(rows: IntArray, tables: IntArray, n_frames: int, n_threads: int) -> tuple[int, int]:
     """Number of strips of a task, and the floats of the longest in the layers before the last."""
     frames = rows[:-1, WIDTH] * rows[:-1, CHANNELS]
-    n_pieces = min(n_frames, _fewest(n_threads))
+    n_pieces = min(n_frames, fewest_pieces(n_threads))
     while True:
         cuts = n_frames * np.arange(n_pieces + 1) // n_pieces
         first, last = cuts[:-1], cuts[1:]
@@ -272,15 +256,10 @@ def _place(
     ]
     frame = [int(rows[task.end - 1, WIDTH] * rows[task.end - 1, CHANNELS]) for task in tasks]
     lead = max(frame)
-    sizes: list[int] = []  # of the slots
-    slots: list[int] = []  # by task
+    slots = slots_of(list(enumerate(uses)))  # by task
+    sizes = [0] * (1 + max(slots))
     for t, task in enumerate(tasks):
-        in_use = {slots[earlier] for earlier in range(t) if uses[earlier] >= t}
-        slot = next(i for i in range(len(tasks)) if i not in in_use)
-        if slot == len(sizes):
-            sizes.append(0)
-        sizes[slot] = max(sizes[slot], lead + task.n_frames * frame[t])
-        slots.append(slot)
+        sizes[slots[t]] = max(sizes[slots[t]], lead + task.n_frames * frame[t])
     begins = [0, *np.cumsum(sizes).tolist()]
     places = [begins[slot] + lead - frame[t] for t, slot in enumerate(slots)]
     rows[:, ADDED] = -1

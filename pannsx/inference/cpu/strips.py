@@ -8,9 +8,7 @@ in any order, by any thread:
   to the memory that all threads share. Neighbouring strips both compute the frames at their common edge.
 * *columns*, of a single product: all of its rows and some of its columns.
 
-A thread takes pieces by counters, first those of its own part, then those that others have not begun, and
-goes on to the next task when all are done. So threads meet at a counter and not in the interpreter, and one
-that starts late delays nothing: the others do its part.
+Threads take pieces as in :mod:`pannsx.inference.cpu.pieces`.
 
 Layers and tasks are rows of int64 numbers, made by :mod:`pannsx.inference.cpu.strip_plan`. Their columns are
 named here.
@@ -25,9 +23,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from pannsx.inference.cpu import pieces
 from pannsx.inference.cpu.depthwise import depthwise, depthwise_halving, first_halving
 from pannsx.jit import matrix
-from pannsx.jit.atomic import LINE, fetch_add, give_way, read_again
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.matrix import PANEL
 
@@ -47,8 +45,6 @@ BEGIN, END, N_FRAMES, N_PIECES, BY_COLUMNS = range(5)
 """Columns of a task: its layers, frames of the last one, pieces, and whether these are columns."""
 
 N_TASK_COLUMNS = 5
-
-_PATIENCE = 2000  # readings of a counter, some 50 microseconds, before another thread may have the processor
 
 
 @njit(forceinline=True)
@@ -72,10 +68,10 @@ def _copy(source, at, target, to, n):
 
 
 @cache
-def run_tasks() -> Callable[..., Any]:
+def compiled_share() -> Callable[..., Any]:
     """The compiled function that each thread calls; it returns when all tasks are done."""
     sources = digest_of(
-        *matrix.SOURCES, "jit/atomic.py", "inference/cpu/depthwise.py", "inference/cpu/strips.py"
+        *matrix.SOURCES, *pieces.SOURCES, "inference/cpu/depthwise.py", "inference/cpu/strips.py"
     )
     multiply = matrix.product()
     first_layer, stride_one, stride_two = first_halving(), depthwise(), depthwise_halving()
@@ -172,7 +168,7 @@ def run_tasks() -> Callable[..., Any]:
     ):  # fmt: skip
         """Thread ``me`` of ``n``; ``limits`` are each layer's least and greatest output.
 
-        Of the ``counters``, all zero at first, each task has ``n`` of pieces taken and one of pieces done.
+        The ``counters`` are those of :mod:`pannsx.inference.cpu.pieces`.
         """
         _ = sources
         ranges = np.empty((len(layers) + 1, 2), np.int64)
@@ -180,31 +176,22 @@ def run_tasks() -> Callable[..., Any]:
             task = tasks[t]
             last_layer, n_pieces, n_frames = task[END] - 1, task[N_PIECES], task[N_FRAMES]
             n_panels = -(-layers[last_layer, CHANNELS] // PANEL)
-            done = (t * (n + 1) + n) * LINE
-            for i in range(n):
-                owner = (me + i) % n
-                begin, end = n_pieces * owner // n, n_pieces * (owner + 1) // n
-                taken = (t * (n + 1) + owner) * LINE
-                piece = begin + fetch_add(counters, taken, 1)
-                while piece < end:
-                    if task[BY_COLUMNS]:
-                        columns(
-                            layers[last_layer], limits[last_layer, 0], limits[last_layer, 1],
-                            n_panels * piece // n_pieces, n_panels * (piece + 1) // n_pieces,
-                            n_frames, weights, memory,
-                        )  # fmt: skip
-                    else:
-                        strip(
-                            layers, limits, task[BEGIN], task[END],
-                            n_frames * piece // n_pieces, n_frames * (piece + 1) // n_pieces,
-                            weights, plane, plane_row, tops, tables, memory, scratch, ranges,
-                        )  # fmt: skip
-                    fetch_add(counters, done, 1)
-                    piece = begin + fetch_add(counters, taken, 1)
-            patience = _PATIENCE
-            while read_again(counters, done) < n_pieces:
-                patience -= 1
-                if patience < 0:
-                    give_way(yields)
+            piece = pieces.take(counters, t, me, n, n_pieces)
+            while piece >= 0:
+                if task[BY_COLUMNS]:
+                    columns(
+                        layers[last_layer], limits[last_layer, 0], limits[last_layer, 1],
+                        n_panels * piece // n_pieces, n_panels * (piece + 1) // n_pieces,
+                        n_frames, weights, memory,
+                    )  # fmt: skip
+                else:
+                    strip(
+                        layers, limits, task[BEGIN], task[END],
+                        n_frames * piece // n_pieces, n_frames * (piece + 1) // n_pieces,
+                        weights, plane, plane_row, tops, tables, memory, scratch, ranges,
+                    )  # fmt: skip
+                pieces.put_down(counters, t, n)
+                piece = pieces.take(counters, t, me, n, n_pieces)
+            pieces.wait_for_all(counters, t, n, n_pieces, yields)
 
     return compiled(share)

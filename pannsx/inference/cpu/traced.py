@@ -17,9 +17,6 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from pannsx.inference.cpu.folding import by_tap, folded, scale_and_shift
-from pannsx.inference.cpu.product import FEW_ROWS, product_kind
-from pannsx.inference.cpu.workers import Workers, even_ranges
-from pannsx.jit.matrix import PANEL, packed, padded, product
 from pannsx.types import FloatArray
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
@@ -30,19 +27,15 @@ PRODUCT_WEIGHTS = 1024 * 1024
 """Minimum product of channels in and channels out for a 3 x 3 convolution as one matrix product."""
 
 PRODUCT_WEIGHTS_1D = 512 * 512
-"""The same minimum for a convolution over time as torch's product."""
-
-OWN_WEIGHTS_1D = 64 * 64
-"""The same minimum for one as our product, which reads no number twice."""
+"""The same minimum for a convolution over time."""
 
 
 class TracedTrunk:
     """A trunk, applied to a batch of stacked items of one size, on torch's own threads."""
 
-    def __init__(self, trunk: nn.Module, workers: Workers, *, bfloat16: bool) -> None:
+    def __init__(self, trunk: nn.Module, *, bfloat16: bool) -> None:
         self._dtype = torch.bfloat16 if bfloat16 else torch.float32
-        own = product_kind() == "own" and not bfloat16
-        self._module = prepare_module(trunk, workers if own else None).to(self._dtype)
+        self._module = prepare_module(trunk).to(self._dtype)
 
     def __call__(self, *representations: Sequence[FloatArray]) -> list[FloatArray]:
         """``(C, T, F)`` or ``(1, S)`` of each item -> ``(T', C')`` features."""
@@ -66,13 +59,10 @@ class TracedWavegram:
             return (list(wavegrams.numpy()),)
 
 
-def prepare_module(part: nn.Module, workers: Workers | None = None) -> nn.Module:
-    """A copy of ``part`` for inference; the original stays unchanged.
-
-    With ``workers``, convolutions over time, shallow ones too, become products of ours, on these threads.
-    """
+def prepare_module(part: nn.Module) -> nn.Module:
+    """A copy of ``part`` for inference; the original stays unchanged."""
     traced = simplified(part)
-    _use_products(traced, workers)
+    _use_products(traced)
     traced.graph.eliminate_dead_code()
     traced.graph.lint()
     traced.delete_all_unused_submodules()
@@ -176,7 +166,7 @@ def _drop_dropout(traced: fx.GraphModule) -> None:
             traced.graph.erase_node(node)
 
 
-def _use_products(traced: fx.GraphModule, workers: Workers | None) -> None:
+def _use_products(traced: fx.GraphModule) -> None:
     for node in list(traced.graph.nodes):
         layer = module_of(traced, node)
         if (
@@ -191,11 +181,7 @@ def _use_products(traced: fx.GraphModule, workers: Workers | None) -> None:
         if layer.padding_mode != "zeros":
             continue
         size = layer.in_channels * layer.out_channels
-        if workers is not None:
-            # The first one as well: else its output, channel by channel, had to be turned.
-            if size >= OWN_WEIGHTS_1D or layer.in_channels == 1:
-                _replace(traced, str(node.target), _OwnConv1d(layer, workers))
-        elif layer.stride == (1,) and layer.kernel_size[0] % 2 == 1 and size >= PRODUCT_WEIGHTS_1D:
+        if layer.stride == (1,) and layer.kernel_size[0] % 2 == 1 and size >= PRODUCT_WEIGHTS_1D:
             _replace(traced, str(node.target), _ProductConv1d(layer))
 
 
@@ -223,58 +209,6 @@ class _ProductConv1d(nn.Module):
         around = padded.as_strided((b, length, self.n_taps, c), (item, cell, self.dilation * cell, 1))
         out = torch.addmm(self.bias, around.reshape(b * length, self.n_taps * c), self.weight)
         return out.view(b, length, -1).transpose(1, 2)
-
-
-class _OwnConv1d(nn.Module):
-    """``(B, C, L)`` -> ``(B, C', L')``: with any stride too, by our product, which copies nothing per tap."""
-
-    def __init__(self, layer: nn.Conv1d, workers: Workers) -> None:
-        super().__init__()
-        taps = by_tap(layer.weight.detach().float().numpy()[..., None])
-        self._n_taps, self._in_channels, self._out_channels = taps.shape
-        self._dilation, self._stride = layer.dilation[0], layer.stride[0]
-        self._padding = int(layer.padding[0])
-        self._panels = packed(taps.reshape(-1, self._out_channels))
-        bias = np.zeros(self._out_channels) if layer.bias is None else layer.bias.detach().float().numpy()
-        self._bias = padded(np.asarray(bias, np.float32))
-        self._workers = workers
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, L) -> (B, C', L')``."""
-        b, c, in_length = x.shape
-        beside, row = self._padding, c * self._stride
-        length = (in_length + 2 * beside - self._dilation * (self._n_taps - 1) - 1) // self._stride + 1
-        item_size = (in_length + 2 * beside) * c
-        (inputs,) = self._workers.scratch(0, b * item_size)
-        beyond = torch.from_numpy(inputs)[: b * item_size].view(b, -1, c)
-        beyond[:, :beside] = 0
-        beyond[:, beside + in_length :] = 0
-        beyond[:, beside : beside + in_length] = x.transpose(1, 2)
-        result = torch.empty(b, length, self._out_channels, dtype=torch.float32)
-        outputs = result.numpy().reshape(-1)
-        n, n_out, n_numbers = self._workers.n, self._out_channels, self._n_taps * c
-        joined = self._dilation == 1  # then the taps of a frame are one stretch of memory
-        n_stretches, stretch = (1, n_numbers) if joined else (self._n_taps, c)
-        few = length < FEW_ROWS
-        ranges = list(even_ranges(-(-n_out // PANEL) if few else length, n))
-        limit = np.float32(np.inf)
-
-        def share(i: int) -> None:
-            first, last = ranges[i]
-            rows, columns = (0, length), (first * PANEL, min(last * PANEL, n_out))
-            if not few:
-                rows, columns = (first, last), (0, n_out)
-            for item in range(b):
-                product()(
-                    inputs, item * item_size + rows[0] * row, row, rows[1] - rows[0],
-                    n_stretches, self._dilation * c, stretch,
-                    self._panels, columns[0] * n_numbers, c, n_numbers * PANEL, columns[1] - columns[0],
-                    outputs, (item * length + rows[0]) * n_out + columns[0], n_out,
-                    self._bias, columns[0], -limit, limit, False,
-                )  # fmt: skip
-
-        self._workers.run(share, n)
-        return result.transpose(1, 2)
 
 
 class _ProductConv2d(nn.Module):

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from pannsx.inference.cpu import winograd_transforms as transforms
 from pannsx.inference.cpu.folding import by_tap
 from pannsx.inference.cpu.planes import TILE, Plane, convolution_step, tile_targets
+from pannsx.inference.cpu.winograd_transforms import G, load_six, of_inputs, to_outputs
 from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.matrix import PANEL, SOURCES, TILE_ROWS, packed, product
@@ -33,51 +35,12 @@ SHARED_FLOATS = 2**22  # of V of a block of all threads, 16 MB
 SHARED_WEIGHTS = 2**15  # minimum channels in times channels out for threads to share a block's products
 _SKEW = N_LANES  # floats between rows and between the 36 matrices: they do not share cache sets
 _ZERO, _QUARTER = np.float32(0), np.float32(0.25)
-_TWO, _FOUR, _FIVE, _EIGHT = np.float32(2), np.float32(4), np.float32(5), np.float32(8)
-
-_G = np.array(
-    [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ]
-)
 
 
 def transformed_weights(weight: FloatArray) -> FloatArray:
     """``(C', C, 3, 3)`` filters -> ``(36, C, C')``."""
-    both = np.kron(_G, _G).astype(np.float32)  # (36, 9)
+    both = np.kron(G, G).astype(np.float32)  # (36, 9)
     return np.matmul(both, by_tap(weight).reshape(9, -1)).reshape(CELLS, weight.shape[1], weight.shape[0])
-
-
-@njit(forceinline=True)
-def _bt(a, b, c, d, e, f):
-    """``Bt`` times six vectors."""
-    p, q = d - b * _FOUR, e - c * _FOUR
-    r, s = (d - b) * _TWO, e - c
-    return a * _FOUR - c * _FIVE + e, q + p, q - p, s + r, s - r, b * _FOUR - d * _FIVE + f
-
-
-@njit(forceinline=True)
-def _at(a, b, c, d, e, f):
-    """``At`` times six vectors."""
-    p, q, r, s = b + c, b - c, d + e, d - e
-    return a + p + r, q + s * _TWO, p + r * _FOUR, q + s * _EIGHT + f
-
-
-@njit(forceinline=True)
-def _load_six(array, at, step):
-    return (
-        load(array, at),
-        load(array, at + step),
-        load(array, at + 2 * step),
-        load(array, at + 3 * step),
-        load(array, at + 4 * step),
-        load(array, at + 5 * step),
-    )
 
 
 @njit(forceinline=True)
@@ -106,7 +69,7 @@ def _enter(cells, row, channels, tiles, across, first, n_tiles, v, v_tile, v_ste
         corner = tiles[y] * row + 4 * x * channels
         for c in range(0, channels, N_LANES):
             for j in range(_SIDE):
-                t = _bt(*_load_six(cells, corner + j * channels + c, row))
+                t = of_inputs(*load_six(cells, corner + j * channels + c, row))
                 at = j * N_LANES
                 store(scratch, at, t[0])
                 store(scratch, at + 6 * N_LANES, t[1])
@@ -115,7 +78,7 @@ def _enter(cells, row, channels, tiles, across, first, n_tiles, v, v_tile, v_ste
                 store(scratch, at + 24 * N_LANES, t[4])
                 store(scratch, at + 30 * N_LANES, t[5])
             for j in range(_SIDE):
-                t = _bt(*_load_six(scratch, j * _SIDE * N_LANES, N_LANES))
+                t = of_inputs(*load_six(scratch, j * _SIDE * N_LANES, N_LANES))
                 to = j * _SIDE * v_step + i * v_tile + c
                 store(v, to, t[0])
                 store(v, to + v_step, t[1])
@@ -141,7 +104,7 @@ def _leave(
         top, n_rows = targets[y, 0], targets[y, 1]
         for c in range(0, n_channels, N_LANES):
             for j in range(_SIDE):
-                t = _at(*_load_six(m, i * CHUNK + c + j * m_step, _SIDE * m_step))
+                t = to_outputs(*load_six(m, i * CHUNK + c + j * m_step, _SIDE * m_step))
                 at = j * N_LANES
                 store(scratch, at, t[0])
                 store(scratch, at + 6 * N_LANES, t[1])
@@ -150,8 +113,8 @@ def _leave(
             b = load(bias, begin + c)
             if pool:
                 for j in range(min(2, n_rows)):
-                    upper = _at(*_load_six(scratch, 2 * j * _SIDE * N_LANES, N_LANES))
-                    lower = _at(*_load_six(scratch, (2 * j + 1) * _SIDE * N_LANES, N_LANES))
+                    upper = to_outputs(*load_six(scratch, 2 * j * _SIDE * N_LANES, N_LANES))
+                    lower = to_outputs(*load_six(scratch, (2 * j + 1) * _SIDE * N_LANES, N_LANES))
                     to = (top + j) * row + (2 * x + 1) * cell + begin + c
                     if 2 * x < width:
                         mean = _mean_of_four(
@@ -171,7 +134,7 @@ def _leave(
                         store(cells, to + cell, mean)
             else:
                 for j in range(min(4, n_rows)):
-                    t = _at(*_load_six(scratch, j * _SIDE * N_LANES, N_LANES))
+                    t = to_outputs(*load_six(scratch, j * _SIDE * N_LANES, N_LANES))
                     to = (top + j) * row + (4 * x + 1) * cell + begin + c
                     _settle(cells, to, t[0], b, adds)
                     if 4 * x + 1 < width:
@@ -184,7 +147,7 @@ def _leave(
 
 @cache
 def _passes() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    sources = digest_of(*SOURCES, "inference/cpu/winograd.py")
+    sources = digest_of(*SOURCES, transforms.SOURCE, "inference/cpu/winograd.py")
     multiply = product()
 
     def enter(cells, row, channels, tiles, across, first, begin, end, v, v_tile, v_step):

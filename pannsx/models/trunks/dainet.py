@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pannsx.models.blocks import conv1d
-from pannsx.models.timing import TimeLayer, pooling, same, strided
+from pannsx.models.raw_settings import DaiNet19Settings
+from pannsx.models.timing import TimeLayer
 
 
 class _DaiBlock(nn.Module):
     """``(B, C, S) -> (B, C', S)``: four convolutions of three taps and the input, summed."""
 
     closing_norm: ClassVar[str] = "bn4"
-    time_layers: ClassVar[tuple[TimeLayer, ...]] = (same(3),) * 4
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -40,35 +40,29 @@ class _DaiBlock(nn.Module):
 
 
 class DaiNet19(nn.Module):
-    """``(B, 1, S)`` waveform -> ``(B, 512, T')``, a frame every 256 samples."""
+    """``(B, 1, S)`` waveform -> ``(B, C, T')``; as published, 512 channels, a frame every 256 samples."""
 
-    out_channels = 512
-    _pool = 4
-    levels = ("block1", "block2", "block3", "block4")
-    time_layers: tuple[TimeLayer, ...] = (
-        strided(80, 4, 0),
-        *_DaiBlock.time_layers,
-        *(pooling(_pool), *_DaiBlock.time_layers) * 3,
-    )
-
-    def __init__(self) -> None:
+    def __init__(self, settings: DaiNet19Settings) -> None:
         super().__init__()
-        self.conv0 = nn.Conv1d(1, 64, 80, stride=4, bias=False)
-        self.bn0 = nn.BatchNorm1d(64)
-        self.conv_block1 = _DaiBlock(64, 64)
-        self.conv_block2 = _DaiBlock(64, 128)
-        self.conv_block3 = _DaiBlock(128, 256)
-        self.conv_block4 = _DaiBlock(256, 512)
+        self.settings = settings
+        first = settings.widths[0]
+        self.conv0 = nn.Conv1d(1, first, settings.taps, stride=settings.stride, bias=False)
+        self.bn0 = nn.BatchNorm1d(first)
+        for block in settings.blocks:
+            self.add_module(block.name, _DaiBlock(block.in_channels, block.out_channels))
+        self.out_channels = settings.out_channels
+        self.time_layers: tuple[TimeLayer, ...] = settings.time_layers
+        self.levels = tuple(block.name.removeprefix("conv_") for block in settings.blocks)
 
     def forward(self, x: Tensor, until: str | None = None) -> Tensor:
-        """``(B, 1, S)`` -> ``(B, 512, T')``; as published, there is no ReLU after ``bn0``.
+        """``(B, 1, S)`` -> ``(B, C, T')``; as published, there is no ReLU after ``bn0``.
 
         ``until`` names a block, whose map ``(B, C, T)`` is returned.
         """
         x = self.bn0(self.conv0(x))
-        blocks = (self.conv_block1, self.conv_block2, self.conv_block3, self.conv_block4)
-        for number, (level, block) in enumerate(zip(self.levels, blocks, strict=True)):
-            x = block(functional.max_pool1d(x, self._pool) if number else x)
+        for level, block in zip(self.levels, self.settings.blocks, strict=True):
+            x = functional.max_pool1d(x, block.pool) if block.pool > 1 else x
+            x = self.get_submodule(block.name)(x)
             if level == until:
                 break
         return x

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pannsx.models.blocks import conv1d
-from pannsx.models.timing import TimeLayer, pooling, same, strided
+from pannsx.models.raw_settings import Res1dNetSettings
+from pannsx.models.timing import TimeLayer
 
 
 class _WaveResidual(nn.Module):
     """``(B, C, S) -> (B, C', S // stride)``: two convolutions, the second dilated, and the input, summed."""
 
     closing_norm: ClassVar[str] = "bn2"
-    time_layers: ClassVar[tuple[TimeLayer, ...]] = (same(3), same(3, dilation=2))
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -43,39 +42,27 @@ class _WaveResidual(nn.Module):
 
 
 class Res1dNet(nn.Module):
-    """``(B, 1, S)`` waveform -> ``(B, 2048, T')``, a frame every 20,480 samples.
+    """``(B, 1, S)`` waveform -> ``(B, C, T')``; as published, 2048 channels, a frame every 20,480 samples."""
 
-    Args:
-        depths: number of blocks of each of the seven layers.
-    """
-
-    out_channels = 2048
-    _pool = 4
-    levels = tuple(f"block{n}" for n in range(1, 8))
-    _widths = (64, 128, 256, 512, 1024, 1024, 2048)
-
-    def __init__(self, depths: Sequence[int]) -> None:
+    def __init__(self, settings: Res1dNetSettings) -> None:
         super().__init__()
-        self.conv0 = conv1d(1, 64, 11, stride=5)
-        self.bn0 = nn.BatchNorm1d(64)
-        channels, layers = 64, OrderedDict[str, nn.Module]()
-        time_layers = [strided(11, 5, 5)]
-        for number, (width, depth) in enumerate(zip(self._widths, depths, strict=True), 1):
-            blocks = []
-            time_layers += [pooling(self._pool)] if number > 1 else []
-            time_layers += _WaveResidual.time_layers * depth
-            for i in range(depth):
-                stride = self._pool if number > 1 and i == 0 else 1
-                blocks.append(_WaveResidual(channels, width, stride))
-                channels = width
-            layers[f"layer{number}"] = nn.Sequential(*blocks)
+        self.settings = settings
+        first = settings.widths[0]
+        self.conv0 = conv1d(1, first, settings.taps, stride=settings.stride)
+        self.bn0 = nn.BatchNorm1d(first)
+        layers = OrderedDict[str, nn.Module]()
+        for number, blocks in enumerate(settings.layers, 1):
+            made = [_WaveResidual(block.in_channels, block.out_channels, block.pool) for block in blocks]
+            layers[f"layer{number}"] = nn.Sequential(*made)
         self.resnet = nn.Sequential(layers)
-        self.time_layers: tuple[TimeLayer, ...] = tuple(time_layers)
+        self.out_channels = settings.out_channels
+        self.time_layers: tuple[TimeLayer, ...] = settings.time_layers
+        self.levels = tuple(f"block{number}" for number in range(1, len(layers) + 1))
 
     def forward(self, x: Tensor, until: str | None = None) -> Tensor:
-        """``(B, 1, S)`` -> ``(B, 2048, T')``; as published, there is no ReLU after ``bn0``.
+        """``(B, 1, S)`` -> ``(B, C, T')``; as published, there is no ReLU after ``bn0``.
 
-        ``until`` names a block, one of the seven layers, whose map ``(B, C, T)`` is returned.
+        ``until`` names a block, one of the layers, whose map ``(B, C, T)`` is returned.
         """
         x = self.bn0(self.conv0(x))
         for level, block in zip(self.levels, self.resnet, strict=True):
