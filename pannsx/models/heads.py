@@ -143,13 +143,35 @@ def _at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype.itemsize < 4 else x
 
 
-class FrameHead(nn.Module):
+class _ByFrame(nn.Module):
+    """Base of heads that decide for each frame: embeddings of the frames, and their mean for the clip."""
+
+    frame_source: FrameSource = "native"
+    before_fc1: nn.Dropout
+    fc1: nn.Linear
+
+    def clip(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, C, T')`` features -> logits ``(B, K)`` and embedding ``(B, D)`` of the clip alone."""
+        return self(features)[:2]  # type: ignore[no-any-return]
+
+    def pool(self, features: Tensor) -> Tensor:
+        """``(B, C, T')`` features -> ``(B, C)``: mean of the inputs of ``fc1``."""
+        return pool_locally(features).mean(dim=1)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """``(B, C, T')`` features -> ``(B, D)`` embedding: mean of the frames'."""
+        return self.frame_embeddings(features).mean(dim=1)
+
+    def frame_embeddings(self, features: Tensor) -> Tensor:
+        """``(B, C, T')`` features -> ``(B, T', D)``."""
+        return functional.relu(self.fc1(self.before_fc1(pool_locally(features))))
+
+
+class FrameHead(_ByFrame):
     """Decides for each frame, then combines the decisions.
 
     The published models have no embedding; ours is the mean of the frames' embeddings.
     """
-
-    frame_source: FrameSource = "native"
 
     def __init__(
         self, in_channels: int, embedding: int, n_classes: int, *, combine: Callable[[Tensor], Tensor]
@@ -172,22 +194,6 @@ class FrameHead(nn.Module):
         frame_logits = self.fc_audioset(self.after_fc1(frames))
         return Output(self.combine(frame_logits), frames.mean(dim=1), frame_logits)
 
-    def clip(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, T')`` features -> logits ``(B, K)`` and embedding ``(B, D)`` of the clip alone."""
-        return self(features)[:2]  # type: ignore[no-any-return]
-
-    def pool(self, features: Tensor) -> Tensor:
-        """``(B, C, T')`` features -> ``(B, C)``: mean of the inputs of ``fc1``."""
-        return pool_locally(features).mean(dim=1)
-
-    def embed(self, features: Tensor) -> Tensor:
-        """``(B, C, T')`` features -> ``(B, D)`` embedding: mean of the frames'."""
-        return self.frame_embeddings(features).mean(dim=1)
-
-    def frame_embeddings(self, features: Tensor) -> Tensor:
-        """``(B, C, T')`` features -> ``(B, T', D)``."""
-        return functional.relu(self.fc1(self.before_fc1(pool_locally(features))))
-
 
 class _Attention(nn.Module):
     """The two classifiers of the attention head, as convolutions with one tap: linear layers over frames."""
@@ -198,13 +204,12 @@ class _Attention(nn.Module):
         self.cla = nn.Conv1d(embedding, n_classes, 1)
 
 
-class AttentionHead(nn.Module):
+class AttentionHead(_ByFrame):
     """Decides for each frame; attention then weights the frames, per class, by a softmax over time.
 
     The published model has no embedding; ours is the mean of the frames' embeddings.
     """
 
-    frame_source: FrameSource = "native"
     max_attention_logit = 10.0
 
     def __init__(self, in_channels: int, embedding: int, n_classes: int) -> None:
@@ -233,28 +238,12 @@ class AttentionHead(nn.Module):
         log_weights = _at_least_float32(attention).clamp(-bound, bound).log_softmax(dim=1)
         return logit_of_mean(_at_least_float32(frame_logits), log_weights)
 
-    def clip(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, T')`` features -> logits ``(B, K)`` and embedding ``(B, D)`` of the clip alone."""
-        return self(features)[:2]  # type: ignore[no-any-return]
-
-    def pool(self, features: Tensor) -> Tensor:
-        """``(B, C, T')`` features -> ``(B, C)``: mean of the inputs of ``fc1``."""
-        return pool_locally(features).mean(dim=1)
-
-    def embed(self, features: Tensor) -> Tensor:
-        """``(B, C, T')`` features -> ``(B, D)`` embedding: mean of the frames'."""
-        return self.frame_embeddings(features).mean(dim=1)
-
-    def frame_embeddings(self, features: Tensor) -> Tensor:
-        """``(B, C, T')`` features -> ``(B, T', D)``."""
-        return functional.relu(self.fc1(self.before_fc1(pool_locally(features))))
-
 
 Head = ClipHead | FrameHead | AttentionHead
 
 
 def at_level(head: Head, features: Tensor, level: str) -> Tensor:
-    """``(B, C, T')`` features -> what a head has of them at one of :data:`LEVELS`, for training or use.
+    """``(B, C, T')`` features -> a head's values at one of :data:`LEVELS`, for training or use.
 
     ``pooled`` ``(B, C)`` is before ``fc1``, ``fc1`` ``(B, D)`` the embedding, ``logits`` ``(B, K)`` before
     the sigmoid. ``frame_pooled`` ``(B, T', C)``, ``frame_fc1`` ``(B, T', D)`` and ``frame_logits``

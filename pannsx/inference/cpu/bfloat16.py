@@ -8,54 +8,31 @@ from functools import cache
 import numpy as np
 import torch
 
-from pannsx.inference.cpu.product import factor
+from pannsx.inference.cpu.product import NumpyFactor, factor
 from pannsx.inference.cpu.workers import Workers
 from pannsx.types import FloatArray
 
 _ROUNDS = 5
 
 
-class RoundedFactor:
+class RoundedFactor(NumpyFactor):
     """A :class:`~pannsx.inference.cpu.product.Factor` in bfloat16."""
 
     name = "torch bfloat16"
 
     def __init__(self, weights: FloatArray) -> None:
-        self.shape: tuple[int, int] = weights.shape
-        self._weights = torch.from_numpy(np.ascontiguousarray(weights, np.float32)).to(torch.bfloat16)
+        self.shape = weights.shape
+        self._rounded = torch.from_numpy(np.ascontiguousarray(weights, np.float32)).to(torch.bfloat16)
 
-    def multiply(
-        self,
-        inputs: FloatArray,
-        out: FloatArray,
-        bias: FloatArray | None = None,
-        *,
-        begin: int = 0,
-        end: int | None = None,
-        cap: float | None = None,
-    ) -> None:
-        """See the protocol."""
-        out[...] = self._products(inputs, begin, end)
-        self._finish(out, None if bias is None else bias[begin:end], cap)
-
-    def accumulate(
-        self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, cap: float | None = None
-    ) -> None:
-        """See the protocol."""
-        out += self._products(inputs, 0, None)
-        self._finish(out, bias, cap)
-
-    def _finish(self, out: FloatArray, bias: FloatArray | None, cap: float | None) -> None:
-        if bias is not None:
-            out += bias
-        if cap is not None:
-            np.clip(out, 0, cap, out=out)
-
-    def _products(self, inputs: FloatArray, begin: int, end: int | None) -> FloatArray:
+    def _products(
+        self, inputs: FloatArray, begin: int = 0, end: int | None = None, out: FloatArray | None = None
+    ) -> FloatArray:
         with torch.inference_mode():
             rounded = torch.from_numpy(inputs).to(torch.bfloat16)
-            found: FloatArray = torch.mm(rounded, self._weights[:, begin:end]).float().numpy()
-            return found
+            found: FloatArray = torch.mm(rounded, self._rounded[:, begin:end]).float().numpy()
+        if out is not None:
+            out[...] = found
+        return found
 
 
 @cache

@@ -180,15 +180,20 @@ class NumpyFactor:
         cap: float | None = None,
     ) -> None:
         """See the protocol."""
-        np.matmul(inputs, self._weights[:, begin:end], out=out)
+        self._products(inputs, begin, end, out)
         _finish(out, None if bias is None else bias[begin:end], cap)
 
     def accumulate(
         self, inputs: FloatArray, out: FloatArray, bias: FloatArray | None = None, *, cap: float | None = None
     ) -> None:
         """See the protocol."""
-        out += np.matmul(inputs, self._weights)
+        out += self._products(inputs)
         _finish(out, bias, cap)
+
+    def _products(
+        self, inputs: FloatArray, begin: int = 0, end: int | None = None, out: FloatArray | None = None
+    ) -> FloatArray:
+        return np.matmul(inputs, self._weights[:, begin:end], out=out)
 
 
 def _finish(out: FloatArray, bias: FloatArray | None, cap: float | None) -> None:
