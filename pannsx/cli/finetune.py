@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from pannsx.cli.console import FAILED, CommandError, columns, complain, remark
 from pannsx.cli.finetune_options import add_method_options, method_of
-from pannsx.cli.options import add_network_options, add_verbosity, add_weights_options, new_command
+from pannsx.cli.options import (
+    add_network_options,
+    add_verbosity,
+    add_weights_options,
+    new_command,
+    weights_of,
+)
 from pannsx.cli.output import written
 from pannsx.cli.parser import Commands
 from pannsx.cli.progress import counting
@@ -153,14 +159,7 @@ def _study(
     from pannsx.transfer.own_sounds import lone_classes
     from pannsx.transfer.study import carry_out, make_unscored
 
-    base = weights.load(
-        arguments.model,
-        checkpoint=arguments.checkpoint,
-        prefix=arguments.prefix,
-        cache_dir=arguments.cache_dir,
-        allow_unverified=arguments.allow_unverified,
-        progress=not arguments.quiet,
-    )
+    base = weights.load(arguments.model, **weights_of(arguments))
     if not arguments.quiet:
         kind = "several labels a clip" if data.multi_label else "one label a clip"
         remark(f"{len(data.recordings)} clips, {len(data.labels)} classes, {kind}; {base.record.name}")

@@ -253,22 +253,27 @@ def record_named(arguments: argparse.Namespace, *, fetch: bool = True) -> Checkp
         raise CommandError(str(error)) from error
 
 
+def weights_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of `pannsx.weights.load` for the options of the weights, except the model's name."""
+    return {
+        "checkpoint": arguments.checkpoint,
+        "prefix": arguments.prefix,
+        "cache_dir": arguments.cache_dir,
+        "allow_unverified": arguments.allow_unverified,
+        "progress": not arguments.quiet,
+    }
+
+
+def network_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of a facade for the options of the weights and the network, except the model's name."""
+    return {**weights_of(arguments), "device": arguments.device, "precision": arguments.precision}
+
+
 def build(facade: Callable[..., T], arguments: argparse.Namespace, **more: Any) -> T:
     """An ``AudioTagger`` or ``FeatureExtractor`` with the options of `add_model_options`, and more."""
+    windows = {"window_s": arguments.window, "overlap_s": arguments.overlap}
     try:
-        return facade(
-            arguments.model,
-            checkpoint=arguments.checkpoint,
-            prefix=arguments.prefix,
-            device=arguments.device,
-            precision=arguments.precision,
-            cache_dir=arguments.cache_dir,
-            allow_unverified=arguments.allow_unverified,
-            progress=not arguments.quiet,
-            window_s=arguments.window,
-            overlap_s=arguments.overlap,
-            **more,
-        )
+        return facade(arguments.model, **network_of(arguments), **windows, **more)
     except ValueError as error:
         raise CommandError(str(error)) from error
 

@@ -13,6 +13,7 @@ from pannsx.cli.options import (
     add_network_options,
     add_verbosity,
     add_weights_options,
+    network_of,
     new_command,
 )
 from pannsx.cli.outcome import counts
@@ -270,13 +271,7 @@ def _scorer(arguments: argparse.Namespace, ready: ClipSet | None) -> GenerationS
         model,
         preparation=preparation,
         silent="leave_out" if arguments.leave_out_silent else "keep",
-        checkpoint=arguments.checkpoint,
-        prefix=arguments.prefix,
-        device=arguments.device,
-        precision=arguments.precision,
-        cache_dir=arguments.cache_dir,
-        allow_unverified=arguments.allow_unverified,
-        progress=not arguments.quiet,
+        **network_of(arguments),
     )
 
 

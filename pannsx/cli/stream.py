@@ -16,6 +16,7 @@ from pannsx.cli.options import (
     add_verbosity,
     add_weights_options,
     count,
+    network_of,
     new_command,
     positive,
     probability,
@@ -177,13 +178,7 @@ def _stream_tagger(arguments: argparse.Namespace, source_rate: int) -> StreamTag
             source_rate=source_rate,
             step_s=arguments.step,
             events=_settings(arguments) if arguments.events else None,
-            checkpoint=arguments.checkpoint,
-            prefix=arguments.prefix,
-            device=arguments.device,
-            precision=arguments.precision,
-            cache_dir=arguments.cache_dir,
-            allow_unverified=arguments.allow_unverified,
-            progress=not arguments.quiet,
+            **network_of(arguments),
         )
     except AudioError:
         raise

@@ -39,6 +39,11 @@ class Sound(NamedTuple):
         return None if self.path is None else printable(self.path.name)
 
 
+def sound_of(audio: Source | None, selection: Selection) -> Sound | None:
+    """The recording of a result, if it is given."""
+    return None if audio is None else Sound(audio, selection)
+
+
 class _Encoding(NamedTuple):
     """How a codec is written: media type, libsndfile's names and settings, and the rates to choose from."""
 

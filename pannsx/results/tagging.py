@@ -235,8 +235,9 @@ class TaggingResult(OnGrid):
         from pannsx.audio import Selection
         from pannsx.audio.reader import rate_given
         from pannsx.events.detector import EventSettings
-        from pannsx.report import FigureMaker, Sound
+        from pannsx.report import FigureMaker
         from pannsx.report.plot import check_extension, save
+        from pannsx.report.sound import sound_of
 
         rate = rate_given(source_rate, sample_rate)
         settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
@@ -244,9 +245,7 @@ class TaggingResult(OnGrid):
         if path is not None:
             check_extension(Path(path))
         maker.push(self._frames)
-        sound = (
-            None if audio is None else Sound(audio, Selection(rate, start_s, duration_s, channel, salvage))
-        )
+        sound = sound_of(audio, Selection(rate, start_s, duration_s, channel, salvage))
         figure = maker.figure(self, sound, title=title or (sound and sound.name))
         if path is not None:
             save(figure, Path(path))
@@ -300,8 +299,9 @@ class TaggingResult(OnGrid):
         from pannsx.audio import Selection
         from pannsx.audio.reader import rate_given
         from pannsx.events.detector import EventSettings
-        from pannsx.report import PageMaker, Sound
+        from pannsx.report import PageMaker
         from pannsx.report.groups import groups_of
+        from pannsx.report.sound import sound_of
 
         rate = rate_given(source_rate, sample_rate)
         settings = EventSettings(threshold=threshold, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
@@ -315,9 +315,7 @@ class TaggingResult(OnGrid):
             groups=groups_of(self.labels, groups),
         )
         maker.push(self._frames)
-        sound = (
-            None if audio is None else Sound(audio, Selection(rate, start_s, duration_s, channel, salvage))
-        )
+        sound = sound_of(audio, Selection(rate, start_s, duration_s, channel, salvage))
         maker.write(self, target, sound, title=title or (sound and sound.name) or target.stem)
         return target
 
