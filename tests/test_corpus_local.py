@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import random
 import shutil
 import signal
@@ -14,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import corpus_fixtures
+import corpus_runs
 import pytest
-from corpus_fixtures import N_ROWS
+from corpus_runs import N_ROWS, is_whole, start, table_of
 from corpus_stages import GROUP, Accelerated, NoStage, OpensOnce, StubStage, run_stub, write_manifest
 from filelock import FileLock
 
@@ -28,23 +27,8 @@ pa = pytest.importorskip("pyarrow")
 import pyarrow.dataset  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
-SUPPORT = Path(__file__).parent / "support"
-manifest, out = corpus_fixtures.manifest, corpus_fixtures.out
+manifest, out = corpus_runs.manifest, corpus_runs.out
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL and no file limits")
-
-
-def table_of(out: Path) -> Any:
-    """The table as a reader of folders sees it, in the order of the manifest."""
-    table = pyarrow.dataset.dataset(out).to_table()
-    order = sorted(range(len(table)), key=lambda i: int(table["id"][i].as_py()[1:]))
-    return table.take(pa.array(order, pa.int64()))
-
-
-def is_whole(out: Path, n: int = N_ROWS) -> bool:
-    """Every row once, and nothing but the run in the folder."""
-    names = sorted(path.name for path in out.iterdir())
-    assert [name for name in names if not name.startswith("part-")] == ["_manifest.rows", "_run.json"]
-    return table_of(out)["id"].to_pylist() == [f"r{i}" for i in range(n)]
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +48,6 @@ def done(undisturbed_run: Path, out: Path) -> Path:
     """A folder with a run that is done."""
     shutil.copytree(undisturbed_run, out)
     return out
-
-
-def start(manifest: Path, out: Path, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(SUPPORT / "corpus_program.py"), str(manifest), str(out), json.dumps(options)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
 
 
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import corpus_fixtures
+import corpus_runs
 import numpy as np
 import pytest
-from corpus_fixtures import N_ROWS
+from corpus_runs import N_ROWS, start
 from corpus_stages import GROUP, StubStage, run_stub, write_manifest
 from docs_pages import ROOT, file_of
 from parties import party
@@ -27,8 +25,8 @@ lance: Any = party("lance", "lance")
 pa: Any = party("pyarrow", "parquet")
 party("pyarrow.dataset", "parquet")
 
-SUPPORT = Path(__file__).parent / "support"
-manifest, out = corpus_fixtures.manifest, corpus_fixtures.out
+
+manifest, out = corpus_runs.manifest, corpus_runs.out
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +62,7 @@ def test_a_run(manifest: Path, out: Path, undisturbed: Any) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
 @pytest.mark.parametrize("seed", [0])
 def test_a_driver_that_is_killed(seed: int, manifest: Path, out: Path, undisturbed: Any) -> None:
-    options = json.dumps({"resume": True, "part_rows": GROUP, "table": "lance"})
-    run = subprocess.Popen(
-        [sys.executable, str(SUPPORT / "corpus_program.py"), str(manifest), str(out), options],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    run = start(manifest, out, resume=True, part_rows=GROUP, table="lance")
     assert run.stdout is not None
     for _ in range(random.Random(seed).randint(2, 5)):
         assert run.stdout.readline().strip()

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from corpus_runs import is_whole, table_of
 from corpus_stages import NoStage, StubStage, run_stub, write_manifest
 from parties import party
 
@@ -28,9 +29,7 @@ from pannsx.corpus.schema import to_table
 
 ray: Any = party("ray", "ray")
 party("ray.data", "ray")
-pa: Any = party("pyarrow", "parquet")
-
-import pyarrow.dataset  # noqa: E402
+party("pyarrow", "parquet")
 
 from pannsx.corpus import ray as on_ray  # noqa: E402
 
@@ -74,18 +73,6 @@ def manifest(tmp_path: Path) -> Path:
     return write_manifest(tmp_path / "manifest.jsonl", N_ROWS)
 
 
-def table_of(out: Path) -> Any:
-    table = pyarrow.dataset.dataset(out).to_table()
-    order = sorted(range(len(table)), key=lambda i: int(table["id"][i].as_py()[1:]))
-    return table.take(pa.array(order, pa.int64()))
-
-
-def is_whole(out: Path) -> bool:
-    names = sorted(path.name for path in out.iterdir())
-    assert [name for name in names if not name.startswith("part-")] == ["_manifest.rows", "_run.json"]
-    return table_of(out)["id"].to_pylist() == [f"r{i}" for i in range(N_ROWS)]
-
-
 def test_the_same_table_as_on_one_machine(
     cluster: None, manifest: Path, tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,7 +89,7 @@ def test_the_same_table_as_on_one_machine(
     how: dict[str, Any] = {"stage": StubStage(), "rows_of_task": ROWS_OF_TASK}
     summary = on_ray.run(manifest, out, on_progress=seen.append, **how)
     assert len(looks) == 2, "parts are read before the first round, and once after each"
-    assert is_whole(out)
+    assert is_whole(out, N_ROWS)
     assert table_of(out).equals(undisturbed)
     assert summary[1:4] == (N_ROWS, 0, 0)
     assert summary.audio_s == 1.5 * N_ROWS
@@ -125,7 +112,7 @@ def test_what_ends_a_process_is_survived(
     out = tmp_path / "out"
     summary = on_ray.run(manifest, out, stage=StubStage(does, tmp_path), rows_of_task=ROWS_OF_TASK)
     assert (tmp_path / "r20").exists()
-    assert is_whole(out)
+    assert is_whole(out, N_ROWS)
     assert summary.n_failed == 1
     others = [i for i in range(N_ROWS) if i != 41]
     assert table_of(out).take(others).equals(undisturbed.take(others))
@@ -188,7 +175,7 @@ def test_a_driver_that_is_killed(
     assert list(out.glob("part-*"))
     _wait_for_quiet(out)
     on_ray.run(manifest, out, stage=StubStage(), resume=True, rows_of_task=ROWS_OF_TASK)
-    assert is_whole(out)
+    assert is_whole(out, N_ROWS)
     assert table_of(out).equals(undisturbed)
     os.killpg(run.pid, signal.SIGKILL)
 
@@ -268,6 +255,6 @@ os._exit(0)  # what Ray does at the end of a process fails without the node
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert "lost after [" in done.stdout
-    assert is_whole(out)
+    assert is_whole(out, N_ROWS)
     assert table_of(out).equals(undisturbed)
     assert json.loads((out / "_run.json").read_text("utf-8"))["settings"]["model"] == "stub"

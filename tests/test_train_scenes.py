@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_banks import N_CLASSES, tone, write_bank
+from small_banks import N_CLASSES, SteadyTeacher, tone, write_bank
 
 from pannsx.models.zoo import build
 from train.data import effects
@@ -163,13 +163,7 @@ def test_the_teacher_hears_at_least_five_seconds(monkeypatch: pytest.MonkeyPatch
 def test_the_recipe_of_the_bundled_checkpoint_runs(
     banks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Teacher(torch.nn.Module):
-        sample_rate = RATE
-
-        def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-            return torch.full((len(waveform), N_CLASSES), -4.0)
-
-    monkeypatch.setattr(distil, "load_teacher", lambda path: Teacher())
+    monkeypatch.setattr(distil, "load_teacher", lambda path: SteadyTeacher())
     given = [
         f"data.train={banks}", "distil.teacher=teacher.pt", "data.workers=0", "run.steps=2", "model.start=",
         "run.batch_size=2", "keep.log_every=1", "keep.save_every=1", "schedule.warmup_steps=1",

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from small_banks import N_CLASSES, tone, write_bank
+from small_banks import N_CLASSES, SteadyTeacher, tone, write_bank
 
 from train import lent, subset
-from train.data.banks import RATE, open_bank
+from train.data.banks import open_bank
 from train.data.subset import SHARD_CLIPS, pack, unpack
 from train.loop import distil, log
 
@@ -93,13 +92,7 @@ def test_damaged_subsets_are_refused(banks: Path, tmp_path: Path) -> None:
 def test_a_lent_machine_trains_and_hands_weights_back(
     banks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Teacher(torch.nn.Module):
-        sample_rate = RATE
-
-        def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-            return torch.full((len(waveform), N_CLASSES), -4.0)
-
-    monkeypatch.setattr(distil, "load_teacher", lambda path: Teacher())
+    monkeypatch.setattr(distil, "load_teacher", lambda path: SteadyTeacher())
     monkeypatch.setattr(lent, "EXPORT_S", 0)
     assert subset.main([str(banks), str(tmp_path / "packed"), "--megabytes", "1"]) == 0
     assert "74 of 74 clips, 5 classes" in capsys.readouterr().out

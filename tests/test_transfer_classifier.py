@@ -14,6 +14,9 @@ from small_sounds import KINDS, LABELS, RATE, sounds
 
 import pannsx
 from pannsx import AudioClassifier, AudioTagger, FeatureExtractor, fit_head
+from pannsx.cli import _parser
+from pannsx.cli.finetune_options import method_of
+from pannsx.transfer.method import Method
 from pannsx.transfer.target_kinds import read_labels
 
 SAME_NETWORK = 2e-5
@@ -101,6 +104,12 @@ def test_a_network_can_be_tuned_and_sources_have_their_rate() -> None:
     assert not np.array_equal(
         classifier.predict_proba(halved[:1]), classifier.predict_proba([(RATE, halved[0])])
     )
+
+
+def test_command_and_class_have_the_defaults_of_a_method() -> None:
+    arguments = _parser().parse_args(["finetune", "clips", "--save", "mine.safetensors", "--device", "cpu"])
+    assert method_of(arguments) == Method()
+    assert AudioClassifier()._method("cpu") == Method()
 
 
 def test_parameters_are_those_of_scikit_learn() -> None:
