@@ -17,9 +17,11 @@ from pannsx.version import __version__
 TYPE_CHECKING = False  # type checkers treat it as typing's, whose import would take longer than all the rest
 if TYPE_CHECKING:
     from pannsx import audio as audio
+    from pannsx import class_tree as class_tree
     from pannsx import corpus as corpus
     from pannsx import errors as errors
     from pannsx import events as events
+    from pannsx import export as export
     from pannsx import frontend as frontend
     from pannsx import inference as inference
     from pannsx import labels as labels
@@ -75,7 +77,7 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept
             "save": "pannsx.weights.saving",
         },
         [
-            "audio", "corpus", "errors", "events", "frontend", "inference", "labels", "metrics", "models",
-            "results", "scoring", "streaming", "types", "weights",
+            "audio", "class_tree", "corpus", "errors", "events", "export", "frontend", "inference",
+            "labels", "metrics", "models", "results", "scoring", "streaming", "types", "weights",
         ],
     )  # fmt: skip

@@ -43,7 +43,7 @@ class AudioTagger:
             shared.
         checkpoint: weights on disk: with a name from ``pannsx.list_models()`` any file of that architecture,
             without one a checkpoint of your own.
-        prefix: with ``checkpoint``, the network's place in a file that holds more than it, such as
+        prefix: with ``checkpoint``, prefix of the network's keys in a file with other parts, such as
             ``"encoder."``; None: it is found if the file holds one network alone.
         device: ``"auto"`` (CUDA if available, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or
             ``"mps"``.
@@ -61,12 +61,12 @@ class AudioTagger:
         batch_size: windows per pass; None: by device.
         low_memory: on the CPU, run the torch module instead of the prepared form, several times as slowly.
             ``Cnn14`` takes 0.4 GB less; small networks take more, because of torch itself.
-        heads: checkpoints of other tasks that were trained on this network frozen, such as deltas of ``pannsx
-            finetune --adapt head``: a list, named as a ``model``, or a mapping from names of your own. The
-            network runs once, and every result has those of the tasks as ``result.tasks["urban"]``. With
-            neither ``model`` nor ``checkpoint``, the network is the base of the first one. Objects that share
-            such a network, as a ``StreamTagger``, have the classes of all tasks, as ``urban/siren``, without
-            calibrated thresholds.
+        heads: checkpoints of other tasks, trained on this network while it was frozen, such as deltas of
+            ``pannsx finetune --adapt head``: a list, each named as a ``model``, or a mapping from names of
+            your own. The network runs once; ``result.tasks["urban"]`` is the result of a task. With neither
+            ``model`` nor ``checkpoint``, the network is the base of the first head. Objects that share such a
+            network, such as a ``StreamTagger``, have the classes of all tasks, named like ``urban/siren``,
+            without calibrated thresholds.
 
     Raises:
         ValueError: an unknown model, device or precision, an invalid window, an operating-points file next

@@ -181,7 +181,7 @@ def test_names_of_models_take_no_numpy() -> None:
     assert python(program).strip() == "False"
 
 
-LAZY = ["", "events", "frontend", "inference", "models", "weights"]
+LAZY = ["", "corpus", "events", "frontend", "inference", "metrics", "models", "weights"]
 
 
 def for_type_checkers(package: str) -> dict[str, set[str]]:

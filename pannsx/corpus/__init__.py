@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pannsx.lazy import attach
 
 if TYPE_CHECKING:
+    from pannsx.corpus import ray as ray
     from pannsx.corpus.folder import RunError
     from pannsx.corpus.local import Summary, process
     from pannsx.corpus.manifest import ManifestError, rows_from
@@ -50,4 +51,5 @@ if not TYPE_CHECKING:
             "output_schema": "pannsx.corpus.schema",
             "to_table": "pannsx.corpus.schema",
         },
+        ["ray"],
     )

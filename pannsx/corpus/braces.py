@@ -36,7 +36,7 @@ def expand_braces(text: str) -> list[str]:
 
 
 def _parts(text: str) -> Iterator[list[str]]:
-    """What each piece of a text stands for, in order."""
+    """The alternatives of each piece of a text, in order."""
     start = at = 0
     while at < len(text):
         if text[at] == "}":

@@ -1,4 +1,4 @@
-"""From a row to its waveform, or to the reason why there is none."""
+"""From a row to its waveform, or to the reason for its absence."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Long(NamedTuple):
 
 
 def selection_of(row: Row, channel: Channel, *, salvage: bool) -> Selection:
-    """What to read of a row's recording; ``channel`` is for rows without one."""
+    """The selection of a row's recording; ``channel`` is for rows without one."""
     return Selection(
         None, row.offset_s, row.duration_s, channel if row.channel is None else row.channel, salvage
     )
 
 
 def decode(row: Row, sample_rate: int, channel: Channel, *, salvage: bool) -> FloatArray | Long | Failure:
-    """The waveform ``(S,)`` of a row at ``sample_rate``; whatever is wrong with it is its `Failure`."""
+    """The waveform ``(S,)`` of a row at ``sample_rate``, or its `Failure`."""
     most = round(LONGEST_WAVEFORM_S * sample_rate)
     selection = selection_of(row, channel, salvage=salvage)
     try:

@@ -70,11 +70,11 @@ class RunFolder:
             raise RunError(f"cannot write {path}: {reason}; name another folder") from error
 
     def begin(self, rows: Iterable[Row], again: Iterable[Row], *, resume: bool) -> int:
-        """Take stock of the rows, of an earlier run in the folder, and of its parts.
+        """Read the rows, an earlier run in the folder, and its parts.
 
         Args:
             rows, again: the rows, twice; the second is read only to name a difference.
-            resume: whether to go on with an earlier run.
+            resume: whether to continue an earlier run.
 
         Returns:
             the number of rows of the manifest.
@@ -317,7 +317,7 @@ class RunFolder:
         )
 
     def _remove_temporary(self, *, only_parts: bool = False) -> None:
-        """Remove what a killed run of this shard was writing."""
+        """Remove the unfinished files of a killed run of this shard."""
         n_rows = 0 if self._run is None else self._run["manifest"]["n_rows"]
         for path in self.path.glob("_*.tmp"):
             match = _TEMPORARY.fullmatch(path.name)
@@ -418,7 +418,7 @@ def _unwritten(path: Path, error: OSError) -> str:
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    """What differs between two records, in words."""
+    """The differences between two records, in words."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in dict.fromkeys((*before, *now)):
             yield from _differences(before.get(key), now.get(key), key)

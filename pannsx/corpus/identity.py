@@ -16,7 +16,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 class Identity(NamedTuple):
-    """What a resumed run knows a file by.
+    """The identity of a file, for a resumed run.
 
     Attributes:
         path: absolute path, so that files of one name in different folders are different files.

@@ -114,7 +114,7 @@ class Journal:
         self._take(json.loads(json.dumps(entry)))
 
     def output_written(self) -> None:
-        """Note that the output holds all that is done; what failed can still be tried again."""
+        """Note that the output holds all finished work; failed files can still be tried again."""
         if self.files:
             self._write({"output": "written"})
 

@@ -34,7 +34,7 @@ _ROWS_AT_ONCE = 4096
 
 
 class ManifestError(ValueError):
-    """A manifest does not say what to read; the message names the place."""
+    """A manifest is invalid; the message names the place."""
 
 
 def rows_from(sources: Iterable[PathLike], skipped: Counter[str] | None = None) -> Iterator[Row]:

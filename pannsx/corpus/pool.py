@@ -26,7 +26,7 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA
 
 
 class Message(NamedTuple):
-    """Something that a worker sent, or with None its end."""
+    """A message of a worker; None: it has ended."""
 
     worker: Worker
     content: Any
@@ -43,7 +43,7 @@ class Worker:
     Attributes:
         ready: its first message, once it has come.
         sent: the work sent to it and not answered, oldest first.
-        refusal: why it ended, if it said so.
+        refusal: the stated reason of its end, if any.
     """
 
     def __init__(self, stage: bytes, threads: int, messages: queue.SimpleQueue[Message]) -> None:
@@ -88,7 +88,7 @@ class Worker:
             thread.join()
 
     def reason(self) -> str:
-        """Why it ended, in words."""
+        """The reason of its end, in words."""
         if self.refusal is not None:
             return f"{self.refusal.kind}: {self.refusal.message}"
         code = self._process.wait()

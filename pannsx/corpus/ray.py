@@ -63,7 +63,7 @@ def process(
         compute: Ray's strategy, such as ``ray.data.ActorPoolStrategy(min_size=1, max_size=8)``; None: as many
             actors as there is room for.
         batch_size: rows of a batch.
-        num_cpus, num_gpus: what an actor takes; a fraction of a GPU lets several share it. None: Ray's
+        num_cpus, num_gpus: resources of an actor; a fraction of a GPU lets several share it. None: Ray's
             default.
         settings: the arguments of :class:`pannsx.corpus.Stage`.
 

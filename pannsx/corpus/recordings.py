@@ -31,7 +31,7 @@ class RecordingReader:
         digest: how the journal recognises a file, see :func:`pannsx.corpus.identity.identify`.
         on_change: called with an item that is restarted, and how its file differs from that in the journal.
         leaves: hide the parents of the classes found; the journal keeps all events.
-        selection: what to read of each recording; times of events are those of the whole recording.
+        selection: the part of each recording to read; times of events are those of the whole recording.
     """
 
     def __init__(

@@ -132,10 +132,10 @@ def named(row: Row) -> str:
 
 
 def rows_of(batch: Mapping[str, Sequence[Any]]) -> Iterator[Row | tuple[str, RowError]]:
-    """The rows of a batch of columns; for a row that does not say what to read, its id and the reason.
+    """The rows of a batch of columns; for a row that names nothing to read, its id and the reason.
 
     Raises:
-        ValueError: no column says what to read, or the columns are of different lengths.
+        ValueError: no column names the recordings, or the columns are of different lengths.
     """
     known = {*COLUMNS, *PATH_COLUMNS, *PART_COLUMNS}
     columns = {name: values for name, values in batch.items() if name in known}
@@ -175,7 +175,7 @@ def _add_audio(found: dict[str, Any], audio: Any) -> None:
 
 
 def _value(value: Any) -> Any:
-    """A plain value: None for what tables write for nothing, Python's types for NumPy's."""
+    """A plain value: None for missing values of tables, Python's types for NumPy's."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()
     if isinstance(value, str):

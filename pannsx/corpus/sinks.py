@@ -183,9 +183,9 @@ class CsvSink(Sink):
 class LanceSink(Sink):
     """A Lance dataset, ``table.lance``; a part is a small file with the names of its data files there.
 
-    Data files are of no version of the dataset until `finish`, which makes a version of those that the parts
-    name. So each row is in it once, whatever was killed; what a killed run left are files that no version
-    has.
+    Data files belong to no version of the dataset until `finish`, which makes a version of those that the
+    parts name. So each row is in it once, despite interruptions; leftover files of a killed run are in no
+    version.
     """
 
     suffix = ".lance.json"

@@ -24,7 +24,7 @@ _KEPT = tuple(name for name in COLUMNS if name != "bytes")
 
 
 class Contents(NamedTuple):
-    """What a manifest holds: the number of rows, and a digest of all of them in their order."""
+    """The contents of a manifest: the number of rows, and a digest of all of them in their order."""
 
     n_rows: int
     sha256: str
@@ -68,7 +68,7 @@ def write_snapshot(rows: Iterable[Row], path: Path) -> Contents:
 
 
 def read_contents(rows: Iterable[Row]) -> Contents:
-    """What :func:`write_snapshot` returns, without a file."""
+    """The contents as :func:`write_snapshot` returns them, without a file."""
     digest = hashlib.sha256()
     n_rows = 0
     for row in rows:

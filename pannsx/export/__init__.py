@@ -1,4 +1,4 @@
-"""Export: a checkpoint as an ONNX or torch.export file that needs nothing of this package, with its contract.
+"""Export: a checkpoint as an ONNX or torch.export file that runs without this package, with its contract.
 
 The ONNX graph is written operation by operation from the table of architectures, not by torch's exporter:
 the operations and their version are the package's choice, the log-mel becomes products of small matrices, and

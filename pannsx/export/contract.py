@@ -1,7 +1,7 @@
-"""The contract of an exported network: what goes in, what comes out, and how exact it is.
+"""The contract of an exported network: its input, its outputs, and their exactness.
 
-It is written beside the network twice: ``.json`` for programs and ``.md`` for people. Label order, sample
-rate and scale are what ports get wrong most often.
+It is written beside the network twice: ``.json`` for programs and ``.md`` for people. It states label order,
+sample rate and scale, the most frequent errors of ports.
 """
 
 from __future__ import annotations

@@ -8,5 +8,6 @@ from pannsx.lazy import attach
 
 if TYPE_CHECKING:
     from pannsx.inference import fine_frames as fine_frames
+    from pannsx.inference import windows as windows
 else:
-    __getattr__, __dir__ = attach(__name__, {}, ["fine_frames"])
+    __getattr__, __dir__ = attach(__name__, {}, ["fine_frames", "windows"])

@@ -2,8 +2,8 @@
 
     adapter_target: pannsx.integrations.curator.SEDAdapter
 
-Curator's `SEDInferenceStage` reads, mixes and resamples the audio, and writes what comes back; the adapter is
-the network between. Each waveform is heard at its own length, so its frames do not depend on its batch.
+Curator's `SEDInferenceStage` reads, mixes and resamples the audio, and writes the results; the adapter is the
+network between. Each waveform goes through it at its own length, so its frames do not depend on its batch.
 Nothing of Curator is imported here: its protocol is one of names.
 """
 
@@ -65,7 +65,7 @@ class SEDAdapter:
     >>> result, = adapter.infer_batch([{"waveform": audio.load("dog.wav", 32_000).waveform}])
 
     The stage gives ``checkpoint_path`` and ``sample_rate``, and all others from its ``adapter_kwargs``. Those
-    of Curator's own PANNs adapter are known, so that a pipeline stays as it is but for the one line.
+    of Curator's own PANNs adapter are accepted, so that only the one line of a pipeline changes.
 
     Args:
         checkpoint_path: a file of weights: for ``model_type``, or with its record beside it. A file that is
@@ -225,7 +225,7 @@ class SEDAdapter:
         return SEDResult(np.zeros((0, len(tagger.labels)), np.float32), self._fps, 0, waveform.size)
 
     def _check(self, record: Checkpoint) -> None:
-        """ValueError if the checkpoint is not what the pipeline says it is."""
+        """ValueError if the checkpoint differs from the pipeline's settings."""
         for name, (argument, given) in self._front_end.items():
             own = None if record.frontend is None else getattr(record.frontend, name)
             if given is not None and given != own:

@@ -28,8 +28,8 @@ _RATES = {8_000: 16_000, 16_000: 16_000, 32_000: 48_000}
 class HearModel(nn.Module):
     """A checkpoint with the attributes that HEAR asks for.
 
-    It has no parameters of its own: the network stands on the device that it was opened on, whatever ``to``
-    is asked for, and embeddings come back on the device of the sounds.
+    It has no parameters of its own: the network stays on its device, ``to`` does not move it, and embeddings
+    come back on the device of the sounds.
 
     Args:
         extractor: the open checkpoint.

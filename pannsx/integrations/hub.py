@@ -156,7 +156,7 @@ def upload(
 
 
 def config_of(record: Checkpoint) -> dict[str, Any]:
-    """The content of ``config.json``: what transformers, and the Hub's pages, read of a model.
+    """The content of ``config.json``, for transformers and the Hub's pages.
 
     Raises:
         OSError, ValueError: the labels of the record cannot be read.

@@ -1,6 +1,6 @@
 """MTEB's encoder protocol, for its audio tasks (MAEB): ``mteb.evaluate(PannsxEncoder(), tasks)``.
 
-Each clip is heard alone and at its own length: an embedding does not depend on the rest of the batch.
+Each clip is computed at its own length: an embedding does not depend on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class PannsxEncoder:
 
     @property
     def mteb_model_meta(self) -> Any:
-        """What MTEB notes of a model, beside its scores.
+        """The facts about the model that MTEB stores beside its scores.
 
         Raises:
             ImportError: mteb is not installed.

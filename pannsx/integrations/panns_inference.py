@@ -3,9 +3,9 @@
 >>> from pannsx.integrations.panns_inference import AudioTagging, SoundEventDetection, config, labels
 >>> clipwise_output, embedding = AudioTagging(checkpoint_path=None, device="cuda").inference(audio)
 
-Signatures, shapes and layout are panns_inference's, and the same checkpoint gives the same numbers. Different
-are: weights come from the Hub and are checked by digest; a file of weights cannot run code; a missing file is
-an error, where panns_inference downloads over it; and nothing is printed.
+Signatures, shapes and layout are panns_inference's, and the same checkpoint gives the same numbers. The
+differences: weights come from the Hub and are checked by digest; a file of weights cannot run code; a missing
+file is an error, where panns_inference would download it; and nothing is printed.
 """
 
 from __future__ import annotations

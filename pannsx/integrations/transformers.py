@@ -12,8 +12,8 @@ After this module's import, ``pipeline("audio-classification", model="owner/name
 load repositories of :func:`pannsx.integrations.hub.push_to_hub`, too. Weights are found, checked and read by
 pannsx (:func:`pannsx.weights.load`), never by transformers, and no code of a repository is run.
 
-Logits go through a sigmoid for each class, as several classes sound at once. A clip is heard whole, in one
-pass of the network; :class:`pannsx.AudioTagger` divides long recordings into windows.
+Logits go through a sigmoid for each class, as several classes sound at once. A whole clip is one pass of the
+network; :class:`pannsx.AudioTagger` divides long recordings into windows.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class PannsxForAudioClassification(PreTrainedModel):  # type: ignore[misc]
 
     Args:
         config: its configuration.
-        network: the network; None is not possible, as the record is not in the configuration: use
+        network: the network. It is required, as the configuration lacks the record: use
             :meth:`from_pretrained`.
     """
 

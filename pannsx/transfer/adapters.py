@@ -1,4 +1,4 @@
-"""Adapters: a small part of a network that is trained while all else stays as it is, and is saved as a delta.
+"""Adapters: only a small part of a network is trained, and saved as a delta.
 
 ``head``: the new head alone. ``norms``: also scale and shift of the batch norms, which keep their statistics,
 and the biases (Frankle et al. 2020, arXiv:2003.00152). ``low-rank``: also the product of two factors, added

@@ -24,7 +24,7 @@ class Recording(NamedTuple):
         start_s: start of the clip in the file, in seconds.
         duration_s: length in seconds; None: to the end of the file.
         group: its group, such as a speaker; clips of a group are never on both sides. Empty: the file.
-        unknown: positions of labels of which it is not known whether the clip has them.
+        unknown: positions of labels whose presence is unknown.
     """
 
     path: Path

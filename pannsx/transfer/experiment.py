@@ -85,7 +85,7 @@ def targets_of(data: DataSet) -> NDArray[np.bool_]:
 
 
 def known_of(data: DataSet) -> NDArray[np.bool_] | None:
-    """``(N, K)``: whether it is known if a clip has a label; None if all are."""
+    """``(N, K)``: whether the presence of a label is known; None if all are."""
     if not any(recording.unknown for recording in data.recordings):
         return None
     known = np.ones((len(data.recordings), len(data.labels)), np.bool_)
@@ -187,7 +187,7 @@ def network_and_head(
     from random weights. ``settings.adapt`` may name a part of the network, to train only that. ``divide``,
     ``measure``, ``known`` and ``opinion`` as in :func:`head_on`.
 
-    ``keep``: the head has the network's own classes, too, which learn their own probabilities of before.
+    ``keep``: the head also has the network's own classes, which are trained to keep their probabilities.
     """
     device, precision = settings.device, settings.precision
     embeddings = (

@@ -29,7 +29,7 @@ _FOLD_NAMES = {"valid": VALIDATION, "val": VALIDATION}
 """Other names of folds."""
 
 ALL_OTHERS = "*"
-"""In the column ``unknown``: every label that the clip is not said to have."""
+"""In the column ``unknown``: every label that is not in the column ``label``."""
 
 _SPLIT = frozenset({"train", "test"})
 
@@ -231,12 +231,11 @@ def listed_table(path: Path) -> Listed:
 
     Optional columns: fold, start_s, duration_s, group, unknown.
 
-    Several labels of a clip are separated by ``;``; one such clip makes the data set multi-label, and so does
-    one with unknown labels: those of which it is not known whether the clip has them, separated by ``;``, or
-    ``*`` for all that it is not said to have. The folds ``train`` and ``test`` are one split, beside which
-    may be ``validation`` (or ``valid``, ``val``); any others are held out in turn. The column may also be
-    named split. Without folds, five are made (:mod:`pannsx.transfer.folds`), with all clips of a group, or
-    else of a file, in one.
+    Several labels of a clip are separated by ``;``; one such clip makes the data set multi-label. So does a
+    clip with unknown labels, whose presence nobody has checked: separated by ``;``, or ``*`` for all other
+    labels. The folds ``train`` and ``test`` are one split, with an optional ``validation`` (or ``valid``,
+    ``val``); any others are held out in turn. The column may also be named split. Without folds, five are
+    made (:mod:`pannsx.transfer.folds`), with all clips of a group, or else of a file, in one.
 
     Raises:
         ValueError: missing columns or clips, or cells that cannot be read.

@@ -2,8 +2,8 @@
 
 The prototypes of Snell et al. 2017 (arXiv:1703.05175), compared by the cosine after the centre of all classes
 is subtracted, as in Wang et al. 2019 (SimpleShot, arXiv:1911.04623). A linear layer has no norm of its own
-input, so the length of a clip's embedding is replaced by the typical one: which class is nearest stays the
-same, and only how sure the answer is differs.
+input, so the length of a clip's embedding is replaced by the typical one: the nearest class stays the same,
+only its probability differs.
 """
 
 from __future__ import annotations

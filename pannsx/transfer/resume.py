@@ -35,7 +35,7 @@ class Progress:
 
     Args:
         folder: where it is kept; None: nothing is kept.
-        plan: what the results depend on, by name.
+        plan: the inputs that determine the results, by name.
         restart: delete earlier progress.
 
     Raises:
@@ -109,7 +109,7 @@ def progress_folder(checkpoint: Path) -> Path:
 def plan_of(
     data: DataSet, base: LoadedCheckpoint, settings: Any, teacher: LoadedCheckpoint | None = None
 ) -> dict[str, Any]:
-    """What the results of a study depend on: its settings by name, and digests of clips and weights."""
+    """The inputs that determine the results of a study: settings by name, digests of clips and weights."""
     if not is_dataclass(settings) or isinstance(settings, type):
         raise TypeError(f"settings are a {type(settings).__name__}; a dataclass is needed")
     return {

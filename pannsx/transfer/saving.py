@@ -40,7 +40,7 @@ def save(
         description: one sentence.
         trained_on: data and method.
         scores: further scores by name.
-        as_delta: write only what differs from the file that ``base`` was read from.
+        as_delta: write only the changes from the file that ``base`` was read from.
         factors: with it, the changes of weights at low rank that the network's weights contain.
 
     Raises:

@@ -73,10 +73,10 @@ def carry_out(
         base: the network to begin with.
         method: the way of training.
         path: of the checkpoint, ends in ``.safetensors``.
-        teacher: another checkpoint with these classes, whose probabilities have a share in the targets.
+        teacher: another checkpoint with these classes; its probabilities are mixed into the targets.
         kept_points: operating points of the network, for the classes that ``method.keep_audioset`` keeps.
-        restart: forget the progress of a run that was killed.
-        watch: told of clips, steps, epochs and scores.
+        restart: delete the progress of an interrupted run.
+        watch: notified of clips, steps, epochs and scores.
 
     Raises:
         ValueError: the network decides frame by frame, so that it cannot take a new head, the teacher lacks
@@ -111,16 +111,16 @@ def carry_out(
     )  # fmt: skip
     tested = ~np.isnan(held_out).any(axis=1)
     truth, logits = targets[tested], held_out[tested].astype(np.float64)
-    told = None if known is None else known[tested]
+    known_tested = None if known is None else known[tested]
     probabilities = expit(logits)
-    points = calibrate(truth, probabilities, data.labels.names, model=path.stem, known=told)
+    points = calibrate(truth, probabilities, data.labels.names, model=path.stem, known=known_tested)
     if data.multi_label:
         thresholds = [points.thresholds().get(label, points.default) for label in data.labels.names]
         given = probabilities >= np.array(thresholds)
     else:
         given = np.eye(len(data.labels), dtype=np.bool_)[logits.argmax(axis=1)]
-    classes = class_scores(truth, given, told)
-    average_precision = tagging_scores(truth, logits, told).average_precision.astype(np.float32)
+    classes = class_scores(truth, given, known_tested)
+    average_precision = tagging_scores(truth, logits, known_tested).average_precision.astype(np.float32)
     record = _saved(
         data, learn(data.final_rows(), method.seed), method, path, labels,
         "the training set" if data.has_test_set else "all folds; scores are of folds held out",

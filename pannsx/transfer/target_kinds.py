@@ -112,7 +112,7 @@ def known_labels(labels: Any) -> NDArray[np.bool_] | None:
 
 
 def _as_floats(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Numbers, with NaN for what a data frame has for a missing one.
+    """Numbers, with NaN for the missing values of a data frame.
 
     Raises:
         ValueError: something else.

@@ -162,7 +162,7 @@ def tune(
         validation: clips to choose the best epoch by, and to stop early; None: the last epoch counts.
         wanted: the aim of each clip for all outputs, if that is more than its labels.
         progress: where each epoch is kept.
-        watch: told of steps and epochs.
+        watch: notified of steps and epochs.
 
     Raises:
         ValueError: the loss is not finite, or no layer is large enough for the rank.

@@ -1,4 +1,4 @@
-"""What a training aims at: labels, some of them unknown, a teacher's opinion, and old classes to keep."""
+"""Targets of a training: labels, some of them unknown, a teacher's probabilities, and old classes to keep."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Wanted(NamedTuple):
         return self.targets if self.shares is None else torch.cat([self.targets, self.shares], dim=1)
 
     def parted(self, joined: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What :meth:`joined` put together."""
+        """The parts that :meth:`joined` put together."""
         if self.shares is None:
             return joined, None
         targets, shares = joined.chunk(2, dim=1)

@@ -60,8 +60,8 @@ def check_base(record: Checkpoint, origin: Origin | None, path: PathLike | None 
 def resolve_base(record: Checkpoint, *, cache_dir: PathLike | None = None, progress: bool = True) -> Path:
     """The file of a delta's base, with the digest in the delta's record.
 
-    It is looked for beside the delta, then as any checkpoint: in ``cache_dir``, the package, the caches, and
-    at the sources of its name in the manifest.
+    It is searched for beside the delta, then as any checkpoint: in ``cache_dir``, the package, the caches,
+    and at the sources of its name in the manifest.
 
     Args:
         record: record of a delta.

@@ -77,11 +77,11 @@ def apply_delta(base: Arrays, delta: Arrays, path: PathLike) -> dict[str, npt.ND
 
 
 def difference(base: Arrays, state: Arrays, factors: Mapping[str, Factors]) -> dict[str, npt.NDArray[Any]]:
-    """The inverse of :func:`apply_delta`: what a delta holds.
+    """The tensors of a delta, the inverse of :func:`apply_delta`.
 
     Args:
         base: tensors of the base.
-        state: tensors of the network that came of it.
+        state: tensors of the network trained from it.
         factors: by key, the changes at low rank.
 
     Raises:

@@ -1,7 +1,7 @@
 """Heads of several tasks on one trunk, as one network: its classifier holds the classes of all.
 
-Every class has a sigmoid of its own, so the answers of a task are columns of the network's. A head with
-hidden layers stands beside those without: these hand the embedding on, which the ReLU leaves as it is.
+Every class has a sigmoid of its own, so the outputs of a task are columns of the network's. Beside a head
+with hidden layers, those without pass the embedding on; the ReLU does not change it.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _together(
 def joined(chains: Sequence[Sequence[Dense]]) -> list[Dense]:
     """Chains of dense layers from one input, ReLU between them -> one chain with all their outputs, in order.
 
-    Shorter chains begin later; until then their input, which must not be negative, is handed on.
+    Shorter chains begin later; until then their input, which must not be negative, is passed on.
     """
     n_in, depth = chains[0][0][0].shape[1], max(map(len, chains))
     begins = [depth - len(chain) for chain in chains]

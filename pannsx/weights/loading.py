@@ -57,7 +57,7 @@ class OpenedCheckpoint(NamedTuple):
         record: its record.
         model: its structure and arrays, or the torch module of a network that only torch can run.
         labels: labels of its ``K`` outputs.
-        mismatch: what this call made of another front end than that of its training, in words.
+        mismatch: the difference of this call's front end from that of its training, in words.
         origin: the file that it was read from; None: another origin.
     """
 
@@ -90,12 +90,12 @@ def load(
             without ``checkpoint``. A delta's base is found by its record, and fetched if necessary.
         checkpoint: with a ``model`` of the manifest, a file of weights for it, of any origin; alone, a
             checkpoint of your own, as ``model`` takes it.
-        prefix: with ``checkpoint``, the network's place in a file that holds more than it, such as
+        prefix: with ``checkpoint``, prefix of the network's keys in a file with other parts, such as
             ``"audio_branch."``; None: it is found if the file holds one network alone.
         frontend: log-mel settings instead of the record's, sample rate included; they must fit the front-end
             constants in the file, if there are any.
-        ignore_front_end: these constants need not fit. A difference that they show, or settings other than
-            those of published weights, gives a warning and is noted in the record.
+        ignore_front_end: accept other constants. Their difference, or settings other than those of published
+            weights, gives a warning and is noted in the record.
         cache_dir: see `pannsx.weights.fetch.resolve`, as for the following.
         allow_unverified: accept weights that have no published digest.
         progress: show progress bars.

@@ -1,4 +1,4 @@
-"""What names a model: a name of the manifest, a checkpoint of one's own by its path, or a Hub repository.
+"""Names of models: a name of the manifest, the path of a checkpoint of one's own, or a Hub repository.
 
 This is decided here alone, for every interface that takes a model.
 """

@@ -47,8 +47,8 @@ def points_of(
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file belongs to another checkpoint or other weights, has other classes, or is not the
-            one that the package was made with.
+        ValueError: the file belongs to another checkpoint or other weights, has other classes, or differs
+            from the package's own file.
     """
     path = operating_points_path(record, checkpoint)
     if not path.is_file():

@@ -12,7 +12,7 @@ from pannsx.models.layout import published_key
 Value = TypeVar("Value")
 
 ANCHORS = ("fc_audioset.weight", "att_block.cla.weight")
-"""The classifier's key, one of which every network has: what stands before it is the network's prefix."""
+"""Keys of classifiers, one of which every network has; the text before it is the network's prefix."""
 
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Names that torch.compile, FSDP and activation checkpointing put into a key, at any place."""
@@ -37,7 +37,7 @@ def published_keys(state: Iterable[str], path: Path) -> list[str]:
 
 
 def _prefix_of_network(keys: list[str], path: Path) -> str:
-    """What stands before all keys of the only network; WeightsError if there are several, or other keys.
+    """The prefix of all keys of the only network; WeightsError if there are several, or other keys.
 
     A network at the top level has the prefix ``""``, whatever else there is: its keys are compared with the
     model's afterwards.

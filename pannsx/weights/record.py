@@ -109,7 +109,7 @@ class Base:
         name: its name.
         filename: name of its file, as published; without sources, the file is beside the delta.
         sha256: digest of the file, lower-case hexadecimal.
-        prefix: the network's place in a file that holds more than it; None: it is found.
+        prefix: prefix of the network's keys in a file with other parts; None: it is found.
         sources: sources of a file that is not in the manifest.
     """
 

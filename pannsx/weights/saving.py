@@ -101,7 +101,7 @@ def save_delta(
     labels: LabelSet | None = None,
     factors: Mapping[str, Factors] | None = None,
 ) -> Checkpoint:
-    """Write a network that came of a loaded checkpoint as a delta: the tensors that differ, and the record.
+    """Write a network trained from a loaded checkpoint as a delta: the changed tensors, and the record.
 
     Args:
         path, record, labels: as for :func:`save_checkpoint`.
@@ -114,7 +114,7 @@ def save_delta(
 
     Raises:
         ValueError: as :func:`save_checkpoint`; or the base is a delta itself, was not read from a file, has
-            the file name of the delta, or is not what ``state`` came of.
+            the file name of the delta, or is not the base of ``state``.
         WeightsError: the files cannot be written, or the base not be read.
     """
     import torch

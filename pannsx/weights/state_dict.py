@@ -32,9 +32,9 @@ def read_state_dict(path: PathLike, *, prefix: str | None = None) -> dict[str, T
 
     Args:
         path: the file.
-        prefix: the network's place in a file that holds more than it: an entry such as ``"ema"``, or what
-            stands before its keys, such as ``"audio_branch."``; everything else is left out. The ``module.``
-            of ``DataParallel`` and the like before it need not be given.
+        prefix: the network's place in a file with other parts: an entry such as ``"ema"``, or the prefix of
+            its keys, such as ``"audio_branch."``; everything else is left out. A leading ``module.`` of
+            ``DataParallel`` and the like may be omitted.
 
     Raises:
         WeightsError: unreadable, damaged, neither format, a pickle that would run code, not a state dict,
