@@ -394,7 +394,8 @@ def _signature(name: str, member: object) -> str:
     if is_dataclass(member):
         return _fields(f"@dataclass(frozen=True)\nclass {short}:", member)
     base = member.__base__
-    head = f"class {short}" + ("" if base in (object, None) else f"({base.__name__})")
+    is_shown = base not in (object, None) and not base.__module__.startswith("pannsx.")  # ours say nothing
+    head = f"class {short}" + (f"({base.__name__})" if is_shown else "")
     if issubclass(member, Exception) or short in _MADE_BY_FUNCTIONS:
         return f"{head}: ..."
     return f"{head}:\n" + textwrap.indent(_function("__init__", inspect.signature(member)), "    ")
@@ -421,6 +422,8 @@ def _function(name: str, signature: inspect.Signature) -> str:
             arguments.append("*")
         arguments.append(_argument(parameter))
     returned = signature.return_annotation
+    if "self" in signature.parameters and signature.parameters["self"].annotation == returned:
+        returned = "Self" if returned is not signature.empty else returned
     end = "" if name == "__init__" or returned is signature.empty else f" -> {_annotation(returned)}"
     flat = f"def {name}({', '.join(arguments)}){end}: ..."
     if len(flat) <= _WIDTH:
