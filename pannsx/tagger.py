@@ -47,7 +47,8 @@ class AudioTagger:
             ``"encoder."``; None: it is found if the file holds one network alone.
         device: ``"auto"`` (CUDA if available, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or
             ``"mps"``.
-        precision: ``"float32"`` (TF32 off), ``"bfloat16"``, or on an accelerator ``"float16"``.
+        precision: ``"float32"`` (TF32 off), ``"bfloat16"``, or on an accelerator ``"float16"``. On the CPU,
+            ``"bfloat16"`` rounds where this processor is faster so, and never in a MobileNet.
         cache_dir: folder that is searched for weights first, such as one of ``pannsx fetch --to``, and the
             destination of downloads.
         allow_unverified: accept weights that have no published digest; the digest of the first download is

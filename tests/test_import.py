@@ -166,6 +166,7 @@ def test_the_cpu_works_without_torch(tmp_path: Path) -> None:
     sound = str(tmp_path / "noise.wav")
     commands = [
         ["tag", sound],
+        ["tag", sound, "--precision", "bfloat16"],
         ["embed", sound, "-o", str(tmp_path / "embeddings.npz")],
         ["events", sound],
         ["stream", sound],

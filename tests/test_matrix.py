@@ -30,7 +30,7 @@ def multiplied(
     flat = c.base.reshape(-1) if c.base is not None else c.reshape(-1)
     product()(
         rows.reshape(-1), 0, k, m, 1, 0, k, packed(weights), 0, 0, k * PANEL, n,
-        flat, 0, c.strides[0] // 4, padded(bias), 0, np.float32(floor), np.float32(cap), adds,
+        flat, 0, c.strides[0] // 4, padded(bias), 0, np.float32(floor), np.float32(cap), 0 if adds else -1,
     )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def test_segments_of_a_row(k: int, adds: bool) -> None:
     c = np.ones((m, n), np.float32)
     product()(
         source, 0, step, m, 3, apart, k, packed(weights.reshape(3 * k, n)), 0, k, 3 * k * PANEL, n,
-        c.reshape(-1), 0, n, padded(np.full(n, 2, np.float32)), 0, np.float32(0), INFINITY, adds,
+        c.reshape(-1), 0, n, padded(np.full(n, 2, np.float32)), 0, np.float32(0), INFINITY, 0 if adds else -1,
     )  # fmt: skip
     rows = np.stack(
         [[source[r * step + s * apart :][:k] for s in range(3)] for r in range(m)]
@@ -102,7 +102,7 @@ def test_the_sums_of_a_tile_stay_in_registers() -> None:
     function = njit(product().py_func)
     number, array = np.float32(0), np.zeros(2 * PANEL, np.float32)
     function(
-        array, 0, 1, 1, 1, 0, 1, array, 0, 0, PANEL, PANEL, array, 0, PANEL, array, 0, number, number, False
+        array, 0, 1, 1, 1, 0, 1, array, 0, 0, PANEL, PANEL, array, 0, PANEL, array, 0, number, number, -1
     )
     (assembly,) = function.inspect_asm().values()
     blocks = [block.split("\n") for block in re.split(r"\n(?=\.?\w+:)", assembly)]

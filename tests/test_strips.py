@@ -19,7 +19,7 @@ from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.mobilenet import PreparedMobileNet
 from pannsx.inference.cpu.mobilenet_strips import MobileNetInStrips
 from pannsx.inference.cpu.workers import Workers
-from pannsx.inference.engine import Engine
+from pannsx.inference.engine import Engine, Wanted
 from pannsx.jit.atomic import LINE, address_of_give_way, fetch_add, give_way, read_again
 from pannsx.models.settings import MobileNetSettings
 from pannsx.models.trunks.mobilenet import MobileNet
@@ -31,7 +31,14 @@ SETTINGS = {
 }
 """All kinds of layers: with and without halving, expansion, sum and last layer."""
 
+ODD = {
+    "separable, odd": MobileNetSettings(((1, 24, 1, 1), (1, 20, 1, 2), (1, 37, 2, 1)), False, 37, 8),
+    "residual, odd": MobileNetSettings(((1, 12, 1, 1), (3, 24, 3, 2), (2, 40, 2, 1)), True, 50, 12),
+}
+"""Numbers of channels that do not fill vectors, so that cells end with zeros."""
+
 WIDTH = 16
+SAME_LOGITS = 2e-5  # the log-mel is normalised in one rounding instead of two
 ROUNDING = 2e-6  # of the largest feature: some twelve layers with sums of at most 144 terms in float32
 
 
@@ -47,17 +54,17 @@ class Counted(Workers):
         return self._n
 
     def run(
-        self, share: Callable[[int], None], n: int | None = None, *, others_may_lack: bool = False
+        self, share: Callable[[int], None], n: int | None = None, *, each_ends_with_all: bool = False
     ) -> None:
-        if self._alone and others_may_lack:
+        if self._alone and each_ends_with_all:
             share(0)
         else:
-            super().run(share, n, others_may_lack=others_may_lack)
+            super().run(share, n, each_ends_with_all=each_ends_with_all)
 
 
 def trunk_of(name: str) -> MobileNet:
     torch.manual_seed(0)
-    trunk = MobileNet(SETTINGS[name]).eval()
+    trunk = MobileNet((SETTINGS | ODD)[name]).eval()
     for key, tensor in trunk.state_dict().items():
         if key.endswith("running_var"):
             tensor.uniform_(0.5, 1.5)
@@ -89,7 +96,7 @@ def trunk_of_double(trunk: MobileNet) -> MobileNet:
     return double
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", SETTINGS | ODD)
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(
     heights=st.lists(st.integers(4, 45), min_size=1, max_size=4),
@@ -119,7 +126,7 @@ def test_layer_by_layer_gives_the_same_numbers(name: str) -> None:
     """
     trunk, items = trunk_of(name), items_of([40, 9])
     in_strips = MobileNetInStrips(trunk.settings, tensors_of(trunk), Workers())(items)
-    by_layer = PreparedMobileNet(trunk.settings, tensors_of(trunk), Workers(), bfloat16=False)(items)
+    by_layer = PreparedMobileNet(trunk.settings, tensors_of(trunk), Workers())(items)
     for a, b in zip(in_strips, by_layer, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=ROUNDING * np.abs(b).max())
 
@@ -130,6 +137,58 @@ def test_a_thread_does_the_work_of_those_that_never_begin(name: str) -> None:
     alone = MobileNetInStrips(trunk.settings, tensors_of(trunk), Counted(3, alone=True))(items)
     together = MobileNetInStrips(trunk.settings, tensors_of(trunk), Counted(3))(items)
     np.testing.assert_array_equal(alone[0], together[0])
+
+
+HEAD = ("fc1", "hidden.0", "fc_audioset")
+SIZES = (70, 40, 7)
+
+
+@pytest.mark.parametrize("n_hidden", [0, 1])
+@pytest.mark.parametrize("long_weights", [0, 1 << 20])
+def test_the_head_in_the_same_call(n_hidden: int, long_weights: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several items of unequal length, against float64; and its layers by themselves."""
+    monkeypatch.setattr(strip_plan, "_LONG_WEIGHTS", long_weights)
+    trunk, items = trunk_of("residual, odd"), items_of([40, 9, 17])
+    names = (HEAD[0], *HEAD[1 : 1 + n_hidden], HEAD[-1])
+    sizes = (SIZES[0], *SIZES[1 : 1 + n_hidden], SIZES[-1])
+    rng = np.random.default_rng(3)
+    arrays = {key: each.numpy() for key, each in trunk.state_dict().items()}
+    n_in = trunk.settings.out_channels
+    for name, size in zip(names, sizes, strict=True):
+        arrays[f"{name}.weight"] = rng.standard_normal((size, n_in), np.float32) / np.float32(n_in**0.5)
+        arrays[f"{name}.bias"] = rng.standard_normal(size, np.float32)
+        n_in = size
+    network = MobileNetInStrips(trunk.settings, Tensors(arrays), Counted(2), names)
+    features = [each.astype(np.float64) for each in network(items)]
+    x = np.stack([each.max(axis=0) + each.mean(axis=0) for each in features])
+    outputs = []
+    for name in names:
+        before, x = x, x @ arrays[f"{name}.weight"].T.astype(np.float64) + arrays[f"{name}.bias"]
+        x = x if name == names[-1] else np.maximum(x, 0)
+        alone = network.head[name](before.astype(np.float32), Workers())
+        np.testing.assert_allclose(alone, x, rtol=0, atol=ROUNDING * np.abs(x).max())
+        outputs.append(x)
+    for found, expected in zip(network.clips(items), (outputs[0], outputs[-1]), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_a_log_mel_in_the_same_call(frames: bool) -> None:
+    engine = Engine(seeded_checkpoint("MobileNetV1").model, device="cpu")
+    for n_samples in (20_000, 51_234):
+        (whole,) = engine.run([noise(n_samples)], Wanted(framewise=frames))
+        assert engine._prepared is not None
+        (parts,) = engine._prepared([noise(n_samples)], engine._log_mels([noise(n_samples)]), frames=frames)
+        np.testing.assert_allclose(whole.logits, parts.logits, rtol=0, atol=SAME_LOGITS)
+        np.testing.assert_allclose(whole.embedding, parts.embedding, rtol=0, atol=SAME_LOGITS)
+
+
+def test_the_head_is_explained_too() -> None:
+    engine = Engine(seeded_checkpoint("MobileNetV2").model, device="cpu")
+    layers = [step.layer for step in engine.explain(noise(20_000))]
+    assert layers[-3:] == [
+        "mean over frequency, maximum and mean over time", "1280 -> 1024", "1024 -> 527",
+    ]  # fmt: skip
 
 
 def test_another_library_s_products_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

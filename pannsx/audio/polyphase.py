@@ -240,10 +240,12 @@ def _kernel():
             for part in range(n_parts):
                 band = bands[part]
                 begin, end = starts[part], starts[part + 1]
+                at = first * stride + band * PANEL
+                again = part > 0 and bands[part - 1] == band
                 one_product(
                     source, origin + first * row_in + first_in[part], row_in, m, 1, 0, end - begin,
-                    weights, begin * PANEL, 0, 0, PANEL, out, first * stride + band * PANEL, stride,
-                    no_bias, 0, np.float32(-np.inf), np.float32(np.inf), part > 0 and bands[part - 1] == band,
+                    weights, begin * PANEL, 0, 0, PANEL, out, at, stride,
+                    no_bias, 0, np.float32(-np.inf), np.float32(np.inf), at if again else -1,
                 )  # fmt: skip
 
     return compiled(multiply)

@@ -13,7 +13,8 @@ the transform is the same vector instruction for all of them:
    bands; decibels are computed from an exponent and a polynomial.
 4. ``(F, L)`` decibels are transposed to the ``L`` rows of the result.
 
-The compiled function releases the interpreter's lock, starts no threads and allocates nothing: the
+Threads that call the compiled function at once take blocks by a counter, so that one which the system starts
+late delays nothing. It releases the interpreter's lock, starts no threads and allocates nothing: the
 caller provides its scratch memory (:class:`pannsx.frontend.numba_logmel.Workspace`).
 """
 
@@ -27,6 +28,7 @@ from numba import njit
 
 from pannsx.frontend.definition import FLOOR
 from pannsx.frontend.transform import first_pass, last_pass, middle_pass, untangle
+from pannsx.jit.atomic import LINE, fetch_add, wait_for
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, broadcast, exponent, load, mantissa, maximum, store, transpose_tile
 
@@ -77,8 +79,10 @@ def _decibels(power, coefficients):
 
 
 @njit(forceinline=True)
-def _mel_bands(power, segment_ends, rising, falling, coefficients, decibels):
-    """``(bins, L)`` power -> ``(F, L)`` decibels, one segment between mel edges after the other."""
+def _mel_bands(power, segment_ends, rising, falling, coefficients, scale, shift, decibels):
+    """``(bins, L)`` power -> ``(F, L)`` scaled and shifted decibels, one segment between mel edges after the
+    other.
+    """
     band = broadcast(_ZERO)  # sum over the previous segment of the band that now falls
     for segment in range(len(segment_ends) - 1):
         up, down = broadcast(_ZERO), band
@@ -87,7 +91,8 @@ def _mel_bands(power, segment_ends, rising, falling, coefficients, decibels):
             up = up + x * rising[k]
             down = down + x * falling[k]
         if segment > 0:
-            store(decibels, (segment - 1) * N_LANES, _decibels(down, coefficients))
+            value = _decibels(down, coefficients) * scale[segment - 1] + broadcast(shift[segment - 1])
+            store(decibels, (segment - 1) * N_LANES, value)
         band = up
 
 
@@ -97,22 +102,31 @@ LogMelFunction = Callable[..., None]
 @cache
 def compiled_kernel(n_fft: int, radices: tuple[int, ...]) -> LogMelFunction:
     """The compiled function for one transform size; sizes and strides are constants in it."""
-    sources = digest_of("jit/simd.py", "frontend/transform.py", "frontend/kernel.py")
+    sources = digest_of("jit/simd.py", "jit/atomic.py", "frontend/transform.py", "frontend/kernel.py")
     n = n_fft // 2
     radix1, radix2, radix3 = (*radices[1:], 0, 0)[:3]
     m1 = n // 8
     m2 = m1 // radix1
 
-    def log_mel(waveform, first_frame, last_frame, hop, result, work, tables, limits):
-        """``(S,)`` waveform -> frames ``first_frame`` to ``last_frame`` of the ``(T, F)`` result."""
+    def log_mel(
+        waveform, counters, n_frames, n_bands, hop, scale, shift, result, at, step, work, tables, limits,
+        yields,
+    ):  # fmt: skip
+        """``(S,)`` waveform -> ``(T, F)`` log-mel, by all threads that call this, to the end of the work.
+
+        Frames are ``step`` floats apart in ``result``, from ``at`` on, each band times its ``scale`` plus its
+        ``shift``. The two ``counters``, zero at first, are of blocks of frames taken and done.
+        """
         _ = sources
         samples, columns, spectrum, power, decibels, rows = work
         column_samples, window, twiddles, starts, places, untangling, ends, rising, falling, coefs = tables
         n_columns, first_bin, last_bin = limits
-        n_bands = result.shape[1]
+        n_blocks = -(-n_frames // N_LANES)
         row_stride = len(rows) // N_LANES
         n_phases = min(hop, n_fft)
-        for frame in range(first_frame, last_frame, N_LANES):
+        block = fetch_add(counters, 0, 1)
+        while block < n_blocks:
+            frame = block * N_LANES
             base = frame * hop - n_fft // 2
             if base >= 0 and base + n_columns * hop <= len(waveform):
                 _transpose_samples(waveform, base, hop, n_phases, n_columns, columns)
@@ -132,11 +146,15 @@ def compiled_kernel(n_fft: int, radices: tuple[int, ...]) -> LogMelFunction:
                         middle_pass(radix2, spectrum, begin, end, m2, twiddles, starts[2])
                         last_pass(radix3, spectrum, begin, end)
             untangle(spectrum, places, untangling, n, first_bin, last_bin, power)
-            _mel_bands(power, ends, rising, falling, coefs, decibels)
+            _mel_bands(power, ends, rising, falling, coefs, scale, shift, decibels)
             for band in range(0, row_stride, N_LANES):
                 transpose_tile(decibels, band * N_LANES, N_LANES, rows, band, row_stride)
-            for lane in range(min(N_LANES, last_frame - frame)):
+            for lane in range(min(N_LANES, n_frames - frame)):
+                to = at + (frame + lane) * step
                 for band in range(n_bands):
-                    result[frame + lane, band] = rows[lane * row_stride + band]
+                    result[to + band] = rows[lane * row_stride + band]
+            fetch_add(counters, LINE, 1)
+            block = fetch_add(counters, 0, 1)
+        wait_for(counters, LINE, n_blocks, yields)
 
     return compiled(log_mel)

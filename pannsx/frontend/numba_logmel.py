@@ -11,6 +11,7 @@ import numpy as np
 from pannsx.frontend.kernel import compiled_kernel
 from pannsx.frontend.plan import Plan, make_plan
 from pannsx.frontend.settings import FrontEnd
+from pannsx.jit.atomic import LINE, address_of_give_way
 from pannsx.jit.simd import N_LANES
 from pannsx.types import FloatArray
 
@@ -18,14 +19,14 @@ _FEWEST_SHARED = 64  # minimum frames per thread for which another thread pays
 
 
 class Threads(Protocol):
-    """A thread pool that runs ``share(0)`` to ``share(n - 1)`` in parallel."""
+    """Threads that run ``share(0)`` to ``share(n - 1)`` in parallel."""
 
     @property
     def n(self) -> int:
         """Number of threads now."""
 
-    def run(self, share: Callable[[int], None], n: int) -> None:
-        """Run all shares and wait for them."""
+    def run(self, share: Callable[[int], None], n: int, *, each_ends_with_all: bool) -> None:
+        """Run all shares; if each of them ends with all the work, until the first ends."""
 
 
 class Workspace(NamedTuple):
@@ -79,6 +80,8 @@ class LogMelKernel:
             plan.decibel_polynomial,
         )
         self._limits = (plan.n_columns, plan.first_bin, plan.last_bin)
+        n_bands = frontend.n_mels
+        self._unchanged = np.ones(n_bands, np.float32), np.zeros(n_bands, np.float32)
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[type[LogMelKernel], tuple[FrontEnd]]:
@@ -87,26 +90,53 @@ class LogMelKernel:
     def __call__(self, waveform: FloatArray, threads: Threads | None = None) -> FloatArray:
         """``(S,)`` waveform -> ``(T, F)`` log-mel in dB, ``T = S // hop_length + 1``; ``S >= 1``.
 
-        Runs on the calling thread, or on ``threads`` with a range of frames for each.
+        Runs on the calling thread, or on ``threads`` which take blocks of frames.
         """
         x = np.ascontiguousarray(waveform, np.float32)
         if x.ndim != 1 or len(x) == 0:
             raise ValueError(f"the waveform has shape {x.shape}; (S,) with at least one sample is needed")
         n_frames = self.frontend.n_frames(len(x))
         result = np.empty((n_frames, self.frontend.n_mels), np.float32)
-        hop = self.frontend.hop_length
-
-        def share(i: int) -> None:
-            begin, end = n_frames * i // n, n_frames * (i + 1) // n
-            self._function(x, begin, end, hop, result, self._workspace(), self._tables, self._limits)
-
+        share = self.into(result.reshape(-1), 0, self.frontend.n_mels, x, *self._unchanged)
         n = 1 if threads is None else threads.n
         if threads is None or n_frames < _FEWEST_SHARED * n:
-            n = 1
-            share(0)
+            share()
         else:
-            threads.run(share, n)
+            threads.run(lambda _: share(), n, each_ends_with_all=True)
         return result
+
+    def into(
+        self,
+        target: FloatArray,
+        at: int,
+        step: int,
+        waveform: FloatArray,
+        scale: FloatArray,
+        shift: FloatArray,
+    ) -> Callable[[], None]:
+        """What computes the log-mel, each band scaled and shifted, into a flat array: for threads to call.
+
+        Each call does what others that run have not begun, and returns when all is done.
+
+        Args:
+            target: one-dimensional.
+            at: where its first frame begins.
+            step: from one frame to the next.
+            waveform: ``(S,)`` float32, contiguous.
+            scale: ``(F,)``.
+            shift: ``(F,)``.
+        """
+        n_frames = self.frontend.n_frames(len(waveform))
+        # New ones for each waveform: a thread that starts too late finds that all is done.
+        counters = np.zeros(2 * LINE, np.int64)
+
+        def share() -> None:
+            self._function(
+                waveform, counters, n_frames, self.frontend.n_mels, self.frontend.hop_length, scale, shift,
+                target, at, step, self._workspace(), self._tables, self._limits, address_of_give_way(),
+            )  # fmt: skip
+
+        return share
 
     def _workspace(self) -> tuple[FloatArray, ...]:
         workspace: Workspace | None = getattr(self._local, "workspace", None)

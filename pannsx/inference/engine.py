@@ -18,7 +18,7 @@ from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.inference.batcher import Batcher
 from pannsx.inference.cpu.cores import one_thread_after_fork
 from pannsx.inference.cpu.explanation import Step
-from pannsx.inference.cpu.network import PreparedNetwork, runs_without_torch
+from pannsx.inference.cpu.network import PreparedNetwork, may_round, runs_without_torch
 from pannsx.inference.cpu.workers import Workers
 from pannsx.inference.device import DEFAULT_BATCH, choose_device
 from pannsx.jit import is_enabled
@@ -67,7 +67,8 @@ class Engine:
         device: see :func:`choose_device`.
         precision: ``"float32"`` (exact: TF32 is off while it runs), or ``"bfloat16"`` or ``"float16"``
             for the convolutions; log-mel and head stay in float32. On the CPU, bfloat16 is used only for
-            large products, and only if it is faster on this processor.
+            large products, and only if it is faster on this processor; never for a MobileNet, which it makes
+            slower and less exact.
         batch_size: waveforms per pass; None: by device.
         low_memory: on the CPU, run the torch module instead of the prepared form, which takes less memory for
             large networks alone.
@@ -101,7 +102,7 @@ class Engine:
         self._has_own_batch_size = batch_size is not None
         is_compiled = on_cpu and is_enabled()
         is_prepared = is_compiled and not low_memory
-        rounds = is_prepared and precision == "bfloat16" and _bfloat16_is_quicker()
+        rounds = is_prepared and precision == "bfloat16" and may_round(model) and _bfloat16_is_quicker()
         if isinstance(model, ArrayModel) and not (
             is_prepared and runs_without_torch(model.structure, bfloat16=rounds)
         ):
@@ -118,7 +119,7 @@ class Engine:
         if is_prepared:
             if not isinstance(model, ArrayModel):
                 model.to("cpu").eval()
-            self._prepared = PreparedNetwork(model, self._workers, bfloat16=rounds)
+            self._prepared = PreparedNetwork(model, self._workers, self._kernel, bfloat16=rounds)
             if isinstance(model, ArrayModel):
                 release(model.arrays.values())
         elif not isinstance(model, ArrayModel):
@@ -163,11 +164,11 @@ class Engine:
     def run_batch(self, waveforms: Sequence[FloatArray], wanted: Wanted) -> list[Answer]:
         """``(S_i,)`` waveforms of one group, all at once -> an :class:`Answer` each."""
         padded = [self._padded(waveform) for waveform in waveforms]
-        log_mels = self._log_mels(padded)
         if self._runner is not None:
-            return self._runner(padded, log_mels, wanted)
+            return self._runner(padded, self._log_mels(padded), wanted)
         if self._prepared is None:
             raise RuntimeError("the engine has no network")
+        log_mels = None if self._prepared.computes_log_mel(len(padded)) else self._log_mels(padded)
         found = self._prepared(padded, log_mels, frames=any(wanted))
         # Copies: these are views into whole-batch arrays, which a kept result would keep alive.
         return [

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -23,6 +23,7 @@ LINE = 8
 _INT64_BYTES = 8
 _ORDER = "seq_cst"
 _IS_X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+_PATIENCE = 2000  # readings of a counter, some 50 microseconds, before another thread may have the processor
 
 
 def _address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -47,7 +48,7 @@ def read_again(_typing: Any, counters: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if _IS_X86:  # leaves the core to its other thread
             kind = ir.FunctionType(ir.VoidType(), [])
-            pause = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause")  # type: ignore[no-untyped-call]
+            pause = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause")
             builder.call(pause, [])
         return builder.load_atomic(_address(context, builder, sig, args), _ORDER, align=_INT64_BYTES)
 
@@ -64,6 +65,16 @@ def give_way(_typing: Any, function: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.intp), generate
+
+
+@njit(forceinline=True)
+def wait_for(counters, index, value, yields):
+    """Wait until ``counters[index]`` is at least ``value``; ``yields`` is :func:`address_of_give_way`."""
+    patience = _PATIENCE
+    while read_again(counters, index) < value:
+        patience -= 1
+        if patience < 0:
+            give_way(yields)
 
 
 @cache

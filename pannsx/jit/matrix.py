@@ -161,17 +161,18 @@ class _Emitter:
             phi.add_incoming(last, turn)
         return found
 
-    def segments(self, n: Any, k: Any, panel: Any, a_segment: Any, b_segment: Any) -> list[Any]:
-        """The sums over ``n`` segments of ``k`` numbers; both strides are in floats of A and steps of B."""
+    def segments(
+        self, sums: list[Any], n: Any, k: Any, panel: Any, a_segment: Any, b_segment: Any
+    ) -> list[Any]:
+        """``sums`` and those over ``n`` segments of ``k`` numbers; strides: floats of A, steps of B."""
         builder = self.builder
-        zero = ir.Constant(_VECTOR, [0.0] * N_LANES)
         before = builder.block
         turn = builder.append_basic_block("segment")
         after = builder.append_basic_block("after_segments")
         builder.branch(turn)
         builder.position_at_end(turn)
         s = builder.phi(_INT64)
-        old = [builder.phi(_VECTOR) for _ in range(len(self.rows) * self.n_vectors)]
+        old = [builder.phi(_VECTOR) for _ in sums]
         rows, ahead = self.rows, self.ahead
         self.ahead = builder.gep(ahead, [builder.mul(builder.mul(s, k), self.integer(_AHEAD))])
         self.rows = [builder.gep(row, [builder.mul(s, a_segment)]) for row in rows]
@@ -183,12 +184,44 @@ class _Emitter:
         following = builder.add(s, self.integer(1))
         s.add_incoming(self.integer(0), before)
         s.add_incoming(following, builder.block)
-        for phi, last in zip(old, new, strict=True):
-            phi.add_incoming(zero, before)
+        for phi, first, last in zip(old, sums, new, strict=True):
+            phi.add_incoming(first, before)
             phi.add_incoming(last, builder.block)
         builder.cbranch(builder.icmp_signed("<", following, n), turn, after)
         builder.position_at_end(after)
         return new
+
+    def first_sums(self, bias: Any, adds: Any, added: Callable[[], list[Any]]) -> list[Any]:
+        """The bias in every row, plus the rows ``added`` if ``adds``."""
+        builder = self.builder
+        biases = [builder.load(self.vector(bias, v), align=_FLOAT_BYTES) for v in range(self.n_vectors)]
+        alone = biases * len(self.rows)
+        before = builder.block
+        adding, after = builder.append_basic_block("adding"), builder.append_basic_block("after_adding")
+        builder.cbranch(adds, adding, after)
+        builder.position_at_end(adding)
+        both = []
+        for row in added():
+            for v, lanes in enumerate(biases):
+                both.append(builder.fadd(builder.load(self.vector(row, v), align=_FLOAT_BYTES), lanes))
+        builder.branch(after)
+        builder.position_at_end(after)
+        found = [builder.phi(_VECTOR) for _ in alone]
+        for phi, first, more in zip(found, alone, both, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(more, adding)
+        return found
+
+    def finish(self, sums: list[Any], floor: Any, cap: Any, targets: list[Any]) -> None:
+        """Store the sums, limited, in rows at ``targets``."""
+        builder = self.builder
+        least, most = self.everywhere(floor), self.everywhere(cap)
+        for i, value in enumerate(sums):
+            # Comparisons that are false for NaN keep it.
+            value = builder.select(builder.fcmp_ordered("<", value, least), least, value)
+            value = builder.select(builder.fcmp_ordered(">", value, most), most, value)
+            pointer = self.vector(targets[i // self.n_vectors], i % self.n_vectors)
+            builder.store(value, pointer, align=_FLOAT_BYTES)
 
 
 def _tile_product_of(n_vectors: int) -> Any:
@@ -198,51 +231,45 @@ def _tile_product_of(n_vectors: int) -> Any:
     def tile_product(
         _typing: Any, a: Any, rows: Any, a_at: Any, a_step: Any, n: Any, a_segment: Any, k: Any,
         b: Any, b_at: Any, b_segment: Any, b_ahead: Any, bias: Any, bias_at: Any,
-        floor: Any, cap: Any, adds: Any, c: Any, c_at: Any, c_step: Any,
+        floor: Any, cap: Any, adds: Any, c: Any, added_at: Any, c_at: Any, c_step: Any,
     ) -> Any:  # fmt: skip
-        """``rows`` rows of a tile, the vectors' columns: ``min(max(A @ B + bias [+ C], floor), cap)`` -> C.
+        """``rows`` rows of the vectors' columns, ``min(max(bias [+ added] + A @ B, floor), cap)``, -> C.
 
-        Meanwhile it fetches ``_AHEAD`` floats a step from ``b_ahead`` on into the second-level cache.
+        ``added`` are the rows of C at ``added_at``. Meanwhile the tile fetches ``_AHEAD`` floats a step from
+        ``b_ahead`` on into the second-level cache.
 
-        With fewer rows than ``TILE_ROWS`` the last one is computed again in place of those that lack.
+        With fewer rows than ``TILE_ROWS`` the last one is computed, and stored, in place of those that lack.
         """
 
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             def data(which: int) -> Any:
                 return context.make_array(sig.args[which])(context, builder, args[which]).data
 
-            n_rows, at, step = args[1], args[2], args[3]
-            last = builder.sub(n_rows, ir.Constant(_INT64, 1))
-            pointers = []
+            def rows_of(which: int, at: Any, step: Any) -> list[Any]:
+                start = builder.gep(data(which), [at])
+                return [builder.gep(start, [builder.mul(number, step)]) for number in numbers]
+
+            last = builder.sub(args[1], ir.Constant(_INT64, 1))
+            numbers = []
             for r in range(TILE_ROWS):
                 here = ir.Constant(_INT64, r)
-                row = builder.select(builder.icmp_signed("<", here, n_rows), here, last) if r else here
-                pointers.append(builder.gep(data(0), [builder.add(at, builder.mul(row, step))]))
-            emit = _Emitter(builder, pointers, n_vectors, builder.gep(data(7), [args[10]]))
-            sums = emit.segments(args[4], args[6], builder.gep(data(7), [args[8]]), args[5], args[9])
-            first = builder.gep(data(11), [args[12]])
-            biases = [builder.load(emit.vector(first, v), align=_FLOAT_BYTES) for v in range(n_vectors)]
-            nothing = ir.Constant(_VECTOR, [0.0] * N_LANES)
-            least, most = emit.everywhere(args[13]), emit.everywhere(args[14])
-            for r in range(TILE_ROWS):
-                with builder.if_then(builder.icmp_signed("<", ir.Constant(_INT64, r), n_rows), likely=True):
-                    place = builder.mul(args[18], ir.Constant(_INT64, r))
-                    target = builder.gep(data(16), [builder.add(args[17], place)])
-                    for v in range(n_vectors):
-                        pointer = emit.vector(target, v)
-                        total = builder.fadd(sums[r * n_vectors + v], biases[v])
-                        before = builder.select(args[15], builder.load(pointer, align=_FLOAT_BYTES), nothing)
-                        value = builder.fadd(total, before)
-                        # Comparisons that are false for NaN keep it.
-                        value = builder.select(builder.fcmp_ordered("<", value, least), least, value)
-                        value = builder.select(builder.fcmp_ordered(">", value, most), most, value)
-                        builder.store(value, pointer, align=_FLOAT_BYTES)
+                is_there = builder.icmp_signed("<", here, args[1])
+                numbers.append(builder.select(is_there, here, last) if r else here)
+            emit = _Emitter(
+                builder, rows_of(0, args[2], args[3]), n_vectors, builder.gep(data(7), [args[10]])
+            )
+            sums = emit.first_sums(
+                builder.gep(data(11), [args[12]]), args[15], lambda: rows_of(16, args[17], args[19])
+            )
+            panel = builder.gep(data(7), [args[8]])
+            sums = emit.segments(sums, args[4], args[6], panel, args[5], args[9])
+            emit.finish(sums, args[13], args[14], rows_of(16, args[18], args[19]))
             return context.get_dummy_value()
 
         where, number = types.intp, types.float32
         arguments = (
             a, where, where, where, where, where, where, b, where, where, where, bias, where, number, number,
-            types.boolean, c, where, where,
+            types.boolean, c, where, where, where,
         )  # fmt: skip
         return types.void(*arguments), generate
 
@@ -270,14 +297,14 @@ def product() -> Callable[..., Any]:
 
     def multiply(
         a, a_at, a_step, m, n_segments, a_segment, k, b, b_at, b_segment, b_panel, n, c, c_at, c_step,
-        bias, bias_at, floor, cap, adds,
+        bias, bias_at, floor, cap, added_at,
     ):  # fmt: skip
-        """``C = min(max(A @ B + bias, floor), cap)``; with ``adds``, of the sum with what C holds.
+        """``C = min(max(A @ B + bias, floor), cap)``; with ``added_at`` >= 0, of the sum with rows there.
 
         Row ``r`` of A is ``n_segments`` times ``k`` floats, at ``a_at + r * a_step + s * a_segment``.
         Segment ``s`` of a panel of B begins ``s * b_segment`` rows after the panel; panels of ``n`` columns
-        follow each other at ``b_panel`` floats from ``b_at`` on. Row ``r`` of C is at ``c_at + r * c_step``.
-        ``bias`` is :func:`padded`.
+        follow each other at ``b_panel`` floats from ``b_at`` on. Row ``r`` of C is at ``c_at + r * c_step``,
+        and what is added to it at ``added_at + r * c_step`` of the same array. ``bias`` is :func:`padded`.
         """
         _ = sources
         together = n_segments * k <= _LONGEST_SUM
@@ -293,38 +320,39 @@ def product() -> Callable[..., Any]:
                     length = min(_LONGEST_SUM, k - begin)
                     starts = part == 0 and begin == 0
                     ends = part == n_parts - 1 and begin + length == k
-                    low = floor if ends else -np.inf
-                    high = cap if ends else np.inf
-                    more = adds or not starts
+                    low = np.float32(floor if ends else -np.inf)
+                    high = np.float32(cap if ends else np.inf)
+                    before = added_at if starts else c_at
+                    adds = before >= 0
                     for j in range(0, n, PANEL):
                         panel = b_at + j // PANEL * b_panel + (part * b_segment + begin) * PANEL
                         width = min(PANEL, n - j)
                         whole = width % N_LANES == 0  # else the last vector goes beyond the columns of C
                         next_panel = panel + (b_panel if j + PANEL < n else 0)
+                        of_bias = bias_at + j if starts else nothing
+                        into = c if whole else edge
+                        step = c_step if whole else PANEL
                         for r in range(first, last, TILE_ROWS):
                             rows = min(TILE_ROWS, last - r)
                             # The first tiles of a panel fetch a part of the next one each.
                             part_ahead = (r - first) // TILE_ROWS % (PANEL // _AHEAD)
                             ahead = next_panel + part_ahead * n_joined * length * _AHEAD
                             to = c_at + r * c_step + j
-                            if not whole and more:
-                                _copy_rows(c, to, c_step, edge, 0, PANEL, rows, width)
-                            into = c if whole else edge
+                            added = before + r * c_step + j
+                            if not whole and adds:
+                                _copy_rows(c, added, c_step, edge, 0, PANEL, rows, width)
                             at = to if whole else 0
-                            step = c_step if whole else PANEL
+                            added = added if whole else 0
                             of_a = a_at + r * a_step + part * a_segment + begin
-                            of_bias = bias_at + j if starts else nothing
                             if TILE_VECTORS > 1 and width <= N_LANES:
                                 _narrow_product(
-                                    a, rows, of_a, a_step, n_joined, a_segment, length,
-                                    b, panel, b_segment, ahead, bias, of_bias,
-                                    np.float32(low), np.float32(high), more, into, at, step,
+                                    a, rows, of_a, a_step, n_joined, a_segment, length, b, panel, b_segment,
+                                    ahead, bias, of_bias, low, high, adds, into, added, at, step,
                                 )  # fmt: skip
                             else:
                                 _tile_product(
-                                    a, rows, of_a, a_step, n_joined, a_segment, length,
-                                    b, panel, b_segment, ahead, bias, of_bias,
-                                    np.float32(low), np.float32(high), more, into, at, step,
+                                    a, rows, of_a, a_step, n_joined, a_segment, length, b, panel, b_segment,
+                                    ahead, bias, of_bias, low, high, adds, into, added, at, step,
                                 )  # fmt: skip
                             if not whole:
                                 _copy_rows(edge, 0, PANEL, c, to, c_step, rows, width)

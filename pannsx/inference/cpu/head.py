@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,11 @@ class Found(NamedTuple):
     frame_embeddings: FloatArray  # (T', D); likewise
 
 
+def layers_of_clips(n_hidden: int) -> tuple[str, ...]:
+    """The dense layers in order, of a head that pools before them; all but the last are rectified."""
+    return "fc1", *(f"hidden.{number}" for number in range(n_hidden)), "fc_audioset"
+
+
 class PreparedHead:
     """``(T', C)`` features of each item -> a :class:`Found` each.
 
@@ -36,17 +42,25 @@ class PreparedHead:
         n_hidden: number of layers between the embedding and the classes.
         tensors: those of the network.
         workers: the threads to compute on.
+        products: layers by name that the trunk has prepared.
     """
 
-    def __init__(self, kind: HeadKind, n_hidden: int, tensors: Tensors, workers: Workers) -> None:
+    def __init__(
+        self,
+        kind: HeadKind,
+        n_hidden: int,
+        tensors: Tensors,
+        workers: Workers,
+        products: Mapping[str, Product] = MappingProxyType({}),
+    ) -> None:
         self._kind = kind
         self._workers = workers
 
         def dense(layer: str, cap: float | None = None) -> Product:
-            return Product(tensors.weight(layer), tensors.bias(layer), cap=cap)
+            return products.get(layer) or Product(tensors.weight(layer), tensors.bias(layer), cap=cap)
 
-        self._fc1 = dense("fc1", cap=math.inf)
-        self._hidden = [dense(f"hidden.{number}", cap=math.inf) for number in range(n_hidden)]
+        names = layers_of_clips(n_hidden)[:-1]
+        self._fc1, *self._hidden = (dense(name, cap=math.inf) for name in names)
         layers = ("att_block.cla", "att_block.att") if kind == "attention" else ("fc_audioset",)
         self._outputs = [dense(layer) for layer in layers]
 

@@ -1,4 +1,4 @@
-"""MobileNets for inference on the CPU: compiled depthwise convolutions, the rest as matrix products."""
+"""MobileNets on another library's matrix products, layer by layer, with compiled depthwise convolutions."""
 
 from __future__ import annotations
 
@@ -143,17 +143,14 @@ class PreparedMobileNet:
         trunk: settings of the trunk.
         tensors: those of the network.
         workers: the threads to compute on.
-        bfloat16: round the products.
     """
 
-    def __init__(
-        self, trunk: MobileNetSettings, tensors: Tensors, workers: Workers, *, bfloat16: bool
-    ) -> None:
+    def __init__(self, trunk: MobileNetSettings, tensors: Tensors, workers: Workers) -> None:
         self._workers = workers
         self._cap = 6.0 if trunk.residual else math.inf
 
         def pointwise(convolution: str, norm: str, cap: float | None = self._cap) -> Product:
-            return Product(*tensors.folded(convolution, norm), bfloat16=bfloat16, cap=cap)
+            return Product(*tensors.folded(convolution, norm), cap=cap)
 
         weight, bias = tensors.folded("features.0.0", "features.0.2")
         self._first = taps_of(weight, 2), bias

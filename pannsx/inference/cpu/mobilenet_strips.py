@@ -4,40 +4,60 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.planes import Planes, pooled_rows
+from pannsx.inference.cpu.product import OwnFactor, Product
 from pannsx.inference.cpu.strip_parts import Described, run_tasks
-from pannsx.inference.cpu.strip_plan import Layers, Plan, Task, make_plan
+from pannsx.inference.cpu.strip_plan import Layer, Layers, Plan, Task, make_plan
 from pannsx.inference.cpu.strips import (
-    CHANNELS,
     DEPTHWISE,
     FIRST,
     HALVING,
     IN_CHANNELS,
     KIND,
+    POOLING,
     PRODUCT,
     WIDTH,
     compiled_share,
 )  # fmt: skip
 from pannsx.inference.cpu.workers import Workers
 from pannsx.jit.atomic import address_of_give_way
+from pannsx.jit.matrix import up_to_panel
 from pannsx.models.settings import MobileNetSettings
 from pannsx.types import FloatArray, IntArray
 
 
+class Waveform(NamedTuple):
+    """A waveform whose log-mel, normalised, is computed in the same call as the network."""
+
+    samples: FloatArray  # (S,)
+    kernel: LogMelKernel
+    scale: FloatArray  # (F,)
+    shift: FloatArray  # (F,)
+
+
+Source = Sequence[FloatArray] | Waveform
+"""Normalised log-mels ``(1, T, F)`` of items, which may differ in ``T``, or a waveform."""
+
+
 class MobileNetInStrips:
-    """``(1, T, F)`` normalised log-mels -> ``(T', C')`` features, like the original MobileNet.
+    """Normalised log-mels -> features, or the outputs of clips, like the original MobileNet.
 
     Args:
         trunk: settings of the trunk.
         tensors: those of the network.
         workers: the threads to compute on.
+        head: names of dense layers, all but the last rectified, of a head that pools before them.
     """
 
-    def __init__(self, trunk: MobileNetSettings, tensors: Tensors, workers: Workers) -> None:
+    def __init__(
+        self, trunk: MobileNetSettings, tensors: Tensors, workers: Workers, head: Sequence[str] = ()
+    ) -> None:
         self._workers = workers
         cap = 6.0 if trunk.residual else math.inf
         layers = Layers()
@@ -62,17 +82,57 @@ class MobileNetInStrips:
             )
         if (last := trunk.last) is not None:
             layers.product(*tensors.folded(f"{last}.0", f"{last}.1"), cap=cap, block=len(trunk.blocks))
+        for name in head:
+            is_last = name == head[-1]
+            layers.dense(tensors.weight(name), tensors.bias(name), cap=None if is_last else math.inf)
         self._layers = layers
         self._weights, self._limits = layers.take_weights(), layers.limits()
+        self.head = {name: self._product(i) for i, name in enumerate(head, len(layers.all) - len(head))}
+        """Its dense layers, whose weights are those of this call."""
         self._planes = Planes()
         self._memory = np.empty(0, np.float32)
 
-    def __call__(self, items: Sequence[FloatArray]) -> list[FloatArray]:
-        """``(1, T, F)`` of each item -> ``(T', C')`` features; items may differ in ``T``."""
-        heights, width = tuple(item.shape[1] for item in items), items[0].shape[2]
-        plane = self._planes.get(0, heights, width, 1)
-        for inside, item in zip(plane.items(), items, strict=True):
-            inside[...] = item.transpose(1, 2, 0)
+    def __call__(self, source: Source) -> list[FloatArray]:
+        """``(T', C')`` features of each item."""
+        plan = self._run(source, with_head=False)
+        n_channels = self._layers.all[self._layers.n_trunk - 1].channels
+        cells = plan.output(plan.n_trunk - 1, self._memory)[..., :n_channels]
+        return np.split(cells.mean(axis=1), np.cumsum(plan.heights)[:-1])
+
+    def clips(self, source: Source) -> tuple[FloatArray, FloatArray]:
+        """``(n, D)`` outputs of the first dense layer and ``(n, K)`` of the last one, for n items."""
+        plan = self._run(source, with_head=True)
+        first = -len(self.head)
+        embeddings, logits = (
+            plan.output(task, self._memory)[:, 0, : self._layers.all[layer].channels].copy()
+            for task, layer in ((len(plan.tasks) + first, first), (len(plan.tasks) - 1, -1))
+        )
+        return embeddings, logits
+
+    def _product(self, number: int) -> Product:
+        """A dense layer by itself."""
+        layer, n_in = self._layers.all[number], self._layers.all[number - 1].channels
+        panels = self._weights[layer.panels : layer.panels + n_in * up_to_panel(layer.channels)]
+        factor = OwnFactor.of_panels((n_in, layer.channels), panels)
+        bias = self._weights[layer.bias : layer.bias + layer.channels]
+        return Product.of(
+            factor, bias, cap=float(self._limits[number, 1]) if self._limits[number, 0] == 0 else None
+        )
+
+    def _run(self, source: Source, *, with_head: bool) -> Plan:
+        """Run all tasks, or those of the trunk."""
+        if isinstance(source, Waveform):
+            n_frames, width = source.kernel.frontend.n_frames(len(source.samples)), len(source.scale)
+            plane = self._planes.get(0, (n_frames,), width, 1)
+            at = int(plane.rows.starts[0]) * plane.row + 1
+            enter = source.kernel.into(plane.flat, at, plane.row, source.samples, source.scale, source.shift)
+        else:
+            width = source[0].shape[2]
+            plane = self._planes.get(0, tuple(item.shape[1] for item in source), width, 1)
+            for inside, item in zip(plane.items(), source, strict=True):
+                inside[...] = item.transpose(1, 2, 0)
+            enter = _nothing
+        heights = plane.rows.heights
         tops = pooled_rows(heights) - 1
         n = self._workers.n
         plan = make_plan(self._layers, heights, width, n)
@@ -84,28 +144,38 @@ class MobileNetInStrips:
 
         def share(i: int, counters: IntArray, first: int, last: int) -> None:
             (scratch,) = self._workers.scratch(i, plan.n_scratch)
+            enter()
             share_of(
                 i, n, counters, first, last, plan.task_rows, plan.layers, self._limits, self._weights,
                 plane.flat, plane.row, tops, plan.tables, self._memory, scratch, address_of_give_way(),
             )  # fmt: skip
 
-        run_tasks(self._workers, n, len(plan.tasks), share, lambda t: _described(plan, plan.tasks[t]))
-        return np.split(plan.features(self._memory).mean(axis=1), np.cumsum(plan.heights)[:-1])
+        n_tasks = len(plan.tasks) if with_head else plan.n_trunk
+        layers = self._layers.all
+        run_tasks(self._workers, n, n_tasks, share, lambda t: _described(plan, layers, plan.tasks[t]))
+        return plan
 
 
-def _described(plan: Plan, task: Task) -> Described:
+def _nothing() -> None:
+    """The log-mels are there already."""
+
+
+def _described(plan: Plan, layers: Sequence[Layer], task: Task) -> Described:
     names, n_operations = [], 0
     n_frames = task.n_frames
-    for row in plan.layers[task.begin : task.end][::-1]:
-        kind, n_in, n_out = (int(row[column]) for column in (KIND, IN_CHANNELS, CHANNELS))
+    for row, layer in reversed(list(zip(plan.layers, layers, strict=True))[task.begin : task.end]):
+        kind, n_in, n_out = layer.kind, int(row[IN_CHANNELS]), layer.channels
         names.append(
             {
                 FIRST: f"1 -> {n_out}, 3 x 3, halving",
                 DEPTHWISE: f"{n_out}, depthwise",
                 HALVING: f"{n_out}, depthwise, halving",
                 PRODUCT: f"{n_in} -> {n_out}",
+                POOLING: "mean over frequency, maximum and mean over time",
             }[kind]
         )
+        if kind == POOLING:
+            continue
         n_operations += 2 * n_frames * int(row[WIDTH]) * n_out * (n_in if kind == PRODUCT else 9)
         if kind in (FIRST, HALVING):
             n_frames *= 2

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.inference.cpu.cnn import PreparedCnn, can_prepare
 from pannsx.inference.cpu.explanation import Step
 from pannsx.inference.cpu.folding import Tensors
-from pannsx.inference.cpu.head import Found, PreparedHead, pool_locally
+from pannsx.inference.cpu.head import Found, PreparedHead, layers_of_clips, pool_locally
 from pannsx.inference.cpu.mobilenet import PreparedMobileNet, can_prepare_mobile
-from pannsx.inference.cpu.mobilenet_strips import MobileNetInStrips
+from pannsx.inference.cpu.mobilenet_strips import MobileNetInStrips, Source, Waveform
 from pannsx.inference.cpu.product import product_kind
 from pannsx.inference.cpu.resnet import PreparedResNet
 from pannsx.inference.cpu.waveform_networks import WaveformNetworkInStrips, can_prepare_waveform
@@ -40,12 +41,23 @@ def runs_without_torch(structure: Structure, *, bfloat16: bool) -> bool:
     return _can_prepare(structure.trunk, bfloat16=bfloat16)
 
 
+def may_round(model: ArrayModel | Pann) -> bool:
+    """Whether ``precision="bfloat16"`` can round products of this network's prepared form.
+
+    Not those of a MobileNet: they are narrow, between layers that are not products, so that rounding takes
+    longer than it saves; and each rounding adds to the error of fifty layers.
+    """
+    is_array = isinstance(model, ArrayModel)
+    row = model.structure.row if is_array else ARCHITECTURES[model.architecture]
+    return not (isinstance(row.trunk, MobileNetSettings) and _can_prepare(row.trunk, bfloat16=False))
+
+
 def _can_prepare(trunk: TrunkSettings, *, bfloat16: bool) -> bool:
     match trunk:
         case CnnSettings():
             return can_prepare(trunk)
         case MobileNetSettings():
-            return can_prepare_mobile(trunk)
+            return product_kind() == "own" or can_prepare_mobile(trunk)
         case ResNetSettings():
             return True
         case LeeNetSettings() | DaiNet19Settings() | Res1dNetSettings():
@@ -59,7 +71,8 @@ class PreparedNetwork:
         model: its weights are copied in other layouts, not changed; a torch module is in float32, on the CPU,
             and parts that only torch can run are traced from it.
         workers: the threads to compute on.
-        bfloat16: round the trunk's products to bfloat16.
+        kernel: what computes the log-mel, if the network may do so; see :meth:`computes_log_mel`.
+        bfloat16: round the trunk's products to bfloat16; see :func:`may_round`.
 
     Attributes:
         accepts_ragged: whether waveforms of different lengths can be processed together, with exactly the
@@ -69,8 +82,16 @@ class PreparedNetwork:
         ValueError: no torch module is given for a network that needs it.
     """
 
-    def __init__(self, model: ArrayModel | Pann, workers: Workers, *, bfloat16: bool = False) -> None:
+    def __init__(
+        self,
+        model: ArrayModel | Pann,
+        workers: Workers,
+        kernel: LogMelKernel | None = None,
+        *,
+        bfloat16: bool = False,
+    ) -> None:
         self._workers = workers
+        self._kernel = kernel
         module: Pann | None = None
         arrays: Mapping[str, npt.NDArray[Any]]
         if isinstance(model, ArrayModel):
@@ -81,8 +102,10 @@ class PreparedNetwork:
         tensors = Tensors(arrays)
         self._stem = _stem(row.stem, tensors, module)
         self._trunk: PreparedTrunk | TracedTrunk
+        n_hidden = sum(key.startswith("hidden.") and key.endswith(".weight") for key in arrays)
         if _can_prepare(row.trunk, bfloat16=bfloat16):
-            self._trunk = _trunk(row.trunk, tensors, workers, bfloat16)
+            head = layers_of_clips(n_hidden) if row.head == "clip" else ()
+            self._trunk = _trunk(row.trunk, tensors, workers, bfloat16, head)
             self.accepts_ragged = isinstance(self._stem, (_Normalised, _Raw))
         elif module is None:
             raise ValueError(f"the trunk of this network needs its torch module for inference: {row.trunk}")
@@ -91,24 +114,53 @@ class PreparedNetwork:
 
             self._trunk = TracedTrunk(module.trunk, bfloat16=bfloat16)
             self.accepts_ragged = False
-        n_hidden = sum(key.startswith("hidden.") and key.endswith(".weight") for key in arrays)
-        self._head = PreparedHead(row.head, n_hidden, tensors, workers)
+        products = self._trunk.head if isinstance(self._trunk, MobileNetInStrips) else {}
+        self._head = PreparedHead(row.head, n_hidden, tensors, workers, products)
+
+    def computes_log_mel(self, n_items: int) -> bool:
+        """Whether the log-mel of so many waveforms is computed in the same call as the network."""
+        is_whole = isinstance(self._trunk, MobileNetInStrips) and isinstance(self._stem, _Normalised)
+        return is_whole and self._kernel is not None and n_items == 1
 
     def __call__(
-        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray], *, frames: bool
+        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray] | None, *, frames: bool
     ) -> list[Found]:
-        """Padded waveforms ``(S,)`` -> outputs; ``log_mels`` is empty for models of the waveform alone.
+        """Padded waveforms ``(S,)`` -> outputs.
 
-        Without ``frames``, framewise outputs are omitted if they cost extra.
+        ``log_mels`` is empty for models of the waveform alone, and None if the network computes them. Without
+        ``frames``, framewise outputs are omitted if they cost extra.
         """
-        representations = self._stem(waveforms, log_mels)
         trunk = self._trunk
+        if isinstance(trunk, MobileNetInStrips):
+            with self._workers.lock:
+                return self._workers.lead(lambda: self._in_strips(trunk, waveforms, log_mels, frames))
+        representations = self._stem(waveforms, log_mels or ())
         with self._workers.lock:  # the layers' memory is shared by all calls
             if not isinstance(trunk, PreparedTrunk):  # on torch's own threads
                 with self._workers.step("trunk", 0, form="torch module", product="torch"):
                     features = trunk(*representations)
                 return self._head(features, frames=frames)
             return self._workers.lead(lambda: self._head(trunk(*representations), frames=frames))
+
+    def _in_strips(
+        self,
+        trunk: MobileNetInStrips,
+        waveforms: Sequence[FloatArray],
+        log_mels: Sequence[FloatArray] | None,
+        frames: bool,
+    ) -> list[Found]:
+        source: Source
+        if log_mels is not None:
+            (source,) = self._stem(waveforms, log_mels)
+        elif self._kernel is not None and isinstance(self._stem, _Normalised):
+            source = Waveform(waveforms[0], self._kernel, self._stem.scale, self._stem.shift)
+        else:
+            raise ValueError("this network does not compute log-mels; they are needed")
+        if frames or not trunk.head:
+            return self._head(trunk(source), frames=frames)
+        embeddings, logits = trunk.clips(source)
+        nothing = logits[:0], embeddings[:0]
+        return [Found(*of_clip, *nothing) for of_clip in zip(logits, embeddings, strict=True)]
 
     def explain(self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]) -> tuple[Step, ...]:
         """The steps of trunk and head for these inputs, each with the least time of three passes."""
@@ -158,12 +210,12 @@ class _Normalised:
 
     def __init__(self, tensors: Tensors) -> None:
         scale, shift = tensors.scale_and_shift("bn0")
-        self._scale, self._shift = scale.astype(np.float32), shift.astype(np.float32)
+        self.scale, self.shift = scale.astype(np.float32), shift.astype(np.float32)
 
     def __call__(
         self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
     ) -> tuple[list[FloatArray], ...]:
-        return ([(log_mel * self._scale + self._shift)[None] for log_mel in log_mels],)
+        return ([(log_mel * self.scale + self.shift)[None] for log_mel in log_mels],)
 
 
 class _Raw:
@@ -203,14 +255,17 @@ def _stem(kind: StemKind, tensors: Tensors, module: Pann | None) -> Stem:
     return TracedWavegram(module.stem)
 
 
-def _trunk(trunk: TrunkSettings, tensors: Tensors, workers: Workers, bfloat16: bool) -> PreparedTrunk:
+def _trunk(
+    trunk: TrunkSettings, tensors: Tensors, workers: Workers, bfloat16: bool, head: Sequence[str]
+) -> PreparedTrunk:
+    """The prepared form of a trunk, or of a MobileNet with the layers of its ``head``."""
     match trunk:
         case CnnSettings():
             return PreparedCnn(trunk, tensors, workers, bfloat16=bfloat16)
-        case MobileNetSettings() if product_kind() == "own" and not bfloat16:
-            return MobileNetInStrips(trunk, tensors, workers)
+        case MobileNetSettings() if product_kind() == "own":
+            return MobileNetInStrips(trunk, tensors, workers, head)
         case MobileNetSettings():
-            return PreparedMobileNet(trunk, tensors, workers, bfloat16=bfloat16)
+            return PreparedMobileNet(trunk, tensors, workers)
         case ResNetSettings():
             return PreparedResNet(trunk, tensors, workers, bfloat16=bfloat16)
         case LeeNetSettings() | DaiNet19Settings() | Res1dNetSettings():

@@ -13,12 +13,10 @@ from __future__ import annotations
 
 from numba import njit
 
-from pannsx.jit.atomic import LINE, fetch_add, give_way, read_again
+from pannsx.jit.atomic import LINE, fetch_add, wait_for
 
 SOURCES = ("jit/atomic.py", "inference/cpu/pieces.py")
 """What a compiled function that calls these passes to ``digest_of``, besides its own module."""
-
-_PATIENCE = 2000  # readings of a counter, some 50 microseconds, before another thread may have the processor
 
 
 def n_counters(n_tasks: int, n: int) -> int:
@@ -50,8 +48,4 @@ def put_down(counters, task, n):
 @njit(forceinline=True)
 def wait_for_all(counters, task, n, n_pieces, yields):
     """Return when all pieces of the task are done; ``yields`` is the address of the system's yield."""
-    patience = _PATIENCE
-    while read_again(counters, (task * (n + 1) + n) * LINE) < n_pieces:
-        patience -= 1
-        if patience < 0:
-            give_way(yields)
+    wait_for(counters, (task * (n + 1) + n) * LINE, n_pieces, yields)

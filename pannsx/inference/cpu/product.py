@@ -104,9 +104,19 @@ class OwnFactor:
     name = "own"
 
     def __init__(self, weights: FloatArray) -> None:
-        self.shape: tuple[int, int] = weights.shape
-        self._panels = packed(weights)
-        self._zeros = padded(np.zeros(self.shape[1], np.float32))
+        self._set(weights.shape, packed(weights))
+
+    @classmethod
+    def of_panels(cls, shape: tuple[int, int], panels: FloatArray) -> OwnFactor:
+        """The factor ``(C, C')`` whose panels are there already."""
+        self = cls.__new__(cls)
+        self._set(shape, panels)
+        return self
+
+    def _set(self, shape: tuple[int, int], panels: FloatArray) -> None:
+        self.shape = shape
+        self._panels = panels
+        self._zeros = padded(np.zeros(shape[1], np.float32))
 
     def multiply(
         self,
@@ -144,7 +154,8 @@ class OwnFactor:
             a, 0, a_step, len(inputs), 1, 0, k,
             self._panels, begin * k, 0, k * PANEL, last - begin, c, 0, c_step,
             self._zeros if bias is None else padded(bias), begin,
-            -_INFINITY if cap is None else np.float32(0), _INFINITY if cap is None else np.float32(cap), adds,
+            -_INFINITY if cap is None else np.float32(0), _INFINITY if cap is None else np.float32(cap),
+            0 if adds else -1,
         )  # fmt: skip
 
 
@@ -225,6 +236,13 @@ class Product:
         self.factor = factor(weight.reshape(len(weight), -1).T, bfloat16=bfloat16)
         self._bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
         self._cap = cap
+
+    @classmethod
+    def of(cls, factor: Factor, bias: FloatArray | None, *, cap: float | None) -> Product:
+        """The map by a factor that is there already."""
+        self = cls.__new__(cls)
+        self.out_channels, self.factor, self._bias, self._cap = factor.shape[1], factor, bias, cap
+        return self
 
     def rows(self, inputs: FloatArray, out: FloatArray) -> None:
         """``(n, C)`` -> ``out`` ``(n, C')``, on the calling thread."""

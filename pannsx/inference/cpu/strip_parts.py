@@ -75,7 +75,7 @@ def run_tasks(
     counters = np.zeros(n_counters(n_tasks, n), np.int64)
 
     def run(first: int, last: int) -> None:
-        workers.run(lambda i: share(i, counters, first, last), n, others_may_lack=True)
+        workers.run(lambda i: share(i, counters, first, last), n, each_ends_with_all=True)
 
     if workers.steps is None:
         run(0, n_tasks)

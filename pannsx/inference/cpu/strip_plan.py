@@ -15,15 +15,17 @@ from pannsx.inference.cpu.strip_parts import Weights, fewest_pieces, slots_of
 from pannsx.inference.cpu.strips import (
     ADDED,
     BIAS,
-    CHANNELS,
+    CELL,
     DEPTHWISE,
     FIRST,
     HALVING,
+    IN_CELL,
     IN_CHANNELS,
     IN_WIDTH,
     KIND,
     N_LAYER_COLUMNS,
     PANELS,
+    POOLING,
     PRODUCT,
     SOURCE,
     TABLE,
@@ -32,12 +34,11 @@ from pannsx.inference.cpu.strips import (
     WIDTH,
 )  # fmt: skip
 from pannsx.jit.matrix import PANEL, packed, padded
+from pannsx.jit.simd import N_LANES
 from pannsx.types import FloatArray, IntArray
 
 _STRIP_FLOATS = 150_000  # of a strip in all layers of a task: 600 KB stay in a second-level cache of 1 MB
-_LONG_WEIGHTS = (
-    128 * 1024
-)  # of a product: with few rows, threads divide its columns rather than both read all
+_LONG_WEIGHTS = 32 * 1024  # of a product: with few rows, threads divide its columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Layer:
         block: number of its block; the layers of a block are one task if possible.
         taps, bias, panels: where they begin in the weights.
         adds: whether the input of its block is added to its output.
+        is_kept: whether its output, which ends a task, is read after the last one.
     """
 
     kind: int
@@ -59,6 +61,12 @@ class Layer:
     bias: int
     panels: int
     adds: bool
+    is_kept: bool = False
+
+
+def cell_of(channels: int) -> int:
+    """Floats of a cell: whole vectors, of which those beyond the channels are zeros."""
+    return -(-channels // N_LANES) * N_LANES
 
 
 class Layers:
@@ -66,10 +74,12 @@ class Layers:
 
     Attributes:
         all: the layers.
+        n_trunk: number of layers before the pooling.
     """
 
     def __init__(self) -> None:
         self.all: list[Layer] = []
+        self.n_trunk = 0
         self._limits: list[tuple[float, float]] = []
         self._weights = Weights()
 
@@ -78,8 +88,11 @@ class Layers:
     ) -> None:
         """Add a convolution of one channel, the first, or a depthwise one; ``(C, 1, 3, 3)`` and ``(C,)``."""
         kind = FIRST if not self.all else HALVING if halves else DEPTHWISE
-        taps = self._weights.put(taps_of(weight, 2 if halves else 1))
-        self._add(Layer(kind, len(weight), block, taps, self._weights.put(bias), 0, False), cap)
+        missing = cell_of(len(weight)) - len(weight)
+        whole = np.pad(weight, ((0, missing), *((0, 0),) * 3))
+        taps = self._weights.put(taps_of(whole, 2 if halves else 1))
+        bias_at = self._weights.put(np.pad(bias, (0, missing)))
+        self._add(Layer(kind, len(weight), block, taps, bias_at, 0, False), cap)
 
     def product(
         self, weight: FloatArray, bias: FloatArray, *, cap: float | None, block: int, adds: bool = False
@@ -87,6 +100,21 @@ class Layers:
         """Add a pointwise convolution, ``(C', C, 1, 1)`` and ``(C',)``; ``cap`` None: without activation."""
         panels = self._weights.put(packed(np.ascontiguousarray(weight.reshape(len(weight), -1).T)))
         self._add(Layer(PRODUCT, len(weight), block, 0, self._weights.put(padded(bias)), panels, adds), cap)
+        self.n_trunk = len(self.all)
+
+    def dense(self, weight: FloatArray, bias: FloatArray | None, *, cap: float | None) -> None:
+        """Add a dense layer of the head, ``(C', C)`` and ``(C',)``; the pooling precedes the first."""
+        last = self.all[-1]
+        is_first = len(self.all) == self.n_trunk
+        if is_first:
+            last = Layer(POOLING, last.channels, last.block + 1, 0, 0, 0, False)
+            self._add(last, None)
+        panels = self._weights.put(packed(np.ascontiguousarray(weight.T)))
+        shift = np.zeros(len(weight), np.float32) if bias is None else bias
+        layer = Layer(
+            PRODUCT, len(weight), last.block + 1, 0, self._weights.put(padded(shift)), panels, False, is_first
+        )
+        self._add(layer, cap)
 
     def take_weights(self) -> FloatArray:
         """All weights, with the zeros at the end that a product adds to parts of its sums; once only."""
@@ -124,6 +152,7 @@ class Plan:
         n_scratch: floats of a thread's scratch memory.
         zeros: begin and end of stretches of the memory that must be zero; nothing is written there.
         heights: frames of each item's features.
+        n_trunk: number of tasks before the pooling.
     """
 
     layers: IntArray
@@ -134,14 +163,15 @@ class Plan:
     n_scratch: int
     zeros: tuple[tuple[int, int], ...]
     heights: tuple[int, ...]
+    n_trunk: int
 
-    def features(self, memory: FloatArray) -> FloatArray:
-        """``(frames, W, C)``: the output of the last layer."""
-        n_frames = self.tasks[-1].n_frames
-        last = self.layers[-1]
-        frame = int(last[WIDTH] * last[CHANNELS])
+    def output(self, task: int, memory: FloatArray) -> FloatArray:
+        """``(frames, W, floats of a cell)``: what a task gave."""
+        n_frames = self.tasks[task].n_frames
+        last = self.layers[self.tasks[task].end - 1]
+        frame = int(last[WIDTH] * last[CELL])
         begin = int(last[TARGET]) + frame
-        return memory[begin : begin + n_frames * frame].reshape(n_frames, last[WIDTH], last[CHANNELS])
+        return memory[begin : begin + n_frames * frame].reshape(n_frames, last[WIDTH], last[CELL])
 
 
 @lru_cache(maxsize=64)
@@ -152,15 +182,16 @@ def make_plan(network: Layers, heights: tuple[int, ...], width: int, n_threads: 
     n_scratch = 0
     for begin, end, by_columns in _cut(network.all, layers, n_frames):
         if by_columns:
-            n_pieces = min(-(-int(layers[end - 1, CHANNELS]) // PANEL), fewest_pieces(n_threads))
+            n_pieces = min(-(-int(layers[end - 1, CELL]) // PANEL), fewest_pieces(n_threads))
         else:
             n_pieces, size = _strips(layers[begin:end], tables, n_frames[end - 1], n_threads)
             n_scratch = max(n_scratch, size)
         tasks.append(Task(begin, end, n_frames[end - 1], n_pieces, by_columns))
     n_memory, zeros = _place(network.all, layers, tasks)
     return Plan(
-        layers, tuple(tasks), np.array(tasks, np.int64), tables, n_memory, n_scratch, zeros, out_heights
-    )
+        layers, tuple(tasks), np.array(tasks, np.int64), tables, n_memory, n_scratch, zeros, out_heights,
+        sum(task.end <= network.n_trunk for task in tasks),
+    )  # fmt: skip
 
 
 def _shapes(
@@ -171,8 +202,9 @@ def _shapes(
     tables: list[IntArray] = []
     places: dict[tuple[tuple[int, ...], int], int] = {}
     n_entries, channels, n_frames = 0, 1, []
+    out_heights: tuple[int, ...] = ()
     for row, layer in zip(rows, network, strict=True):
-        row[[KIND, IN_WIDTH, IN_CHANNELS]] = layer.kind, width, channels
+        row[[KIND, IN_CHANNELS, IN_CELL, IN_WIDTH]] = layer.kind, channels, cell_of(channels), width
         if layer.kind in (DEPTHWISE, HALVING):
             key = heights, 1 if layer.kind == DEPTHWISE else 2
             if key not in places:
@@ -180,12 +212,18 @@ def _shapes(
                 tables.append(frame_table(*key).reshape(-1))
                 n_entries += tables[-1].size
             row[TABLE] = places[key]
+        if layer.kind == POOLING:
+            row[TABLE] = n_entries
+            tables.append(np.cumsum([0, *heights], dtype=np.int64))
+            n_entries += tables[-1].size
+            out_heights, heights, width = heights, (1,) * len(heights), 1
         if layer.kind in (FIRST, HALVING):
             heights, width = tuple(height // 2 for height in heights), width // 2
         channels = layer.channels
-        row[[WIDTH, CHANNELS, TAPS, BIAS, PANELS]] = width, channels, layer.taps, layer.bias, layer.panels
+        row[[CELL, WIDTH]] = cell_of(channels), width
+        row[[TAPS, BIAS, PANELS]] = layer.taps, layer.bias, layer.panels
         n_frames.append(sum(heights))
-    return rows, np.concatenate(tables), n_frames, heights
+    return rows, np.concatenate(tables), n_frames, out_heights or heights
 
 
 def _cut(network: Sequence[Layer], rows: IntArray, n_frames: list[int]) -> list[tuple[int, int, bool]]:
@@ -197,7 +235,7 @@ def _cut(network: Sequence[Layer], rows: IntArray, n_frames: list[int]) -> list[
     weights: dict[int, int] = {}
     for layer, row in zip(network, rows, strict=True):
         if layer.kind == PRODUCT:
-            size = int(row[IN_CHANNELS] * row[CHANNELS])
+            size = int(row[IN_CHANNELS] * row[CELL])
             weights[layer.block] = max(size, weights.get(layer.block, 0))
     few = [
         n * row[WIDTH] < FEW_ROWS and weights.get(layer.block, 0) >= _LONG_WEIGHTS
@@ -207,7 +245,7 @@ def _cut(network: Sequence[Layer], rows: IntArray, n_frames: list[int]) -> list[
     for i, layer in enumerate(network):
         is_last = i + 1 == len(network) or network[i + 1].block != layer.block
         if is_last or few[i] or few[i + 1]:
-            by_columns = bool(few[i]) and layer.kind == PRODUCT and begin == i
+            by_columns = layer.kind == POOLING or (bool(few[i]) and layer.kind == PRODUCT and begin == i)
             found.append((begin, i + 1, by_columns))
             begin = i + 1
     return found
@@ -215,7 +253,7 @@ def _cut(network: Sequence[Layer], rows: IntArray, n_frames: list[int]) -> list[
 
 def _strips(rows: IntArray, tables: IntArray, n_frames: int, n_threads: int) -> tuple[int, int]:
     """Number of strips of a task, and the floats of the longest in the layers before the last."""
-    frames = rows[:-1, WIDTH] * rows[:-1, CHANNELS]
+    frames = rows[:-1, WIDTH] * rows[:-1, CELL]
     n_pieces = min(n_frames, fewest_pieces(n_threads))
     while True:
         cuts = n_frames * np.arange(n_pieces + 1) // n_pieces
@@ -254,7 +292,10 @@ def _place(
     uses = [  # by task: the last one that reads what it writes
         max([t + 1, *(user for user, writer in added.items() if writer == t)]) for t in range(len(tasks))
     ]
-    frame = [int(rows[task.end - 1, WIDTH] * rows[task.end - 1, CHANNELS]) for task in tasks]
+    for t, task in enumerate(tasks):
+        if network[task.end - 1].is_kept:
+            uses[t] = len(tasks)
+    frame = [int(rows[task.end - 1, WIDTH] * rows[task.end - 1, CELL]) for task in tasks]
     lead = max(frame)
     slots = slots_of(list(enumerate(uses)))  # by task
     sizes = [0] * (1 + max(slots))

@@ -6,7 +6,7 @@ in any order, by any thread:
 * *strips*: a range of frames of the last layer's output. For each, the frames that it needs of every layer
   before are computed into the thread's scratch memory, which stays in its cache; only the last layer writes
   to the memory that all threads share. Neighbouring strips both compute the frames at their common edge.
-* *columns*, of a single product: all of its rows and some of its columns.
+* *columns*, of a single product or pooling: all of its rows and some of its columns.
 
 Threads take pieces as in :mod:`pannsx.inference.cpu.pieces`.
 
@@ -28,23 +28,33 @@ from pannsx.inference.cpu.depthwise import depthwise, depthwise_halving, first_h
 from pannsx.jit import matrix
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.matrix import PANEL
+from pannsx.jit.simd import N_LANES, broadcast, load, maximum, store
 
-FIRST, DEPTHWISE, HALVING, PRODUCT = range(4)
-"""Kinds of layers; the first and the halving ones read two frames for each of their own."""
-
-KIND, IN_WIDTH, IN_CHANNELS, WIDTH, CHANNELS, TABLE, TAPS, BIAS, PANELS, SOURCE, TARGET, ADDED = range(12)
-"""Columns of a layer: kind and shapes, then where it begins: its frame table in the tables, its taps, bias
-and panels in the weights, and in the memory the matrices that it reads, writes and adds, each with a zero
-frame before it. ``SOURCE`` counts for the first layer of a task, ``TARGET`` for the last; ``ADDED`` may be
--1.
+FIRST, DEPTHWISE, HALVING, PRODUCT, POOLING = range(5)
+"""Kinds of layers. The first and the halving ones read two frames for each of their own. Pooling gives a cell
+for each item: the mean over the width, then over time the maximum plus the mean.
 """
 
-N_LAYER_COLUMNS = 12
+(
+    KIND, IN_CHANNELS, IN_CELL, IN_WIDTH, CELL, WIDTH, TABLE, TAPS, BIAS, PANELS, SOURCE, TARGET, ADDED,
+) = range(13)  # fmt: skip
+"""Columns of a layer: kind; channels that a product sums; floats of a cell and cells of a frame, of the input
+and of the output. Then where it begins: its frame table in the tables, or for pooling the first frame of each
+item and their number; its taps, bias and panels in the weights; and in the memory the matrices that it reads,
+writes and adds, each with a zero frame before it.
+``SOURCE`` counts for the first layer of a task, ``TARGET`` for the last; ``ADDED`` may be -1.
+
+A cell is whole vectors; channels are filled up with zeros.
+"""
+
+N_LAYER_COLUMNS = 13
 
 BEGIN, END, N_FRAMES, N_PIECES, BY_COLUMNS = range(5)
 """Columns of a task: its layers, frames of the last one, pieces, and whether these are columns."""
 
 N_TASK_COLUMNS = 5
+
+_ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
 
 
 @njit(forceinline=True)
@@ -59,12 +69,6 @@ def _needed(layer, tables, first, last):
     while tables[end] == 0:
         end -= 1
     return tables[begin] - 1, tables[end]
-
-
-@njit(forceinline=True)
-def _copy(source, at, target, to, n):
-    for i in range(n):
-        target[to + i] = source[at + i]
 
 
 @cache
@@ -101,42 +105,39 @@ def compiled_share() -> Callable[..., Any]:
         for i in range(begin, end):
             layer = layers[i]
             low, high = ranges[i + 1, 0], ranges[i + 1, 1]
-            in_channels, channels = layer[IN_CHANNELS], layer[CHANNELS]
-            frame = layer[WIDTH] * channels
+            in_cell, cell = layer[IN_CELL], layer[CELL]
+            frame = layer[WIDTH] * cell
             if i > begin:
                 source, lacks = scratch[source_at:], ranges[i, 0]
             else:
                 source, lacks = memory[layer[SOURCE] :], 0
             if i < end - 1:
                 scratch[at : at + frame] = 0
-                target = scratch[at + frame :]
+                target, to = scratch, at + frame
             else:
-                target = memory[layer[TARGET] + (1 + low) * frame :]
+                target, to = memory, layer[TARGET] + (1 + low) * frame
             floor, cap = limits[i, 0], limits[i, 1]
             taps, bias = weights[layer[TAPS] :], weights[layer[BIAS] :]
             table = tables[layer[TABLE] :]
             if layer[KIND] == PRODUCT:
                 n_rows = (high - low) * layer[WIDTH]
-                adds = layer[ADDED] >= 0
-                if adds:
-                    _copy(memory, layer[ADDED] + (1 + low) * frame, target, 0, n_rows * channels)
+                added = layer[ADDED] + (1 + low) * frame if layer[ADDED] >= 0 else -1
                 multiply(
-                    source, (1 + low - lacks) * layer[IN_WIDTH] * in_channels, in_channels, n_rows,
-                    1, 0, in_channels,
-                    weights, layer[PANELS], 0, in_channels * PANEL, channels, target, 0, channels,
-                    weights, layer[BIAS], floor, cap, adds,
+                    source, (1 + low - lacks) * layer[IN_WIDTH] * in_cell, in_cell, n_rows,
+                    1, 0, layer[IN_CHANNELS], weights, layer[PANELS], 0, layer[IN_CHANNELS] * PANEL, cell,
+                    target, to, cell, weights, layer[BIAS], floor, cap, added,
                 )  # fmt: skip
             elif layer[KIND] == DEPTHWISE:
                 stride_one(
-                    source, layer[IN_WIDTH], channels, table, lacks, low, high, taps, bias, cap, target
+                    source, layer[IN_WIDTH], cell, table, lacks, low, high, taps, bias, cap, target[to:]
                 )
             elif layer[KIND] == HALVING:
                 stride_two(
-                    source, layer[IN_WIDTH], channels, table, lacks, low, high, taps, bias, cap, target
+                    source, layer[IN_WIDTH], cell, table, lacks, low, high, taps, bias, cap, target[to:]
                 )
             else:
                 first_layer(
-                    plane, plane_row, tops, low, high, layer[WIDTH], channels, taps, bias, cap, target
+                    plane, plane_row, tops, low, high, layer[WIDTH], cell, taps, bias, cap, target[to:]
                 )
             source_at = at
             at += (1 + high - low) * frame
@@ -144,23 +145,36 @@ def compiled_share() -> Callable[..., Any]:
     def columns(layer, floor, cap, first, last, n_frames, weights, memory):
         """Panels ``first`` to ``last`` of a product, all of its rows."""
         _ = sources
-        in_channels, channels = layer[IN_CHANNELS], layer[CHANNELS]
-        begin, end = first * PANEL, min(last * PANEL, channels)
-        n_rows = n_frames * layer[WIDTH]
-        at = layer[WIDTH] * channels + begin
-        adds = layer[ADDED] >= 0
-        if adds:
-            for r in range(n_rows):
-                row = at + r * channels
-                _copy(memory, layer[ADDED] + row, memory, layer[TARGET] + row, end - begin)
+        in_channels, in_cell, cell = layer[IN_CHANNELS], layer[IN_CELL], layer[CELL]
+        begin, end = first * PANEL, min(last * PANEL, cell)
+        at = layer[WIDTH] * cell + begin
         multiply(
-            memory, layer[SOURCE] + layer[WIDTH] * in_channels, in_channels, n_rows, 1, 0, in_channels,
-            weights, layer[PANELS] + begin * in_channels, 0, in_channels * PANEL, end - begin,
-            memory, layer[TARGET] + at, channels,
-            weights, layer[BIAS] + begin, floor, cap, adds,
+            memory, layer[SOURCE] + layer[WIDTH] * in_cell, in_cell, n_frames * layer[WIDTH],
+            1, 0, in_channels, weights, layer[PANELS] + begin * in_channels, 0, in_channels * PANEL,
+            end - begin, memory, layer[TARGET] + at, cell, weights, layer[BIAS] + begin, floor, cap,
+            layer[ADDED] + at if layer[ADDED] >= 0 else -1,
         )  # fmt: skip
 
-    strip, columns = compiled(strip), compiled(columns)
+    def pooled(layer, tables, first, last, n_items, memory):
+        """Panels ``first`` to ``last`` of the pooling of all items."""
+        _ = sources
+        width, cell = layer[IN_WIDTH], layer[CELL]
+        share = np.float32(1 / width)
+        for item in range(n_items):
+            begin, end = tables[layer[TABLE] + item], tables[layer[TABLE] + item + 1]
+            part = np.float32(1 / (end - begin))
+            for c in range(first * PANEL, min(last * PANEL, cell), N_LANES):
+                most, total = broadcast(-_INFINITY), broadcast(_ZERO)
+                for frame in range(begin, end):
+                    at = layer[SOURCE] + (1 + frame) * width * cell + c
+                    mean = load(memory, at)
+                    for x in range(1, width):
+                        mean = mean + load(memory, at + x * cell)
+                    mean = mean * share
+                    most, total = maximum(mean, most), total + mean
+                store(memory, layer[TARGET] + (1 + item) * cell + c, most + total * part)
+
+    strip, columns, pooled = compiled(strip), compiled(columns), compiled(pooled)
 
     def share(
         me, n, counters, first_task, last_task, tasks, layers, limits, weights, plane, plane_row, tops,
@@ -175,14 +189,16 @@ def compiled_share() -> Callable[..., Any]:
         for t in range(first_task, last_task):
             task = tasks[t]
             last_layer, n_pieces, n_frames = task[END] - 1, task[N_PIECES], task[N_FRAMES]
-            n_panels = -(-layers[last_layer, CHANNELS] // PANEL)
+            n_panels = -(-layers[last_layer, CELL] // PANEL)
             piece = pieces.take(counters, t, me, n, n_pieces)
             while piece >= 0:
-                if task[BY_COLUMNS]:
+                first, last = n_panels * piece // n_pieces, n_panels * (piece + 1) // n_pieces
+                if layers[last_layer, KIND] == POOLING:
+                    pooled(layers[last_layer], tables, first, last, n_frames, memory)
+                elif task[BY_COLUMNS]:
                     columns(
                         layers[last_layer], limits[last_layer, 0], limits[last_layer, 1],
-                        n_panels * piece // n_pieces, n_panels * (piece + 1) // n_pieces,
-                        n_frames, weights, memory,
+                        first, last, n_frames, weights, memory,
                     )  # fmt: skip
                 else:
                     strip(

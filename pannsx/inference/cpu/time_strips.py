@@ -196,7 +196,7 @@ def compiled_share() -> Callable[..., Any]:
                         scratch, v_at + i * v_step, n_in + _SKEW, n, 1, 0, n_in,
                         weights, layer[WEIGHTS] + i * size + chunk * n_in, 0, n_in * PANEL, width,
                         scratch, m_at + i * m_step, CHUNK, weights, len(weights) - CHUNK,
-                        -_INFINITY, _INFINITY, False,
+                        -_INFINITY, _INFINITY, -1,
                     )  # fmt: skip
                 _leave(
                     scratch, m_at, m_step, width, dilation, at, n, low, high, weights, layer[BIAS] + chunk,
@@ -230,7 +230,7 @@ def compiled_share() -> Callable[..., Any]:
                 source, at, step, high - low,
                 1 if joined else n_taps, layer[DILATION] * n_in, n_taps * n_in if joined else n_in,
                 weights, layer[WEIGHTS] + begin * n_taps * n_in, n_in, n_taps * n_in * PANEL, end - begin,
-                target, to, n_out, weights, layer[BIAS] + begin, floor, _INFINITY, adds,
+                target, to, n_out, weights, layer[BIAS] + begin, floor, _INFINITY, to if adds else -1,
             )  # fmt: skip
         else:
             _pooling(kind, source, at, step, n_taps, high - low, n_out, target, to_0 + low * n_out)

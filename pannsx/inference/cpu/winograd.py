@@ -174,7 +174,7 @@ def _passes() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any
                 multiply(
                     v, i * v_step, v_tile, n_tiles, 1, 0, in_channels,
                     weights, CELLS * in_channels * chunk + i * size, 0, in_channels * PANEL, n,
-                    m, i * m_step, CHUNK, bias, len(bias) - CHUNK, low, high, False,
+                    m, i * m_step, CHUNK, bias, len(bias) - CHUNK, low, high, -1,
                 )  # fmt: skip
             _leave(
                 m, m_step, chunk, n, targets, across, first, n_tiles, bias, pool, adds, cells, row, cell,

@@ -90,9 +90,10 @@ class Workers:
         return kept[: len(sizes)]
 
     def lead(self, task: Callable[[], Out]) -> Out:
-        """Run ``task`` on a thread of the pool; its calls of :meth:`run` give that thread the first share.
+        """Run ``task``, all of whose calls of :meth:`run` have the same number of threads.
 
-        The caller holds ``lock``: two leading tasks would wait for each other's threads.
+        It runs on the calling thread, or where shares run products of torch on one of the pool, on a single
+        torch thread. The caller holds ``lock``: two leading tasks would wait for each other's threads.
         """
 
         n = self.n
@@ -104,6 +105,8 @@ class Workers:
             finally:
                 self._leading.n = 0
 
+        if not self._with_torch:
+            return leading()
         (future,) = self._submit(n, [leading])
         return future.result()
 
@@ -116,24 +119,33 @@ class Workers:
             self.steps.append(Step(layer, form, product, n_operations, time.perf_counter() - begin))
 
     def run(
-        self, share: Callable[[int], None], n: int | None = None, *, others_may_lack: bool = False
+        self, share: Callable[[int], None], n: int | None = None, *, each_ends_with_all: bool = False
     ) -> None:
         """Run ``share(0)`` to ``share(n - 1)`` in parallel, to the end; an error of a share is raised.
 
-        ``n`` is what the work was divided by; None: the present :attr:`n`, which only a task that leads can
-        rely on. ``others_may_lack``: each share also does what the others have not begun, so those that have
-        not begun when the leading thread's is done are left out.
+        The first one runs on the calling thread, unless that is not one for shares with products of torch:
+        a thread that must be woken comes later.
+
+        Args:
+            share: one of the ``n`` parts of the work.
+            n: what the work was divided by; None: the present :attr:`n`, which only a task that leads can
+                rely on.
+            each_ends_with_all: each share does what the others have not begun, and returns when all the work
+                is done. So when the first one returns, nobody waits for the others: those that have not begun
+                are left out, and the rest have nothing more to do.
         """
         n = n or self.n
-        first = 1 if self._n_leading else 0
+        first = 1 if self._n_leading or not self._with_torch else 0
         futures = self._submit(n, [partial(share, i) for i in range(first, n)])
         try:
             if first:
                 share(0)
-                if others_may_lack:
-                    futures = [future for future in futures if not future.cancel()]
-        finally:
+        except BaseException:
             wait(futures)
+            raise
+        if first and each_ends_with_all:
+            futures = [future for future in futures if not future.cancel() and future.done()]
+        wait(futures)
         for future in futures:
             future.result()
 
