@@ -191,24 +191,25 @@ class _Emitter:
         builder.position_at_end(after)
         return new
 
-    def first_sums(self, bias: Any, adds: Any, added: Callable[[], list[Any]]) -> list[Any]:
-        """The bias in every row, plus the rows ``added`` if ``adds``."""
+    def added(self, sums: list[Any], adds: Any, rows_of: Callable[[], list[Any]]) -> list[Any]:
+        """The sums plus those rows, if ``adds``.
+
+        At the end: a sum in parts of some thousand numbers is more exact than one number after the other.
+        """
         builder = self.builder
-        biases = [builder.load(self.vector(bias, v), align=_FLOAT_BYTES) for v in range(self.n_vectors)]
-        alone = biases * len(self.rows)
         before = builder.block
         adding, after = builder.append_basic_block("adding"), builder.append_basic_block("after_adding")
         builder.cbranch(adds, adding, after)
         builder.position_at_end(adding)
-        both = []
-        for row in added():
-            for v, lanes in enumerate(biases):
-                both.append(builder.fadd(builder.load(self.vector(row, v), align=_FLOAT_BYTES), lanes))
+        rows, both = rows_of(), []
+        for i, value in enumerate(sums):
+            pointer = self.vector(rows[i // self.n_vectors], i % self.n_vectors)
+            both.append(builder.fadd(value, builder.load(pointer, align=_FLOAT_BYTES)))
         builder.branch(after)
         builder.position_at_end(after)
-        found = [builder.phi(_VECTOR) for _ in alone]
-        for phi, first, more in zip(found, alone, both, strict=True):
-            phi.add_incoming(first, before)
+        found = [builder.phi(_VECTOR) for _ in sums]
+        for phi, alone, more in zip(found, sums, both, strict=True):
+            phi.add_incoming(alone, before)
             phi.add_incoming(more, adding)
         return found
 
@@ -233,7 +234,7 @@ def _tile_product_of(n_vectors: int) -> Any:
         b: Any, b_at: Any, b_segment: Any, b_ahead: Any, bias: Any, bias_at: Any,
         floor: Any, cap: Any, adds: Any, c: Any, added_at: Any, c_at: Any, c_step: Any,
     ) -> Any:  # fmt: skip
-        """``rows`` rows of the vectors' columns, ``min(max(bias [+ added] + A @ B, floor), cap)``, -> C.
+        """``rows`` rows of the vectors' columns, ``min(max(bias + A @ B [+ added], floor), cap)``, -> C.
 
         ``added`` are the rows of C at ``added_at``. Meanwhile the tile fetches ``_AHEAD`` floats a step from
         ``b_ahead`` on into the second-level cache.
@@ -258,11 +259,11 @@ def _tile_product_of(n_vectors: int) -> Any:
             emit = _Emitter(
                 builder, rows_of(0, args[2], args[3]), n_vectors, builder.gep(data(7), [args[10]])
             )
-            sums = emit.first_sums(
-                builder.gep(data(11), [args[12]]), args[15], lambda: rows_of(16, args[17], args[19])
-            )
+            first = builder.gep(data(11), [args[12]])
+            biases = [builder.load(emit.vector(first, v), align=_FLOAT_BYTES) for v in range(n_vectors)]
             panel = builder.gep(data(7), [args[8]])
-            sums = emit.segments(sums, args[4], args[6], panel, args[5], args[9])
+            sums = emit.segments(biases * TILE_ROWS, args[4], args[6], panel, args[5], args[9])
+            sums = emit.added(sums, args[15], lambda: rows_of(16, args[17], args[19]))
             emit.finish(sums, args[13], args[14], rows_of(16, args[18], args[19]))
             return context.get_dummy_value()
 
