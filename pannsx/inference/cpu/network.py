@@ -47,8 +47,7 @@ def may_round(model: ArrayModel | Pann) -> bool:
     Not those of a MobileNet: they are narrow, between layers that are not products, so that rounding takes
     longer than it saves; and each rounding adds to the error of fifty layers.
     """
-    is_array = isinstance(model, ArrayModel)
-    row = model.structure.row if is_array else ARCHITECTURES[model.architecture]
+    row = model.structure.row if isinstance(model, ArrayModel) else ARCHITECTURES[model.architecture]
     return not (isinstance(row.trunk, MobileNetSettings) and _can_prepare(row.trunk, bfloat16=False))
 
 
