@@ -19,7 +19,7 @@ from pannsx.corpus.pool import Message, Worker
 from pannsx.corpus.schema import FAILED
 from pannsx.corpus.shards import missing
 from pannsx.corpus.sinks import Part
-from pannsx.corpus.worker import Done, Ready, Refused
+from pannsx.corpus.worker import AHEAD, Done, Ready, Refused
 from pannsx.errors import printable
 from pannsx.inference.cpu.cores import n_processors
 
@@ -30,9 +30,10 @@ _PART_ROWS, _PART_BYTES, _PART_S = 4096, 1 << 26, 60.0
 """Limits of a part, in rows, bytes and seconds of work; a killed run loses at most one part."""
 
 _PROCESSORS_OF_WORKER = 4
-_IN_FLIGHT = 3
-"""Batches of a worker: one is computed, one is decoded, and one waits, so that it can be decoded as soon as
-the first is done; a batch that is sent only then comes too late."""
+_IN_FLIGHT = AHEAD + 1
+"""Batches of a worker: those that it has begun, and one that waits to be begun as soon as the first of them is
+finished. One that is sent only then comes too late: nothing would be decoded while the second is computed.
+"""
 
 _MOST_TRIES = 2  # of a batch with others beside it, and then of each of its rows alone
 _MOST_DEATHS = 12  # of workers without a batch done in between

@@ -18,7 +18,7 @@ from pannsx.corpus.schema import to_table
 
 _STDOUT, _STDERR = 1, 2
 
-_AHEAD = 2
+AHEAD = 2
 """Batches in work at the same time: one is decoded while the other is computed."""
 
 
@@ -78,7 +78,7 @@ def _run(stage: Any, schema: Any, batches: BinaryIO, results: BinaryIO) -> None:
     begun: list[Any] = []
     is_last = False
     while True:
-        while not is_last and len(begun) < _AHEAD and (not begun or not waiting.empty()):
+        while not is_last and len(begun) < AHEAD and (not begun or not waiting.empty()):
             batch = waiting.get()
             is_last = batch is None
             if not is_last:
