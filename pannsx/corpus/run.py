@@ -31,8 +31,8 @@ _PART_ROWS, _PART_BYTES, _PART_S = 4096, 1 << 26, 60.0
 
 _PROCESSORS_OF_WORKER = 4
 _IN_FLIGHT = AHEAD + 1
-"""Batches of a worker: those that it has begun, and one that waits to be begun as soon as the first of them is
-finished. One that is sent only then comes too late: nothing would be decoded while the second is computed.
+"""Batches of a worker: those that it has begun, and one that waits to be begun as soon as the first of them
+is finished. One that is sent only then comes too late: nothing would be decoded while the second is computed.
 """
 
 _MOST_TRIES = 2  # of a batch with others beside it, and then of each of its rows alone
