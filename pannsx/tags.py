@@ -61,11 +61,11 @@ def top_tags(
 
 
 def leaves_of(clipwise: FloatArray, labels: LabelSet, found: Sequence[int], *, is_decided: bool) -> list[int]:
-    """The classes that remain of ``found`` without those that others of them explain.
+    """The most specific of the classes ``found``.
 
-    A class is left out if one that remains stands below it in AudioSet's tree. If ``found`` is no decision
-    but merely all classes, the one below must also have half of its probability: a class far less probable
-    explains nothing. So for each class left out, one remains that is a kind of it.
+    A class is left out if a remaining class is below it in AudioSet's tree. If ``found`` is no decision but
+    merely all classes, the class below must also have half of its probability, as a far less probable class
+    explains nothing. So for each class left out, a kind of it remains.
     """
     labels.tree  # noqa: B018  raises ValueError for labels that are not in it
     remaining: set[int] = set()

@@ -328,7 +328,7 @@ class RunFolder:
 
 
 class RunView:
-    """The folder of a run whose lock another process holds, for those who compute its parts.
+    """The folder of a run, for processes that compute its parts while another one holds its lock.
 
     Args:
         path: the folder.

@@ -297,7 +297,7 @@ class EventDetector:
         return sorted(events, key=lambda event: (event.onset_s, self._positions[event.label]))
 
     def check_has_parents(self) -> None:
-        """ValueError if nothing is known about which of these classes stands above which."""
+        """ValueError if neither tree nor super-classes order any of these classes."""
         check_has_parents(self._selection.labels, self._selection.super_classes)
 
     def without_parents(self, events: Sequence[Event]) -> list[Event]:

@@ -1,4 +1,4 @@
-"""Scores of a classifier by class: precision, recall, F1, and which class is taken for which."""
+"""Scores of a classifier by class: precision, recall, F1, and the confusion matrix."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import numpy as np
 from pannsx.transfer.data_set import MADE_UP_FOLDS, Recording
 
 _MOST_EVENED = 1000
-"""Units up to which folds are evened out by exchanges, whose number grows with its square."""
+"""Largest number of units for exchanges between folds; the number of exchanges grows with its square."""
 
 _MOST_ROUNDS = 20
 _NOTHING = 1e-9  # a change that rounding can make

@@ -26,7 +26,7 @@ PREFETCH = 4
 """Batches that are ready or in progress. All threads work on the oldest first."""
 
 LOOK_AHEAD = 64
-"""Batches whose rows are drawn ahead, so that files that are far away can be fetched in time."""
+"""Batches with rows drawn in advance, so that remote files can be fetched in time."""
 
 
 def read_by_threads(clips: Clips, draws: Iterable[Rows], workers: int) -> Iterator[tuple[Tensor, Rows]]:

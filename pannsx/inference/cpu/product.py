@@ -3,10 +3,10 @@
 A right factor is laid out once, when a network is prepared (:func:`factor`), and then multiplied on the
 calling thread. Threads divide a product by its rows, or by its columns where rows are few (:class:`Product`).
 
-Products are those of :mod:`pannsx.jit.matrix`, on the weights packed once; where NumPy's library is Apple's
-Accelerate, which computes on a matrix unit that has no public instructions, they are NumPy's.
-``PANNSX_PRODUCT=own`` or ``numpy``, read when a network is prepared, overrides that. The rule does not ask
-whether the host program has torch, so results do not depend on it; no library's threads are set.
+Products are those of :mod:`pannsx.jit.matrix`, on the weights packed once. If NumPy's library is Apple's
+Accelerate, they are NumPy's: it uses a matrix unit without public instructions. ``PANNSX_PRODUCT=own`` or
+``numpy``, read when a network is prepared, overrides that. The rule does not depend on torch in the host
+program, so results do not either; no library's threads are set.
 """
 
 from __future__ import annotations
