@@ -6,7 +6,7 @@ seeds and mutating the best. The row alone determines the sound.
     events         recipe of `recipes.EVENTS`, seeds of a `Lineage`
     songs          ``band <genre>``, ``duet <kind>`` or ``alone <kind>``, seeds of a `Lineage`; no soundfont
     singing        kind of `singing.KINDS`, one seed
-    bands <font>   genre of `bands.GENRES`, one seed, played with a soundfont
+    bands <font>   genre of `genres.GENRES`, one seed, played with a soundfont
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from train.pool.synthesis import (
     bands,
     bells,
     creatures,
+    genres,
     midi,
     singing,
     songs,
@@ -75,11 +76,11 @@ def read_chosen(path: Path = TABLE) -> list[Chosen]:
     """
     known = {"events": set(EVENTS), "singing": set(singing.KINDS)}
     known["songs"] = {
-        *(f"band {genre}" for genre in bands.GENRES),
+        *(f"band {genre}" for genre in genres.GENRES),
         *(f"duet {kind}" for kind in songs.DUETS),
         *(f"alone {kind}" for kind in singing.KINDS),
     }
-    known |= {f"bands {font}": set(bands.GENRES) for font in midi.FONTS}
+    known |= {f"bands {font}": set(genres.GENRES) for font in midi.FONTS}
     rows = []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
