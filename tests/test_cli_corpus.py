@@ -62,8 +62,10 @@ def test_a_table(clips: Path, tmp_path: Path, capsys: Captured) -> None:
         np.testing.assert_allclose(found["embedding"][i], alone.embedding, rtol=0, atol=SAME_ALONE * scale)
 
     write_wav(clips / "bad.wav", 1.0, seed=3)
-    assert main([*command, "--retry-failed", "--quiet"]) == 0
+    assert main([*command, "--retry-failed"]) == 0
     assert table_of(out)["status"] == ["ok"] * 4
+    assert "): 4 rows, 4 of them before; 1 tried again in " in capsys.readouterr().err
+    assert main([*command, "--resume", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     assert main([*command]) == 1
     assert "go on with it by --resume, or name another folder" in capsys.readouterr().err
@@ -110,6 +112,18 @@ def test_manifests_that_say_nothing(tmp_path: Path, capsys: Captured) -> None:
     assert main(["corpus", str(tmp_path / "none*.wav"), "-o", str(tmp_path / "table")]) == 1
     assert "no file matches the pattern" in capsys.readouterr().err
     assert not list(tmp_path.glob("table/*"))
+
+
+def test_a_run_that_is_interrupted(
+    clips: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*sources: Any, **how: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pannsx.corpus.local.process", interrupted)
+    out = tmp_path / "table"
+    assert main(["corpus", str(clips), "-o", str(out)]) == 130
+    assert f"interrupted; what is done is in {out}, and --resume goes on with it" in capsys.readouterr().err
 
 
 @pytest.mark.slow

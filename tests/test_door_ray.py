@@ -131,6 +131,7 @@ def test_rows_that_failed_are_tried_again(
     (tmp_path / "healed").touch()
     summary = on_ray.run(manifest, out, retry_failed=True, **how)
     assert summary[1:4] == (N_ROWS, N_ROWS, 0)
+    assert summary.n_retried == 3
     assert is_whole(out)
     assert table_of(out).equals(undisturbed)
 

@@ -199,10 +199,13 @@ def _say(summary: Summary, arguments: argparse.Namespace) -> None:
     speed = f", {summary.audio_s / summary.took_s:,.0f} s of audio a second" if summary.audio_s else ""
     before = f", {summary.n_before:,} of them before" if summary.n_before else ""
     failed = f', {summary.n_failed:,} failed (status "error")' if summary.n_failed else ""
+    new = [f"{n_new:,}"] if n_new or not summary.n_retried else []
+    new += [f"{summary.n_retried:,} tried again"] if summary.n_retried else []
     share = f" of share {arguments.shard[0]}/{arguments.shard[1]}" if arguments.shard[1] > 1 else ""
     remark(
         f"wrote {summary.path} ({summary.n_parts} part{'s' * (summary.n_parts != 1)}, {file_size(size)}): "
-        f"{summary.n_rows:,} rows{share}{before}{failed}; {n_new:,} in {duration(summary.took_s)}{speed}"
+        f"{summary.n_rows:,} rows{share}{before}{failed}; "
+        f"{' and '.join(new)} in {duration(summary.took_s)}{speed}"
     )
 
 

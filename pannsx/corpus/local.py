@@ -30,6 +30,7 @@ class Summary(NamedTuple):
         took_s: duration of this run, in seconds.
         damaged: damaged files of the table, set aside and made again, with the reason.
         skipped: number of files passed over in folders, by reason.
+        n_retried: failed rows of earlier runs that were tried again.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Summary(NamedTuple):
     took_s: float
     damaged: tuple[tuple[Path, str], ...]
     skipped: Counter[str]
+    n_retried: int
 
 
 def process(
@@ -127,6 +129,7 @@ def process(
         time.monotonic() - begin,
         tuple(folder.damaged),
         skipped,
+        run.n_retried,
     )
 
 

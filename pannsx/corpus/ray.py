@@ -140,7 +140,7 @@ def run(
         folder.settle(_described(packed, num_cpus, num_gpus))
         parts = folder.parts()
         n_before = n_done = sum(n for _, n in parts)
-        n_failed, audio_s = 0, 0.0
+        n_failed, n_retried, audio_s = 0, 0, 0.0
         run_ranges = partial(
             _ranges_run, data, folder, table, packed, actors=actors, num_cpus=num_cpus, num_gpus=num_gpus
         )
@@ -171,6 +171,7 @@ def run(
         if retry_failed and again:
             try:
                 for row in run_ranges(again, are_parts=True):
+                    n_retried += int(row["n_rows"])
                     audio_s += float(row["audio_s"])
             except _errors_of_ray() as error:
                 raise RunError(
@@ -189,6 +190,7 @@ def run(
             time.monotonic() - begin,
             tuple(folder.damaged),
             skipped,
+            n_retried,
         )
 
 

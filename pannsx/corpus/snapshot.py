@@ -199,7 +199,8 @@ def _hash(name: str) -> int:
 
 
 def _stand_twice(ids: array[int]) -> Any:
-    values = np.sort(np.frombuffer(ids, np.uint64))
+    values = np.frombuffer(ids, np.uint64)
+    values.sort()  # in place: a copy would be of the same size
     return np.unique(values[1:][values[1:] == values[:-1]])
 
 
