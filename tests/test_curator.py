@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from narrow_checkpoint import LABELS, narrow_checkpoint
+from narrow_checkpoint import LABELS, narrow_file
 from small_models import noise
 
 from pannsx import AudioTagger, WeightsError
@@ -37,10 +37,7 @@ def adapter() -> Iterator[SEDAdapter]:
     opened.unload_model()
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with narrow_checkpoint(tmp_path_factory.mktemp("own")) as path:
-        yield path
+own = narrow_file
 
 
 def items(*waveforms: Any) -> list[dict[str, Any]]:

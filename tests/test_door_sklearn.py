@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from narrow_checkpoint import CHANNELS, EMBEDDING, narrow_checkpoint
+from narrow_checkpoint import CHANNELS, EMBEDDING, narrow_file
 from parties import party
 from small_models import noise
 
@@ -33,10 +32,7 @@ from sklearn.utils.validation import check_is_fitted
 RATE = 32000
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with narrow_checkpoint(tmp_path_factory.mktemp("narrow")) as path:
-        yield path
+checkpoint = narrow_file
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from narrow_checkpoint import CHANNELS, EMBEDDING, LABELS, narrow_checkpoint
+from narrow_checkpoint import CHANNELS, EMBEDDING, LABELS, narrow_file
 from small_models import SAME_ALONE, noise
 
 from pannsx import AudioError, AudioTagger, FeatureExtractor
@@ -32,10 +32,7 @@ RATE = 32000
 SOUNDS = [noise(8000 + 3000 * i, seed=i) for i in range(3)]
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with narrow_checkpoint(tmp_path_factory.mktemp("narrow")) as path:
-        yield path
+checkpoint = narrow_file
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from narrow_checkpoint import narrow_checkpoint
+from narrow_checkpoint import narrow_file
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from small_sounds import LABELS, RATE, sounds
@@ -43,11 +42,7 @@ SAME_NETWORK = 2e-5
 CLASSIFIER = {"fc_audioset.weight", "fc_audioset.bias"}
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A narrow network of one's own; its architecture is narrow meanwhile."""
-    with narrow_checkpoint(tmp_path_factory.mktemp("base")) as path:
-        yield path
+base = narrow_file
 
 
 @cache

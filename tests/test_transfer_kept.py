@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from narrow_checkpoint import LABELS, narrow_checkpoint
+from narrow_checkpoint import LABELS, narrow_file
 from torch import nn
 
 from pannsx import AudioClassifier, AudioTagger, weights
@@ -42,10 +41,7 @@ def sounds() -> dict[str, list[FloatArray]]:
     }
 
 
-@pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with narrow_checkpoint(tmp_path_factory.mktemp("narrow")) as path:
-        yield path
+narrow = narrow_file
 
 
 @pytest.fixture(scope="module")

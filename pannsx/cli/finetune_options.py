@@ -1,4 +1,4 @@
-"""The options of ``pannsx finetune`` for the way of training, and the method made from them."""
+"""The options of ``pannsx finetune`` for the training method, and the method made from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_NETWORK = "--tune, --adapt norms or --adapt low-rank"
 
 
 def add_method_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for what is trained, from what, and how; see `method_of`."""
+    """Add the options for the training method; see `method_of`."""
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--tune", action="store_true", help="train the whole network, not only the new layer")
     part.add_argument(

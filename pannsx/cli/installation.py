@@ -1,4 +1,4 @@
-"""What ``pannsx info`` says about the installation: versions, processors, folders."""
+"""Facts about the installation, for ``pannsx info``: versions, processors, folders."""
 
 from __future__ import annotations
 

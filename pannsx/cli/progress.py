@@ -49,7 +49,7 @@ class Progress:
         self._bar = _sound_bar(sum(lengths_s))
 
     def reached(self, item: Item, done_s: float) -> None:
-        """So many seconds of the item are done."""
+        """``done_s`` seconds of the item are done."""
         if self._bar is None:
             return
         done_s = min(done_s, self._lengths_s[item.name])
@@ -118,7 +118,7 @@ def _sound_bar(total_s: float) -> Any:
     from tqdm import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
-        """The length of the finished sound, and how many times faster than it plays it was done."""
+        """The length of the finished sound, and the speed relative to playing it."""
 
         @property
         def format_dict(self) -> dict[str, Any]:

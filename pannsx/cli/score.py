@@ -241,7 +241,7 @@ def _check_preset(arguments: argparse.Namespace) -> None:
 
 
 def _check_asked(arguments: argparse.Namespace, ready: ClipSet) -> None:
-    """Nothing is heard where both sets are ready: options that ask for another way of hearing are refused."""
+    """CommandError if both sets are ready, and an option asks for another network or preparation."""
     from pannsx.audio.preparation import Preparation
 
     preparation = ready.origin.preparation

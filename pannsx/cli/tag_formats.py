@@ -115,7 +115,7 @@ class _TextWriter:
                 print(self._figures(task.result, tag) + tag.label, file=self._file)
 
     def _figures(self, result: TaggingResult, tag: Tag | None) -> str:
-        """What stands before a tag's label: numbers and bar; before a heading of the tree as much space."""
+        """The numbers and the bar before a tag's label; before a heading of the tree, as many spaces."""
         if tag is None:
             n_numbers = 1 if result.clipwise_max is None else 2
             return " " * (n_numbers * len("  0.000") + len("  ") + _BAR_CELLS + len("  "))

@@ -1,4 +1,4 @@
-"""Features of many sources: each is computed once, and taken from the cache where it is there."""
+"""Features of many sources: each is computed once, then read from the cache."""
 
 from __future__ import annotations
 

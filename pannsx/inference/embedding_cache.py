@@ -1,4 +1,4 @@
-"""Features on disk, by the content of a source and everything else that they depend on.
+"""Features on disk, by the content of a source and all settings.
 
 An entry is a small file, written as a whole or not at all, so a killed run leaves what it had finished. Any
 number of processes may share a folder: they write the same bytes under the same name.

@@ -33,7 +33,7 @@ class Output(NamedTuple):
 
 
 LEVELS = ("frame_pooled", "frame_fc1", "frame_logits", "pooled", "fc1", "logits")
-"""What :func:`at_level` finds in a head: first of each frame, then of the clip."""
+"""Levels of :func:`at_level`: first those of each frame, then those of the clip."""
 
 
 def pool_locally(features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The key layout of published checkpoints, and what a state dict in it must hold: checks without torch.
+"""The key layout of published checkpoints, and checks of state dicts in it, without torch.
 
 Inside a part, modules have their published names, so that a published key is ours without the names of parts:
 ``trunk.conv_block3.bn1.weight`` is published as ``conv_block3.bn1.weight``. Published checkpoints also hold

@@ -34,3 +34,10 @@ def narrow_checkpoint(folder: Path) -> Iterator[Path]:
         path = folder / "narrow.safetensors"
         save(model, path, labels=LABELS)
         yield path
+
+
+@pytest.fixture(scope="module")
+def narrow_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The file of :func:`narrow_checkpoint`, for the tests of a module."""
+    with narrow_checkpoint(tmp_path_factory.mktemp("narrow")) as path:
+        yield path
