@@ -1,6 +1,6 @@
 """How fast do the networks run on the CPU, and how exact?
 
-    python -m benchmarks.models          Cnn14 against ONNX Runtime, OpenVINO and OpenCV
+    python -m benchmarks.models          Cnn14 against ONNX Runtime, OpenVINO, OpenCV and ncnn
     python -m benchmarks.models --peers  and five other networks against the same
     python -m benchmarks.models --all    and every architecture, prepared against plain
 
@@ -30,7 +30,7 @@ DURATION_S = 10
 ENGINE, ENGINE_16 = "pannsx float32", "pannsx bfloat16"
 PLAIN = "plain torch, float32"
 RUNTIME, VINO, VINO_16 = "ONNX Runtime float32", "OpenVINO float32", "OpenVINO bfloat16"
-OPENCV = "OpenCV float32"
+OPENCV, NCNN = "OpenCV float32", "ncnn float32"
 NETWORKS = (
     "Cnn14", "MobileNetV1", "MobileNetV2", "ResNet38", "Wavegram_Logmel_Cnn14", "Cnn14_16k",
 )  # fmt: skip
@@ -79,6 +79,7 @@ def _against_peers(name: str, threads: int, rounds: int, found: Findings) -> Com
             (RUNTIME, lambda: networks.onnxruntime(exported(), model, waveform, threads)),
             (VINO, lambda: networks.openvino(exported(), model, waveform, threads, "f32")),
             (OPENCV, lambda: networks.opencv(exported(), model, waveform, threads)),
+            (NCNN, lambda: networks.ncnn(model, waveform, threads)),
             (VINO_16, lambda: networks.openvino(exported(), model, waveform, threads, "bf16")),
         ]
         calls = gather(makers, found.absent)
@@ -103,7 +104,7 @@ def _goals(name: str, comparison: Comparison) -> list[Goal]:
         Goal(f"largest error of a probability, {name}, float32", errors[ENGINE], at_most=2e-5),
         Goal(f"largest error of a probability, {name}, bfloat16", errors[ENGINE_16], at_most=5e-3),
     ]
-    if peers := [peer for peer in (RUNTIME, VINO, OPENCV) if peer in times]:
+    if peers := [peer for peer in (RUNTIME, VINO, OPENCV, NCNN) if peer in times]:
         best = min(peers, key=times.__getitem__)
         what = f"{name} in float32, of the time of the quickest of {', '.join(peers)}"
         most, aim = (0.7, 0.5) if name == "Cnn14" else (0.8, 0.6)

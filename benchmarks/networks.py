@@ -1,4 +1,4 @@
-"""One network in several runtimes: prepared, plain torch, ONNX Runtime, OpenVINO and OpenCV.
+"""One network in several runtimes: prepared, plain torch, ONNX Runtime, OpenVINO, OpenCV and ncnn.
 
 Each takes the waveform and computes the log-mel with pannsx's kernel, so that only the network differs; each
 returns probabilities and embedding, without frames.  Settings are those recommended by each documentation
@@ -10,6 +10,9 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import subprocess
+import tempfile
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -154,6 +157,54 @@ def opencv(path: Path, model: Pann, waveform: Samples, threads: int) -> Call:
         return np.asarray(probabilities)[0].copy()
 
     return call
+
+
+def ncnn(model: Pann, waveform: Samples, threads: int) -> Call:
+    """ncnn in float32, converted by its own pnnx from a trace of the network."""
+    import ncnn as runtime
+    import pnnx
+
+    feed = inputs(model)
+    tensors = [torch.from_numpy(array) for array in feed(waveform).values()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # lengths are constants, as they may be
+        traced = torch.jit.trace(_Traceable(model), tensors, check_trace=False)
+    network = runtime.Net()
+    network.opt.num_threads = threads
+    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+        setattr(network.opt, option, False)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.pt"
+        traced.save(path)  # type: ignore[no-untyped-call]
+        shapes = ",".join(f"[{','.join(map(str, tensor.shape))}]" for tensor in tensors)
+        command = [pnnx.EXEC_PATH, path.name, f"inputshape={shapes}", "fp16=0"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        network.load_param(str(path.with_suffix(".ncnn.param")))
+        network.load_model(str(path.with_suffix(".ncnn.bin")))
+
+    def call() -> Any:
+        extractor = network.create_extractor()
+        for i, array in enumerate(feed(waveform).values()):
+            extractor.input(f"in{i}", runtime.Mat(array[0]))  # without the batch
+        return np.array(extractor.extract("out0")[1])
+
+    return call
+
+
+class _Traceable(nn.Module):
+    """:class:`ClipNetwork` with the inputs that it takes, and no others: a trace has no None."""
+
+    def __init__(self, model: Pann) -> None:
+        super().__init__()
+        self.network = ClipNetwork(model).eval()
+        self.has_log_mel = model.frontend is not None
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor]:
+        """The log-mel, the waveform, or both, in this order."""
+        log_mel = given[0] if self.has_log_mel else None
+        waveform = given[-1] if len(given) > self.has_log_mel else None
+        found: tuple[Tensor, Tensor] = self.network(log_mel, waveform)
+        return found
 
 
 def exact_probabilities(model: Pann, waveform: Samples) -> np.ndarray[Any, np.dtype[np.float64]]:
