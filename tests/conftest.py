@@ -3,11 +3,10 @@
 The allocator keeps most of what is freed (`memory`), and gives it back after each file of tests, and after
 each test that took much.
 
-With `-n 2` of pytest-xdist a file's tests stay together, because they share its fixtures. The files with the
-largest networks, and the one with a browser, come first, in one process with all processors, while the others
-wait: two such networks at once would take too much memory. After that each process computes with its share of
-the processors, and one of them begins with all files of the next size. Before all that, the package's kernels
-are compiled in two processes of their own, since a process that has compiled keeps the compiler's memory.
+With `-n 2` of pytest-xdist a file's tests stay together, because they share its fixtures. All files that take
+much memory are run by one process, so that no two of them are there at once. Each process computes with its
+share of the processors. Before all that, the package's kernels are compiled in two processes of their own,
+since a process that has compiled keeps the compiler's memory.
 """
 
 from __future__ import annotations
@@ -34,16 +33,12 @@ keep_most_freed_memory()
 
 _LARGE = (
     "test_report_browser.py", "test_train_distributed.py", "test_models_golden.py", "test_prepared.py",
-    "test_scoring.py", "test_models_timing.py", "test_models_structure.py",
+    "test_scoring.py", "test_models_timing.py", "test_models_structure.py", "test_models_dropout.py",
+    "test_streaming.py", "test_train_finetune.py", "test_train_augment.py", "test_train_step.py",
+    "test_report.py",
 )  # fmt: skip
-"""Files whose tests take about a gigabyte beside what the process has, or start a browser that does, in the
-order in which they run."""
-
-_MIDDLE = (
-    "test_models_dropout.py", "test_streaming.py", "test_train_finetune.py", "test_train_augment.py",
-    "test_train_step.py", "test_report.py",
-)  # fmt: skip
-"""Files whose tests take over half a gigabyte."""
+"""Files that take over half a gigabyte beside what the process has, or start a browser or processes that do,
+in the order in which they run."""
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -69,31 +64,23 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The largest networks first, while libraries and compiled code of the others are not there yet."""
-    order = {name: number for number, name in enumerate((*_LARGE, *_MIDDLE))}
+    """The largest first, while libraries and compiled code of the others are not there yet."""
+    order = {name: number for number, name in enumerate(_LARGE)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Whole files to each process, in the order of the collection; the large ones before all others."""
-    from by_file import ByFile  # only here: tests run without pytest-xdist, too
+    """Whole files to each process, in the order of the collection; all large ones to one process."""
+    from xdist.scheduler import LoadScopeScheduling  # only here: tests run without pytest-xdist, too
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "large" if file.rpartition("/")[2] in _LARGE else file
 
     config.option.loadscopereorder = False
-    return ByFile(config, log, _LARGE, _MIDDLE)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _share_of_the_processors(request: pytest.FixtureRequest) -> Iterator[None]:
-    """All processors for a large file, beside which nothing runs."""
-    torch = sys.modules.get("torch")
-    if not _n_processes or torch is None or request.path.name not in _LARGE:
-        yield
-        return
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(max(n_threads, os.cpu_count() or 1))
-    yield
-    torch.set_num_threads(n_threads)
+    return ByFile(config, log)
 
 
 def pytest_runtest_logfinish() -> None:

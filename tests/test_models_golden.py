@@ -33,15 +33,21 @@ PUBLISHED_REPEATS = 32
 """The published decision-level code repeats each decision so often, to get back to log-mel frames."""
 
 
-@pytest.fixture(
-    scope="module",
-    params=sorted(published_classes(), key=lambda name: (-manifest.find(name).parameters, name)),
-)
-def seeded(request: pytest.FixtureRequest) -> tuple[str, Pann]:
-    """A published class and its model: the tests of a class follow one another, related classes too.
+def of_one_network() -> list[list[str]]:
+    """The published classes, those that are one network together: they were trained in other ways.
 
-    The largest come first, while the process is still small.
+    The largest come first, while the tests' process is still small.
     """
+    found: dict[object, list[str]] = {}
+    for name in sorted(published_classes(), key=lambda name: (-manifest.find(name).parameters, name)):
+        record = manifest.find(name)
+        found.setdefault((record.architecture, record.sample_rate, record.frontend), []).append(name)
+    return list(found.values())
+
+
+@pytest.fixture(scope="module", params=[names[0] for names in of_one_network()])
+def seeded(request: pytest.FixtureRequest) -> tuple[str, Pann]:
+    """A published class and its model, the first of each network: the tests of one follow one another."""
     name: str = request.param
     return name, seeded_model(name)
 
@@ -88,6 +94,18 @@ def test_every_golden_output_is_compared() -> None:
     names = {tuple(key.split("/")) for key in golden_arrays("outputs.npz")}
     assert {name for name, _ in names} == set(published_classes())
     assert {kind for _, kind in names} == kinds
+
+
+@pytest.mark.parametrize("names", of_one_network(), ids=lambda names: names[0])
+def test_classes_of_one_network_have_one_golden_output(names: list[str]) -> None:
+    """So what holds for the first of them holds for all."""
+    golden, shapes = golden_arrays("outputs.npz"), golden_json("state_dict_shapes.json")
+    kinds = {key.partition("/")[2] for key in golden if key.startswith(f"{names[0]}/")}
+    for name in names:
+        assert shapes[name] == shapes[names[0]]
+        assert {key.partition("/")[2] for key in golden if key.startswith(f"{name}/")} == kinds
+        for kind in kinds:
+            np.testing.assert_array_equal(golden[f"{name}/{kind}"], golden[f"{names[0]}/{kind}"])
 
 
 def test_frames_of_cnn14_are_those_of_the_decision_level_model() -> None:

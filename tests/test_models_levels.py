@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from seeded_models import empty_model, noise, published_classes, seeded_model
+from seeded_models import empty_model, lively_model, noise, published_classes
 from torch import Tensor
 from torch.nn import functional
 
@@ -77,7 +77,7 @@ def test_blocks_have_the_numbers_of_the_published_code() -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_levels_are_the_stages_of_the_answer(name: str) -> None:
     """Those of blocks are each block's output, as seen from within a whole pass."""
-    model = seeded_model(name)
+    model = lively_model(name)
     trunk = model.trunk
     if isinstance(trunk, MobileNet):
         blocks = list(trunk.features)

@@ -11,8 +11,8 @@ from seeded_models import (
     DISTINCT,
     HOPS_AND_OFFSETS,
     empty_model,
+    lively_model,
     noise,
-    seeded_model,
 )
 from torch import Tensor, nn
 
@@ -104,7 +104,7 @@ def test_wavegrams_of_every_length(name: str) -> None:
 @pytest.mark.parametrize("name", DISTINCT)
 def test_an_impulse_is_found_within_one_frame(name: str) -> None:
     """What an impulse changes is centred, by its energy, within one hop of it."""
-    model = seeded_model(name)
+    model = lively_model(name)
     hop = model.grid.hop_samples
     n_samples = max(round(11.3 * hop), 16000)
     positions = [round(share * n_samples) for share in (0.31, 0.52, 0.77)]

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seeded_models import FRONT_END, golden_arrays, golden_waveform, seeded_model
-from small_models import SAME_ALONE, noise, seeded_checkpoint
+from small_models import SAME_ALONE, lively_checkpoint, noise, seeded_checkpoint
 from torch import nn
 from torch.nn import functional
 
@@ -250,7 +250,7 @@ def test_what_the_planes_cannot_do_is_left_to_torch() -> None:
 
 @pytest.mark.parametrize("name", ["Cnn10", "MobileNetV1", "MobileNetV2", "ResNet22", "ResNet54", "LeeNet11"])
 def test_each_of_a_ragged_batch_gets_what_it_gets_alone(name: str) -> None:
-    engine = Engine(seeded_checkpoint(name).model, device="cpu")
+    engine = Engine(lively_checkpoint(name).model, device="cpu")
     assert engine.group_of(1) == engine.group_of(2), "no longer runs ragged batches"
     waveforms = [noise(n, n) for n in (1, 31_999, 100_000, 32_000, 9_921, 52_345, 100_000)]
     wanted = Wanted(framewise=True, frame_embeddings=True)
@@ -264,7 +264,7 @@ def test_each_of_a_ragged_batch_gets_what_it_gets_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Cnn10", "MobileNetV1", "LeeNet11"])
 def test_low_memory_gives_the_same(name: str) -> None:
-    model = seeded_checkpoint(name).model
+    model = lively_checkpoint(name).model
     waveform = noise(40_000)
     (fast,) = Engine(model, device="cpu").run([waveform])
     (small,) = Engine(model, device="cpu", low_memory=True).run([waveform])
@@ -284,7 +284,7 @@ def default_type() -> Iterator[Callable[[torch.dtype], None]]:
 def test_torchs_default_type_changes_nothing(
     name: str, low_memory: bool, default_type: Callable[[torch.dtype], None]
 ) -> None:
-    model = seeded_checkpoint(name).model
+    model = lively_checkpoint(name).model
     wanted = Wanted(framewise=True, frame_embeddings=True)
     (single,) = Engine(model, device="cpu", low_memory=low_memory).run([noise(40_000)], wanted)
     default_type(torch.float64)
@@ -414,5 +414,5 @@ def test_a_convolution_over_time_as_a_product(taps: int, dilation: int) -> None:
 
 
 def test_the_deep_convolutions_over_time_are_products() -> None:
-    prepared = prepare_module(seeded_checkpoint("Res1dNet31").model.trunk)
+    prepared = prepare_module(lively_checkpoint("Res1dNet31").model.trunk)
     assert any(isinstance(layer, _ProductConv1d) for layer in prepared.modules())

@@ -19,7 +19,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seeded_models import HOPS_AND_OFFSETS, empty_model
-from small_models import noise, seeded_checkpoint
+from small_models import lively_checkpoint, noise
 
 from pannsx import AudioError, AudioTagger, StreamTagger
 from pannsx.audio import load
@@ -71,7 +71,7 @@ def cut(waveform: np.ndarray, *lengths: int) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def decision_level() -> tuple[StreamTagger, Pipeline]:
     """A stream and a pipeline for whole files, of one DecisionLevel model."""
-    checkpoint = seeded_checkpoint("Cnn14_DecisionLevelMax")
+    checkpoint = lively_checkpoint("Cnn14_DecisionLevelMax")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pannsx.weights.heads.open_checkpoint", lambda *_, **__: checkpoint)
         stream = StreamTagger("Cnn14_DecisionLevelMax", device="cpu", low_memory=True, step_s=1.6)

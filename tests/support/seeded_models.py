@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -84,6 +85,10 @@ _drawn: dict[_Draw, Tensor] = {}
 would take over a gigabyte."""
 
 
+_N_DRAWN = 2**18
+"""Numbers of a tensor that :func:`lively_model` draws; the others repeat them."""
+
+
 def forget_seeded_tensors() -> None:
     """Free the memory of the class drawn last (up to 430 MB)."""
     _drawn.clear()
@@ -94,14 +99,7 @@ def seeded_state(name: str) -> dict[str, Tensor]:
 
     The tensors are shared between calls: clone what is to be changed.
     """
-    shapes = golden_json("state_dict_shapes.json")[name]
-    has_logmel = any(key.startswith("logmel_extractor.") for key in shapes)
-    norms = {key.removesuffix(".running_var") for key in shapes if key.endswith(".running_var")}
-    draws: dict[str, _Draw] = {
-        key: (key, tuple(shape), key.rpartition(".")[0] in norms, has_logmel)
-        for key, shape in shapes.items()
-        if not key.startswith(_seeded_weights().FRONTEND_PREFIXES)
-    }
+    draws = _draws_of(name)
     if others := set(_drawn) - set(draws.values()):
         for draw in others:
             del _drawn[draw]
@@ -110,6 +108,27 @@ def seeded_state(name: str) -> dict[str, Tensor]:
         if draw not in _drawn:
             _drawn[draw] = torch.from_numpy(np.asarray(_seeded_weights().seeded_tensor(*draw)))
     return {key: _drawn[draw] for key, draw in draws.items()}
+
+
+def _draws_of(name: str) -> dict[str, _Draw]:
+    shapes = golden_json("state_dict_shapes.json")[name]
+    has_logmel = any(key.startswith("logmel_extractor.") for key in shapes)
+    norms = {key.removesuffix(".running_var") for key in shapes if key.endswith(".running_var")}
+    return {
+        key: (key, tuple(shape), key.rpartition(".")[0] in norms, has_logmel)
+        for key, shape in shapes.items()
+        if not key.startswith(_seeded_weights().FRONTEND_PREFIXES)
+    }
+
+
+def _repeated(draw: _Draw) -> Tensor:
+    """Weights like those of a draw. A large tensor repeats its first rows, each time moved by one place."""
+    key, shape, *kinds = draw
+    if math.prod(shape) <= _N_DRAWN:
+        return torch.from_numpy(np.asarray(_seeded_weights().seeded_tensor(*draw)))
+    n_rows = max(2, _N_DRAWN // math.prod(shape[1:]))
+    drawn = _seeded_weights().seeded_tensor(key, (n_rows, *shape[1:]), *kinds)
+    return torch.from_numpy(np.resize(drawn.reshape(-1)[:-1], shape))
 
 
 def empty_model(name: str) -> Pann:
@@ -121,6 +140,16 @@ def seeded_model(name: str) -> Pann:
     """A published class with its seeded weights, in evaluation mode."""
     model = empty_model(name)
     load_published(model, seeded_state(name))
+    return model
+
+
+def lively_model(name: str) -> Pann:
+    """A published class with weights like the seeded ones, which take a tenth of the time to draw.
+
+    For all that needs no golden numbers.
+    """
+    model = empty_model(name)
+    load_published(model, {key: _repeated(draw) for key, draw in _draws_of(name).items()})
     return model
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from seeded_models import seeded_model
+from seeded_models import lively_model, seeded_model
 
 from pannsx import labels
 from pannsx.weights import LoadedCheckpoint, manifest
@@ -23,6 +23,11 @@ Fused and blocked sums, of processors with AVX2, stay several times below."""
 def seeded_checkpoint(name: str = "Cnn6") -> LoadedCheckpoint:
     """A published class with the golden data's seeded weights, as if loaded from disk."""
     return LoadedCheckpoint(manifest.find(name), seeded_model(name), labels.audioset())
+
+
+def lively_checkpoint(name: str) -> LoadedCheckpoint:
+    """The same with weights like the golden data's (`lively_model`), for classes with many."""
+    return LoadedCheckpoint(manifest.find(name), lively_model(name), labels.audioset())
 
 
 def noise(n_samples: int, seed: int = 0) -> np.ndarray:
