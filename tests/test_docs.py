@@ -76,7 +76,15 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.undo()  # leaves the folder, which Windows would not remove else
 
 
-@every_page
+@pytest.mark.parametrize(
+    # Every command of the reference: most of them run on other pages and in test_cli_*.py, too.
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow) if name_of(page) == "docs/reference/cli.md" else page
+        for page in PAGES
+    ],
+    ids=name_of,
+)
 def test_blocks_run(
     page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

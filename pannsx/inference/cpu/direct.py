@@ -129,16 +129,16 @@ def _rectify_and_pool() -> Callable[..., Any]:
 def _by_column(weight: FloatArray, *, bfloat16: bool) -> tuple[Factor, Factor, Factor]:
     """``(C', C, 3, 3)`` filters -> three factors ``(3 C, C')``: the columns of the filters."""
     out_channels, in_channels = weight.shape[:2]
-    columns = np.empty((3, 3, in_channels, out_channels), np.float32)  # (dx, dy, C, C')
-    for begin in range(0, out_channels, _CHANNELS_AT_A_TIME):
-        chosen = slice(begin, begin + _CHANNELS_AT_A_TIME)
-        columns[..., chosen] = by_tap(weight[chosen]).reshape(3, 3, in_channels, -1).swapaxes(0, 1)
-    left, middle, right = columns.reshape(3, 3 * in_channels, out_channels)
-    return (
-        factor(left, bfloat16=bfloat16),
-        factor(middle, bfloat16=bfloat16),
-        factor(right, bfloat16=bfloat16),
-    )
+
+    def column(x: int) -> Factor:
+        """One of them: the largest take 50 MB, so that they are not made all at once."""
+        taps = np.empty((3, in_channels, out_channels), np.float32)
+        for begin in range(0, out_channels, _CHANNELS_AT_A_TIME):
+            chosen = slice(begin, begin + _CHANNELS_AT_A_TIME)
+            taps[..., chosen] = by_tap(weight[chosen, :, :, x : x + 1])
+        return factor(taps.reshape(3 * in_channels, out_channels), bfloat16=bfloat16)
+
+    return column(0), column(1), column(2)
 
 
 class ProductConvolution:
