@@ -185,7 +185,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _numbers(values: Sequence[float | None]) -> str:
-    return ", ".join("–" if value is None else f"{value:.3g}" for value in values)
+    return ", ".join("–" if value is None else _three_digits(value) for value in values)
 
 
 def _error(row: Row, what: str) -> str:
@@ -194,6 +194,12 @@ def _error(row: Row, what: str) -> str:
 
 def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def _three_digits(value: float) -> str:
+    """Three digits that count, without an exponent for large numbers: 12,300."""
+    text = f"{value:.3g}"
+    return f"{float(text):,.0f}" if "e+" in text else text
 
 
 def _one_line(text: str, longest: int = 160) -> str:
