@@ -30,6 +30,9 @@ from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.simd import N_LANES, load, store
 from pannsx.types import FloatArray
 
+ONE, NONE, NOWHERE = np.int64(1), np.int64(0), np.int64(-1)
+"""For calls of :func:`product` in compiled code: for literals, Numba would compile another product."""
+
 SOURCES = ("jit/simd.py", "jit/matrix.py")
 """What a compiled function that calls :func:`product` passes to ``digest_of``, besides its own module."""
 

@@ -27,7 +27,7 @@ from pannsx.inference.cpu import pieces
 from pannsx.inference.cpu.depthwise import depthwise, depthwise_halving, first_halving
 from pannsx.jit import matrix
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.matrix import PANEL
+from pannsx.jit.matrix import NONE, ONE, PANEL
 from pannsx.jit.simd import N_LANES, broadcast, load, maximum, store
 
 FIRST, DEPTHWISE, HALVING, PRODUCT, POOLING = range(5)
@@ -124,7 +124,8 @@ def compiled_share() -> Callable[..., Any]:
                 added = layer[ADDED] + (1 + low) * frame if layer[ADDED] >= 0 else -1
                 multiply(
                     source, (1 + low - lacks) * layer[IN_WIDTH] * in_cell, in_cell, n_rows,
-                    1, 0, layer[IN_CHANNELS], weights, layer[PANELS], 0, layer[IN_CHANNELS] * PANEL, cell,
+                    ONE, NONE, layer[IN_CHANNELS],
+                    weights, layer[PANELS], NONE, layer[IN_CHANNELS] * PANEL, cell,
                     target, to, cell, weights, layer[BIAS], floor, cap, added,
                 )  # fmt: skip
             elif layer[KIND] == DEPTHWISE:
@@ -150,7 +151,7 @@ def compiled_share() -> Callable[..., Any]:
         at = layer[WIDTH] * cell + begin
         multiply(
             memory, layer[SOURCE] + layer[WIDTH] * in_cell, in_cell, n_frames * layer[WIDTH],
-            1, 0, in_channels, weights, layer[PANELS] + begin * in_channels, 0, in_channels * PANEL,
+            ONE, NONE, in_channels, weights, layer[PANELS] + begin * in_channels, NONE, in_channels * PANEL,
             end - begin, memory, layer[TARGET] + at, cell, weights, layer[BIAS] + begin, floor, cap,
             layer[ADDED] + at if layer[ADDED] >= 0 else -1,
         )  # fmt: skip

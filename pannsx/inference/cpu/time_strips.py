@@ -28,7 +28,7 @@ from pannsx.inference.cpu import winograd_transforms as transforms
 from pannsx.inference.cpu.winograd_transforms import N_INPUTS, N_OUTPUTS, load_six, of_inputs, to_outputs
 from pannsx.jit import matrix
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.matrix import PANEL, TILE_ROWS
+from pannsx.jit.matrix import NONE, NOWHERE, ONE, PANEL, TILE_ROWS
 from pannsx.jit.simd import N_LANES, load, maximum, store
 
 CONVOLUTION, WINOGRAD, MAXIMUM, MEAN = range(4)
@@ -56,6 +56,7 @@ _WINOGRAD_FLOATS = 50_000  # of the transformed inputs of a block of tiles: they
 _LEAST_TILES = 40  # of a block, unless its layer has fewer: else reading the weights takes the time
 _SKEW = N_LANES  # floats between rows and between the six matrices: they do not share cache sets
 _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
+_ROW = np.int64(CHUNK)
 
 
 def most_tiles(in_channels: int) -> int:
@@ -147,7 +148,7 @@ def _leave(
         )
         step = dilation * channels
         for c in range(0, n_channels, N_LANES):
-            # No function that takes arrays is called on conditions: counting references to them is slow.
+            # No call with arrays on conditions: counting references to these is slow.
             w, x, y, z = to_outputs(*load_six(m, m_at + t * CHUNK + c, m_step))
             more = load(weights, bias + c)
             at, to = added_0 + frame * channels + c, to_0 + frame * channels + c
@@ -193,10 +194,10 @@ def compiled_share() -> Callable[..., Any]:
                 width = min(CHUNK, end - chunk)
                 for i in range(N_INPUTS):
                     multiply(
-                        scratch, v_at + i * v_step, n_in + _SKEW, n, 1, 0, n_in,
-                        weights, layer[WEIGHTS] + i * size + chunk * n_in, 0, n_in * PANEL, width,
-                        scratch, m_at + i * m_step, CHUNK, weights, len(weights) - CHUNK,
-                        -_INFINITY, _INFINITY, -1,
+                        scratch, v_at + i * v_step, n_in + _SKEW, n, ONE, NONE, n_in,
+                        weights, layer[WEIGHTS] + i * size + chunk * n_in, NONE, n_in * PANEL, width,
+                        scratch, m_at + i * m_step, _ROW, weights, len(weights) - CHUNK,
+                        -_INFINITY, _INFINITY, NOWHERE,
                     )  # fmt: skip
                 _leave(
                     scratch, m_at, m_step, width, dilation, at, n, low, high, weights, layer[BIAS] + chunk,

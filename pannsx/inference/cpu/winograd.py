@@ -23,7 +23,7 @@ from pannsx.inference.cpu.planes import TILE, Plane, convolution_step, tile_targ
 from pannsx.inference.cpu.winograd_transforms import G, load_six, of_inputs, to_outputs
 from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.matrix import PANEL, SOURCES, TILE_ROWS, packed, product
+from pannsx.jit.matrix import NONE, NOWHERE, ONE, PANEL, SOURCES, TILE_ROWS, packed, product
 from pannsx.jit.simd import N_LANES, load, maximum, store
 from pannsx.types import FloatArray
 
@@ -34,6 +34,7 @@ BLOCK_FLOATS = 150_000  # of V and M of a thread's own block: they stay in the s
 SHARED_FLOATS = 2**22  # of V of a block of all threads, 16 MB
 SHARED_WEIGHTS = 2**15  # minimum channels in times channels out for threads to share a block's products
 _SKEW = N_LANES  # floats between rows and between the 36 matrices: they do not share cache sets
+_ROW = np.int64(CHUNK)
 _ZERO, _QUARTER = np.float32(0), np.float32(0.25)
 
 
@@ -46,14 +47,6 @@ def transformed_weights(weight: FloatArray) -> FloatArray:
 @njit(forceinline=True)
 def _rectified(x, bias):
     return maximum(x + bias, _ZERO)
-
-
-@njit(forceinline=True)
-def _settle(cells, at, x, bias, adds):
-    if adds:
-        store(cells, at, _rectified(x + load(cells, at), bias))
-    else:
-        store(cells, at, _rectified(x, bias))
 
 
 @njit(forceinline=True)
@@ -136,13 +129,17 @@ def _leave(
                 for j in range(min(4, n_rows)):
                     t = to_outputs(*load_six(scratch, j * _SIDE * N_LANES, N_LANES))
                     to = (top + j) * row + (4 * x + 1) * cell + begin + c
-                    _settle(cells, to, t[0], b, adds)
+                    # No call with arrays on conditions: counting references to these is slow.
+                    store(cells, to, _rectified(t[0] + load(cells, to) if adds else t[0], b))
                     if 4 * x + 1 < width:
-                        _settle(cells, to + cell, t[1], b, adds)
+                        at = to + cell
+                        store(cells, at, _rectified(t[1] + load(cells, at) if adds else t[1], b))
                     if 4 * x + 2 < width:
-                        _settle(cells, to + 2 * cell, t[2], b, adds)
+                        at = to + 2 * cell
+                        store(cells, at, _rectified(t[2] + load(cells, at) if adds else t[2], b))
                     if 4 * x + 3 < width:
-                        _settle(cells, to + 3 * cell, t[3], b, adds)
+                        at = to + 3 * cell
+                        store(cells, at, _rectified(t[3] + load(cells, at) if adds else t[3], b))
 
 
 @cache
@@ -172,9 +169,9 @@ def _passes() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any
             size = in_channels * (-(-n // PANEL) * PANEL)
             for i in range(CELLS):
                 multiply(
-                    v, i * v_step, v_tile, n_tiles, 1, 0, in_channels,
-                    weights, CELLS * in_channels * chunk + i * size, 0, in_channels * PANEL, n,
-                    m, i * m_step, CHUNK, bias, len(bias) - CHUNK, low, high, -1,
+                    v, i * v_step, v_tile, n_tiles, ONE, NONE, in_channels,
+                    weights, CELLS * in_channels * chunk + i * size, NONE, in_channels * PANEL, n,
+                    m, i * m_step, _ROW, bias, len(bias) - CHUNK, low, high, NOWHERE,
                 )  # fmt: skip
             _leave(
                 m, m_step, chunk, n, targets, across, first, n_tiles, bias, pool, adds, cells, row, cell,
