@@ -1,4 +1,4 @@
-"""``pannsx events`` and ``pannsx calibrate`` by the bundled checkpoint: formats, options, being killed."""
+"""``pannsx events`` by the bundled checkpoint: formats, options, being killed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
-from cli_files import wav_bytes, write_wav
+from cli_files import assert_same_events, long_scene, wav_bytes, write_wav
 
 from pannsx import AudioTagger
 from pannsx.cli import main
@@ -25,12 +24,9 @@ from pannsx.corpus.identity import Identity, identify
 from pannsx.corpus.inputs import Item
 from pannsx.corpus.journal import Journal, JournalError
 from pannsx.corpus.outputs import OutputError, check_outputs, output_files
-from pannsx.events import Event, detect, read_operating_points
-from pannsx.events.formats import Recording, read_events, write_events
+from pannsx.events import detect
+from pannsx.events.formats import read_events
 from pannsx.inference.fine_frames import FrameReader
-
-SAME_TIME = 2e-6  # seconds: times are written to the microsecond
-DIGITS = 2e-5  # of a probability: six digits, and float32 convolutions in other batches
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENE = ROOT / "examples" / "scene.flac"
@@ -51,21 +47,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Forty seconds with the example scene in faint noise, twice."""
-    scene, rate = soundfile.read(SCENE)
-    recording = np.random.default_rng(0).normal(0, 0.002, 40 * rate)
-    for begin_s in (3, 24):
-        recording[begin_s * rate : begin_s * rate + len(scene)] += scene
-    path = tmp_path_factory.mktemp("audio") / "long.flac"
-    soundfile.write(path, recording, rate)
-    return str(path)
-
-
-def assert_same(found: list[Event], expected: list[Event]) -> None:
-    assert [event.label for event in found] == [event.label for event in expected]
-    for one, other in zip(found, expected, strict=True):
-        assert one[1:3] == pytest.approx(other[1:3], abs=SAME_TIME)
-        assert one.probability == pytest.approx(other.probability, abs=DIGITS)
+    return long_scene(tmp_path_factory.mktemp("audio"))
 
 
 def test_a_table_for_people(long: str, tagger: AudioTagger, capsys: Captured) -> None:
@@ -102,7 +84,7 @@ def test_options_are_those_of_the_library(long: str, tagger: AudioTagger, tmp_pa
     ):
         assert main(["events", long, "-q", "-o", output, *options, *more]) == 0
         (found,) = read_events(output)
-        assert_same(found.events, tagger.inference(long).events(**how, **arguments))
+        assert_same_events(found.events, tagger.inference(long).events(**how, **arguments))
         assert found.duration_s == 40.0
 
 
@@ -139,7 +121,7 @@ def test_a_finer_hop(tagger: AudioTagger, tmp_path: Path) -> None:
     output = str(tmp_path / "e.csv")
     assert main(["events", str(SCENE), "-q", "--hop", "0.1", "-o", output, "-c", "Speech"]) == 0
     (found,) = read_events(output)
-    assert_same(found.events, tagger.inference(SCENE, hop_s=0.1).events(classes=["Speech"]))
+    assert_same_events(found.events, tagger.inference(SCENE, hop_s=0.1).events(classes=["Speech"]))
     assert main(["events", str(SCENE), "--hop", "2"]) == 2
 
 
@@ -317,7 +299,7 @@ def test_what_was_interrupted_goes_on(
     assert "resuming from" in capsys.readouterr().err
     for one, other in zip(read_events(output), read_events(whole), strict=True):
         assert (one.name, one.duration_s) == (other.name, other.duration_s)
-        assert_same(one.events, other.events)
+        assert_same_events(one.events, other.events)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.jsonl", "whole.jsonl"]
 
 
@@ -346,7 +328,7 @@ def test_what_was_killed_goes_on(long: str, tmp_path: Path) -> None:
     assert main(arguments) == 0
     assert not journal.exists()
     tagger = AudioTagger(window_s=1.0)
-    assert_same(read_events(output)[0].events, tagger.inference(long, hop_s=0.04).events())
+    assert_same_events(read_events(output)[0].events, tagger.inference(long, hop_s=0.04).events())
 
 
 def test_a_journal_of_other_options_is_not_used(tmp_path: Path, capsys: Captured) -> None:
@@ -485,81 +467,6 @@ def test_a_resumed_run_knows_its_files(
     assert read == ["kept.wav"]
     assert read_events(output)[0] != first[0]
     assert not output.with_name("e.jsonl.journal").exists()
-
-
-# calibrate
-
-
-def test_calibrated_points_become_the_default(long: str, tmp_path: Path, capsys: Captured) -> None:
-    truth = tmp_path / "truth.tsv"
-    events = [Event("Speech", 6.95, 9.2, 1.0), Event("Speech", 27.95, 30.2, 1.0)]
-    write_events([Recording("long.flac", events)], truth)
-    assert main(["calibrate", str(truth), long]) == 0
-    shown = capsys.readouterr()
-    place = tmp_path / "home" / "MobileNetV1_distilled.operating_points.json"
-    assert f"wrote {place}" in shown.err
-    assert shown.out.splitlines()[1].split()[0] == "Speech"
-    points = read_operating_points(place)
-    assert set(points.points) == {"Speech"}
-    threshold = points.points["Speech"].threshold
-    tagger = AudioTagger()
-    assert tagger.operating_points == points
-    result = tagger.inference(long)
-    assert result.events(classes=["Speech"]) == result.events(classes=["Speech"], threshold=threshold)
-    assert main(["events", long, "-q", "-c", "Speech", "-o", str(tmp_path / "e.jsonl")]) == 0
-    assert_same(read_events(tmp_path / "e.jsonl")[0].events, result.events(classes=["Speech"]))
-    output = tmp_path / "p.json"
-    assert main(["calibrate", str(truth), long, "-q", "--wanted-precision", "1", "-o", str(output)]) == 0
-    assert read_operating_points(output).rule == "precision of at least 1"
-    assert main(["events", long, "-q", "--operating-points", str(output), "--format", "csv"]) == 0
-
-
-def test_truth_from_a_folder_of_selection_tables(tmp_path: Path, capsys: Captured) -> None:
-    """Tables made on Windows, one for each recording, as Raven and BirdNET write them."""
-    folder = tmp_path / "truth"
-    folder.mkdir()
-    head = "Selection\tBegin Time (s)\tEnd Time (s)\tCommon Name\tConfidence\tBegin Path\n"
-    row = "1\t0\t1\tWhite noise\t0.9\tD:\\cards\\a.1.wav\n"
-    (folder / "a.1.BirdNET.selection.table.txt").write_text(head + row, "utf-8")
-    (folder / "b.Table.1.selections.txt").write_text(head, "utf-8")
-    files = [write_wav(tmp_path / f"{name}.wav", 1.0, seed) for seed, name in enumerate(("a.1", "b"))]
-    output = tmp_path / "p.json"
-    assert main(["calibrate", str(folder), *files, "-o", str(output)]) == 0
-    assert read_operating_points(output).points["White noise"].n_positive
-    assert capsys.readouterr().err.splitlines()[-1] == "pannsx: 2 of 2 used"
-    assert main(["calibrate", str(tmp_path / "no"), *files, "-o", str(output)]) == 1
-    assert "there is no file or folder" in capsys.readouterr().err
-    assert main(["calibrate", str(folder), *files, "-o", files[0]]) == 1
-    assert "is one of the sources" in capsys.readouterr().err
-
-
-def test_weak_labels_count_by_recording(tmp_path: Path) -> None:
-    files = [write_wav(tmp_path / f"{name}.wav", 1.0, seed) for seed, name in enumerate("ab")]
-    truth = tmp_path / "weak.tsv"
-    truth.write_text("filename\tevent_labels\na.wav\tWhite noise\nb.wav\t\n", "utf-8")
-    output = tmp_path / "p.json"
-    assert main(["calibrate", str(truth), *files, "-q", "-o", str(output)]) == 0
-    assert read_operating_points(output).points["White noise"].n_positive == 1
-
-
-@pytest.mark.parametrize(
-    ("truth", "said"),
-    [
-        ("filename\tonset\toffset\tevent_label\nb.wav\t0\t1\tDog\n", "1 are not in"),
-        ("filename\tonset\toffset\tevent_label\na.wav\t0\t1\tDgo\n", "unknown label 'Dgo'"),
-        ("filename\tonset\toffset\tevent_label\na.wav\t\t\t\n", "holds no events"),
-        ("filename\tonset\toffset\tevent_label\na.wav\t1\t0\tDog\n", "from 1 to 0 s"),
-        ("filename\tevent_labels\na.wav\tDgo\n", "did you mean 'Dog'"),
-    ],
-)
-def test_truth_that_does_not_fit(truth: str, said: str, tmp_path: Path, capsys: Captured) -> None:
-    path = write_wav(tmp_path / "a.wav", 0.5)
-    place = tmp_path / "truth.tsv"
-    place.write_text(truth, "utf-8")
-    output = tmp_path / "p.json"
-    assert main(["calibrate", str(place), path, "-o", str(output)]) == 2
-    assert said in capsys.readouterr().err
-    assert not output.exists()
 
 
 def test_the_detector_of_the_command_is_that_of_a_result(tagger: AudioTagger, long: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from seeded_models import lively_model, seeded_model
+from torch import Tensor
 
 from pannsx import labels
 from pannsx.weights import LoadedCheckpoint, manifest
@@ -35,3 +37,10 @@ def noise(n_samples: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     envelope = 0.02 + 0.2 * np.abs(np.sin(np.arange(n_samples) / 20000 + seed))
     return (envelope * rng.standard_normal(n_samples)).astype(np.float32)
+
+
+def same_tensors(got: dict[str, Tensor], want: dict[str, Tensor], rtol: float = 0.0) -> bool:
+    """Whether two state dicts have the same keys and numbers."""
+    return set(got) == set(want) and all(
+        torch.allclose(got[key].float(), want[key].float(), rtol=rtol, atol=0) for key in want
+    )
