@@ -34,6 +34,7 @@ party("pyarrow", "parquet")
 from pannsx.corpus import ray as on_ray  # noqa: E402
 
 N_ROWS, ROWS_OF_TASK = 60, 6
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))]
 SUPPORT = Path(__file__).parent / "support"
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray and its processes warn of themselves
@@ -104,19 +105,22 @@ def test_the_same_table_as_on_one_machine(
     assert table_of(out).equals(undisturbed)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
 def test_what_ends_a_process_is_survived(
-    cluster: None, manifest: Path, tmp_path: Path, undisturbed: Any
+    seed: int, cluster: None, manifest: Path, tmp_path: Path, undisturbed: Any
 ) -> None:
-    """A worker that dies, an actor that is killed, and a recording that always ends its process."""
-    does = {"r3": "once die", "r20": "once kill parent", "r33": "once kill parent", "r41": "die"}
+    """A worker that dies, two actors that are killed, and a recording that always ends its process."""
+    deeds = ("once die", "once kill parent", "once kill parent", "die")
+    chosen = sorted(random.Random(seed).sample(range(N_ROWS), 4))
+    does = {f"r{i}": deed for i, deed in zip(chosen, deeds, strict=True)}
     out = tmp_path / "out"
     summary = on_ray.run(manifest, out, stage=StubStage(does, tmp_path), rows_of_task=ROWS_OF_TASK)
-    assert (tmp_path / "r20").exists()
+    assert all((tmp_path / f"r{i}").exists() for i in chosen[:3])
     assert is_whole(out, N_ROWS)
     assert summary.n_failed == 1
-    others = [i for i in range(N_ROWS) if i != 41]
+    others = [i for i in range(N_ROWS) if i != chosen[3]]
     assert table_of(out).take(others).equals(undisturbed.take(others))
-    assert table_of(out)["status"][41].as_py() == "error"
+    assert table_of(out)["status"][chosen[3]].as_py() == "error"
 
 
 def test_rows_that_failed_are_tried_again(
@@ -132,7 +136,7 @@ def test_rows_that_failed_are_tried_again(
     summary = on_ray.run(manifest, out, retry_failed=True, **how)
     assert summary[1:4] == (N_ROWS, N_ROWS, 0)
     assert summary.n_retried == 3
-    assert is_whole(out)
+    assert is_whole(out, N_ROWS)
     assert table_of(out).equals(undisturbed)
 
 
@@ -156,7 +160,7 @@ on_ray.run(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_driver_that_is_killed(
     seed: int, cluster: None, manifest: Path, tmp_path: Path, undisturbed: Any
 ) -> None:
@@ -217,6 +221,19 @@ def test_a_dataset_of_ones_own(cluster: None, tmp_path: Path) -> None:
     assert rows["3"]["status"] == "error"
 
 
+def test_processors_of_an_actor_with_a_gpu() -> None:
+    """An actor fits onto each node with GPUs; others do not count."""
+
+    def node(is_alive: bool = True, **resources: float) -> dict[str, Any]:
+        return {"Alive": is_alive, "Resources": resources}
+
+    nodes = [node(CPU=128), node(CPU=64, GPU=4), node(CPU=16, GPU=2), node(False, CPU=1, GPU=1)]
+    assert on_ray._processors_of(1, nodes) == 8
+    assert on_ray._processors_of(0.5, nodes[:2]) == 8
+    assert on_ray._processors_of(0.1, nodes[2:]) == 1
+    assert on_ray._processors_of(0.5, nodes[:1]) == 1
+
+
 def test_options_that_are_not_for_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["corpus", str(tmp_path), "-o", str(tmp_path / "out"), "--engine", "ray"]
     assert main([*common, "--shard", "0/2"]) == 2
@@ -225,7 +242,8 @@ def test_options_that_are_not_for_ray(tmp_path: Path, capsys: pytest.CaptureFixt
         on_ray.run(tmp_path, tmp_path / "out", rows_of_task=0)
 
 
-def test_a_node_that_is_lost(manifest: Path, tmp_path: Path, undisturbed: Any) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_node_that_is_lost(seed: int, manifest: Path, tmp_path: Path, undisturbed: Any) -> None:
     """In a process of its own, as a process is connected to one cluster."""
     program = """
 import os, sys, warnings
@@ -239,7 +257,7 @@ node = cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
 ray.init(address=cluster.address, log_to_driver=False)
 lost = []
 def say(progress):
-    if progress.n_done >= 6 and not lost:
+    if progress.n_done >= int(sys.argv[3]) and not lost:
         lost.append(progress.n_done)
         cluster.remove_node(node, allow_graceful=False)
 on_ray.run(sys.argv[1], sys.argv[2], stage=StubStage(), rows_of_task=3, on_progress=say)
@@ -251,7 +269,7 @@ os._exit(0)  # what Ray does at the end of a process fails without the node
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])}
     done = subprocess.run(
-        [sys.executable, "-c", program, str(manifest), str(out)],
+        [sys.executable, "-c", program, str(manifest), str(out), str(3 * random.Random(seed).randint(1, 10))],
         capture_output=True, text=True, timeout=280, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -129,7 +129,8 @@ def add_command(commands: Commands[argparse.ArgumentParser]) -> None:
         "--gpus",
         type=positive,
         metavar="N",
-        help="with Ray, GPUs of an actor; 0.5: two share one (default: none)",
+        help="with Ray, GPUs of an actor, which takes the same share of the processors; 0.5: two share one "
+        "(default: none)",
     )
     add_verbosity(parser)
     add_channel_options(parser.add_argument_group("audio"))

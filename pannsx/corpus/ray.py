@@ -64,7 +64,7 @@ def process(
             actors as there is room for.
         batch_size: rows of a batch.
         num_cpus, num_gpus: resources of an actor; a fraction of a GPU lets several share it. None: Ray's
-            default.
+            default, one processor. As many threads decode: give an actor with a GPU several processors.
         settings: the arguments of :class:`pannsx.corpus.Stage`.
 
     Raises:
@@ -105,7 +105,7 @@ def run(
     resume: bool = False,
     retry_failed: bool = False,
     actors: int | None = None,
-    num_cpus: float = 1.0,
+    num_cpus: float | None = None,
     num_gpus: float = 0.0,
     rows_of_task: int = ROWS_OF_TASK,
     on_progress: Callable[[Progress], None] | None = None,
@@ -118,7 +118,9 @@ def run(
             `pannsx.corpus.process`. Sources are listed by the driver and read by the actors: both need the
             same paths.
         actors: maximum number of actors; None: as many as there is room for.
-        num_cpus, num_gpus: what an actor takes.
+        num_cpus, num_gpus: resources of an actor; a fraction of a GPU lets several share it. As many threads
+            compute and decode as it has processors. None: one, or of a node with GPUs the same share as of
+            these.
         rows_of_task: rows of a task.
 
     Raises:
@@ -134,6 +136,8 @@ def run(
     begin = time.monotonic()
     skipped: Counter[str] = Counter()
     packed = pickle.dumps(stage)
+    if num_cpus is None:
+        num_cpus = _processors_of(num_gpus, _nodes()) if num_gpus else 1.0
     with RunFolder(Path(output).absolute(), table) as folder:
         resume = resume or retry_failed
         n_rows = folder.begin(rows_from(listed, skipped), rows_from(listed), resume=resume)
@@ -258,6 +262,23 @@ def _described(stage: bytes, num_cpus: float, num_gpus: float) -> dict[str, Any]
 def _tasks(ranges: Iterable[tuple[int, int]], n: int) -> list[tuple[int, int]]:
     """Ranges of at most ``n`` rows."""
     return [(begin, min(begin + n, stop)) for first, stop in ranges for begin in range(first, stop, n)]
+
+
+def _nodes() -> Sequence[Mapping[str, Any]]:
+    """The nodes of the cluster that Ray is connected to."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init()
+    nodes: list[dict[str, Any]] = ray.nodes()
+    return nodes
+
+
+def _processors_of(num_gpus: float, nodes: Iterable[Mapping[str, Any]]) -> float:
+    """The processors for an actor with so many GPUs, on any of the nodes that have some."""
+    found = [each["Resources"] for each in nodes if each["Alive"] and each["Resources"].get("GPU")]
+    shares = [num_gpus * each.get("CPU", 1.0) / each["GPU"] for each in found]
+    return float(max(1, int(min(shares, default=1.0))))
 
 
 def _errors_of_ray() -> tuple[type[Exception], ...]:
