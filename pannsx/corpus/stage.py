@@ -32,6 +32,8 @@ Batch = Mapping[str, Sequence[Any]]
 LONGEST_SPLIT_S = 300.0
 """A part is held in memory as a whole: 38 MB at 32 kHz."""
 
+_MOST_READERS = 16  # of long recordings; each holds windows for two batches: on a GPU 82 MB
+
 _GROUP_BATCHES = 8  # of the network, in a group of rows that are decoded together and sorted by length
 
 
@@ -138,12 +140,12 @@ class Stage:
 
     def _close(self) -> None:
         self._tagger: AudioTagger | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._open_pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = None
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_tagger", "_pool", "_lock"):
+        for name in ("_tagger", "_open_pools", "_lock"):
             del state[name]
         return state
 
@@ -275,10 +277,7 @@ class Stage:
 
     def _begin(self, batch: Batch) -> _Pending:
         tagger = self.tagger
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads or _n_decoders(), "pannsx-decoder")
-            pool = self._pool
+        pool, _ = self._pools()
         rows: list[Row] = []
         waveforms: list[Future[FloatArray | Long | Failure]] = []
         for row in rows_of(batch):
@@ -293,15 +292,20 @@ class Stage:
         return _Pending(rows, waveforms)
 
     def _finish(self, pending: _Pending) -> list[Answered]:
+        _, readers = self._pools()
         decoded = [each.result() for each in pending.waveforms]
         found: dict[int, list[Answered]] = {}
+        # Several at a time, as each is decoded by one thread.
+        long = {
+            i: readers.submit(self._long, row)
+            for i, row in enumerate(pending.rows)
+            if isinstance(decoded[i], Long)
+        }
         short: list[tuple[int, float, FloatArray]] = []
         for i, (row, each) in enumerate(zip(pending.rows, decoded, strict=True)):
             if isinstance(each, Failure):
                 found[i] = [Answered(row, row.offset_s, each)]
-            elif isinstance(each, Long):
-                found[i] = list(self._long(row))
-            else:
+            elif not isinstance(each, Long):
                 found[i] = []
                 short += [(i, offset_s, part) for offset_s, part in self._parts(row, each)]
         order = sorted(range(len(short)), key=lambda n: len(short[n][2]))
@@ -309,6 +313,7 @@ class Stage:
         by_part = {n: self._found(result) for n, result in zip(order, results, strict=True)}
         for n, (i, offset_s, _) in enumerate(short):
             found[i].append(Answered(pending.rows[i], offset_s, by_part[n]))
+        found |= {i: each.result() for i, each in long.items()}
         return [answered for i in range(len(decoded)) for answered in found[i]]
 
     def _parts(self, row: Row, waveform: FloatArray) -> Iterator[tuple[float, FloatArray]]:
@@ -326,18 +331,28 @@ class Stage:
             return iter(())
         return self.tagger.iter_inference(waveforms, self.tagger.sample_rate, framewise=self._needs_frames)
 
-    def _long(self, row: Row) -> Iterator[Answered]:
+    def _pools(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
+        """The threads that decode recordings, and those that read long ones while the network runs."""
+        n = self._threads or _n_decoders()
+        with self._lock:
+            if self._open_pools is None:
+                self._open_pools = (
+                    ThreadPoolExecutor(n, "pannsx-decoder"),
+                    ThreadPoolExecutor(min(n, _MOST_READERS), "pannsx-long"),
+                )
+            return self._open_pools
+
+    def _long(self, row: Row) -> list[Answered]:
         """The results of a recording that is read while the network runs."""
         try:
             with opened(row) as source:
                 if self.split_s is not None:
-                    yield from self._long_parts(row, source)
-                else:
-                    yield Answered(row, row.offset_s, self._whole(row, source))
+                    return list(self._long_parts(row, source))
+                return [Answered(row, row.offset_s, self._whole(row, source))]
         except Exception as error:
             if not _is_of_audio(error):
                 raise
-            yield Answered(row, row.offset_s, Failure(reason_of(error)))
+            return [Answered(row, row.offset_s, Failure(reason_of(error)))]
 
     def _whole(self, row: Row, source: Any) -> Found:
         selection = asdict(selection_of(row, self._channel, salvage=self._salvage))
