@@ -64,43 +64,48 @@ def depthwise() -> Callable[..., Any]:
     """The compiled kernel for 3 x 3 taps on every cell, ``(cells, C)`` -> ``(cells, C)``."""
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
 
-    def convolve(source, width, channels, table, lacks, first, last, weight, bias, cap, out):
-        """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated; see :func:`_place`."""
+    def convolve(
+        source, source_cell, width, table, lacks, first, last, weight, step, bias, channels, cap, out, cell
+    ):  # fmt: skip
+        """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated; see :func:`_place`.
+
+        Of the first ``channels``; cells are ``source_cell`` and ``cell`` floats apart, taps ``step``.
+        """
         _ = sources
-        row = width * channels
+        row = width * source_cell
         for k in range(first, last):
             r0 = _place(table, 3 * k, lacks) * row
             r1 = _place(table, 3 * k + 1, lacks) * row
             r2 = _place(table, 3 * k + 2, lacks) * row
-            to = (k - first) * row
+            to = (k - first) * width * cell
             for c in range(0, channels, N_LANES):
                 b = load(bias, c)
-                w0, w1, w2 = load(weight, c), load(weight, c + channels), load(weight, c + 2 * channels)
-                w3 = load(weight, c + 3 * channels)
-                w4 = load(weight, c + 4 * channels)
-                w5 = load(weight, c + 5 * channels)
-                w6 = load(weight, c + 6 * channels)
-                w7 = load(weight, c + 7 * channels)
-                w8 = load(weight, c + 8 * channels)
+                w0, w1, w2 = load(weight, c), load(weight, c + step), load(weight, c + 2 * step)
+                w3 = load(weight, c + 3 * step)
+                w4 = load(weight, c + 4 * step)
+                w5 = load(weight, c + 5 * step)
+                w6 = load(weight, c + 6 * step)
+                w7 = load(weight, c + 7 * step)
+                w8 = load(weight, c + 8 * step)
                 left0, left1, left2 = broadcast(_ZERO), broadcast(_ZERO), broadcast(_ZERO)
                 here0 = load(source, r0 + c)
                 here1 = load(source, r1 + c)
                 here2 = load(source, r2 + c)
                 for x in range(width - 1):
-                    at = (x + 1) * channels + c
+                    at = (x + 1) * source_cell + c
                     right0 = load(source, r0 + at)
                     right1 = load(source, r1 + at)
                     right2 = load(source, r2 + at)
                     total = b + left0 * w0 + here0 * w1 + right0 * w2
                     total = total + left1 * w3 + here1 * w4 + right1 * w5
                     total = total + left2 * w6 + here2 * w7 + right2 * w8
-                    store(out, to + x * channels + c, _left(total, cap))
+                    store(out, to + x * cell + c, _left(total, cap))
                     left0, left1, left2 = here0, here1, here2
                     here0, here1, here2 = right0, right1, right2
                 total = b + left0 * w0 + here0 * w1
                 total = total + left1 * w3 + here1 * w4
                 total = total + left2 * w6 + here2 * w7
-                store(out, to + (width - 1) * channels + c, _left(total, cap))
+                store(out, to + (width - 1) * cell + c, _left(total, cap))
 
     return compiled(convolve)
 
@@ -128,13 +133,18 @@ def depthwise_halving() -> Callable[..., Any]:
     """The compiled kernel for 4 x 4 taps at a stride of two, ``(cells, C)`` -> ``(cells, C)``."""
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
 
-    def convolve(source, width, channels, table, lacks, first, last, weight, bias, cap, out):
-        """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated; see :func:`_place`."""
+    def convolve(
+        source, source_cell, width, table, lacks, first, last, weight, step, bias, channels, cap, out, cell
+    ):  # fmt: skip
+        """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated; see :func:`_place`.
+
+        Of the first ``channels``; cells are ``source_cell`` and ``cell`` floats apart, taps ``step``.
+        """
         _ = sources
-        row = width * channels
+        row = width * source_cell
         out_width = width // 2
         for k in range(first, last):
-            to = (k - first) * out_width * channels
+            to = (k - first) * out_width * cell
             r0 = _place(table, 4 * k, lacks) * row
             r1 = _place(table, 4 * k + 1, lacks) * row
             r2 = _place(table, 4 * k + 2, lacks) * row
@@ -142,22 +152,22 @@ def depthwise_halving() -> Callable[..., Any]:
             for c in range(0, channels, N_LANES):
                 b = load(bias, c)
                 # The four taps of each column of cells.
-                w0 = _four_weights(weight, c, 4 * channels)
-                w1 = _four_weights(weight, c + channels, 4 * channels)
-                w2 = _four_weights(weight, c + 2 * channels, 4 * channels)
-                w3 = _four_weights(weight, c + 3 * channels, 4 * channels)
+                w0 = _four_weights(weight, c, 4 * step)
+                w1 = _four_weights(weight, c + step, 4 * step)
+                w2 = _four_weights(weight, c + 2 * step, 4 * step)
+                w3 = _four_weights(weight, c + 3 * step, 4 * step)
                 nothing = broadcast(_ZERO)
                 before = nothing, nothing, nothing, nothing
                 here = _four_loads(source, r0, r1, r2, r3, c)
                 for x in range(out_width):
-                    at = (2 * x + 1) * channels + c
+                    at = (2 * x + 1) * source_cell + c
                     right = _four_loads(source, r0, r1, r2, r3, at)
                     total = _plus(_plus(_plus(b, before, w0), here, w1), right, w2)
                     before = right
                     if 2 * x + 2 < width:
-                        here = _four_loads(source, r0, r1, r2, r3, at + channels)
+                        here = _four_loads(source, r0, r1, r2, r3, at + source_cell)
                         total = _plus(total, here, w3)
-                    store(out, to + x * channels + c, _left(total, cap))
+                    store(out, to + x * cell + c, _left(total, cap))
 
     return compiled(convolve)
 

@@ -91,8 +91,8 @@ class Separable:
 
         def convolve(first: int, last: int, into: FloatArray) -> None:
             kernel(
-                source.memory, source.width, source.channels, table, 0, first, last,
-                self._taps, self._bias, self._cap, into,
+                source.memory, source.channels, source.width, table, 0, first, last,
+                self._taps, source.channels, self._bias, source.channels, self._cap, into, source.channels,
             )  # fmt: skip
 
         def by_frames(i: int) -> None:

@@ -33,12 +33,13 @@ from pannsx.inference.cpu.strips import (
     TARGET,
     WIDTH,
 )  # fmt: skip
-from pannsx.jit.matrix import PANEL, packed, padded
+from pannsx.jit.matrix import PANEL, TILE_ROWS, packed, padded
 from pannsx.jit.simd import N_LANES
 from pannsx.types import FloatArray, IntArray
 
 _STRIP_FLOATS = 150_000  # of a strip in all layers of a task: 600 KB stay in a second-level cache of 1 MB
 _LONG_WEIGHTS = 32 * 1024  # of a product: with few rows, threads divide its columns
+_MANY_PANELS = 8  # for each thread: so many that one more or less makes no difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,8 @@ class Task(NamedTuple):
     n_frames: int
     n_pieces: int
     by_columns: bool
+    n_rows: int
+    n_parts: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,12 +184,20 @@ def make_plan(network: Layers, heights: tuple[int, ...], width: int, n_threads: 
     tasks: list[Task] = []
     n_scratch = 0
     for begin, end, by_columns in _cut(network.all, layers, n_frames):
+        n_rows, n_parts, size = n_frames[begin] * int(layers[begin, WIDTH]), 1, 0
         if by_columns:
-            n_pieces = min(-(-int(layers[end - 1, CELL]) // PANEL), fewest_pieces(n_threads))
+            n_panels = -(-int(layers[end - 1, CELL]) // PANEL)
+            n_pieces = min(n_panels, fewest_pieces(n_threads))
+            if begin + 1 < end:
+                size = (n_rows + int(layers[begin, WIDTH])) * -(-n_panels // n_pieces) * PANEL
+            elif n_panels < _MANY_PANELS * n_threads and n_panels % n_threads and n_rows > TILE_ROWS:
+                # The threads would have unequal parts.
+                n_parts = n_threads
+                n_pieces = n_panels * n_parts
         else:
             n_pieces, size = _strips(layers[begin:end], tables, n_frames[end - 1], n_threads)
-            n_scratch = max(n_scratch, size)
-        tasks.append(Task(begin, end, n_frames[end - 1], n_pieces, by_columns))
+        n_scratch = max(n_scratch, size)
+        tasks.append(Task(begin, end, n_frames[end - 1], n_pieces, by_columns, n_rows, n_parts))
     n_memory, zeros = _place(network.all, layers, tasks)
     return Plan(
         layers, tuple(tasks), np.array(tasks, np.int64), tables, n_memory, n_scratch, zeros, out_heights,
@@ -229,8 +240,9 @@ def _shapes(
 def _cut(network: Sequence[Layer], rows: IntArray, n_frames: list[int]) -> list[tuple[int, int, bool]]:
     """Begin and end of each task, and whether it is divided by columns.
 
-    A task is a block, the first with the layers before it. A block of few rows and long weights is divided
-    layer by layer, its products by columns.
+    A task is a block, the first with the layers before it. A block of few rows and long weights is divided by
+    columns: its expansion with the depthwise convolution, and its second product; the depthwise convolution
+    of a block without expansion by frames.
     """
     weights: dict[int, int] = {}
     for layer, row in zip(network, rows, strict=True):
@@ -244,8 +256,14 @@ def _cut(network: Sequence[Layer], rows: IntArray, n_frames: list[int]) -> list[
     found, begin = [], 0
     for i, layer in enumerate(network):
         is_last = i + 1 == len(network) or network[i + 1].block != layer.block
-        if is_last or few[i] or few[i + 1]:
-            by_columns = layer.kind == POOLING or (bool(few[i]) and layer.kind == PRODUCT and begin == i)
+        is_widened = begin == i - 1 and few[begin] and network[begin].kind == PRODUCT
+        if (
+            is_last
+            or (few[i] and (is_widened or network[i + 1].kind == PRODUCT))
+            or (few[i + 1] and not few[i])
+        ):
+            is_product = layer.kind == PRODUCT and begin == i
+            by_columns = layer.kind == POOLING or (bool(few[i]) and (is_product or is_widened))
             found.append((begin, i + 1, by_columns))
             begin = i + 1
     return found
@@ -272,7 +290,9 @@ def _strips(rows: IntArray, tables: IntArray, n_frames: int, n_threads: int) -> 
         longest = int(sizes.max())
         if longest <= _STRIP_FLOATS or n_pieces == n_frames:
             return n_pieces, longest
-        n_pieces = min(n_frames, max(n_pieces + 1, n_pieces * longest // _STRIP_FLOATS))
+        # As many for each thread.
+        n_pieces = max(n_pieces + 1, n_pieces * longest // _STRIP_FLOATS)
+        n_pieces = min(n_frames, -(-n_pieces // n_threads) * n_threads)
 
 
 def _place(

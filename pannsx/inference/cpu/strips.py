@@ -6,7 +6,8 @@ in any order, by any thread:
 * *strips*: a range of frames of the last layer's output. For each, the frames that it needs of every layer
   before are computed into the thread's scratch memory, which stays in its cache; only the last layer writes
   to the memory that all threads share. Neighbouring strips both compute the frames at their common edge.
-* *columns*, of a single product or pooling: all of its rows and some of its columns.
+* *columns*, of a single product or pooling, or of a product and the depthwise convolution after it: all rows,
+  or of a product a part of them, and some of its columns.
 
 Threads take pieces as in :mod:`pannsx.inference.cpu.pieces`.
 
@@ -27,7 +28,7 @@ from pannsx.inference.cpu import pieces
 from pannsx.inference.cpu.depthwise import depthwise, depthwise_halving, first_halving
 from pannsx.jit import matrix
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.matrix import NONE, ONE, PANEL
+from pannsx.jit.matrix import NONE, NOWHERE, ONE, PANEL, TILE_ROWS
 from pannsx.jit.simd import N_LANES, broadcast, load, maximum, store
 
 FIRST, DEPTHWISE, HALVING, PRODUCT, POOLING = range(5)
@@ -49,10 +50,10 @@ A cell is whole vectors; channels are filled up with zeros.
 
 N_LAYER_COLUMNS = 13
 
-BEGIN, END, N_FRAMES, N_PIECES, BY_COLUMNS = range(5)
-"""Columns of a task: its layers, frames of the last one, pieces, and whether these are columns."""
-
-N_TASK_COLUMNS = 5
+BEGIN, END, N_FRAMES, N_PIECES, BY_COLUMNS, N_ROWS, N_PARTS = range(7)
+"""Columns of a task: its layers, frames of the last one, pieces, and whether these are columns. Then rows of
+the first layer's output, and in how many parts they are divided, besides the columns.
+"""
 
 _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
 
@@ -130,12 +131,14 @@ def compiled_share() -> Callable[..., Any]:
                 )  # fmt: skip
             elif layer[KIND] == DEPTHWISE:
                 stride_one(
-                    source, layer[IN_WIDTH], cell, table, lacks, low, high, taps, bias, cap, target[to:]
-                )
+                    source, cell, layer[IN_WIDTH], table, lacks, low, high, taps, cell, bias, cell, cap,
+                    target[to:], cell,
+                )  # fmt: skip
             elif layer[KIND] == HALVING:
                 stride_two(
-                    source, layer[IN_WIDTH], cell, table, lacks, low, high, taps, bias, cap, target[to:]
-                )
+                    source, cell, layer[IN_WIDTH], table, lacks, low, high, taps, cell, bias, cell, cap,
+                    target[to:], cell,
+                )  # fmt: skip
             else:
                 first_layer(
                     plane, plane_row, tops, low, high, layer[WIDTH], cell, taps, bias, cap, target[to:]
@@ -143,18 +146,45 @@ def compiled_share() -> Callable[..., Any]:
             source_at = at
             at += (1 + high - low) * frame
 
-    def columns(layer, floor, cap, first, last, n_frames, weights, memory):
-        """Panels ``first`` to ``last`` of a product, all of its rows."""
+    def columns(layer, floor, cap, first, last, first_row, last_row, weights, memory):
+        """Panels ``first`` to ``last`` of a product, some of its rows."""
         _ = sources
         in_channels, in_cell, cell = layer[IN_CHANNELS], layer[IN_CELL], layer[CELL]
         begin, end = first * PANEL, min(last * PANEL, cell)
-        at = layer[WIDTH] * cell + begin
+        row = layer[WIDTH] + first_row
+        at = row * cell + begin
         multiply(
-            memory, layer[SOURCE] + layer[WIDTH] * in_cell, in_cell, n_frames * layer[WIDTH],
+            memory, layer[SOURCE] + row * in_cell, in_cell, last_row - first_row,
             ONE, NONE, in_channels, weights, layer[PANELS] + begin * in_channels, NONE, in_channels * PANEL,
             end - begin, memory, layer[TARGET] + at, cell, weights, layer[BIAS] + begin, floor, cap,
             layer[ADDED] + at if layer[ADDED] >= 0 else -1,
         )  # fmt: skip
+
+    def widened(layers, limits, begin, first, last, n_rows, n_frames, weights, tables, memory, scratch):
+        """Panels ``first`` to ``last`` of a product with ``n_rows``, then of the depthwise convolution."""
+        _ = sources
+        wide, deep = layers[begin], layers[begin + 1]
+        in_channels, in_cell, cell = wide[IN_CHANNELS], wide[IN_CELL], wide[CELL]
+        begin_c, end_c = first * PANEL, min(last * PANEL, cell)
+        n = end_c - begin_c
+        scratch[: wide[WIDTH] * n] = 0
+        multiply(
+            memory, wide[SOURCE] + wide[WIDTH] * in_cell, in_cell, n_rows, ONE, NONE, in_channels,
+            weights, wide[PANELS] + begin_c * in_channels, NONE, in_channels * PANEL, n,
+            scratch, wide[WIDTH] * n, n, weights, wide[BIAS] + begin_c, limits[begin, 0],
+            limits[begin, 1], NOWHERE,
+        )  # fmt: skip
+        table, target = tables[deep[TABLE] :], memory[deep[TARGET] + deep[WIDTH] * cell + begin_c :]
+        taps, bias = weights[deep[TAPS] + begin_c :], weights[deep[BIAS] + begin_c :]
+        cap = limits[begin + 1, 1]
+        if deep[KIND] == DEPTHWISE:
+            stride_one(
+                scratch, n, deep[IN_WIDTH], table, 0, 0, n_frames, taps, cell, bias, n, cap, target, cell
+            )
+        else:
+            stride_two(
+                scratch, n, deep[IN_WIDTH], table, 0, 0, n_frames, taps, cell, bias, n, cap, target, cell
+            )
 
     def pooled(layer, tables, first, last, n_items, memory):
         """Panels ``first`` to ``last`` of the pooling of all items."""
@@ -175,7 +205,7 @@ def compiled_share() -> Callable[..., Any]:
                     most, total = maximum(mean, most), total + mean
                 store(memory, layer[TARGET] + (1 + item) * cell + c, most + total * part)
 
-    strip, columns, pooled = compiled(strip), compiled(columns), compiled(pooled)
+    strip, columns, widened, pooled = map(compiled, (strip, columns, widened, pooled))
 
     def share(
         me, n, counters, first_task, last_task, tasks, layers, limits, weights, plane, plane_row, tops,
@@ -193,13 +223,22 @@ def compiled_share() -> Callable[..., Any]:
             n_panels = -(-layers[last_layer, CELL] // PANEL)
             piece = pieces.take(counters, t, me, n, n_pieces)
             while piece >= 0:
-                first, last = n_panels * piece // n_pieces, n_panels * (piece + 1) // n_pieces
+                n_parts = task[N_PARTS]
+                n_columns, column, part = n_pieces // n_parts, piece // n_parts, piece % n_parts
+                first, last = n_panels * column // n_columns, n_panels * (column + 1) // n_columns
                 if layers[last_layer, KIND] == POOLING:
                     pooled(layers[last_layer], tables, first, last, n_frames, memory)
+                elif task[BY_COLUMNS] and task[BEGIN] < last_layer:
+                    widened(
+                        layers, limits, task[BEGIN], first, last, task[N_ROWS], n_frames, weights, tables,
+                        memory, scratch,
+                    )  # fmt: skip
                 elif task[BY_COLUMNS]:
+                    n_tiles = -(-task[N_ROWS] // TILE_ROWS)
                     columns(
-                        layers[last_layer], limits[last_layer, 0], limits[last_layer, 1],
-                        first, last, n_frames, weights, memory,
+                        layers[last_layer], limits[last_layer, 0], limits[last_layer, 1], first, last,
+                        n_tiles * part // n_parts * TILE_ROWS,
+                        min(n_tiles * (part + 1) // n_parts * TILE_ROWS, task[N_ROWS]), weights, memory,
                     )  # fmt: skip
                 else:
                     strip(
