@@ -154,6 +154,8 @@ class Engine:
 
     def run(self, waveforms: Sequence[FloatArray], wanted: Wanted = Wanted()) -> list[Answer]:  # noqa: B008
         """``(S_i,)`` waveforms at the model's rate -> an :class:`Answer` each, in their order."""
+        if len(waveforms) == 1:
+            return self.run_batch(waveforms, wanted)
         batcher: Batcher[int, Answer] = Batcher(self, wanted)
         answers: dict[int, Answer] = {}
         for i, waveform in enumerate(waveforms):

@@ -45,6 +45,18 @@ Source = Sequence[FloatArray] | Waveform
 """Normalised log-mels ``(1, T, F)`` of items, which may differ in ``T``, or a waveform."""
 
 
+class _Ready(NamedTuple):
+    """What a call needs besides its input."""
+
+    key: tuple[tuple[int, ...], int, int]  # heights and width of the items, number of threads
+    plan: Plan
+    plane: FloatArray  # the input with a border, flat
+    items: list[FloatArray]  # (H, W, 1) views of it
+    first: int  # where the first item begins in it
+    row: int  # floats from one frame to the next
+    tops: IntArray  # row above the first one of each output of the first layer
+
+
 class MobileNetInStrips:
     """Normalised log-mels -> features, or the outputs of clips, like the original MobileNet.
 
@@ -91,6 +103,7 @@ class MobileNetInStrips:
         """Its dense layers, whose weights are those of this call."""
         self._planes = Planes()
         self._memory = np.empty(0, np.float32)
+        self._ready: _Ready | None = None
 
     def __call__(self, source: Source) -> list[FloatArray]:
         """``(T', C')`` features of each item."""
@@ -121,39 +134,46 @@ class MobileNetInStrips:
 
     def _run(self, source: Source, *, with_head: bool) -> Plan:
         """Run all tasks, or those of the trunk."""
+        n = self._workers.n
         if isinstance(source, Waveform):
             n_frames, width = source.kernel.frontend.n_frames(len(source.samples)), len(source.scale)
-            plane = self._planes.get(0, (n_frames,), width, 1)
-            at = int(plane.rows.starts[0]) * plane.row + 1
-            enter = source.kernel.into(plane.flat, at, plane.row, source.samples, source.scale, source.shift)
+            ready = self._ready_for((n_frames,), width, n)
+            enter = source.kernel.into(
+                ready.plane, ready.first, ready.row, source.samples, source.scale, source.shift
+            )
         else:
-            width = source[0].shape[2]
-            plane = self._planes.get(0, tuple(item.shape[1] for item in source), width, 1)
-            for inside, item in zip(plane.items(), source, strict=True):
+            ready = self._ready_for(tuple(item.shape[1] for item in source), source[0].shape[2], n)
+            for inside, item in zip(ready.items, source, strict=True):
                 inside[...] = item.transpose(1, 2, 0)
             enter = _nothing
-        heights = plane.rows.heights
-        tops = pooled_rows(heights) - 1
-        n = self._workers.n
-        plan = make_plan(self._layers, heights, width, n)
-        if len(self._memory) < plan.n_memory:
-            self._memory = np.empty(plan.n_memory, np.float32)
-        for begin, end in plan.zeros:
-            self._memory[begin:end] = 0
-        share_of = compiled_share()
+        plan, share_of = ready.plan, compiled_share()
 
         def share(i: int, counters: IntArray, first: int, last: int) -> None:
             (scratch,) = self._workers.scratch(i, plan.n_scratch)
             enter()
             share_of(
                 i, n, counters, first, last, plan.task_rows, plan.layers, self._limits, self._weights,
-                plane.flat, plane.row, tops, plan.tables, self._memory, scratch, address_of_give_way(),
+                ready.plane, ready.row, ready.tops, plan.tables, self._memory, scratch, address_of_give_way(),
             )  # fmt: skip
 
         n_tasks = len(plan.tasks) if with_head else plan.n_trunk
         layers = self._layers.all
         run_tasks(self._workers, n, n_tasks, share, lambda t: _described(plan, layers, plan.tasks[t]))
         return plan
+
+    def _ready_for(self, heights: tuple[int, ...], width: int, n: int) -> _Ready:
+        """Plan and memory for items of ``heights`` by ``width`` cells on ``n`` threads; kept for the next call."""
+        if self._ready is None or self._ready.key != (heights, width, n):
+            plan = make_plan(self._layers, heights, width, n)
+            if len(self._memory) < plan.n_memory:
+                self._memory = np.empty(plan.n_memory, np.float32)
+            for begin, end in plan.zeros:
+                self._memory[begin:end] = 0
+            plane = self._planes.get(0, heights, width, 1)
+            first = int(plane.rows.starts[0]) * plane.row + 1
+            tops = pooled_rows(heights) - 1
+            self._ready = _Ready((heights, width, n), plan, plane.flat, plane.items(), first, plane.row, tops)
+        return self._ready
 
 
 def _nothing() -> None:

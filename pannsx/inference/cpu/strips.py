@@ -205,7 +205,7 @@ def compiled_share() -> Callable[..., Any]:
                     most, total = maximum(mean, most), total + mean
                 store(memory, layer[TARGET] + (1 + item) * cell + c, most + total * part)
 
-    strip, columns, widened, pooled = map(compiled, (strip, columns, widened, pooled))
+    strip, columns, widened, pooled = (compiled(each) for each in (strip, columns, widened, pooled))
 
     def share(
         me, n, counters, first_task, last_task, tasks, layers, limits, weights, plane, plane_row, tops,

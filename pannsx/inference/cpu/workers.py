@@ -145,7 +145,8 @@ class Workers:
             raise
         if first and each_ends_with_all:
             futures = [future for future in futures if not future.cancel() and future.done()]
-        wait(futures)
+        if futures:
+            wait(futures)
         for future in futures:
             future.result()
 
