@@ -162,7 +162,7 @@ class MobileNetInStrips:
         return plan
 
     def _ready_for(self, heights: tuple[int, ...], width: int, n: int) -> _Ready:
-        """Plan and memory for items of ``heights`` by ``width`` cells on ``n`` threads; kept for the next call."""
+        """Plan and memory for items of ``heights`` by ``width`` on ``n`` threads; kept for the next call."""
         if self._ready is None or self._ready.key != (heights, width, n):
             plan = make_plan(self._layers, heights, width, n)
             if len(self._memory) < plan.n_memory:
