@@ -179,11 +179,37 @@ def compiled_share() -> Callable[..., Any]:
         cap = limits[begin + 1, 1]
         if deep[KIND] == DEPTHWISE:
             stride_one(
-                scratch, n, deep[IN_WIDTH], table, 0, 0, n_frames, taps, cell, bias, n, cap, target, cell
+                scratch,
+                n,
+                deep[IN_WIDTH],
+                table,
+                NONE,
+                NONE,
+                n_frames,
+                taps,
+                cell,
+                bias,
+                n,
+                cap,
+                target,
+                cell,
             )
         else:
             stride_two(
-                scratch, n, deep[IN_WIDTH], table, 0, 0, n_frames, taps, cell, bias, n, cap, target, cell
+                scratch,
+                n,
+                deep[IN_WIDTH],
+                table,
+                NONE,
+                NONE,
+                n_frames,
+                taps,
+                cell,
+                bias,
+                n,
+                cap,
+                target,
+                cell,
             )
 
     def pooled(layer, tables, first, last, n_items, memory):
