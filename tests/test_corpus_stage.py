@@ -323,6 +323,7 @@ def test_an_empty_batch(tagger: AudioTagger) -> None:
 
 
 def test_bytes_of_a_row_need_an_id(tagger: AudioTagger) -> None:
-    found = stage_of(tagger)({"bytes": [wav_bytes()]})
-    assert found["status"].tolist() == ["error"]
+    found = stage_of(tagger)({"bytes": [wav_bytes()] * 3, "id": [None, b"one", b"two"], "offset": [0, -1, 0]})
+    assert found["status"].tolist() == ["error", "error", "ok"]
+    assert found["id"].tolist() == ["", "one", "two"]
     assert "give each row an id" in found["error"][0]

@@ -153,7 +153,7 @@ def rows_of(batch: Mapping[str, Sequence[Any]]) -> Iterator[Row | tuple[str, Row
             yield row_of(cells)
         except RowError as error:
             name = _first(cells, "id")
-            yield ("" if name is None else str(name)), error
+            yield ("" if name is None else _text(name)), error
 
 
 def _first(cells: Mapping[str, Any], name: str) -> Any:
@@ -187,11 +187,13 @@ def _value(value: Any) -> Any:
 
 def _name(value: Any) -> str:
     """An id as text: that of text, of a number, or of what tables have besides, such as UUIDs."""
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value).decode("utf-8", "surrogateescape")
-    if isinstance(value, (bool, Mapping, Sequence)) and not isinstance(value, str):
+    if isinstance(value, (bool, Mapping, Sequence)) and not isinstance(value, (str, bytes)):
         raise RowError(f"its id is {value!r:.60}; text or a number is needed")
-    return str(value)
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
 def _number(value: Any, what: str) -> float | None:

@@ -36,6 +36,8 @@ _READ_ROWS = 4096
 def neighbours(table: PathLike | Sequence[PathLike], k: int = 10) -> pa.Table:
     """The ``k`` most similar other rows of each row of a table with embeddings, by their cosine.
 
+    The embeddings are held in a temporary file, of 4 kB a row for 1,024 numbers, where ``TMPDIR`` says.
+
     >>> from pannsx.corpus import neighbours
     >>>
     >>> found = neighbours("clips-table", k=3)
@@ -49,7 +51,8 @@ def neighbours(table: PathLike | Sequence[PathLike], k: int = 10) -> pa.Table:
         k: number of neighbours; fewer where there are fewer rows.
 
     Returns:
-        an Arrow table with a row for each pair, in the order of the rows and by ``rank`` from 1.
+        an Arrow table with a row for each pair, in the order of the rows and by ``rank`` from 1. Its ids are
+        dictionary-encoded, so that each is held once.
 
     Raises:
         ImportError: pyarrow, the extra ``pannsx[parquet]``, is not installed.
