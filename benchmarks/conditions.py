@@ -18,7 +18,7 @@ LIBRARIES = ("torch", "numpy", "scipy", "numba", "llvmlite", "safetensors", "sou
 PEERS = (
     "torchlibrosa", "librosa", "nnAudio", "resampy", "soxr", "panns-inference", "onnx", "onnxscript",
     "onnxruntime", "openvino", "ai-edge-litert", "tflite-runtime", "scikit-learn", "h5py",
-    "opencv-python-headless", "ncnn", "pnnx",
+    "opencv-python-headless", "ncnn", "pnnx", "torchaudio", "torchcodec",
 )  # fmt: skip
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",

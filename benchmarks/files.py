@@ -14,12 +14,13 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 
 from benchmarks import harness
 from benchmarks.material import Samples, sound
@@ -28,6 +29,7 @@ from benchmarks.peers import Call, gather
 from benchmarks.published import panns_inference, published_home
 from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
 from benchmarks.timing import alternate, paired_difference
+from benchmarks.torchaudio_stand_in import torchaudio_without_extension
 from pannsx import AudioTagger, audio
 from pannsx.audio.resample import resample
 from pannsx.frontend.numba_logmel import LogMelKernel
@@ -44,8 +46,8 @@ LIBROSA = "librosa, panns_inference"
 SOXR = "soundfile, soxr, ONNX Runtime"
 TORCHCODEC = "torchcodec, ONNX Runtime"
 TORCHAUDIO = "torchaudio, ONNX Runtime"
+SINC = "soundfile, torchaudio's resampler, ONNX Runtime"
 ERROR = "max error of a probability"
-DECODING = "decoding by libsndfile, one thread"
 PAUSE_S = 0.02  # thread pools spin for some milliseconds after a call
 Waveform = Callable[[Path], Samples]
 
@@ -79,7 +81,8 @@ def _compare(
     makers: list[tuple[str, Callable[[], Call]]] = [(OURS, partial(_ours, name, weights, path))]
     if weights is not None:
         makers.append((LIBROSA, partial(_librosa, weights, path)))
-    for peer, waveform in ((SOXR, _soxr), (TORCHCODEC, _torchcodec), (TORCHAUDIO, _torchaudio)):
+    chains = {SOXR: _soxr, TORCHCODEC: _torchcodec, TORCHAUDIO: _torchaudio, SINC: _sinc}
+    for peer, waveform in chains.items():
         makers.append((peer, partial(_onnxruntime, waveform, loaded, path, folder, given.threads)))
     calls = gather(makers, found.absent)
     times = alternate(calls, rounds=given.rounds, warm_ups=1, pause_s=PAUSE_S, shortest_s=0)
@@ -97,35 +100,40 @@ def _compare(
 def _stages(
     name: str, weights: Path | None, path: Path, comparison: Comparison, given: argparse.Namespace
 ) -> list[Fact]:
-    """Our time of each part, as differences between ways of growing length, and what a decoder leaves."""
+    """Our time of ways of growing length, and what decoding leaves of the distance to the fastest peer."""
     tagger = _tagger(name, weights)
     frontend = manifest.find(name).frontend
     if frontend is None:
         raise ValueError(f"{name} has no log-mel; choose another network")
     kernel, workers = LogMelKernel(frontend), Workers()
     waveform = audio.load(path, RATE).waveform
+    decoding, log_mel, network = "decoding by libsndfile alone, one thread", "log-mel", "network"
     calls: dict[str, Call] = {
-        "opening": lambda: audio.info(path),
-        DECODING: lambda: soundfile.read(path, dtype="float32"),
+        "opening and checking": lambda: audio.info(path),
+        decoding: lambda: soundfile.read(path, dtype="float32"),
         "file to waveform at its own rate, one thread": lambda: audio.load(path),
         "file to waveform at 32 kHz, one thread": lambda: audio.load(path, RATE),
-        f"file to waveform at 32 kHz, {given.threads} threads": lambda: _in_sections(path, given.threads),
-        "log-mel": lambda: kernel(waveform, workers),
-        "network": lambda: tagger.inference(waveform, framewise=False),
+        f"file to waveform at 32 kHz, {given.threads} threads": lambda: _in_sections(path, workers),
+        log_mel: lambda: kernel(waveform, workers),
+        network: lambda: tagger.inference(waveform, framewise=False),
         "whole": lambda: tagger.inference(path, framewise=False),
     }
     times = alternate(calls, rounds=given.rounds, pause_s=PAUSE_S, shortest_s=0)
-    of_network = paired_difference(times["network"].seconds, times["log-mel"].seconds)
-    medians = {what: each.median for what, each in times.items()} | {"network": of_network}
+    medians = {what: each.median for what, each in times.items()}
+    medians[network] = paired_difference(times[network].seconds, times[log_mel].seconds)
     facts = [Fact(f"{name}, {what}", 1000 * seconds, "ms") for what, seconds in medians.items()]
-    for entry in comparison.entries[1:]:
-        what = f"{name}: times faster than {entry.name}, if decoding on {given.threads} threads were all"
-        facts.append(Fact(what, entry.times.median * given.threads / medians[DECODING], "times"))
+    peer = min(comparison.entries[1:], key=lambda entry: entry.times.median)
+    least_s = medians[decoding] / given.threads
+    for what, seconds in (("decoding", least_s), ("decoding and the network", least_s + medians[network])):
+        bound = (
+            f"{name}: times faster than {peer.name}, if there were only {what}, on {given.threads} threads"
+        )
+        facts.append(Fact(bound, peer.times.median / seconds, "times"))
     return facts
 
 
-def _in_sections(path: Path, n_threads: int) -> Samples:
-    with audio.Selection().open(path, RATE, n_threads=n_threads) as blocks:
+def _in_sections(path: Path, workers: Workers) -> Samples:
+    with audio.Selection().open(path, RATE, threads=workers) as blocks:
         return np.concatenate(list(blocks.pieces()))
 
 
@@ -185,10 +193,21 @@ def _torchcodec(path: Path) -> Samples:
 
 
 def _torchaudio(path: Path) -> Samples:
-    import torchaudio
+    samples, rate = torchaudio_without_extension().load(path)
+    return np.asarray(_resampler(rate)(samples.mean(dim=0)))
 
-    samples, rate = torchaudio.load(path)
-    return np.asarray(torchaudio.functional.resample(samples.mean(dim=0), rate, RATE))
+
+def _sinc(path: Path) -> Samples:
+    samples, rate = soundfile.read(path, dtype="float32")
+    return np.asarray(_resampler(rate)(torch.from_numpy(_mixed(samples))))
+
+
+@cache
+def _resampler(rate: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """torchaudio's, its filter computed once."""
+    resampler: Callable[[torch.Tensor], torch.Tensor]
+    resampler = torchaudio_without_extension().transforms.Resample(rate, RATE)
+    return resampler
 
 
 if __name__ == "__main__":

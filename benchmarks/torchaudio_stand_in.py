@@ -1,9 +1,10 @@
-"""What X-ARES asks of torchaudio, where torchaudio's own build does not load beside this torch."""
+"""torchaudio where its own build does not load beside this torch: without its compiled part, or replaced."""
 
 from __future__ import annotations
 
 import io
 import sys
+from functools import cache
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,26 @@ import soundfile
 import torch
 
 from pannsx.audio.resample import resample
+
+
+@cache
+def torchaudio_without_extension() -> Any:
+    """torchaudio, where necessary without its compiled part, which neither loading nor resampling uses.
+
+    The wheels for Linux are built for CUDA, and this part does not load beside a torch for the CPU.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import torchaudio
+    except OSError:
+        extension: Any = ModuleType("torchaudio._extension")
+        extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False
+        extension.fail_if_no_align = lambda function: function
+        sys.modules["torchaudio._extension"] = extension
+        import torchaudio
+    return torchaudio
 
 
 def torchaudio_or_stand_in() -> None:

@@ -62,3 +62,30 @@ def test_stopping_early_closes_the_items_and_ends_the_thread() -> None:
     items.close()
     assert closed.is_set()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 20])
+def test_the_first_items_are_made_here(n: int) -> None:
+    def names() -> Generator[str, None, None]:
+        for _ in range(n):
+            yield threading.current_thread().name
+
+    here = threading.current_thread().name
+    before = threading.active_count()
+    items = prefetch(names(), 2, n_first=3)
+    found = [next(items) for _ in range(min(n, 2))]
+    assert threading.active_count() == before
+    found += items
+    assert found[:3] == [here] * min(n, 3)
+    assert found[3:] == ["pannsx-reader"] * (n - 3)
+
+
+@pytest.mark.parametrize("n_read", [1, 2, 3, 4])
+def test_stopping_early_among_the_first_items_closes_them(n_read: int) -> None:
+    closed = threading.Event()
+    before = threading.active_count()
+    items = prefetch(counting(1000, [], closed), 2, n_first=3)
+    assert [next(items) for _ in range(n_read)] == list(range(n_read))
+    items.close()
+    assert closed.is_set()
+    assert threading.active_count() == before

@@ -358,7 +358,7 @@ def test_a_fork_while_another_thread_computes() -> None:
     expected = engine.run([noise(32_000)])[0].clipwise
     context = multiprocessing.get_context("fork")
     results = context.Queue()
-    with engine._workers.lock:
+    with engine.workers.lock:
         process = context.Process(target=_runs, args=(engine, results))
         process.start()
     found = results.get(timeout=60)

@@ -16,7 +16,7 @@ import numpy as np
 
 from pannsx.audio.preparation import Preparation, av_bench
 from pannsx.audio.reader import check_rate
-from pannsx.audio.sections import pieces_of
+from pannsx.audio.sections import Threads, pieces_of
 from pannsx.audio.sources import open_reader
 from pannsx.audio.stream import Part, regroup, seconds
 from pannsx.errors import AudioError
@@ -148,10 +148,15 @@ class Selection:
     salvage: bool = False
 
     def open(
-        self, source: Source, sample_rate: int | None = None, block_s: float = 10.0, *, n_threads: int = 1
+        self,
+        source: Source,
+        sample_rate: int | None = None,
+        block_s: float = 10.0,
+        *,
+        threads: Threads | None = None,
     ) -> Blocks:
-        """The selected part of a source in blocks, read on ``n_threads`` threads: see :func:`open_blocks`."""
-        return Blocks(source, sample_rate, self, block_s, n_threads)
+        """The selected part of a source in blocks, see :func:`open_blocks`; ``threads``: to read it on."""
+        return Blocks(source, sample_rate, self, block_s, threads)
 
 
 class Blocks:
@@ -168,7 +173,7 @@ class Blocks:
         sample_rate: int | None,
         selection: Selection,
         block_s: float,
-        n_threads: int = 1,
+        threads: Threads | None = None,
     ) -> None:
         if sample_rate is not None:
             sample_rate = check_rate(sample_rate, "sample_rate")
@@ -188,7 +193,7 @@ class Blocks:
                 raise AudioError(f"block_s is {block_s} s; it must be at least one sample")
             self._part = Part(reader, self.sample_rate, selection.start_s, selection.duration_s)
             self.duration_s = self._part.duration_s
-            self._pieces = pieces_of(self._part, n_threads)
+            self._pieces = pieces_of(self._part, threads)
             self._stack = stack.pop_all()
 
     def pieces(self) -> Iterator[FloatArray]:
@@ -200,7 +205,7 @@ class Blocks:
 
     def close(self) -> None:
         """Close the source; iteration ends."""
-        self._pieces.close()
+        self._pieces = iter(())
         self._stack.close()
 
     def __enter__(self) -> Blocks:

@@ -36,6 +36,7 @@ class ArrayReader(Reader):
         self.format = f"{'tensor' if tensor else 'array'} of {samples.dtype}"
         self._frames = _as_frames(samples, self.name)
         _check_scale(self._frames, self.name)
+        self.is_bounded = self._frames.dtype.kind in "iu"
         self.sample_rate = sample_rate
         self.n_frames, self.n_channels = self._frames.shape
 

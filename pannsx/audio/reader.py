@@ -42,7 +42,9 @@ class Reader(ABC):
         remarks: what to warn of, as predicates of the source.
         channel: the channel to read, or ``"mean"``.
         salvage: read a defective source as far as possible, and warn.
+        is_bounded: whether all samples are finite and within [-1, 1], as integers are.
         can_read_again: whether :meth:`again` has a reader, with samples of any part as in a full decoding.
+        block_frames: the most frames to decode at a time, where the decoder leaves the choice.
     """
 
     name: str
@@ -55,7 +57,9 @@ class Reader(ABC):
     remarks: tuple[str, ...] = ()
     channel: Channel = "mean"
     salvage: bool = False
+    is_bounded: bool = False
     can_read_again: bool = False
+    block_frames: int = BLOCK_FRAMES
     _warned_of_end: bool = False
 
     @property
@@ -142,17 +146,12 @@ class Watch:
         self._warned_of_scale = self._warned_of_cancelling = False
         self._n_cancelled = self._n_seen = 0
 
-    def see(
-        self, reader: Reader, block: FloatArray, waveform: FloatArray, peak: float, position: int
-    ) -> None:
-        """Look at frames ``(n, C)`` and the waveform ``(n,)`` made of them, which begin at ``position``.
-
-        ``peak`` is the greatest absolute value of the waveform.
-        """
+    def see(self, reader: Reader, block: FloatArray, waveform: FloatArray, position: int) -> None:
+        """Look at frames ``(n, C)`` and the waveform ``(n,)`` made of them, which begin at ``position``."""
         self._n_seen += len(block)
-        if peak > MAX_PLAUSIBLE:
+        if not reader.is_bounded and max(-waveform.min(initial=0), waveform.max(initial=0)) > MAX_PLAUSIBLE:
             self.see_scale(reader, waveform, position)
-        if reader.channel == "mean" and block.shape[1] > 1 and _cancels(block, waveform):
+        if reader.channel == "mean" and block.shape[1] > 1 and _cancels(reader, block, waveform):
             self.see_cancelling(reader, len(block))
 
     def see_scale(self, reader: Reader, waveform: FloatArray, position: int) -> None:
@@ -192,12 +191,18 @@ class Watch:
         )
 
 
-def _cancels(block: FloatArray, waveform: FloatArray) -> bool:
+def _cancels(reader: Reader, block: FloatArray, waveform: FloatArray) -> bool:
     """Whether sound in the channels ``(n, C)`` is gone in their mean ``(n,)``."""
     # Not a product of BLAS: its threads would go on spinning, on the cores of those that decode and compute.
-    power = float(np.einsum("ij,ij->", block, block)) / block.size
     left = float(np.einsum("i,i->", waveform, waveform)) / len(waveform)
+    if reader.is_bounded and left >= _CANCELLED_SHARE:
+        return False  # the power is 1 at most
+    power = float(np.einsum("ij,ij->", block, block)) / block.size
     return power > _LEAST_POWER and left < _CANCELLED_SHARE * power
+
+
+def _is_finite(waveform: FloatArray) -> bool:
+    return math.isfinite(waveform.min(initial=0)) and math.isfinite(waveform.max(initial=0))
 
 
 def mono_blocks(
@@ -218,8 +223,7 @@ def mono_blocks(
     watching = watch or Watch()
     for block in blocks_of(reader, start, stop):
         waveform = downmix(block, reader.channel)
-        lowest, highest = float(waveform.min(initial=0)), float(waveform.max(initial=0))
-        if not (math.isfinite(lowest) and math.isfinite(highest)):
+        if not (reader.is_bounded or _is_finite(waveform)):
             finite = np.isfinite(waveform)
             first = int(np.argmin(finite))
             kind = "NaN" if np.isnan(block[first]).any() else "an infinite or far too large value"
@@ -229,7 +233,7 @@ def mono_blocks(
                 f"({(position + first) / reader.sample_rate:.3f} s), {n_bad} such samples in this block; "
                 "replace them (numpy.nan_to_num) or cut them out"
             )
-        watching.see(reader, block, waveform, max(-lowest, highest), position)
+        watching.see(reader, block, waveform, position)
         position += len(waveform)
         yield waveform
     if watch is None:
@@ -245,9 +249,9 @@ def downmix(frames: FloatArray, channel: Channel = "mean") -> FloatArray:
     # Channel by channel: a sum along so short an axis takes several times as long.
     # Infinities are reported with their position instead of a warning.
     with np.errstate(invalid="ignore", over="ignore"):
-        if frames.shape[1] == 2:  # halves are exact
-            mean: FloatArray = frames[:, 0] * _HALF
-            mean += frames[:, 1] * _HALF
+        if frames.shape[1] == 2:
+            halves = frames * _HALF  # exact
+            mean: FloatArray = halves[:, 0] + halves[:, 1]
             return mean
         total = frames[:, 0].astype(np.float64)
         for each in range(1, frames.shape[1]):

@@ -1,104 +1,80 @@
 """A part of a file in sections that are decoded, mixed and converted at the same time, each on a thread.
 
 Each section has a reader of its own. What only reading in order can tell rightly is left to it: where a
-section meets an error, a defect or something to warn of, the part is read again from its beginning, and the
-samples that were already given are left out.
+section meets an error, a defect or something to warn of, nothing of the sections is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import suppress
-from threading import Thread
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from typing import NoReturn, Protocol
 
 from pannsx.audio.reader import Reader, Watch
 from pannsx.audio.stream import Part
 from pannsx.types import FloatArray
 
 _FEWEST_SAMPLES = 1 << 15  # of a section: a second, whose reader takes less than a tenth of its time to open
-_MOST_SAMPLES = 1 << 22  # of a part: 16 MB are kept until the sections before them are read
+_MOST_SAMPLES = 1 << 22  # of a part: 16 MB, which are kept at once
+_BLOCK_FRAMES = 1 << 17  # more than in order: after each call the threads wait for the interpreter's lock
 
 
-def pieces_of(part: Part, n_threads: int) -> Generator[FloatArray, None, None]:
-    """The samples of a part as :meth:`Part.pieces` gives them, read on up to ``n_threads`` threads.
+class Threads(Protocol):
+    """A thread pool that runs ``share(0)`` to ``share(n - 1)`` in parallel."""
+
+    @property
+    def n(self) -> int:
+        """Number of threads now."""
+
+    def run(self, share: Callable[[int], None], n: int) -> None:
+        """Run all shares and wait for them."""
+
+
+def pieces_of(part: Part, threads: Threads | None) -> Iterator[FloatArray]:
+    """The samples of a part as :meth:`Part.pieces` gives them; a short part of a file is read on ``threads``.
 
     Raises:
         AudioError: as :meth:`Part.pieces`.
     """
-    n_given = 0
-    sections = _sections(part, n_threads)
-    try:
-        for section in sections[1:]:
-            section.begin()
-        for i, section in enumerate(sections):
-            for piece in section.kept() if i else section.pieces():
-                n_given += len(piece)
-                yield piece
-            if not section.is_whole:
-                break
-        else:
-            if sections:
+    if threads is not None:
+        n_threads = threads.n
+        sections = _sections(part, n_threads)
+        if sections:
+            threads.run(lambda i: sections[i].read() if i < len(sections) else None, n_threads)
+            if all(section.is_whole for section in sections):
+                for section in sections:
+                    yield from section.pieces
                 return
-    finally:
-        for section in sections:
-            section.end()
-    for piece in part.pieces():
-        n_known = min(n_given, len(piece))
-        n_given -= n_known
-        if n_known < len(piece):
-            yield piece[n_known:]
+    yield from part.pieces()
 
 
 class _Section:
     """The samples ``[first, stop)`` of a part, read by a reader of its own.
 
     Attributes:
-        is_whole: all samples were read, and there was nothing to tell of them.
+        pieces: the samples that were read, in pieces ``(n,)``.
+        is_whole: they are all, and there is nothing to tell of them.
     """
 
     def __init__(self, part: Part, first: int, stop: int | None) -> None:
+        self.pieces: list[FloatArray] = []
         self.is_whole = False
         self._part, self._first, self._stop = part, first, stop
-        self._is_unwanted = False
-        self._kept: list[FloatArray] = []
-        self._thread: Thread | None = None
 
-    def begin(self) -> None:
-        """Read all pieces on a thread."""
-        thread = Thread(target=lambda: self._kept.extend(self.pieces()), name="pannsx-section", daemon=True)
-        with suppress(RuntimeError):  # the system has no thread left; then the section is read in order
-            thread.start()
-            self._thread = thread
-
-    def kept(self) -> list[FloatArray]:
-        """The pieces read on the thread, when it has ended."""
-        if self._thread is not None:
-            self._thread.join()
-        return self._kept
-
-    def end(self) -> None:
-        """End the thread, also early."""
-        self._is_unwanted = True
-        self.kept()
-
-    def pieces(self) -> Iterator[FloatArray]:
-        """The samples in pieces ``(n,)``, up to where there is something to tell of."""
-        reader = None
+    def read(self) -> None:
+        """Read all pieces."""
         try:
             reader = self._part.reader.again()
             if reader is None:
                 return
-            for piece in self._part.between(self._first, self._stop, reader).pieces(_Scout()):
-                if self._is_unwanted:
-                    return
-                yield piece
-            self.is_whole = True
+            reader.block_frames = _BLOCK_FRAMES
+            try:
+                section = self._part.between(self._first, self._stop, reader)
+                self.pieces.extend(section.pieces(_Scout()))
+            finally:
+                reader.close()
         except Exception:
             return  # reading in order raises it again, with the right place
-        finally:
-            if reader is not None:
-                reader.close()
+        self.is_whole = True
 
 
 class _RemarkableError(Exception):

@@ -10,13 +10,14 @@ from typing import Any, BinaryIO
 
 from pannsx.audio.formats import AIFF, AU, CAF, FLAC, WAV, WAVE64, Format
 from pannsx.audio.guard import GuardedFile
-from pannsx.audio.reader import BLOCK_FRAMES, Reader, check_rate
+from pannsx.audio.reader import Reader, check_rate
 from pannsx.audio.view import Checked
 from pannsx.errors import AudioError
 from pannsx.types import FloatArray
 
 _UNKNOWN_LENGTH = 1 << 60  # libsndfile reports 2**63 - 1 for an unknown length
 _EXACT_SEEK = (WAV, AIFF, FLAC, AU, CAF, WAVE64)
+_INTEGERS = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32")
 # Lossy decoders restart after a seek; two of Vorbis' longest blocks, more than MP3 and Opus need.
 _LEAD_IN_FRAMES = 16_384
 
@@ -67,6 +68,7 @@ class SndfileReader(Reader):
         # libsndfile cannot seek in a FLAC stream of unknown length, GSM 6.10, G.721 and NMS ADPCM.
         self._sequential = checked.sequential or not (known and self._sound.can_seek)
         self.can_read_again = place is not None and found in _EXACT_SEEK and not self._sequential
+        self.is_bounded = self._sound.subtype in _INTEGERS
 
     def read(self, start: int, stop: int | None) -> Iterator[FloatArray]:
         """Frames ``[start, stop)``, or to the end, as float32 blocks ``(n, C)``."""
@@ -75,7 +77,7 @@ class SndfileReader(Reader):
         if self._counted is not None:
             stop = self._counted if stop is None else min(stop, self._counted)
         position = self._seek(start)
-        most = _SALVAGED_FRAMES if self.salvage else BLOCK_FRAMES
+        most = _SALVAGED_FRAMES if self.salvage else self.block_frames
         while stop is None or position < stop:
             wanted = most if stop is None else min(most, stop - position)
             block = self._read_block(wanted, position)

@@ -115,11 +115,11 @@ class Engine:
         self._prepared: PreparedNetwork | None = None
         self._runner: ModuleRunner | None = None
         self._runner_of_blocks: ModuleRunner | None = None
-        self._workers = Workers(with_torch=rounds)
+        self.workers = Workers(with_torch=rounds)
         if is_prepared:
             if not isinstance(model, ArrayModel):
                 model.to("cpu").eval()
-            self._prepared = PreparedNetwork(model, self._workers, self._kernel, bfloat16=rounds)
+            self._prepared = PreparedNetwork(model, self.workers, self._kernel, bfloat16=rounds)
             if isinstance(model, ArrayModel):
                 release(model.arrays.values())
         elif not isinstance(model, ArrayModel):
@@ -229,8 +229,8 @@ class Engine:
         if self._kernel is None:
             return []
         if len(waveforms) == 1:
-            return [self._kernel(waveforms[0], self._workers)]
-        return self._workers.map(self._kernel, waveforms)
+            return [self._kernel(waveforms[0], self.workers)]
+        return self.workers.map(self._kernel, waveforms)
 
 
 def _rebuilt(

@@ -18,7 +18,6 @@ from pannsx.audio.sources import file_name
 from pannsx.errors import AudioError
 from pannsx.events.operating_points import OperatingPoints
 from pannsx.inference.batcher import Batcher, Runner
-from pannsx.inference.cpu.cores import n_threads
 from pannsx.inference.engine import Answer, Engine, Precision, Wanted
 from pannsx.inference.levels import Level, LevelRunner, joined
 from pannsx.inference.prefetch import prefetch
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 
 _MOST_CHANNELS_AT_A_GLANCE = 32
 _BATCHES_AHEAD = 2  # batches of windows read while the network is busy
+_OF_ONE_WINDOW = 3  # items of one source of one window: the window, its end, and the end of all
 _WAITING_BATCHES = 4  # how many batches of odd-length windows may be buffered
 
 Found = TypeVar("Found")
@@ -246,7 +246,7 @@ class Pipeline:
         failure: AudioError | None = None
         files: list[str | None] = []
         windows = self._windows_of(sources, files, selection)
-        for i, window in prefetch(windows, _BATCHES_AHEAD * self.engine.batch_size):
+        for i, window in prefetch(windows, _BATCHES_AHEAD * self.engine.batch_size, n_first=_OF_ONE_WINDOW):
             if isinstance(window, AudioError):
                 failure = window
             elif window is not None:
@@ -272,11 +272,12 @@ class Pipeline:
         The name of a source is added to ``files`` before its windows.
         """
         alone = is_one(sources)
+        # Of several, the next is decoded while the network is busy.
+        threads = self.engine.workers if alone else None
         for i, source in enumerate(sources):
             files.append(file_name(source))
-            n = n_threads() if alone else 1  # of several, the next is decoded while the network is busy
             try:
-                with selection.open(source, self.sample_rate, n_threads=n) as blocks:
+                with selection.open(source, self.sample_rate, threads=threads) as blocks:
                     for window in slide(blocks, self.plan):
                         yield i, window
             except AudioError as error:
