@@ -11,14 +11,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from pannsx import AudioTagger
-from pannsx.audio import sections as sections_module
-from pannsx.audio.stream import Part
+from pannsx.audio import sections
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.inference.cpu import workers as workers_module
 from pannsx.inference.cpu.workers import Workers
@@ -112,29 +112,27 @@ def test_callers_with_different_numbers_of_threads(monkeypatch: pytest.MonkeyPat
 def test_files_are_read_in_sections_on_the_threads_of_the_network(
     taggers: list[AudioTagger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sections: list[int] = []
-    of_part = sections_module._sections
+    read: list[int] = []
+    of_part = sections._bounds
 
-    def counted(part: Part, n_threads: int) -> list[sections_module._Section]:
-        found = of_part(part, n_threads)
-        sections.append(len(found))
-        return found
+    def counted(*arguments: Any) -> list[int | None]:
+        bounds = of_part(*arguments)
+        read.append(len(bounds) - 1)
+        return bounds
 
-    monkeypatch.setattr(sections_module, "_sections", counted)
+    monkeypatch.setattr(sections, "_bounds", counted)
     monkeypatch.setattr(workers_module, "n_threads", lambda: 2)
     sounds = [np.tile(waveform(i), 3) for i in range(N_CALLERS)]
     for i, sound in enumerate(sounds):
         soundfile.write(tmp_path / f"{i}.wav", sound, RATE, subtype="FLOAT")
     expected = [taggers[0].inference(sound) for sound in sounds]
     paths = [tmp_path / f"{i}.wav" for i in range(N_CALLERS)]
-    assert sections == [0] * N_CALLERS  # arrays
-    sections.clear()
     for i, found in enumerate(at_once(lambda i: taggers[0].inference(paths[i]))):
         assert_same(found, expected[i])  # type: ignore[arg-type]
-    assert sections == [2] * N_CALLERS
+    assert read == [2] * N_CALLERS
     for found, one in zip(taggers[0].inference(paths), expected, strict=True):  # the next is read meanwhile
         assert_same(found, one)
-    assert len(sections) == N_CALLERS
+    assert len(read) == N_CALLERS
 
 
 def test_a_log_mel_is_whole_while_the_number_of_threads_changes(monkeypatch: pytest.MonkeyPatch) -> None:

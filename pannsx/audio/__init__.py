@@ -16,7 +16,7 @@ import numpy as np
 
 from pannsx.audio.preparation import Preparation, av_bench
 from pannsx.audio.reader import check_rate
-from pannsx.audio.sections import Threads, pieces_of
+from pannsx.audio.sections import Threads, read_at_once
 from pannsx.audio.sources import open_reader
 from pannsx.audio.stream import Part, regroup, seconds
 from pannsx.errors import AudioError
@@ -177,6 +177,16 @@ class Blocks:
     ) -> None:
         if sample_rate is not None:
             sample_rate = check_rate(sample_rate, "sample_rate")
+        self._stack = ExitStack()
+        whole = None
+        if threads is not None and selection.source_rate is None and not selection.salvage:
+            selected = (selection.start_s, selection.duration_s, selection.channel)
+            whole = read_at_once(source, sample_rate, *selected, threads)
+        if whole is not None:
+            self.sample_rate, self.duration_s = whole.sample_rate, whole.duration_s
+            self._pieces: Iterator[FloatArray] = iter(whole.pieces)
+            self._block_samples = self._samples(block_s)
+            return
         with ExitStack() as stack:
             reader = stack.enter_context(
                 open_reader(
@@ -188,13 +198,18 @@ class Blocks:
                 )
             )
             self.sample_rate = sample_rate or reader.sample_rate
-            self._block_samples = round(seconds(block_s, "block_s") * self.sample_rate)
-            if self._block_samples < 1:
-                raise AudioError(f"block_s is {block_s} s; it must be at least one sample")
-            self._part = Part(reader, self.sample_rate, selection.start_s, selection.duration_s)
-            self.duration_s = self._part.duration_s
-            self._pieces = pieces_of(self._part, threads)
+            self._block_samples = self._samples(block_s)
+            part = Part(reader, self.sample_rate, selection.start_s, selection.duration_s)
+            self.duration_s = part.duration_s
+            self._pieces = part.pieces()
             self._stack = stack.pop_all()
+
+    def _samples(self, block_s: float) -> int:
+        """Samples of a block."""
+        n_samples = round(seconds(block_s, "block_s") * self.sample_rate)
+        if n_samples < 1:
+            raise AudioError(f"block_s is {block_s} s; it must be at least one sample")
+        return n_samples
 
     def pieces(self) -> Iterator[FloatArray]:
         """The waveform in pieces ``(n,)`` of any length, as the decoder produces them."""

@@ -106,6 +106,18 @@ def unwrapped(file: BinaryIO, found: Format, name: str) -> tuple[BinaryIO, Forma
     return View(file, b"", 0, runs=[(chunk.start, stop)]), MP3, around  # type: ignore[return-value]
 
 
+def is_plain(file: BinaryIO, found: Format, name: str) -> bool:
+    """Whether a file of a known format can be decoded as it is, with nothing missing, too much or repaired.
+
+    Raises:
+        AudioError: as :func:`unwrapped` and :func:`parts_of`.
+    """
+    inside, kind, around = unwrapped(file, found, name)
+    return (
+        inside is file and kind == found and around is None and parts_of(file, found, name) == [Checked(file)]
+    )
+
+
 def parts_of(file: BinaryIO, found: Format, name: str) -> list[Checked]:
     """The files to decode, in order: the file or its repaired view; several if files were joined.
 

@@ -1,21 +1,29 @@
-"""A part of a file in sections that are decoded, mixed and converted at the same time, each on a thread.
+"""A file of moderate length at once, its check and its sections on several threads.
 
-Each section has a reader of its own. What only reading in order can tell rightly is left to it: where a
-section meets an error, a defect or something to warn of, nothing of the sections is used.
+Each section has a reader of its own; the file is checked while they decode, mix and convert. All this only
+serves a file that is whole and has nothing to be told of: any other is left to reading in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NoReturn, Protocol
+import os
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from typing import BinaryIO, NamedTuple, NoReturn, Protocol
 
-from pannsx.audio.reader import Reader, Watch
+from pannsx.audio.formats import FLAC, Format, sniff
+from pannsx.audio.parts import is_plain
+from pannsx.audio.reader import Reader, Watch, check_channel
+from pannsx.audio.sndfile import EXACT_SEEK, SndfileReader
+from pannsx.audio.sources import open_file
 from pannsx.audio.stream import Part
-from pannsx.types import FloatArray
+from pannsx.audio.view import Checked
+from pannsx.types import Channel, FloatArray, Source
 
 _FEWEST_SAMPLES = 1 << 15  # of a section: a second, whose reader takes less than a tenth of its time to open
 _MOST_SAMPLES = 1 << 22  # of a part: 16 MB, which are kept at once
 _BLOCK_FRAMES = 1 << 17  # more than in order: after each call the threads wait for the interpreter's lock
+_SHARE_OF_CHECK = {FLAC: 0.15}  # time to find all frames, of that to decode them
 
 
 class Threads(Protocol):
@@ -29,52 +37,91 @@ class Threads(Protocol):
         """Run all shares and wait for them."""
 
 
-def pieces_of(part: Part, threads: Threads | None) -> Iterator[FloatArray]:
-    """The samples of a part as :meth:`Part.pieces` gives them; a short part of a file is read on ``threads``.
+class Whole(NamedTuple):
+    """All samples of a part: in pieces ``(n,)``, at ``sample_rate`` in Hz, ``duration_s`` seconds long."""
 
-    Raises:
-        AudioError: as :meth:`Part.pieces`.
+    pieces: list[FloatArray]
+    sample_rate: int
+    duration_s: float | None
+
+
+def read_at_once(
+    source: Source,
+    sample_rate: int | None,
+    start_s: float,
+    duration_s: float | None,
+    channel: Channel,
+    threads: Threads,
+) -> Whole | None:
+    """A part of a file, see :func:`pannsx.audio.load`; None: it is to be read in order.
+
+    That is so for a long part, a format with losses, a source that is no path, and whatever there is an error
+    or a warning for.
     """
-    if threads is not None:
-        n_threads = threads.n
-        sections = _sections(part, n_threads)
-        if sections:
-            threads.run(lambda i: sections[i].read() if i < len(sections) else None, n_threads)
-            if all(section.is_whole for section in sections):
-                for section in sections:
-                    yield from section.pieces
-                return
-    yield from part.pieces()
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    n_threads = threads.n
+    try:
+        with ExitStack() as stack:
+            file, name = open_file(source, stack)
+            found = sniff(file)
+            if found not in EXACT_SEEK:
+                return None
+            reader = SndfileReader(Checked(file), found, name)
+            stack.callback(reader.close)
+            reader.channel = check_channel(channel, reader)
+            part = Part(reader, sample_rate or reader.sample_rate, start_s, duration_s)
+            bounds = _bounds(part, n_threads, _SHARE_OF_CHECK.get(found, 0.0))
+            if not bounds:
+                return None
+            sections = _Sections(part, bounds, file, found)
+            threads.run(sections.read, n_threads)
+            if not sections.are_whole:
+                return None
+            return Whole(
+                [piece for pieces in sections.pieces for piece in pieces], part.sample_rate, part.duration_s
+            )
+    except Exception:
+        return None  # reading in order raises it again, with the right place
 
 
-class _Section:
-    """The samples ``[first, stop)`` of a part, read by a reader of its own.
+class _Sections:
+    """The sections of a part of a file, between ``bounds``.
 
     Attributes:
-        pieces: the samples that were read, in pieces ``(n,)``.
-        is_whole: they are all, and there is nothing to tell of them.
+        pieces: the samples of each section, in pieces ``(n,)``.
     """
 
-    def __init__(self, part: Part, first: int, stop: int | None) -> None:
-        self.pieces: list[FloatArray] = []
-        self.is_whole = False
-        self._part, self._first, self._stop = part, first, stop
+    def __init__(self, part: Part, bounds: list[int | None], file: BinaryIO, found: Format) -> None:
+        self.pieces: list[list[FloatArray]] = [[] for _ in bounds[1:]]
+        self._is_whole = [False for _ in bounds[1:]]
+        self._part, self._bounds, self._file, self._found = part, bounds, file, found
 
-    def read(self) -> None:
-        """Read all pieces."""
-        try:
+    @property
+    def are_whole(self) -> bool:
+        """Whether all samples were read, and there is nothing to tell of them or of the file."""
+        return all(self._is_whole)
+
+    def read(self, i: int) -> None:
+        """Read section ``i``, if there are so many; check the file before the first.
+
+        Raises:
+            Exception: whatever reading raises, or would warn of.
+        """
+        if i >= len(self.pieces):
+            return
+        reader: Reader | None = self._part.reader
+        if i == 0 and not is_plain(self._file, self._found, self._part.reader.name):
+            return
+        if i > 0:
             reader = self._part.reader.again()
-            if reader is None:
-                return
+        if reader is None:
+            return
+        with closing(reader):
             reader.block_frames = _BLOCK_FRAMES
-            try:
-                section = self._part.between(self._first, self._stop, reader)
-                self.pieces.extend(section.pieces(_Scout()))
-            finally:
-                reader.close()
-        except Exception:
-            return  # reading in order raises it again, with the right place
-        self.is_whole = True
+            section = self._part.between(self._bounds[i] or 0, self._bounds[i + 1], reader)
+            self.pieces[i].extend(section.pieces(_Scout()))
+        self._is_whole[i] = True
 
 
 class _RemarkableError(Exception):
@@ -91,15 +138,17 @@ class _Scout(Watch):
         raise _RemarkableError
 
 
-def _sections(part: Part, n_threads: int) -> list[_Section]:
-    """Equal sections for as many threads as pay; none if the part is to be read in order."""
+def _bounds(part: Part, n_threads: int, share_of_check: float) -> list[int | None]:
+    """First samples of sections for as many threads as pay, and the end of the part; empty: in order.
+
+    The first section is shorter by what the check takes meanwhile, a share of the whole.
+    """
     n_samples = part.n_samples
-    if n_samples is None or n_samples > _MOST_SAMPLES:
-        return []
-    if part.reader.salvage or not part.reader.can_read_again:
+    if n_samples is None or n_samples > _MOST_SAMPLES or not part.reader.can_read_again:
         return []
     n = min(n_threads, n_samples // _FEWEST_SAMPLES)
     if n < 2:
         return []
-    bounds = [part.first + n_samples * i // n for i in range(n)]
-    return [_Section(part, first, stop) for first, stop in zip(bounds, [*bounds[1:], part.stop], strict=True)]
+    each = (1 + share_of_check) / n
+    later = [part.first + round(n_samples * (i * each - share_of_check)) for i in range(1, n)]
+    return [part.first, *later, part.stop]

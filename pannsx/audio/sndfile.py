@@ -16,7 +16,7 @@ from pannsx.errors import AudioError
 from pannsx.types import FloatArray
 
 _UNKNOWN_LENGTH = 1 << 60  # libsndfile reports 2**63 - 1 for an unknown length
-_EXACT_SEEK = (WAV, AIFF, FLAC, AU, CAF, WAVE64)
+EXACT_SEEK = (WAV, AIFF, FLAC, AU, CAF, WAVE64)
 _INTEGERS = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32")
 # Lossy decoders restart after a seek; two of Vorbis' longest blocks, more than MP3 and Opus need.
 _LEAD_IN_FRAMES = 16_384
@@ -42,11 +42,12 @@ class SndfileReader(Reader):
 
         self.name = name
         self._source = (checked, found)
-        checked.file.seek(0)
         self._guard = GuardedFile(checked.file)
         # libsndfile reads a file on disk by itself; other file objects it calls for every few kilobytes, and
         # each call waits for the interpreter's lock.
         place = _own_place(checked.file)
+        if place is None:
+            checked.file.seek(0)
         try:
             self._sound = _sequential()(self._guard if place is None else place)
         except soundfile.LibsndfileError as error:
@@ -64,10 +65,10 @@ class SndfileReader(Reader):
         self._counted = checked.n_frames  # libsndfile may go on to frames that are not in the file
         self.defect, self.state = checked.defect, checked.state
         self.remarks = () if checked.remark is None else (checked.remark,)
-        self._lead_in = 0 if found in _EXACT_SEEK else _LEAD_IN_FRAMES
+        self._lead_in = 0 if found in EXACT_SEEK else _LEAD_IN_FRAMES
         # libsndfile cannot seek in a FLAC stream of unknown length, GSM 6.10, G.721 and NMS ADPCM.
         self._sequential = checked.sequential or not (known and self._sound.can_seek)
-        self.can_read_again = place is not None and found in _EXACT_SEEK and not self._sequential
+        self.can_read_again = place is not None and found in EXACT_SEEK and not self._sequential
         self.is_bounded = self._sound.subtype in _INTEGERS
 
     def read(self, start: int, stop: int | None) -> Iterator[FloatArray]:

@@ -75,7 +75,7 @@ def open_reader(
         yield reader
         return
     with ExitStack() as stack:
-        file, name = _open_file(source, stack)
+        file, name = open_file(source, stack)
         with reading(name):
             reader = _open_decoder(file, name)
         stack.callback(reader.close)
@@ -131,7 +131,7 @@ def _open_part(checked: Checked, found: Format, name: str) -> Reader:
     return PyavReader(checked, found, name, reason)
 
 
-def _open_file(source: Any, stack: ExitStack) -> tuple[BinaryIO, str]:
+def open_file(source: Any, stack: ExitStack) -> tuple[BinaryIO, str]:
     """A seekable binary file, and its name for messages."""
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
