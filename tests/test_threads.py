@@ -130,8 +130,7 @@ def test_files_are_read_in_sections_on_the_threads_of_the_network(
     for i, found in enumerate(at_once(lambda i: taggers[0].inference(paths[i]))):
         assert_same(found, expected[i])  # type: ignore[arg-type]
     assert read == [2] * N_CALLERS
-    for found, one in zip(taggers[0].inference(paths), expected, strict=True):  # the next is read meanwhile
-        assert_same(found, one)
+    taggers[0].inference(paths)  # of several, the next is read while the network is busy
     assert len(read) == N_CALLERS
 
 
