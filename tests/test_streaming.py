@@ -1,52 +1,33 @@
-"""`StreamTagger`: the frames of the whole recording, in time, at a cost that does not grow; and its pipe."""
+"""`StreamTagger`: the frames of the whole recording, in time, at a cost that does not grow."""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
-import json
 import re
-import struct
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+import streams
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seeded_models import HOPS_AND_OFFSETS, empty_model
 from small_models import lively_checkpoint, noise
+from streams import RATE, SCENE, collected, cut, found_whole
 
 from pannsx import AudioError, AudioTagger, StreamTagger
-from pannsx.audio import load
-from pannsx.audio.pcm import ENCODINGS, read_blocks, read_wav_header
-from pannsx.cli import main
-from pannsx.events import Event, EventDetector, EventSettings
+from pannsx.events import EventSettings
 from pannsx.events.operating_points import OperatingPoint, OperatingPoints
 from pannsx.inference.engine import Answer
 from pannsx.inference.pipeline import Pipeline, WindowSettings
 from pannsx.streaming import StreamUpdate
 
-RATE = 32_000
-SCENE = Path(__file__).resolve().parents[1] / "examples" / "scene.flac"
+tagger, scene = streams.tagger, streams.scene
+
 WHOLE_FILE = 1e-5
 """Between a stream's probabilities and the whole file's: the same sums, in another order at times."""
 
-Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def tagger() -> AudioTagger:
-    return AudioTagger(device="cpu", window_s=60.0)
-
-
-def collected(stream: StreamTagger, blocks: list[np.ndarray], rate: int | None = None) -> list[StreamUpdate]:
-    updates = [update for block in blocks for update in stream.push(block, rate)]
-    return updates + stream.close()
+EVENTS = EventSettings(threshold=0.3, off_threshold=0.2, median_s=0.96, max_gap_s=0.64)
 
 
 def frames_of(updates: list[StreamUpdate]) -> np.ndarray:
@@ -56,16 +37,6 @@ def frames_of(updates: list[StreamUpdate]) -> np.ndarray:
         assert update.first_frame == first
         first += len(update.framewise)
     return np.concatenate([update.framewise for update in updates])
-
-
-def cut(waveform: np.ndarray, *lengths: int) -> list[np.ndarray]:
-    """Blocks of these lengths, again and again."""
-    blocks, at, i = [], 0, 0
-    while at < len(waveform):
-        blocks.append(waveform[at : at + lengths[i % len(lengths)]])
-        at += lengths[i % len(lengths)]
-        i += 1
-    return blocks
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +155,7 @@ def test_kinds_of_blocks(tagger: AudioTagger) -> None:
 
 def test_a_bad_block_is_not_taken(tagger: AudioTagger) -> None:
     waveform = noise(5 * RATE)
-    expected = frames_of(collected(StreamTagger(tagger), [waveform]))
+    expected = frames_of(collected(StreamTagger(tagger), cut(waveform, RATE)))
     bad = noise(1000)
     bad[17] = np.nan
     stream, updates = StreamTagger(tagger, source_rate=RATE), []
@@ -247,236 +218,6 @@ def test_every_field_is_declared() -> None:
         assert field.last - field.first > 2 * field.hop_samples, name
 
 
-class Pipe(io.BytesIO):
-    """Bytes that come a few at a time, noting what has been printed by then."""
-
-    def __init__(self, content: bytes, at_once: int, capsys: Captured | None = None) -> None:
-        super().__init__(content)
-        self.at_once, self.capsys, self.printed = at_once, capsys, ""
-        self.reads_before_first_line: int | None = None
-        self.n_reads = 0
-
-    def read1(self, size: int | None = -1) -> bytes:
-        if self.capsys is not None:
-            self.printed += self.capsys.readouterr().out
-            if self.printed and self.reads_before_first_line is None:
-                self.reads_before_first_line = self.n_reads
-        self.n_reads += 1
-        return self.read(self.at_once)
-
-
-def stdin(monkeypatch: pytest.MonkeyPatch, pipe: io.BytesIO) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(pipe))
-
-
-def piped_wav(seconds: float, subtype: str = "PCM_16", channels: int = 1) -> tuple[bytes, np.ndarray]:
-    """A WAV whose header does not know its length, as ffmpeg pipes it, and its samples ``(S, C)``."""
-    file = io.BytesIO()
-    samples = noise(round(seconds * RATE) * channels).reshape(-1, channels).clip(-1, 1)
-    soundfile.write(file, samples, RATE, format="WAV", subtype=subtype)
-    content = bytearray(file.getvalue())
-    at = content.index(b"data") + 4
-    content[at : at + 4] = b"\xff" * 4
-    file.seek(0)
-    return bytes(content), soundfile.read(file, always_2d=True, dtype="float32")[0]
-
-
-def test_cli_prints_while_the_pipe_goes_on(
-    tagger: AudioTagger, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    wav, samples = piped_wav(8.0)
-    pipe = Pipe(wav, 9999, capsys)
-    stdin(monkeypatch, pipe)
-    assert main(["stream", "-", "--format", "json", "--top", "2"]) == 0
-    shown = capsys.readouterr()
-    lines = [json.loads(line) for line in (pipe.printed + shown.out).splitlines()]
-    updates = collected(StreamTagger(tagger), [samples])
-    assert len(lines) == len(updates)
-    for line, update in zip(lines, updates, strict=True):
-        assert line["file"] == "-"
-        assert line["onset_s"] == pytest.approx(update.start_s, abs=1e-6)
-        assert line["offset_s"] == pytest.approx(update.stop_s, abs=1e-6)
-        assert [tag["label"] for tag in line["tags"]] == [tag.label for tag in update.top(2)]
-        expected = [tag.probability for tag in update.top(2)]
-        assert [tag["probability"] for tag in line["tags"]] == pytest.approx(expected, rel=1e-5)
-    first_s = StreamTagger(tagger).latency_s
-    assert pipe.reads_before_first_line is not None
-    assert pipe.reads_before_first_line * 9999 / 2 / RATE < first_s + 1.0
-
-
-def test_cli_raw_samples_and_table(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    wav, _ = piped_wav(2.0, channels=2)
-    raw = wav[wav.index(b"data") + 8 :]
-    shown = []
-    for content, options in ((wav, []), (raw, ["--rate", "32000", "--channels", "2"])):
-        stdin(monkeypatch, Pipe(content, 12_345))
-        assert main(["stream", "-", *options]) == 0
-        shown.append(capsys.readouterr())
-    assert shown[0] == shown[1]
-    assert shown[0].err.startswith("pannsx: 32000 Hz, 2 channels, s16le; a line every 0.96 s")
-    assert shown[0].out.splitlines()[0].startswith("     0.00 - 1.92 s  ")
-    stdin(monkeypatch, Pipe(raw, 12_345))
-    assert main(["stream", "-", "--quiet", "--rate", "64000", "--threshold", "1"]) == 0
-    assert capsys.readouterr().err == ""
-
-
-def test_cli_classes_and_leaves(
-    tagger: AudioTagger, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    wav, samples = piped_wav(2.0)
-    updates = collected(StreamTagger(tagger), [samples])
-    options = ["-q", "--format", "json", "-n", "99", "-c", "all animals", "-c", "/m/09x0r", "--leaves"]
-    stdin(monkeypatch, Pipe(wav, 12_345))
-    assert main(["stream", "-", *options]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    for line, update in zip(lines, updates, strict=True):
-        expected = update.top(99, classes=["all animals", "Speech"], leaves=True)
-        assert [tag["label"] for tag in line["tags"]] == [tag.label for tag in expected]
-    for wrong, said in (
-        (["-c", "Dgo"], "did you mean 'Dog'"),
-        (["--events", "-c", "Dgo"], "did you mean 'Dog'"),
-        (["--events", "--leaves"], "--leaves needs all events of a recording"),
-    ):
-        stdin(monkeypatch, Pipe(wav, 12_345))
-        assert main(["stream", "-", *wrong]) == 2
-        shown = capsys.readouterr()
-        assert said in shown.err
-        assert shown.out == ""
-
-
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_wav_of_every_encoding(subtype: str, channels: int) -> None:
-    wav, samples = piped_wav(0.1, subtype, channels)
-    pipe = Pipe(wav, 1001)
-    pcm = read_wav_header(pipe)
-    assert (pcm.sample_rate, pcm.n_channels, pcm.n_bytes) == (RATE, channels, None)
-    read = np.concatenate(list(read_blocks(pipe, pcm)))
-    np.testing.assert_allclose(read, samples.mean(axis=1, dtype=np.float64), rtol=0, atol=1e-7)
-
-
-def test_wav_that_knows_its_length_ends_there() -> None:
-    file = io.BytesIO()
-    soundfile.write(file, noise(500), RATE, format="WAV", subtype="PCM_16")
-    pipe = Pipe(file.getvalue() + b"LIST\x04\x00\x00\x00abcd", 77)
-    pcm = read_wav_header(pipe)
-    assert pcm.n_bytes == 1000
-    assert sum(map(len, read_blocks(pipe, pcm))) == 500
-
-
-@pytest.mark.parametrize("subtype", ["ULAW", "ALAW"])
-def test_wav_of_the_telephone(subtype: str) -> None:
-    file = io.BytesIO()
-    soundfile.write(file, noise(500), 8000, format="WAV", subtype=subtype)
-    codes = bytes(range(256))
-    wav = file.getvalue()[: file.getvalue().index(b"data")] + b"data" + (256).to_bytes(4, "little") + codes
-    pipe = Pipe(wav, 77)
-    read = np.concatenate(list(read_blocks(pipe, read_wav_header(pipe))))
-    np.testing.assert_array_equal(read, soundfile.read(io.BytesIO(wav), dtype="float32")[0])
-
-
-UNKNOWN = [0, 0x7FFF_F000, 0x7FFF_FFFF, 0x7FFF_FFDB, 0x8000_0000, 0xFFFF_FFFF, 0xFFFF_FFDB]
-
-
-@pytest.mark.parametrize("size", UNKNOWN)
-def test_a_wav_of_unknown_length_goes_on_to_its_end(size: int) -> None:
-    assert read_wav_header(Pipe(wav_of_size(size), 77)).n_bytes is None
-
-
-def wav_of_size(size: int, n_samples: int = 500, rate: int = RATE) -> bytes:
-    """A WAV of 16 bits that states a length of its samples."""
-    file = io.BytesIO()
-    soundfile.write(file, noise(n_samples), rate, format="WAV", subtype="PCM_16")
-    return file.getvalue()[:40] + size.to_bytes(4, "little") + file.getvalue()[44:]
-
-
-def read_all(wav: bytes) -> int:
-    pipe = Pipe(wav, 77)
-    return sum(map(len, read_blocks(pipe, read_wav_header(pipe))))
-
-
-def test_a_pipe_that_holds_other_than_it_states() -> None:
-    assert read_all(wav_of_size(1000) + wav_of_size(600, 300)) == 800
-    with pytest.warns(UserWarning, match="announces 600 bytes of samples and more follow"):
-        assert read_all(wav_of_size(600)) == 500
-    with pytest.raises(AudioError, match=r"another WAV file, \(8000, 1, 's16le'\) after"):
-        read_all(wav_of_size(1000) + wav_of_size(1000, rate=8000))
-    pipe = Pipe(wav_of_size(2000), 77)
-    blocks = read_blocks(pipe, read_wav_header(pipe))
-    assert sum(map(len, itertools.islice(blocks, 13))) == 500  # 77 bytes at a time
-    with pytest.raises(AudioError, match="announces 2000 bytes of samples, and the pipe ended after 1000"):
-        next(blocks)
-
-
-def test_raw_encodings() -> None:
-    for encoding, kind in ENCODINGS.items():
-        if encoding in ("s24le", "mulaw", "alaw"):
-            continue
-        values = np.array([0, 64, 100], np.uint8) if encoding == "u8" else np.array([0, 1, -1], kind)
-        pcm = read_wav_header(Pipe(piped_wav(0.01)[0], 10))._replace(encoding=encoding)
-        (read,) = read_blocks(Pipe(values.astype(kind).tobytes(), 999), pcm)
-        scale = 1 if kind[1] == "f" else 2.0 ** (8 * values.itemsize - 1)
-        expected = (values.astype(np.float64) - (128 if encoding == "u8" else 0)) / scale
-        np.testing.assert_allclose(read, expected, atol=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "the pipe is empty"),
-        (b"fLaC and so on, and on", "does not hold WAV: it begins with b'fLaC'"),
-        (b"RIFF\xff\xff\xff\xffWAVEfmt ", "ends before the first sample"),
-        (b"RIFF\xff\xff\xff\xffWAVEdata\x00\x00\x00\x00", "no fmt chunk before its samples"),
-        (b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<IHHIIHH", 16, 85, 2, 44100, 0, 1, 0), "format 85"),
-    ],
-)
-def test_cli_bad_pipes(
-    content: bytes, message: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    stdin(monkeypatch, Pipe(content, 100))
-    assert main(["stream", "-"]) == 1
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert message in shown.err
-
-
-def test_cli_not_finite_samples(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    samples = noise(RATE).astype("<f4")
-    samples[20_000] = np.inf
-    stdin(monkeypatch, Pipe(samples.tobytes(), 40_000))
-    assert main(["stream", "-", "--rate", str(RATE), "--encoding", "f32le"]) == 1
-    assert "infinite" in capsys.readouterr().err
-
-
-def test_cli_usage(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    assert main(["stream", "-", "--model", "Cnn41"]) == 2
-    assert "did you mean" in capsys.readouterr().err
-    assert main(["stream", "no such pipe"]) == 1
-    stdin(monkeypatch, Pipe(b"", 1))
-    assert main(["stream", "-", "--rate", "32000", "--device", "abacus"]) == 2
-    assert "abacus" in capsys.readouterr().err
-    stdin(monkeypatch, Pipe(b"", 1))
-    assert main(["stream", "-", "--rate", "7"]) == 1
-    assert "7 Hz" in capsys.readouterr().err
-
-
-def found_whole(tagger: AudioTagger, waveform: np.ndarray, settings: EventSettings) -> list[Event]:
-    whole = tagger.inference(waveform)
-    assert whole.framewise is not None
-    detector = EventDetector(tagger.labels, whole.hop_s, settings, offset_s=whole.offset_s)
-    return detector.push(whole.framewise) + detector.close(whole.duration_s)
-
-
-@pytest.fixture(scope="module")
-def scene() -> np.ndarray:
-    """``(S,)``: the example scene twice, with silence between and a piece of it at the end."""
-    once = load(SCENE, RATE).waveform
-    return np.concatenate([once, np.zeros(2 * RATE, np.float32), once, once[:RATE]])
-
-
-EVENTS = EventSettings(threshold=0.3, off_threshold=0.2, median_s=0.96, max_gap_s=0.64)
-
-
 @pytest.mark.parametrize("seconds", [15.0, 8.0, 7.68, 0.2])
 def test_events_are_those_of_the_whole(tagger: AudioTagger, scene: np.ndarray, seconds: float) -> None:
     waveform = scene[: round(seconds * RATE)]
@@ -498,68 +239,6 @@ def test_events_come_within_their_latency(tagger: AudioTagger, scene: np.ndarray
     assert max(waits) <= stream.event_latency_s + block / RATE
     with pytest.raises(ValueError, match="does not detect events"):
         _ = StreamTagger(tagger).event_latency_s
-
-
-def test_cli_events(
-    tagger: AudioTagger, scene: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    raw = scene.astype("<f4").tobytes()
-    options = ["--rate", str(RATE), "--encoding", "f32le", "--quiet", "--events", "--threshold", "0.3"]
-    stdin(monkeypatch, Pipe(raw, 50_000))
-    assert main(["stream", "-", *options, "--format", "json"]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    expected = found_whole(tagger, scene, EventSettings(threshold=0.3))
-    assert sorted((line["label"], line["onset_s"], line["offset_s"]) for line in lines) == sorted(
-        (event.label, round(event.onset_s, 6), round(event.offset_s, 6)) for event in expected
-    )
-    stdin(monkeypatch, Pipe(raw, 50_000))
-    assert main(["stream", "-", *options]) == 0
-    table = capsys.readouterr().out.splitlines()
-    assert len(table) == len(lines)
-    assert lines[0]["label"] in table[0]
-
-
-@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl"])
-@pytest.mark.parametrize("events", [[], ["--events", "--threshold", "0.3"]])
-def test_cli_writes_to_a_file(
-    form: str, events: list[str], scene: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: Captured,
-) -> None:  # fmt: skip
-    output = tmp_path / f"live.{form}"
-    stdin(monkeypatch, Pipe(scene.astype("<f4").tobytes(), 50_000))
-    raw = ["--rate", str(RATE), "--encoding", "f32le"]
-    assert main(["stream", "-", *raw, *events, "--top", "2", "-o", str(output)]) == 0
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert f"wrote {output} (" in shown.err
-    text = output.read_text("utf-8")
-    if form == "jsonl":
-        rows = [json.loads(line) for line in text.splitlines()]
-        rows = rows if events else [{**row, **tag} for row in rows for tag in row["tags"]]
-    else:
-        rows = list(csv.DictReader(io.StringIO(text), delimiter="\t" if form == "tsv" else ","))
-        assert list(rows[0]) == ["file", "onset_s", "offset_s", "label", "mid", "probability"]
-    assert {row["file"] for row in rows} == {"-"}
-    assert any((row["label"], row["mid"]) == ("Speech", "/m/09x0r") for row in rows)
-    assert all(0 <= float(row["onset_s"]) < float(row["offset_s"]) <= len(scene) / RATE for row in rows)
-
-
-def test_cli_keeps_what_an_interrupted_stream_has_written(
-    scene: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    class Interrupted(Pipe):
-        def read(self, size: int | None = -1, /) -> bytes:
-            if self.tell() > len(scene) * 3:
-                raise KeyboardInterrupt
-            return super().read(size)
-
-    output = tmp_path / "live.csv"
-    stdin(monkeypatch, Interrupted(scene.astype("<f4").tobytes(), 50_000))
-    assert main(["stream", "-", "--rate", str(RATE), "--encoding", "f32le", "-o", str(output)]) == 130
-    assert len(output.read_text("utf-8").splitlines()) > 3
-    assert f"wrote {output} (" in capsys.readouterr().err
-    assert main(["stream", "-", "-o", str(tmp_path / "live.json")]) == 2
-    assert "name the file .jsonl" in capsys.readouterr().err
 
 
 def test_fields_and_latencies_of_the_documentation() -> None:
