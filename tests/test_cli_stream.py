@@ -60,9 +60,7 @@ def test_raw_samples_and_table(monkeypatch: pytest.MonkeyPatch, capsys: Captured
     assert capsys.readouterr().err == ""
 
 
-def test_classes_and_leaves(
-    tagger: AudioTagger, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_classes_and_leaves(tagger: AudioTagger, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     wav, samples = piped_wav(2.0)
     updates = collected(StreamTagger(tagger), [samples])
     options = ["-q", "--format", "json", "-n", "99", "-c", "all animals", "-c", "/m/09x0r", "--leaves"]
@@ -94,9 +92,7 @@ def test_classes_and_leaves(
         (b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<IHHIIHH", 16, 85, 2, 44100, 0, 1, 0), "format 85"),
     ],
 )
-def test_bad_pipes(
-    content: bytes, message: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_bad_pipes(content: bytes, message: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     stdin(monkeypatch, Pipe(content, 100))
     assert main(["stream", "-"]) == 1
     shown = capsys.readouterr()
