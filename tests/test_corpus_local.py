@@ -190,19 +190,30 @@ def test_a_worker_that_is_killed_while_it_starts(
     assert table_of(out).equals(undisturbed)
 
 
-def test_one_worker_for_an_accelerator(manifest: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = []
+@pytest.fixture
+def threads_of_workers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The threads of each worker that is started, on a machine of eight processors."""
+    found = []
 
     class Counted(run.Worker):
-        def __init__(self, stage: bytes, n_threads: int, messages: Any) -> None:
-            threads.append(n_threads)
-            super().__init__(stage, n_threads, messages)
+        def __init__(self, stage: bytes, threads: int, messages: Any) -> None:
+            found.append(threads)
+            super().__init__(stage, threads, messages)
 
     monkeypatch.setattr(run, "Worker", Counted)
     monkeypatch.setattr(run, "n_processors", lambda: 8)
+    return found
+
+
+def test_one_worker_for_an_accelerator(manifest: Path, out: Path, threads_of_workers: list[int]) -> None:
     run_stub(manifest, out, Accelerated(), workers=None)
-    assert threads == [4, 8]
+    assert threads_of_workers == [4, 8]
     assert is_whole(out)
+
+
+def test_no_more_workers_than_groups(tmp_path: Path, out: Path, threads_of_workers: list[int]) -> None:
+    run_stub(write_manifest(tmp_path / "manifest.jsonl", GROUP - 1), out, workers=8)
+    assert threads_of_workers == [1]
 
 
 def test_rows_that_failed_are_tried_again(

@@ -249,7 +249,10 @@ class Run:
         n_open = 0
         while True:
             if next_work is not None or self._again:
-                while len(self._workers) < self._n_workers:
+                n_groups = -(
+                    -(self.n_rows - self._n_done) // self._group_rows
+                )  # a small corpus keeps few busy
+                while len(self._workers) < max(1, min(self._n_workers, n_groups)):
                     self._workers.append(self._new_worker())
             for worker in self._workers:
                 while worker.ready is not None and len(worker.sent) < _IN_FLIGHT:
