@@ -20,7 +20,7 @@ from benchmarks import harness, networks
 from benchmarks.material import forget_seeded_tensors, seeded_model, sound
 from benchmarks.peers import Call, gather
 from benchmarks.results import Comparison, Entry, Findings, Goal
-from benchmarks.timing import alternate
+from benchmarks.timing import POOLS_REST_S, alternate
 from pannsx.weights import list_models
 
 QUESTION = harness.Question(
@@ -35,7 +35,6 @@ NETWORKS = (
     "Cnn14", "MobileNetV1", "MobileNetV2", "ResNet38", "Wavegram_Logmel_Cnn14", "Cnn14_16k",
 )  # fmt: skip
 ERROR = "max error of a probability"
-PAUSE_S = 0.02  # pools of OpenMP, ONNX Runtime and TBB spin for some milliseconds after a call
 
 
 def main() -> None:
@@ -83,7 +82,7 @@ def _against_peers(name: str, threads: int, rounds: int, found: Findings) -> Com
             (VINO_16, lambda: networks.openvino(exported(), model, waveform, threads, "bf16")),
         ]
         calls = gather(makers, found.absent)
-        times = alternate(calls, rounds=rounds, pause_s=PAUSE_S, shortest_s=0)
+        times = alternate(calls, rounds=rounds, pause_s=POOLS_REST_S, shortest_s=0)
     exact = networks.exact_probabilities(model, waveform)
     entries = tuple(Entry(who, times[who], networks.largest_change(calls[who], exact)) for who in calls)
     return Comparison(f"{name}, one clip of {DURATION_S} s", entries, audio_s=DURATION_S)
@@ -121,7 +120,7 @@ def _prepared_against_plain(rounds: int, names: list[str]) -> list[Comparison]:
             ENGINE: networks.prepared(seeded_model(name), waveform),
             PLAIN: networks.plain(model, waveform),
         }
-        times = alternate(calls, rounds=rounds, warm_ups=1, pause_s=PAUSE_S, shortest_s=0)
+        times = alternate(calls, rounds=rounds, warm_ups=1, pause_s=POOLS_REST_S, shortest_s=0)
         exact = networks.exact_probabilities(model, waveform)
         entries = tuple(Entry(who, times[who], networks.largest_change(calls[who], exact)) for who in calls)
         group = f"Every model, one clip of {DURATION_S} s"

@@ -10,6 +10,12 @@ from dataclasses import dataclass
 
 Candidate = Callable[[], object]
 
+POOLS_REST_S = 0.1
+"""A pause after which others' thread pools have stopped spinning.
+
+ONNX Runtime's spins for up to 40 ms after a call; a candidate measured then took half as long again.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Times:
