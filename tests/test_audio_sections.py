@@ -105,6 +105,17 @@ def test_what_is_not_in_sections(
     assert started == []
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
+    path = file_of(tmp_path, "wav", stereo())
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(pipe.write_bytes, path.read_bytes())
+        np.testing.assert_array_equal(read(pipe, 32_000, CREW), read(path, 32_000))
+        writing.result()
+
+
 def told(source: Source, crew: Crew | None = None, **selected: object) -> list[str]:
     """The warnings and the error of reading a source."""
     with warnings.catch_warnings(record=True) as seen:

@@ -1,7 +1,7 @@
-"""A file of moderate length at once, its check and its sections on several threads.
+"""A file of moderate length read at once, in sections, each on a thread.
 
-Each section has a reader of its own; the file is checked while they decode, mix and convert. All this only
-serves a file that is whole and has nothing to be told of: any other is left to reading in order.
+Each section has a reader of its own; the file is checked while they decode, mix and convert. This is for
+whole files with nothing to warn of: all others are left to reading in order, from their beginning.
 """
 
 from __future__ import annotations
@@ -55,12 +55,14 @@ def read_at_once(
 ) -> Whole | None:
     """A part of a file, see :func:`pannsx.audio.load`; None: it is to be read in order.
 
-    That is so for a long part, a format with losses, a source that is no path, and whatever there is an error
-    or a warning for.
+    That is so for a long part, a format with losses, a source that is no path of a file, and whatever there is
+    an error or a warning for.
     """
-    if not isinstance(source, (str, os.PathLike)):
-        return None
     n_threads = threads.n
+    if n_threads < 2 or not isinstance(source, (str, os.PathLike)):
+        return None
+    if not os.path.isfile(source):  # noqa: PTH113 - a pipe, whose bytes come only once
+        return None
     try:
         with ExitStack() as stack:
             file, name = open_file(source, stack)
