@@ -55,7 +55,7 @@ def read_at_once(
 ) -> Whole | None:
     """A part of a file, see :func:`pannsx.audio.load`; None: it is to be read in order.
 
-    That is so for a long part, a format with losses, a source that is no path of a file, and whatever there is
+    That is so for a long part, a lossy format, a source that is no path of a file, and whatever there is
     an error or a warning for.
     """
     n_threads = threads.n
