@@ -23,7 +23,7 @@ import numpy as np
 from pannsx.corpus.folder import RunError, RunFolder, RunView
 from pannsx.corpus.local import Summary, check_pyarrow, sources_of, stage_of
 from pannsx.corpus.manifest import rows_from
-from pannsx.corpus.run import Progress, RangeRunner
+from pannsx.corpus.run import Progress, RangeRunner, shares_of
 from pannsx.corpus.shards import STRIPE_ROWS, missing
 from pannsx.corpus.stage import Stage
 from pannsx.types import PathLike
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 ROWS_OF_TASK = 1024
-"""Rows of a task, which are computed again if an actor or its node is lost."""
+"""Rows of a task, at most, which are computed again if an actor or its node is lost."""
 
 BATCH_ROWS = 256
 """Rows of a batch of `process`: enough to group recordings by length."""
@@ -107,7 +107,7 @@ def run(
     actors: int | None = None,
     num_cpus: float | None = None,
     num_gpus: float = 0.0,
-    rows_of_task: int = ROWS_OF_TASK,
+    rows_of_task: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> Summary:
@@ -121,14 +121,15 @@ def run(
         num_cpus, num_gpus: resources of an actor; a fraction of a GPU lets several share it. As many threads
             compute and decode as it has processors. None: one, or of a node with GPUs the same share as of
             these.
-        rows_of_task: rows of a task.
+        rows_of_task: rows of a task, which are computed again if its actor is lost; None: 1,024, or fewer
+            where there are not as many for each actor.
 
     Raises:
         ImportError: Ray Data or pyarrow is not installed.
         ManifestError, RunError, ValueError, WeightsError: as `pannsx.corpus.process`.
     """
     check_pyarrow()
-    if rows_of_task < 1:
+    if rows_of_task is not None and rows_of_task < 1:
         raise ValueError(f"rows_of_task is {rows_of_task}; at least 1 is needed")
     data = _ray_data()
     listed = sources_of(sources, table)
@@ -142,6 +143,10 @@ def run(
         resume = resume or retry_failed
         n_rows = folder.begin(rows_from(listed, skipped), rows_from(listed), resume=resume)
         folder.settle(_described(packed, num_cpus, num_gpus))
+        if rows_of_task is None:
+            processors = sum(each["Resources"].get("CPU", 0.0) for each in _nodes() if each["Alive"])
+            room = actors or int(processors // (num_cpus or 1.0))
+            rows_of_task = min(ROWS_OF_TASK, shares_of(n_rows, max(1, room)))
         parts = folder.parts()
         n_before = n_done = sum(n for _, n in parts)
         n_failed, n_retried, audio_s = 0, 0, 0.0

@@ -30,6 +30,7 @@ _PART_ROWS, _PART_BYTES, _PART_S = 4096, 1 << 26, 60.0
 """Limits of a part, in rows, bytes and seconds of work; a killed run loses at most one part."""
 
 _PROCESSORS_OF_WORKER = 4
+_SHARES = 4  # of a worker, at least: fewer leave workers without work at the end of a small corpus
 _IN_FLIGHT = AHEAD + 1
 """Batches of a worker: those that it has begun, and one that waits to be begun as soon as the first of them
 is finished. One that is sent only then comes too late: nothing would be decoded while the second is computed.
@@ -75,6 +76,11 @@ class _Work:
     def is_suspect(self) -> bool:
         """Whether it must be alone in a worker, to tell whether it ends the worker."""
         return self.n_deaths > 0 or self.whole is not None
+
+
+def shares_of(n_rows: int, n_workers: int) -> int:
+    """Rows for each of some shares of a worker; at least one."""
+    return max(1, -(-n_rows // (_SHARES * n_workers)))
 
 
 class RangeDone(NamedTuple):
@@ -176,6 +182,8 @@ class Run:
         self._folder.settle(ready.description)
         if isinstance(self._folder, RunFolder):
             self.parts = self._folder.parts()
+            # So that a few recordings, which may be of hours, keep all workers busy.
+            self._group_rows = min(self._group_rows, shares_of(self.n_rows, self._n_workers))
         todo = sum(stop - first for first, stop in missing(self._ranges, self.parts, self._group_rows))
         self.n_before = self._n_done = self.n_rows - todo
 
@@ -249,9 +257,7 @@ class Run:
         n_open = 0
         while True:
             if next_work is not None or self._again:
-                n_groups = -(
-                    -(self.n_rows - self._n_done) // self._group_rows
-                )  # a small corpus keeps few busy
+                n_groups = -(-(self.n_rows - self._n_done) // self._group_rows)
                 while len(self._workers) < max(1, min(self._n_workers, n_groups)):
                     self._workers.append(self._new_worker())
             for worker in self._workers:
