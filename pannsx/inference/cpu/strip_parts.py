@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,10 +22,16 @@ class Weights:
 
     def put(self, numbers: FloatArray) -> int:
         """Append numbers; returns where they begin."""
-        begin = len(self._numbers)
+        return self.put_each(numbers.size, [numbers])
+
+    def put_each(self, size: int, parts: Iterable[FloatArray]) -> int:
+        """Append parts of ``size`` together, which need not be there at once; returns where they begin."""
+        begin = at = len(self._numbers)
         # Most systems enlarge a long array where it is, so that the weights are never held twice.
-        self._numbers.resize(begin + numbers.size, refcheck=False)
-        self._numbers[begin:] = numbers.reshape(-1)
+        self._numbers.resize(begin + size, refcheck=False)
+        for part in parts:
+            self._numbers[at : at + part.size] = part.reshape(-1)
+            at += part.size
         return begin
 
     def take(self, n_zeros: int) -> FloatArray:

@@ -21,7 +21,7 @@ from pannsx.inference.cpu.time_strips import (
 )  # fmt: skip
 from pannsx.inference.cpu.winograd_transforms import N_INPUTS, N_OUTPUTS, G
 from pannsx.inference.cpu.workers import even_ranges
-from pannsx.jit.matrix import PANEL, packed, padded
+from pannsx.jit.matrix import PANEL, packed, padded, up_to_panel
 from pannsx.jit.simd import N_LANES
 from pannsx.types import FloatArray, IntArray
 
@@ -124,12 +124,12 @@ class Layers:
             and n_in % N_LANES == 0
             and n_in * n_out <= WINOGRAD_WEIGHTS
         )
-        taps = by_tap(weight[..., None])
         if is_winograd:
-            products = (G @ taps.reshape(n_taps, -1)).astype(np.float32)
+            products = (G @ by_tap(weight[..., None]).reshape(n_taps, -1)).astype(np.float32)
             panels = self._weights.put(packed(products.reshape(N_INPUTS, n_in, n_out)))
         else:
-            panels = self._weights.put(packed(taps.reshape(-1, n_out)))
+            parts = (packed(by_tap(each[..., None]).reshape(n_taps * n_in, -1)) for each in _by_panel(weight))
+            panels = self._weights.put_each(n_taps * n_in * up_to_panel(n_out), parts)
         kind = WINOGRAD if is_winograd else CONVOLUTION
         source = self.last if source is None else source
         shape = (n_in, n_out, n_taps, stride, dilation, padding)
@@ -154,6 +154,11 @@ class Layers:
     def _add(self, layer: Layer) -> int:
         self.all.append(layer)
         return self.last
+
+
+def _by_panel(weight: FloatArray) -> Iterator[FloatArray]:
+    """The filters of each panel: the longest weights have 50 MB, and are not copied all at once."""
+    return (weight[j : j + PANEL] for j in range(0, len(weight), PANEL))
 
 
 class Task(NamedTuple):
