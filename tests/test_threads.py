@@ -80,6 +80,39 @@ def test_many_callers_get_the_answers_of_one(n_taggers: int, taggers: list[Audio
     at_once(call)
 
 
+@pytest.mark.parametrize("with_torch", [False, True])
+def test_the_calling_thread_has_the_first_share(with_torch: bool) -> None:
+    """Except where shares need a torch thread of their own."""
+    workers, seen = Workers(with_torch=with_torch), {}
+
+    def share(i: int) -> None:
+        seen[i] = threading.current_thread()
+
+    workers.run(share, 2)
+    with workers.lock:
+        leading = workers.lead(threading.current_thread)
+    assert (seen[0] is threading.current_thread()) is not with_torch
+    assert (leading is threading.current_thread()) is not with_torch
+    assert seen[1] is not threading.current_thread()
+
+
+def test_nobody_waits_for_a_share_that_has_nothing_left_to_do() -> None:
+    begun, released, ended = (threading.Event() for _ in range(3))
+
+    def share(i: int) -> None:
+        if i == 0:
+            assert begun.wait(30)
+        else:
+            begun.set()
+            released.wait(30)
+            ended.set()
+
+    Workers().run(share, 2, each_ends_with_all=True)
+    assert not ended.is_set()
+    released.set()
+    assert ended.wait(30)
+
+
 def test_callers_with_different_numbers_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each number makes a pool of its own, while others still use the one before."""
     monkeypatch.setattr(workers_module, "n_threads", lambda: random.randint(1, 3))

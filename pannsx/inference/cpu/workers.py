@@ -1,4 +1,4 @@
-"""A pool of threads for the prepared networks.
+"""The threads of the prepared networks: the caller's and a pool.
 
 Kernels of this package and matrix products alternate within a layer.  The threads of a library's own pool
 would spin between products and occupy the cores needed by the kernels. So each thread here runs its share of
@@ -39,9 +39,9 @@ if hasattr(os, "register_at_fork"):
 
 
 class Workers:
-    """A pool with as many threads as :func:`~pannsx.inference.cpu.cores.n_threads` says.
+    """As many threads as :func:`~pannsx.inference.cpu.cores.n_threads` says, the calling one and a pool.
 
-    It runs the shares of a task in parallel. Threads are created on first use, and again after a fork or a
+    They run the shares of a task in parallel. Threads of the pool are created on first use, and again after a fork or a
     change of that number. Several callers may use it at once, each with a number of its own: torch's belongs
     to the thread that asks.
 
