@@ -41,9 +41,9 @@ if hasattr(os, "register_at_fork"):
 class Workers:
     """As many threads as :func:`~pannsx.inference.cpu.cores.n_threads` says, the calling one and a pool.
 
-    They run the shares of a task in parallel. Threads of the pool are created on first use, and again after a fork or a
-    change of that number. Several callers may use it at once, each with a number of its own: torch's belongs
-    to the thread that asks.
+    They run the shares of a task in parallel. Threads of the pool are created on first use, and again after a
+    fork or a change of that number. Several callers may use it at once, each with a number of its own:
+    torch's belongs to the thread that asks.
 
     Args:
         with_torch: shares run products of torch, on a single torch thread in each.
