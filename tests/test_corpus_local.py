@@ -22,6 +22,7 @@ from filelock import FileLock
 from pannsx.corpus import Row, RunError, folder, rows_from, run, shards
 from pannsx.corpus.folder import RunFolder
 from pannsx.corpus.shards import Shard
+from pannsx.corpus.sinks import SINKS
 
 pa = pytest.importorskip("pyarrow")
 import pyarrow.dataset  # noqa: E402
@@ -434,5 +435,5 @@ def test_tables_of_text(table: str, manifest: Path, out: Path, tmp_path: Path, u
     assert (summary.n_failed, len(summary.damaged)) == (1, 3)
     (tmp_path / "healed").touch()
     assert run_stub(manifest, out, stage, table=table, retry_failed=True).n_failed == 0
-    parts = [folder.SINKS[table]().read(path, undisturbed.schema) for path in sorted(out.glob("part-*"))]
+    parts = [SINKS[table]().read(path, undisturbed.schema) for path in sorted(out.glob("part-*"))]
     assert pa.concat_tables(parts).equals(undisturbed)

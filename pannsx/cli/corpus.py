@@ -143,9 +143,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("--shard is not for --engine ray; leave it out, or use --engine local")
     if arguments.engine != "ray" and arguments.gpus is not None:
         raise CommandError("--gpus is for --engine ray; elsewhere --device chooses the GPU")
-    from pannsx.corpus.folder import RunError
     from pannsx.corpus.local import process
     from pannsx.corpus.manifest import ManifestError
+    from pannsx.corpus.parts import RunError
     from pannsx.corpus.stage import Stage
 
     try:

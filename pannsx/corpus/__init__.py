@@ -8,9 +8,9 @@ from pannsx.lazy import attach
 
 if TYPE_CHECKING:
     from pannsx.corpus import ray as ray
-    from pannsx.corpus.folder import RunError
     from pannsx.corpus.local import Summary, process
     from pannsx.corpus.manifest import ManifestError, rows_from
+    from pannsx.corpus.parts import RunError
     from pannsx.corpus.rows import Row
     from pannsx.corpus.run import Progress
     from pannsx.corpus.schema import OUTPUTS, output_schema, to_table
@@ -41,7 +41,7 @@ if not TYPE_CHECKING:
             "ManifestError": "pannsx.corpus.manifest",
             "Progress": "pannsx.corpus.run",
             "Row": "pannsx.corpus.rows",
-            "RunError": "pannsx.corpus.folder",
+            "RunError": "pannsx.corpus.parts",
             "Summary": "pannsx.corpus.local",
             "process": "pannsx.corpus.local",
             "rows_from": "pannsx.corpus.manifest",

@@ -8,39 +8,35 @@ the parts alone. Names with a leading ``_`` are left out by programs that read a
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from pannsx.atomic import replacing
+from pannsx.corpus.lock import held, release
+from pannsx.corpus.parts import PART, Parts, RunError, unwritten
 from pannsx.corpus.rows import Row
 from pannsx.corpus.shards import Shard
-from pannsx.corpus.sinks import SINKS, Part
+from pannsx.corpus.sinks import Part
 from pannsx.corpus.snapshot import Contents, Snapshot, first_difference, read_contents, write_snapshot
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 FORMAT = "pannsx corpus 1"
 
 _RUN, _MANIFEST, _START, _FINISH = "_run.json", "_manifest.rows", "_lock-start", "_lock-finish"
-_PART = re.compile(r"part-(\d{12})-(\d{6})")
 _TEMPORARY = re.compile(r"_(part-(\d{12})-\d{6}|_run|_manifest)\.[\w.]+\.tmp")
 _LOCK = re.compile(r"_lock-(\d+)-of-(\d+)")
 
 
-class RunError(Exception):
-    """A run cannot begin or go on; the message says what to do. Finished parts are kept."""
-
-
-class RunFolder:
+class RunFolder(Parts):
     """A folder that one run, or one shard of it, writes to; a context manager, which holds its lock.
 
     Args:
@@ -53,10 +49,9 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, sink: str = "parquet", shard: Shard = Shard()) -> None:  # noqa: B008
-        self.path = path
+        super().__init__(path, sink)
         self.shard = shard
         self._sink_name = sink
-        self._sink = SINKS[sink]()
         self._stack = ExitStack()
         self._snapshot: Snapshot | None = None
         self._run: dict[str, Any] | None = None
@@ -88,7 +83,7 @@ class RunFolder:
         target = self.path / _MANIFEST
         try:
             lock.acquire()
-            self._starting.callback(_release, lock)
+            self._starting.callback(release, lock)
             self._run = self._read_run()
             if not resume:
                 self._check_fresh()
@@ -101,7 +96,7 @@ class RunFolder:
             else:
                 self._contents = self._write_rows(rows, again, target)
         except OSError as error:
-            raise RunError(_unwritten(target, error)) from error
+            raise RunError(unwritten(target, error)) from error
         self._snapshot = Snapshot(target)
         return self._contents.n_rows
 
@@ -127,7 +122,7 @@ class RunFolder:
                 with replacing(target, prefix="_", is_durable=True) as temporary:
                     temporary.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
             except OSError as error:
-                raise RunError(_unwritten(target, error)) from error
+                raise RunError(unwritten(target, error)) from error
         elif differences := list(_differences(self._run, now)):
             raise RunError(
                 f"{self.path} holds a run with other settings ({'; '.join(differences)}); repeat the "
@@ -144,7 +139,7 @@ class RunFolder:
         """
         found: dict[tuple[int, int], Part | None] = {}
         stop = 0
-        for first, n, path in self._named():
+        for first, n, path in self.named():
             if not self.shard.owns(first, self._contents.n_rows):
                 found[first, n] = None
                 continue
@@ -164,26 +159,6 @@ class RunFolder:
                 stop = first + n
         return found
 
-    def _named(self) -> list[tuple[int, int, Path]]:
-        """First row, number of rows and path of each part in order, the longest of equal beginning first."""
-        named = []
-        for path in self.path.glob(f"part-*{self._sink.suffix}"):
-            if match := _PART.fullmatch(path.name[: -len(self._sink.suffix)]):
-                named.append((int(match[1]), int(match[2]), path))
-        return sorted(named, key=lambda each: (each[0], -each[1]))
-
-    def batch(self, first: int, n: int) -> dict[str, list[Any]]:
-        """Rows of the manifest as the columns of a batch."""
-        return self._rows.batch(first, n)
-
-    def write(self, first: int, n: int, table: pa.Table) -> Path:
-        """Write the results of rows ``first`` to ``first + n``.
-
-        Raises:
-            RunError: the part cannot be written; it is then not there.
-        """
-        return _write_part(self.path, self._sink, first, n, table)
-
     def finish(self) -> None:
         """Make the table of the parts, if each row of the manifest is in one: the last shard does.
 
@@ -192,7 +167,7 @@ class RunFolder:
         Raises:
             RunError: it cannot be written.
         """
-        named = self._named()
+        named = self.named()
         if sum(n for _, n, _ in named) != self._contents.n_rows:
             return
         self._remove_temporary(only_parts=True)
@@ -203,15 +178,7 @@ class RunFolder:
         except (OSError, ValueError, RuntimeError) as error:
             raise RunError(f"cannot make the table of the parts in {self.path}: {error}") from error
         finally:
-            _release(lock)
-
-    def read(self, first: int, n: int, schema: pa.Schema) -> pa.Table:
-        """A part of the table.
-
-        Raises:
-            RunError: it is damaged.
-        """
-        return _read_part(self.path, self._sink, first, n, schema)
+            release(lock)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -232,12 +199,12 @@ class RunFolder:
     def _lock(self) -> None:
         """Hold the shard's lock; the system gives it back however the process ends."""
         own = self.path / f"_lock-{self.shard.i}-of-{self.shard.n}"
-        self._stack.enter_context(_held(own, self.path))
+        self._stack.enter_context(held(own, self.path))
         for path in self.path.glob("_lock-*-of-*"):
             match = _LOCK.fullmatch(path.name)
             if match is None or path == own or not self.shard.meets(Shard(int(match[1]), int(match[2]))):
                 continue
-            with _held(path, self.path):
+            with held(path, self.path):
                 pass
 
     def _has_rows(self, target: Path) -> bool:
@@ -263,7 +230,7 @@ class RunFolder:
         try:
             content = path.read_text("utf-8")
         except FileNotFoundError:
-            if any(_PART.match(each.name) for each in self.path.glob("part-*")):
+            if any(PART.match(each.name) for each in self.path.glob("part-*")):
                 raise RunError(
                     f"{self.path} holds parts of a run, but not its {_RUN}; put that back, or name another "
                     "folder"
@@ -294,7 +261,7 @@ class RunFolder:
         has_parts = any(
             self.shard.owns(int(match[1]), self._run["manifest"]["n_rows"])
             for path in self.path.glob("part-*")
-            if (match := _PART.match(path.name))
+            if (match := PART.match(path.name))
         )
         if self.shard.is_whole or has_parts:
             raise RunError(
@@ -327,7 +294,7 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
 
-class RunView:
+class RunView(Parts):
     """The folder of a run, for processes that compute its parts while another one holds its lock.
 
     Args:
@@ -336,9 +303,12 @@ class RunView:
     """
 
     def __init__(self, path: Path, sink: str) -> None:
-        self.path = path
-        self._sink = SINKS[sink]()
+        super().__init__(path, sink)
         self._snapshot = Snapshot(path / _MANIFEST)
+
+    @property
+    def _rows(self) -> Snapshot:
+        return self._snapshot
 
     def settle(self, fingerprint: Mapping[str, Any]) -> None:
         """Compare the settings here with those of the run.
@@ -350,71 +320,6 @@ class RunView:
         here = json.loads(json.dumps(fingerprint))
         if differences := list(_differences(run["settings"], here)):
             raise RunError(f"this process has other settings than the run ({'; '.join(differences)})")
-
-    def batch(self, first: int, n: int) -> dict[str, list[Any]]:
-        """Rows of the manifest as the columns of a batch."""
-        return self._snapshot.batch(first, n)
-
-    def write(self, first: int, n: int, table: pa.Table) -> Path:
-        """As :meth:`RunFolder.write`."""
-        return _write_part(self.path, self._sink, first, n, table)
-
-    def read(self, first: int, n: int, schema: pa.Schema) -> pa.Table:
-        """As :meth:`RunFolder.read`."""
-        return _read_part(self.path, self._sink, first, n, schema)
-
-
-def _part_path(folder: Path, sink: Any, first: int, n: int) -> Path:
-    return folder / f"part-{first:012d}-{n:06d}{sink.suffix}"
-
-
-def _write_part(folder: Path, sink: Any, first: int, n: int, table: pa.Table) -> Path:
-    target = _part_path(folder, sink, first, n)
-    try:
-        with replacing(target, prefix="_", is_durable=True) as temporary:
-            sink.write(table, temporary)
-    except OSError as error:
-        raise RunError(_unwritten(target, error)) from error
-    return target
-
-
-def _read_part(folder: Path, sink: Any, first: int, n: int, schema: pa.Schema) -> pa.Table:
-    path = _part_path(folder, sink, first, n)
-    try:
-        return sink.read(path, schema)
-    except (OSError, ValueError, RuntimeError, csv.Error) as error:  # those of Arrow and Lance, too
-        raise RunError(
-            f"{path} is damaged ({error}); move it out of the folder, then go on with resume=True"
-        ) from error
-
-
-@contextmanager
-def _held(path: Path, folder: Path) -> Iterator[None]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise RunError(
-            f"another run is writing to {folder}; wait for its end, or name another folder"
-        ) from error
-    try:
-        yield
-    finally:
-        _release(lock)
-
-
-def _release(lock: Any) -> None:
-    """Remove the file first: one who has it open by then finds it locked."""
-    with suppress(OSError):  # Windows removes no open file
-        Path(lock.lock_file).unlink()
-    lock.release()
-
-
-def _unwritten(path: Path, error: OSError) -> str:
-    return (
-        f"cannot write {path}: {error.strerror or error}; the parts that are done are kept: make room for "
-        "the rest, then go on with resume=True"
-    )
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

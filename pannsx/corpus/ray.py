@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pannsx.corpus.folder import RunError, RunFolder, RunView
+from pannsx.corpus.folder import RunFolder, RunView
 from pannsx.corpus.local import Summary, check_pyarrow, sources_of, stage_of
 from pannsx.corpus.manifest import rows_from
+from pannsx.corpus.parts import RunError
 from pannsx.corpus.run import Progress, RangeRunner, shares_of
 from pannsx.corpus.shards import STRIPE_ROWS, missing
 from pannsx.corpus.stage import Stage

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pannsx.corpus.folder import RunError, RunFolder, RunView
+from pannsx.corpus.folder import RunFolder, RunView
+from pannsx.corpus.parts import Parts, RunError
 from pannsx.corpus.pool import Message, Worker
 from pannsx.corpus.schema import FAILED
 from pannsx.corpus.shards import missing
@@ -382,7 +383,7 @@ class Run:
         return Worker(self._stage, self._threads, self._messages)
 
 
-def _ids(folder: RunFolder | RunView, first: int, n: int) -> list[str]:
+def _ids(folder: Parts, first: int, n: int) -> list[str]:
     return [printable(name) for name in folder.batch(first, n)["id"]]
 
 
