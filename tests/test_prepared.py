@@ -248,7 +248,9 @@ def test_what_the_planes_cannot_do_is_left_to_torch() -> None:
     assert not can_prepare(CnnSettings((16, 32), (2, 1), kernel=5))
 
 
-@pytest.mark.parametrize("name", ["Cnn10", "MobileNetV1", "MobileNetV2", "ResNet22", "ResNet54", "LeeNet11"])
+@pytest.mark.parametrize(
+    "name", ["Cnn10", "MobileNetV1", "MobileNetV2", "ResNet22", "ResNet54", "LeeNet11", "DaiNet19"]
+)
 def test_each_of_a_ragged_batch_gets_what_it_gets_alone(name: str) -> None:
     engine = Engine(lively_checkpoint(name).model, device="cpu")
     assert engine.group_of(1) == engine.group_of(2), "no longer runs ragged batches"
@@ -262,7 +264,7 @@ def test_each_of_a_ragged_batch_gets_what_it_gets_alone(name: str) -> None:
             assert np.abs(a - b).max() <= SAME_ALONE * max(1.0, np.abs(b).max())
 
 
-@pytest.mark.parametrize("name", ["Cnn10", "MobileNetV1", "LeeNet11"])
+@pytest.mark.parametrize("name", ["Cnn10", "MobileNetV1", "LeeNet11", "DaiNet19"])
 def test_low_memory_gives_the_same(name: str) -> None:
     model = lively_checkpoint(name).model
     waveform = noise(40_000)
