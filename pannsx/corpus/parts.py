@@ -1,4 +1,4 @@
-"""The parts of a run: files of results by the rows that they are of, each there whole or not at all."""
+"""The parts of a run: files with the results of successive rows, each there whole or not at all."""
 
 from __future__ import annotations
 
