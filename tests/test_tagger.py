@@ -360,7 +360,7 @@ def test_agrees_with_its_teacher_as_the_record_says(tagger):
 def test_explain(tagger: AudioTagger) -> None:
     found = tagger.explain(duration_s=0.5)
     last = found.steps[-1]
-    assert last.layer == f"1024 -> {len(tagger.labels)}, 1 rows"
+    assert last.layer == f"1024 -> {len(tagger.labels)}"
     assert last.n_operations == 2 * 1024 * len(tagger.labels)
     assert all(step.duration_s > 0 for step in found.steps)
     assert str(found).count("\n") == len(found.steps) + 2
