@@ -65,7 +65,7 @@ TOOLS = {
 def cnn14() -> GenerationScorer:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scorer, "load", lambda *_, **__: seeded_checkpoint("Cnn14_16k"))
-        return GenerationScorer(preparation="audioldm_eval", device="cpu")
+        return GenerationScorer(preparation="audioldm_eval", device="cpu", low_memory=True)
 
 
 @pytest.fixture(scope="module")
