@@ -20,7 +20,7 @@ from benchmarks.networks import exact_probabilities
 from benchmarks.peers import Call, gather
 from benchmarks.published import panns_inference, published_home
 from benchmarks.results import Comparison, Entry, Findings, Goal
-from benchmarks.timing import POOLS_REST_S, alternate
+from benchmarks.timing import LEAD_S, POOLS_REST_S, alternate
 from pannsx import AudioTagger
 from pannsx.inference.engine import Precision
 
@@ -63,7 +63,7 @@ def _compare(weights: Path, n_clips: int, rounds: int, found: Findings) -> Compa
         (PEER, lambda: _peer(weights, clips)),
     ]
     calls = gather(makers, found.absent)
-    times = alternate(calls, rounds=rounds, warm_ups=1, pause_s=POOLS_REST_S, shortest_s=0)
+    times = alternate(calls, rounds=rounds, warm_ups=1, pause_s=POOLS_REST_S, lead_s=LEAD_S)
     exact = exact_probabilities(seeded_model("Cnn14"), clips[0])
     entries = tuple(
         Entry(name, times[name], {ERROR: float(np.abs(np.asarray(call())[0] - exact).max())})

@@ -29,7 +29,7 @@ from benchmarks.networks import exact_probabilities
 from benchmarks.peers import Call, gather
 from benchmarks.published import panns_inference, published_home
 from benchmarks.results import Comparison, Entry, Fact, Findings, Goal
-from benchmarks.timing import POOLS_REST_S, alternate, paired_difference
+from benchmarks.timing import LEAD_S, POOLS_REST_S, alternate, paired_difference
 from benchmarks.torchaudio_stand_in import torchaudio_without_extension
 from pannsx import AudioTagger, audio
 from pannsx.audio.resample import resample
@@ -85,7 +85,7 @@ def _compare(
     for peer, waveform in chains.items():
         makers.append((peer, partial(_onnxruntime, waveform, loaded, path, folder, given.threads)))
     calls = gather(makers, found.absent)
-    times = alternate(calls, rounds=given.rounds, warm_ups=1, pause_s=POOLS_REST_S, shortest_s=0)
+    times = alternate(calls, rounds=given.rounds, warm_ups=1, pause_s=POOLS_REST_S, lead_s=LEAD_S)
     samples, _ = soundfile.read(path)
     exact = exact_probabilities(loaded.model, resample(_mixed(samples), FILE_RATE, RATE))
     entries = tuple(
@@ -118,7 +118,7 @@ def _stages(
         network: lambda: tagger.inference(waveform, framewise=False),
         "whole": lambda: tagger.inference(path, framewise=False),
     }
-    times = alternate(calls, rounds=given.rounds, pause_s=POOLS_REST_S, shortest_s=0)
+    times = alternate(calls, rounds=given.rounds, pause_s=POOLS_REST_S, lead_s=LEAD_S)
     medians = {what: each.median for what, each in times.items()}
     medians[network] = paired_difference(times[network].seconds, times[log_mel].seconds)
     facts = [Fact(f"{name}, {what}", 1000 * seconds, "ms") for what, seconds in medians.items()]

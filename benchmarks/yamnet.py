@@ -19,7 +19,7 @@ from benchmarks import harness
 from benchmarks.material import sound
 from benchmarks.peers import Call, gather
 from benchmarks.results import Absent, Comparison, Entry, Findings
-from benchmarks.timing import POOLS_REST_S, alternate
+from benchmarks.timing import LEAD_S, POOLS_REST_S, alternate
 from pannsx import AudioTagger
 
 QUESTION = harness.Question(
@@ -47,7 +47,7 @@ def measure(given: argparse.Namespace) -> Findings:
         path = given.tflite.resolve()
         makers.append((PEER, lambda: yamnet(interpreter_of(path, given.threads))))
     calls = gather(makers, found.absent)
-    times = alternate(calls, rounds=given.rounds, pause_s=POOLS_REST_S, shortest_s=0)
+    times = alternate(calls, rounds=given.rounds, pause_s=POOLS_REST_S, lead_s=LEAD_S)
     entries = tuple(Entry(name, times[name]) for name in calls)
     found.comparisons.append(Comparison(f"One clip of {DURATION_S} s", entries, audio_s=DURATION_S))
     return found

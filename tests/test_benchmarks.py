@@ -110,6 +110,15 @@ def test_quick_candidates_are_repeated() -> None:
     assert times["a"].median == pytest.approx(0.001 / 10)
 
 
+def test_calls_after_a_pause_do_not_count() -> None:
+    clock = itertools.count()
+    called: list[str] = []
+    how = {"warm_ups": 0, "lead_s": 3, "shortest_s": 0, "clock": lambda: float(next(clock))}
+    times = timing.alternate({"a": lambda: called.append("a")}, rounds=2, **how)
+    assert len(called) == 2 * (2 + 1)
+    assert times["a"].seconds == (1.0, 1.0)
+
+
 def test_bounds() -> None:
     assert Goal("", 2.0, at_least=2.0).held
     assert not Goal("", 1.9, at_least=2.0).held

@@ -170,8 +170,9 @@ class Engine:
             return self._runner(padded, self._log_mels(padded), wanted)
         if self._prepared is None:
             raise RuntimeError("the engine has no network")
-        log_mels = None if self._prepared.computes_log_mel(len(padded)) else self._log_mels(padded)
-        found = self._prepared(padded, log_mels, frames=any(wanted))
+        with self.workers.lock:  # another caller's front end would take a core from the network
+            log_mels = None if self._prepared.computes_log_mel(len(padded)) else self._log_mels(padded)
+            found = self._prepared(padded, log_mels, frames=any(wanted))
         # Copies: these are views into whole-batch arrays, which a kept result would keep alive.
         return [
             Answer(
