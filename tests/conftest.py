@@ -34,8 +34,8 @@ keep_most_freed_memory()
 _LARGE = (
     "test_models_golden.py", "test_train_distributed.py", "test_report_browser.py", "test_scoring.py",
     "test_prepared.py", "test_models_timing.py", "test_models_structure.py", "test_models_dropout.py",
-    "test_streaming.py", "test_train_finetune.py", "test_train_augment.py", "test_train_step.py",
-    "test_report.py",
+    "test_streaming.py", "test_benchmark_gpu.py", "test_train_finetune.py", "test_train_augment.py",
+    "test_train_step.py", "test_report.py",
 )  # fmt: skip
 """Files that take over half a gigabyte beside what the process has, or start a browser or processes that do,
 in the order in which they run: the most memory first, while the other process has little."""

@@ -56,22 +56,25 @@ def prepared_block(
     With ``bfloat16``, the products of deep layers are rounded.
     """
     return [
-        _convolution(*tensors.folded(f"{name}.conv1", f"{name}.bn1"), False, workers, bfloat16),
-        _convolution(*tensors.folded(f"{name}.conv2", f"{name}.bn2"), pool, workers, bfloat16),
+        _convolution(tensors, f"{name}.conv1", f"{name}.bn1", False, workers, bfloat16),
+        _convolution(tensors, f"{name}.conv2", f"{name}.bn2", pool, workers, bfloat16),
     ]
 
 
 def _convolution(
-    weight: FloatArray, bias: FloatArray, pool: bool, workers: Workers, bfloat16: bool
+    tensors: Tensors, convolution: str, norm: str, pool: bool, workers: Workers, bfloat16: bool
 ) -> Convolution:
-    out_channels, in_channels = weight.shape[:2]
+    out_channels, in_channels = tensors.shape(convolution)[:2]
+    size = in_channels * out_channels
+    if size > MOST_WINOGRAD_WEIGHTS:
+        weight, scale, bias = tensors.to_fold(convolution, norm)
+        return ProductConvolution(weight, bias, scale=scale, pool=pool, n_parts=workers.n, bfloat16=bfloat16)
+    weight, bias = tensors.folded(convolution, norm)
     if in_channels == 1 and not pool:
         return FirstConvolution(weight, bias)
-    size = in_channels * out_channels
     if in_channels % N_LANES == 0 and size < WINOGRAD_WEIGHTS:
         return WinogradConvolution(weight, bias, pool=pool)
-    form = EitherConvolution if size <= MOST_WINOGRAD_WEIGHTS else ProductConvolution
-    return form(weight, bias, pool=pool, n_parts=workers.n, bfloat16=bfloat16)
+    return EitherConvolution(weight, bias, pool=pool, n_parts=workers.n, bfloat16=bfloat16)
 
 
 def entry_plane(items: Sequence[FloatArray], planes: Planes) -> Plane:

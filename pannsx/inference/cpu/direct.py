@@ -126,8 +126,10 @@ def _rectify_and_pool() -> Callable[..., Any]:
     return compiled(settle)
 
 
-def _by_column(weight: FloatArray, *, bfloat16: bool) -> tuple[Factor, Factor, Factor]:
-    """``(C', C, 3, 3)`` filters -> three factors ``(3 C, C')``: the columns of the filters."""
+def _by_column(
+    weight: FloatArray, scale: FloatArray | None, *, bfloat16: bool
+) -> tuple[Factor, Factor, Factor]:
+    """``(C', C, 3, 3)`` filters, scaled -> three factors ``(3 C, C')``: the columns of the filters."""
     out_channels, in_channels = weight.shape[:2]
 
     def column(x: int) -> Factor:
@@ -135,7 +137,10 @@ def _by_column(weight: FloatArray, *, bfloat16: bool) -> tuple[Factor, Factor, F
         taps = np.empty((3, in_channels, out_channels), np.float32)
         for begin in range(0, out_channels, _CHANNELS_AT_A_TIME):
             chosen = slice(begin, begin + _CHANNELS_AT_A_TIME)
-            taps[..., chosen] = by_tap(weight[chosen, :, :, x : x + 1])
+            filters = weight[chosen, :, :, x : x + 1]
+            taps[..., chosen] = by_tap(
+                filters if scale is None else filters * scale[chosen, None, None, None]
+            )
         return factor(taps.reshape(3 * in_channels, out_channels), bfloat16=bfloat16)
 
     return column(0), column(1), column(2)
@@ -149,6 +154,8 @@ class ProductConvolution:
     before and after, is multiplied by the filters' middle column for its own outputs, and by the outer
     columns for the outputs of its neighbours, if it has any. Two columns need four such products;
     neighbourhoods of nine cells would need six, a third of them with zeros.
+
+    ``scale``, ``(C',)``, multiplies the weights of each output as they are packed.
     """
 
     def __init__(
@@ -156,19 +163,21 @@ class ProductConvolution:
         weight: FloatArray,
         bias: FloatArray,
         *,
+        scale: FloatArray | None = None,
         pool: bool = False,
         n_parts: int,
         bfloat16: bool = False,
     ) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
-        self._parts = [
-            (
-                slice(begin * N_LANES, end * N_LANES),
-                _by_column(weight[begin * N_LANES : end * N_LANES], bfloat16=bfloat16),
-            )
+        parts = [
+            slice(begin * N_LANES, end * N_LANES)
             for begin, end in even_ranges(self.out_channels // N_LANES, n_parts)
             if begin < end
+        ]
+        self._parts = [
+            (part, _by_column(weight[part], None if scale is None else scale[part], bfloat16=bfloat16))
+            for part in parts
         ]
         self._bias = bias
 

@@ -49,6 +49,17 @@ class Tensors:
         weight = np.asarray(self._arrays[f"{convolution}.weight"], np.float32)
         return folded(weight, self.bias(convolution), *self.scale_and_shift(norm))
 
+    def shape(self, layer: str) -> tuple[int, ...]:
+        """The shape of a layer's weight."""
+        return tuple(self._arrays[f"{layer}.weight"].shape)
+
+    def to_fold(self, convolution: str, norm: str) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """As :meth:`folded`, for a weight too large to copy: as it is, its ``(C',)`` scales, the bias."""
+        weight = np.asarray(self._arrays[f"{convolution}.weight"], np.float32)
+        scale, shift = self.scale_and_shift(norm)
+        _, bias = folded(weight[:, :0], self.bias(convolution), scale, shift)
+        return weight, scale.astype(np.float32), bias
+
 
 def scale_and_shift(
     weight: npt.NDArray[np.float64],
