@@ -101,7 +101,7 @@ def test_a_mutated_file_is_an_audio_error_or_still_audio(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_many_mutated_files(tmp_path: Path) -> None:
-    assert read_mutations(2_800, tmp_path / "mutated", seed=1).total() >= 50_000
+    assert read_mutations(1_400, tmp_path / "mutated", seed=1).total() >= 25_000
 
 
 def test_eight_channels_are_read_within_their_planes() -> None:
