@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from seeded_models import lively_model, noise
+from seeded_models import FRONT_END, lively_model, noise
 from torch import nn
 
-from pannsx.frontend.settings import FrontEnd
 from pannsx.models.heads import AttentionHead, ClipHead, FrameHead
 from pannsx.models.zoo import ARCHITECTURES, build
 from pannsx.weights.manifest import load_manifest
@@ -60,8 +59,7 @@ class Probe:
 
 def model_of(architecture: str) -> nn.Module:
     raw = not ARCHITECTURES[architecture].takes_log_mel
-    frontend = FrontEnd(sample_rate=32000, n_fft=1024, hop_length=320, n_mels=64, fmin=50, fmax=14000)
-    return build(architecture, 32000, None if raw else frontend, N_CLASSES)
+    return build(architecture, FRONT_END.sample_rate, None if raw else FRONT_END, N_CLASSES)
 
 
 def test_the_table_is_of_all_architectures() -> None:
