@@ -23,7 +23,7 @@ from pannsx import AudioTagger
 from pannsx.inference.cpu import bfloat16, product
 from pannsx.inference.cpu.blocks import MANY_TILES, EitherConvolution
 from pannsx.inference.cpu.cnn import can_prepare
-from pannsx.inference.cpu.direct import FirstConvolution, ProductConvolution
+from pannsx.inference.cpu.direct import FirstConvolution, ProductConvolution, ShallowConvolution
 from pannsx.inference.cpu.head import pool_locally
 from pannsx.inference.cpu.mobilenet import Memory, Separable
 from pannsx.inference.cpu.planes import Plane, Planes
@@ -60,44 +60,52 @@ def double(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array).double()
 
 
-def torch_convolution(item: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, pool: bool) -> np.ndarray:
+def torch_convolution(
+    item: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, pool: bool, over_bands: bool = True
+) -> np.ndarray:
     """``(C, H, W) -> (H', W', C')``: what each of the convolutions should give, in float64."""
     x = torch.from_numpy(item)[None].double()
     x = functional.conv2d(x, *map(double, (weight, bias)), padding=1).relu()
     if pool:
-        x = functional.avg_pool2d(x, 2)
+        x = functional.avg_pool2d(x, (2, 2 if over_bands else 1))
     return x[0].permute(1, 2, 0).numpy()
 
 
 @pytest.mark.parametrize("pool", [False, True])
-@pytest.mark.parametrize("kind", ["winograd", "winograd, shared", "product", "first"])
+@pytest.mark.parametrize(
+    "kind", ["winograd", "winograd, shared", "winograd, over time", "product", "first", "shallow"]
+)
 @examples
 @given(heights=sizes, width=st.integers(1, 13), seed=st.integers(0, 99))
 def test_convolutions(kind: str, pool: bool, heights: list[int], width: int, seed: int) -> None:
-    if kind == "first" and pool:
+    if kind in ("first", "shallow") and pool:
         return  # no network pools there
+    over_bands = kind != "winograd, over time"
     if pool:
         heights, width = [height + 1 for height in heights], width + 1
     rng = np.random.default_rng(seed)
-    channels = {"first": 1, "winograd, shared": 256}.get(kind, 32)
+    channels = {"first": 1, "shallow": 1 + seed % 7, "winograd, shared": 256}.get(kind, 32)
     out_channels = 256 if kind == "winograd, shared" else 48
     weight = rng.standard_normal((out_channels, channels, 3, 3)).astype(np.float32)
     bias = rng.standard_normal(out_channels).astype(np.float32)
-    layer: FirstConvolution | WinogradConvolution | ProductConvolution
+    layer: FirstConvolution | ShallowConvolution | WinogradConvolution | ProductConvolution
     if kind == "first":
         layer = FirstConvolution(weight, bias)
+    elif kind == "shallow":
+        layer = ShallowConvolution(weight, bias)
     elif kind == "product":
         layer = ProductConvolution(weight, bias, pool=pool, n_parts=2)
     else:
-        layer = WinogradConvolution(weight, bias, pool=pool)
+        layer = WinogradConvolution(weight, bias, pool=pool, over_bands=over_bands)
     planes = Planes()
     planes.get(1, (40,), 20, out_channels).cells[...] = np.nan  # what an earlier pass left
     items = random_items(rng, channels, heights, width)
     step = 2 if pool else 1
-    target = planes.get(1, tuple(height // step for height in heights), width // step, out_channels)
+    bands = width // step if over_bands else width
+    target = planes.get(1, tuple(height // step for height in heights), bands, out_channels)
     layer(plane_of(items, planes, 0), target, Workers())
     for found, item in zip(target.items(), items, strict=True):
-        expected = torch_convolution(item, weight, bias, pool=pool)
+        expected = torch_convolution(item, weight, bias, pool=pool, over_bands=over_bands)
         error = WINOGRAD_ERROR if isinstance(layer, WinogradConvolution) else ROUNDING
         np.testing.assert_allclose(found, expected, rtol=0, atol=error * max(1.0, np.abs(expected).max()))
     outside = np.ones(target.cells.shape[:2], bool)

@@ -1,4 +1,4 @@
-"""3 x 3 convolutions in forms other than Winograd's: for one input channel, and for very many channels."""
+"""3 x 3 convolutions in forms other than Winograd's: for one input channel, for few, and for very many."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from pannsx.inference.cpu.planes import Plane, convolution_step, row_sources
 from pannsx.inference.cpu.product import Factor, factor
 from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
+from pannsx.jit.matrix import PANEL, packed, padded, product
 from pannsx.jit.simd import N_LANES, load, maximum, store
 from pannsx.types import FloatArray
 
-_ZERO, _QUARTER = np.float32(0), np.float32(0.25)
+_ZERO, _QUARTER, _INFINITY = np.float32(0), np.float32(0.25), np.float32(np.inf)
 _CHANNELS_AT_A_TIME = 256  # filters rearranged at a time: those of the largest layers take 151 MB
 
 
@@ -78,6 +79,46 @@ class FirstConvolution:
             )  # fmt: skip
 
         workers.run(share)
+
+
+class ShallowConvolution:
+    """A 3 x 3 convolution of any number of channels, with bias and ReLU, as one matrix product.
+
+    For channels too few for vectors. A row of the product is the neighbourhood of a cell where it lies: three
+    stretches, of three neighbouring cells each. The rows overlap in memory, and nothing is copied.
+    """
+
+    pool = False
+
+    def __init__(self, weight: FloatArray, bias: FloatArray) -> None:
+        self.out_channels, self.in_channels = weight.shape[:2]
+        self._panels = packed(by_tap(weight).reshape(-1, self.out_channels))
+        self._bias = padded(bias)
+
+    def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
+        """Fill ``target`` from ``source``, which has the same items."""
+        channels = (self.in_channels, self.out_channels)
+        with workers.step(*convolution_step(source, channels, 9), form="rows", product="own"):
+            self._run(source, target, workers)
+
+    def _run(self, source: Plane, target: Plane, workers: Workers) -> None:
+        """All cells from the first one of an item to the last; those outside of items are cleared."""
+        n_in, n_out, cells_of_row = self.in_channels, self.out_channels, source.cells.shape[1]
+        begin = int(source.rows.inside[0]) * cells_of_row + 1
+        end = int(source.rows.inside[-1]) * cells_of_row + 1 + source.width
+        ranges = list(even_ranges(end - begin, workers.n))
+        n_stretch = 3 * n_in
+
+        def share(i: int) -> None:
+            first, last = (begin + each for each in ranges[i])
+            product()(
+                source.flat, (first - cells_of_row - 1) * n_in, n_in, last - first,
+                3, source.row, n_stretch, self._panels, 0, n_stretch, 3 * n_stretch * PANEL, n_out,
+                target.flat, first * n_out, n_out, self._bias, 0, _ZERO, _INFINITY, -1,
+            )  # fmt: skip
+
+        workers.run(share)
+        target.clear_border()
 
 
 @cache

@@ -35,7 +35,7 @@ SHARED_FLOATS = 2**22  # of V of a block of all threads, 16 MB
 SHARED_WEIGHTS = 2**15  # minimum channels in times channels out for threads to share a block's products
 _SKEW = N_LANES  # floats between rows and between the 36 matrices: they do not share cache sets
 _ROW = np.int64(CHUNK)
-_ZERO, _QUARTER = np.float32(0), np.float32(0.25)
+_ZERO, _HALF, _QUARTER = np.float32(0), np.float32(0.5), np.float32(0.25)
 
 
 def transformed_weights(weight: FloatArray) -> FloatArray:
@@ -86,9 +86,10 @@ def _leave(
     m, m_step, begin, n_channels, targets, across, first, n_tiles, bias, pool, adds, cells, row, cell, width,
     scratch,
 ):  # fmt: skip
-    """``m[cell, tile, channel]`` -> rectified outputs plus bias, or their means over 2 x 2, in a plane.
+    """``m[cell, tile, channel]`` -> rectified outputs plus bias, or their means, in a plane.
 
-    The channels of ``m`` are those from ``begin`` on. With ``adds``, the plane's previous values are added
+    ``pool`` is the number of bands, two or one, of a mean over two frames; 0: there are no means. The
+    channels of ``m`` are those from ``begin`` on. With ``adds``, the plane's previous values are added
     before rectifying. ``cells``, ``row`` and ``width`` are of the target plane; ``cell`` is its floats from
     one cell to the next.
     """
@@ -104,7 +105,7 @@ def _leave(
                 store(scratch, at + 12 * N_LANES, t[2])
                 store(scratch, at + 18 * N_LANES, t[3])
             b = load(bias, begin + c)
-            if pool:
+            if pool == 2:
                 for j in range(min(2, n_rows)):
                     upper = to_outputs(*load_six(scratch, 2 * j * _SIDE * N_LANES, N_LANES))
                     lower = to_outputs(*load_six(scratch, (2 * j + 1) * _SIDE * N_LANES, N_LANES))
@@ -125,6 +126,21 @@ def _leave(
                             _rectified(lower[3], b),
                         )
                         store(cells, to + cell, mean)
+            elif pool == 1:
+                for j in range(min(2, n_rows)):
+                    upper = to_outputs(*load_six(scratch, 2 * j * _SIDE * N_LANES, N_LANES))
+                    lower = to_outputs(*load_six(scratch, (2 * j + 1) * _SIDE * N_LANES, N_LANES))
+                    to = (top + j) * row + (4 * x + 1) * cell + begin + c
+                    store(cells, to, (_rectified(upper[0], b) + _rectified(lower[0], b)) * _HALF)
+                    if 4 * x + 1 < width:
+                        mean = (_rectified(upper[1], b) + _rectified(lower[1], b)) * _HALF
+                        store(cells, to + cell, mean)
+                    if 4 * x + 2 < width:
+                        mean = (_rectified(upper[2], b) + _rectified(lower[2], b)) * _HALF
+                        store(cells, to + 2 * cell, mean)
+                    if 4 * x + 3 < width:
+                        mean = (_rectified(upper[3], b) + _rectified(lower[3], b)) * _HALF
+                        store(cells, to + 3 * cell, mean)
             else:
                 for j in range(min(4, n_rows)):
                     t = to_outputs(*load_six(scratch, j * _SIDE * N_LANES, N_LANES))
@@ -206,28 +222,36 @@ def _chunks(weights: FloatArray) -> FloatArray:
 class WinogradConvolution:
     """A 3 x 3 convolution with bias and ReLU, and with ``pool`` a mean over 2 x 2 cells.
 
-    With ``adds``, the target's previous values are added to the outputs before they are rectified.
+    Without ``over_bands``, the mean is over two frames alone. With ``adds``, the target's previous values are
+    added to the outputs before they are rectified.
     """
 
     def __init__(
-        self, weight: FloatArray, bias: FloatArray, *, pool: bool = False, adds: bool = False
+        self,
+        weight: FloatArray,
+        bias: FloatArray,
+        *,
+        pool: bool = False,
+        over_bands: bool = True,
+        adds: bool = False,
     ) -> None:
         if pool and adds:
             raise ValueError("pooling cannot add to the target; set only one of pool and adds")
         self.adds = adds
         self.out_channels, self.in_channels = weight.shape[:2]
         self.pool = pool
+        self._n_bands_of_mean = (2 if over_bands else 1) if pool else 0
         self._weights = _chunks(transformed_weights(weight))
         self._bias: FloatArray = np.concatenate([bias, np.zeros(CHUNK, np.float32)])
 
-    def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
-        """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``."""
+    def __call__(self, source: Plane, target: Plane, workers: Workers, *, begin: int = 0) -> None:
+        """Fill ``out_channels`` channels of ``target`` from ``begin`` on, as far as it reaches."""
         channels = (self.in_channels, self.out_channels)
         with workers.step(*convolution_step(source, channels, 9), form="Winograd 4 x 4", product="own"):
-            self._run(source, target, workers)
+            self._run(source, target, workers, begin)
 
-    def _run(self, source: Plane, target: Plane, workers: Workers) -> None:
-        """Fill the first ``out_channels`` channels of ``target``, as far as it reaches, from ``source``.
+    def _run(self, source: Plane, target: Plane, workers: Workers, begin: int) -> None:
+        """Fill ``out_channels`` channels of ``target`` from ``begin`` on, as far as it reaches.
 
         Tiles are processed in blocks. With few channels, each thread processes blocks of its own from input
         to output, small enough for the second-level cache. With many, reading the weights takes the time, so
@@ -247,7 +271,9 @@ class WinogradConvolution:
         targets = tile_targets(source.rows.heights, target.rows.heights, step)
         enter, leave, both = _passes()
         entry = (source.flat, source.row, self.in_channels, source.rows.tiles, source.across)
-        exit_ = (self._bias, self.pool, self.adds, target.flat, target.row, target.channels, target.width)
+        cells = target.flat[begin:]
+        pool = self._n_bands_of_mean
+        exit_ = (self._bias, pool, self.adds, cells, target.row, target.channels, target.width)
         if not together:
             ranges = list(even_ranges(total, n))
 
