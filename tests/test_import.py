@@ -106,19 +106,23 @@ def test_import_pannsx_is_enough_and_few_names_take_torch() -> None:
 ON_SAMPLES = """
 import sys
 import numpy as np
+from pannsx.frontend import FrontEnd
 from pannsx.inference.engine import Engine
 from pannsx.models.raw_settings import DaiNet19Settings, LeeNetSettings, Res1dNetSettings
+from pannsx.models.settings import CnnSettings
 from pannsx.models.structure import Architecture, ArrayModel
 from pannsx.models.zoo import ARCHITECTURES, structure_of
 
-trunks = (
-    LeeNetSettings((16, 32), (False, True), n_convs=1, dropout=0.0),
-    DaiNet19Settings((16, 32)),
-    Res1dNetSettings((1, 1), (16, 32)),
-)
-for trunk in trunks:
-    ARCHITECTURES["small"] = Architecture(trunk=trunk, embedding=8, stem="raw")
-    structure = structure_of("small", 32000, None, 5)
+front_end = FrontEnd(sample_rate=32000, n_fft=1024, hop_length=320, n_mels=16, fmin=50, fmax=14000)
+for trunk, stem, front in (
+    (LeeNetSettings((16, 32), (False, True), n_convs=1, dropout=0.0), "raw", None),
+    (DaiNet19Settings((16, 32)), "raw", None),
+    (Res1dNetSettings((1, 1), (16, 32)), "raw", None),
+    (CnnSettings((32,), (2,), in_channels=64, first_block=2), "wavegram", None),
+    (CnnSettings((16, 32), (2, 2), joined_channels=64), "wavegram_log_mel", front_end),
+):
+    ARCHITECTURES["small"] = Architecture(trunk=trunk, embedding=8, stem=stem)
+    structure = structure_of("small", 32000, front, 5)
     arrays = {key: np.ones(shape, np.float32) for key, shape in structure.shapes().items()}
     model = ArrayModel(structure, arrays)
     (answer,) = Engine(model, device="cpu").run([np.zeros(9000, np.float32)])
@@ -128,7 +132,7 @@ for trunk in trunks:
 
 
 def test_networks_on_samples_run_without_torch() -> None:
-    assert python(ON_SAMPLES).splitlines() == ["(5,) True False"] * 3
+    assert python(ON_SAMPLES).splitlines() == ["(5,) True False"] * 5
 
 
 ON_THE_CPU = """

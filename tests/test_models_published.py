@@ -37,9 +37,7 @@ PAPER = [name for name in HOPS_AND_OFFSETS if manifest.find(name).paper_operatio
 
 
 def structure_of_cnn6() -> Structure:
-    structure = structure_of("Cnn6", 32000, manifest.find("Cnn6").frontend, 527)
-    assert structure is not None
-    return structure
+    return structure_of("Cnn6", 32000, manifest.find("Cnn6").frontend, 527)
 
 
 def published_cnn6() -> dict[str, Tensor]:

@@ -72,29 +72,19 @@ def test_own_front_end_and_classes() -> None:
     assert run(model, noise(1, 22050)).logits.shape == (1, 3)
 
 
-@pytest.mark.parametrize("name", [name for name, row in ARCHITECTURES.items() if "wavegram" not in row.stem])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_table_says_what_the_modules_are(name: str) -> None:
     """Tensors and times as data, of which the CPU form is made, are those of the torch module."""
     hidden = [8, 6] if ARCHITECTURES[name].head == "clip" else []
     front_end = FRONT_END if ARCHITECTURES[name].takes_log_mel else None
     model = build_empty(name, 32000, front_end, 5, hidden=hidden)
     structure = structure_of(name, 32000, front_end, 5, hidden=hidden)
-    assert structure is not None
     shapes = [(published_key(key), tuple(tensor.shape)) for key, tensor in model.state_dict().items()]
     assert list(structure.shapes().items()) == shapes
     for fact in ("grid", "receptive_field", "min_samples", "frame_source", "embedding_size", "n_classes"):
         assert getattr(structure, fact) == getattr(model, fact), fact
     for n_samples in (1, 9_920, 100_000):
         assert structure.n_frames(n_samples) == model.n_frames(n_samples)
-
-
-def test_only_torch_knows_the_networks_on_wavegrams() -> None:
-    unknown = {
-        name
-        for name, row in ARCHITECTURES.items()
-        if structure_of(name, 32000, FRONT_END if row.takes_log_mel else None, 5) is None
-    }
-    assert unknown == {name for name, row in ARCHITECTURES.items() if "wavegram" in row.stem}
 
 
 # --- published weights, other classes ----------------------------------------------------------------

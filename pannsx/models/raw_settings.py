@@ -1,11 +1,11 @@
-"""The trunks on raw samples as data: sizes, times and tensors of LeeNets, DaiNet19 and Res1dNets."""
+"""What works on raw samples as data: sizes, times and tensors of LeeNets, DaiNet19, Res1dNets, wavegrams."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pannsx.models.settings import Tensors, norm_tensors
+from pannsx.models.settings import Tensors, block_tensors, norm_tensors
 from pannsx.models.timing import TimeLayer, pooling, same, strided
 
 
@@ -202,3 +202,66 @@ class Res1dNetSettings:
 def projects(block: WaveBlock) -> bool:
     """Whether a block's shortcut is a convolution of one tap instead of the input itself."""
     return block.pool > 1 or block.in_channels != block.out_channels
+
+
+@dataclass(frozen=True, slots=True)
+class WavegramBlock:
+    """A block of the wavegram stem over time: its name, channels in and out; maximum pooling ends it."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class WavegramSettings:
+    """Settings of the stem that makes a wavegram: see :class:`pannsx.models.stems.WavegramStem`.
+
+    Attributes:
+        n_bands: ``F`` of the wavegram.
+        widths: channels of the first convolution and of the blocks before the last.
+        per_band: channels over time that make a band.
+        channels: ``C`` of the wavegram.
+        taps, stride: of the first convolution, padded by half its taps.
+        pool: maximum pooling of each block over time.
+    """
+
+    n_bands: int = 32
+    widths: tuple[int, ...] = (64, 64, 128)
+    per_band: int = 4
+    channels: int = 64
+    taps: int = 11
+    stride: int = 5
+    pool: int = 4
+
+    @property
+    def blocks(self) -> tuple[WavegramBlock, ...]:
+        """The blocks over time, in order, of two convolutions each, the second dilated by two."""
+        widths = (*self.widths, self.per_band * self.n_bands)
+        return tuple(
+            WavegramBlock(f"pre_block{number}", widths[number - 1], widths[number])
+            for number in range(1, len(widths))
+        )
+
+    @property
+    def last(self) -> str:
+        """Name of the block over time and bands, which halves the frames."""
+        return f"pre_block{len(self.widths) + 1}"
+
+    @property
+    def time_layers(self) -> tuple[TimeLayer, ...]:
+        """Layers along time."""
+        block = (same(3), same(3, dilation=2), pooling(self.pool))
+        first = strided(self.taps, self.stride, self.taps // 2)
+        return (first, *block * len(self.blocks), same(3), same(3), pooling(2))
+
+    def tensors(self) -> Tensors:
+        """See :mod:`pannsx.models.settings`."""
+        yield from _convolution_tensors("pre_conv0", "pre_bn0", 1, self.widths[0], self.taps)
+        for block in self.blocks:
+            channels = block.in_channels
+            for i in (1, 2):
+                conv, norm = f"{block.name}.conv{i}", f"{block.name}.bn{i}"
+                yield from _convolution_tensors(conv, norm, channels, block.out_channels, 3)
+                channels = block.out_channels
+        yield from block_tensors(self.last, self.per_band, self.channels)

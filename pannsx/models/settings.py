@@ -28,7 +28,7 @@ def norm_tensors(name: str, channels: int) -> Tensors:
     yield f"{name}.num_batches_tracked", ()
 
 
-def _block_tensors(name: str, in_channels: int, out_channels: int) -> Tensors:
+def block_tensors(name: str, in_channels: int, out_channels: int) -> Tensors:
     """Those of two 3 x 3 convolutions with their norms."""
     yield f"{name}.conv1.weight", (out_channels, in_channels, 3, 3)
     yield from norm_tensors(f"{name}.bn1", out_channels)
@@ -102,7 +102,7 @@ class CnnSettings:
                 yield f"{block.name}.conv1.weight", (block.out_channels, block.in_channels, 5, 5)
                 yield from norm_tensors(f"{block.name}.bn1", block.out_channels)
             else:
-                yield from _block_tensors(block.name, block.in_channels, block.out_channels)
+                yield from block_tensors(block.name, block.in_channels, block.out_channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +178,11 @@ class ResNetSettings:
 
     def tensors(self) -> Tensors:
         """See the module's docstring."""
-        yield from _block_tensors("conv_block1", 1, self.widths[0])
+        yield from block_tensors("conv_block1", 1, self.widths[0])
         for block in (block for layer in self.layers for block in layer):
             name, width = block.name, block.width
             if self.block == "basic":
-                yield from _block_tensors(name, block.in_channels, width)
+                yield from block_tensors(name, block.in_channels, width)
             else:
                 yield f"{name}.conv1.weight", (width, block.in_channels, 1, 1)
                 yield from norm_tensors(f"{name}.bn1", width)
@@ -193,7 +193,7 @@ class ResNetSettings:
             if block.shortcut is not None:
                 yield f"{block.shortcut}.weight", (block.out_channels, block.in_channels, 1, 1)
                 yield from norm_tensors(block.shortcut_norm, block.out_channels)
-        yield from _block_tensors("conv_block_after1", self.inner_channels, self.out_channels)
+        yield from block_tensors("conv_block_after1", self.inner_channels, self.out_channels)
 
 
 @dataclass(frozen=True, slots=True)

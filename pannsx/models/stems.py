@@ -13,7 +13,8 @@ from torch.nn import functional
 from pannsx.frontend.settings import FrontEnd
 from pannsx.frontend.torch_logmel import LogMel
 from pannsx.models.blocks import ConvBlock, conv1d
-from pannsx.models.timing import TimeLayer, centred_stft, pooling, same, strided
+from pannsx.models.raw_settings import WavegramSettings
+from pannsx.models.timing import TimeLayer, centred_stft, pooling, same
 
 
 class RawStem(nn.Module):
@@ -47,17 +48,15 @@ class LogMelStem(nn.Module):
 
 
 class _WaveBlock(nn.Module):
-    """``(B, C, S) -> (B, C', S // 4)``: two convolutions of three taps, the second dilated by two."""
+    """``(B, C, S) -> (B, C', S // pool)``: two convolutions of three taps, the second dilated by two."""
 
-    pool = 4
-    time_layers = (same(3), same(3, dilation=2), pooling(pool))
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, pool: int) -> None:
         super().__init__()
         self.conv1 = conv1d(in_channels, out_channels, 3)
         self.bn1 = nn.BatchNorm1d(out_channels)
         self.conv2 = conv1d(out_channels, out_channels, 3, dilation=2)
         self.bn2 = nn.BatchNorm1d(out_channels)
+        self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
@@ -72,21 +71,17 @@ class WavegramStem(nn.Module):
     channels each, 640 samples a frame: the hop of a log-mel after its first pooling.
     """
 
-    channels = 64
-    _per_band = 4
-
-    def __init__(self, n_bands: int) -> None:
+    def __init__(self, settings: WavegramSettings) -> None:
         super().__init__()
-        self.n_bands = n_bands
-        self.pre_conv0 = conv1d(1, 64, 11, stride=5)
-        self.pre_bn0 = nn.BatchNorm1d(64)
-        self.pre_block1 = _WaveBlock(64, 64)
-        self.pre_block2 = _WaveBlock(64, 128)
-        self.pre_block3 = _WaveBlock(128, self._per_band * n_bands)
-        self.pre_block4 = ConvBlock(self._per_band, self.channels, pool=(2, 1), dropout=0.0)
-        self.paths: tuple[tuple[TimeLayer, ...], ...] = (
-            (strided(11, 5, 5), *_WaveBlock.time_layers * 3, *self.pre_block4.time_layers),
-        )
+        self.settings = settings
+        first = settings.widths[0]
+        self.pre_conv0 = conv1d(1, first, settings.taps, stride=settings.stride)
+        self.pre_bn0 = nn.BatchNorm1d(first)
+        for block in settings.blocks:
+            self.add_module(block.name, _WaveBlock(block.in_channels, block.out_channels, settings.pool))
+        last = ConvBlock(settings.per_band, settings.channels, pool=(2, 1), dropout=0.0)
+        self.add_module(settings.last, last)
+        self.paths: tuple[tuple[TimeLayer, ...], ...] = (settings.time_layers,)
 
     def forward(self, waveform: Tensor, log_mel: Tensor | None = None) -> tuple[Tensor, ...]:
         """``(B, S)`` waveform -> ``((B, 64, T, n_bands),)``: convolve the samples, regroup the channels."""
@@ -95,10 +90,13 @@ class WavegramStem(nn.Module):
 
     def wavegram(self, waveform: Tensor) -> Tensor:
         """``(B, S)`` waveform -> ``(B, 64, T, n_bands)``."""
+        settings = self.settings
         x = functional.relu(self.pre_bn0(self.pre_conv0(waveform[:, None])), inplace=True)
-        x = self.pre_block3(self.pre_block2(self.pre_block1(x)))
-        by_band = x.unflatten(1, (self._per_band, self.n_bands)).transpose(2, 3)
-        return self.pre_block4(by_band)  # type: ignore[no-any-return]
+        for block in settings.blocks:
+            x = self.get_submodule(block.name)(x)
+        bands = (settings.per_band, settings.n_bands)
+        by_band = x.unflatten(1, bands).transpose(2, 3)  # type: ignore[no-untyped-call]
+        return self.get_submodule(settings.last)(by_band)  # type: ignore[no-any-return]
 
 
 class WavegramLogMelStem(nn.Module):
@@ -108,10 +106,10 @@ class WavegramLogMelStem(nn.Module):
     a frame.
     """
 
-    def __init__(self, frontend: FrontEnd) -> None:
+    def __init__(self, frontend: FrontEnd, wavegram: WavegramSettings) -> None:
         super().__init__()
         self.log_mel = LogMelStem(frontend)
-        self.wavegram = WavegramStem(frontend.n_mels // 2)
+        self.wavegram = WavegramStem(wavegram)
         # The trunk's first block applies to the log-mel only. It is part of that path here, so that both
         # paths end at the concatenation.
         self.paths = ((*self.log_mel.paths[0], same(3), same(3), pooling(2)), *self.wavegram.paths)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pannsx.errors import did_you_mean
 from pannsx.frontend.settings import FrontEnd
-from pannsx.models.raw_settings import DaiNet19Settings, LeeNetSettings, Res1dNetSettings
+from pannsx.models.raw_settings import DaiNet19Settings, LeeNetSettings, Res1dNetSettings, WavegramSettings
 from pannsx.models.settings import (
     LOCAL_POOLING,
     CnnSettings,
@@ -26,7 +26,15 @@ from pannsx.models.settings import (
     head_tensors,
     norm_tensors,
 )
-from pannsx.models.timing import FrameTimes, ReceptiveField, TimeGrid, centred_stft
+from pannsx.models.timing import (
+    FrameTimes,
+    ReceptiveField,
+    TimeGrid,
+    TimeLayer,
+    centred_stft,
+    pooling,
+    same,
+)
 from pannsx.types import FrameSource
 
 if TYPE_CHECKING:
@@ -73,6 +81,22 @@ class Architecture:
         """Origin of the frame logits: see :mod:`pannsx.models.heads`."""
         return "local_pooling" if self.head == "clip" else "native"
 
+    def wavegram(self, frontend: FrontEnd | None) -> WavegramSettings | None:
+        """Settings of its wavegram, if it takes one; a log-mel joins it after its own bands are halved."""
+        if self.stem == "wavegram_log_mel" and frontend is not None:
+            return WavegramSettings(frontend.n_mels // 2)
+        return WavegramSettings() if self.stem == "wavegram" else None
+
+    def stem_paths(self, frontend: FrontEnd | None) -> tuple[tuple[TimeLayer, ...], ...]:
+        """Layers from the samples to each representation, as of :mod:`pannsx.models.stems`."""
+        stft = () if frontend is None else (centred_stft(frontend.hop_length, frontend.n_fft),)
+        wavegram = self.wavegram(frontend)
+        if wavegram is None:
+            return (stft,)
+        if frontend is None:
+            return (wavegram.time_layers,)
+        return (*stft, same(3), same(3), pooling(2)), wavegram.time_layers
+
 
 class Network(Protocol):
     """The facts about a network in either form; see :class:`pannsx.models.pann.Pann`."""
@@ -100,7 +124,7 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Structure:
-    """The parts and sizes of a network on the log-mel or on raw samples; attributes as of ``Pann``.
+    """The parts and sizes of a network; attributes as of ``Pann``.
 
     Attributes:
         architecture: a key of ``ARCHITECTURES``.
@@ -120,9 +144,8 @@ class Structure:
     _times: FrameTimes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        front = self.frontend
-        stem = () if front is None else (centred_stft(front.hop_length, front.n_fft),)
-        times = FrameTimes([(*stem, *self.trunk.time_layers)], LOCAL_POOLING)
+        stem = self.row.stem_paths(self.frontend)
+        times = FrameTimes([(*path, *self.trunk.time_layers) for path in stem], LOCAL_POOLING)
         object.__setattr__(self, "_times", times)
 
     @property
@@ -162,9 +185,11 @@ class Structure:
     def shapes(self) -> dict[str, Shape]:
         """The shape of each tensor by published key, without front-end constants and unused tensors."""
         row, trunk = self.row, self.trunk
+        wavegram = row.wavegram(self.frontend)
         return dict(
             [
                 *(() if self.frontend is None else norm_tensors("bn0", self.frontend.n_mels)),
+                *(() if wavegram is None else wavegram.tensors()),
                 *trunk.tensors(),
                 *head_tensors(row.head, trunk.out_channels, row.embedding, self.hidden, self.n_classes),
             ]

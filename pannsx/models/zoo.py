@@ -74,21 +74,17 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 # fmt: on
 
-_WAVEGRAM_BANDS = 32
-
 
 def structure_of(
     architecture: str, sample_rate: int, frontend: FrontEnd | None, n_classes: int, hidden: Sequence[int] = ()
-) -> Structure | None:
-    """The structure of a network, or None for one that only its torch module knows.
+) -> Structure:
+    """The structure of a network.
 
     Arguments and errors are those of :func:`build_empty`.
     """
     row = row_of(ARCHITECTURES, architecture)
     check_frontend(architecture, row, sample_rate, frontend)
     _check_hidden(architecture, row, hidden)
-    if row.stem not in ("log_mel", "raw"):
-        return None
     return Structure(architecture, row, sample_rate, frontend, n_classes, tuple(hidden))
 
 
@@ -156,9 +152,10 @@ def build_empty(
 def _stem(row: Architecture, frontend: FrontEnd | None) -> Stem:
     from pannsx.models.stems import LogMelStem, RawStem, WavegramLogMelStem, WavegramStem
 
+    wavegram = row.wavegram(frontend)
     if frontend is None:
-        return RawStem() if row.stem == "raw" else WavegramStem(_WAVEGRAM_BANDS)
-    return LogMelStem(frontend) if row.stem == "log_mel" else WavegramLogMelStem(frontend)
+        return RawStem() if wavegram is None else WavegramStem(wavegram)
+    return LogMelStem(frontend) if wavegram is None else WavegramLogMelStem(frontend, wavegram)
 
 
 def _trunk(settings: TrunkSettings) -> Trunk:

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pannsx.errors import WeightsError
 from pannsx.events.operating_points import OperatingPoints
 from pannsx.labels import LabelSet
-from pannsx.models.layout import published_key
-from pannsx.models.structure import ArrayModel, Arrays
+from pannsx.models.structure import Arrays
 from pannsx.models.zoo import ARCHITECTURES
 from pannsx.types import FloatArray, PathLike
 from pannsx.weights.delta import CLASSIFIER_PREFIXES
@@ -106,14 +104,14 @@ def open_with_heads(
     _check_clip_head(opened.record)
     points = points_of(opened.record, opened.labels.names, checkpoint)
     own = Task(opened.record, opened.labels, points, slice(0, len(opened.labels)))
-    trunk = _arrays(opened)
+    trunk = opened.model.arrays
     chains, others = [_chain(trunk)], {}
     for given, path in _named(heads):
         other = open_checkpoint(path, **how)
         name = other.record.name if given is None else given
         if name in others:
             raise ValueError(f"two heads have the name {name!r}; give heads as a mapping from other names")
-        arrays = _arrays(other)
+        arrays = other.model.arrays
         _check_same_trunk(opened.record, trunk, other.record, arrays)
         begin = sum(len(chain[-1][0]) for chain in chains)
         points = points_of(other.record, other.labels.names)
@@ -216,13 +214,6 @@ def _chain(arrays: Arrays) -> list[Dense]:
         (np.asarray(arrays[f"{each}.weight"], np.float32), np.asarray(arrays[f"{each}.bias"], np.float32))
         for each in layers()
     ]
-
-
-def _arrays(opened: OpenedCheckpoint) -> Mapping[str, npt.NDArray[Any]]:
-    if isinstance(opened.model, ArrayModel):
-        return opened.model.arrays
-    state = opened.model.state_dict()
-    return {published_key(key): tensor.detach().cpu().numpy() for key, tensor in state.items()}
 
 
 def _check_clip_head(record: Checkpoint) -> None:

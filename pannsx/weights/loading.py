@@ -51,18 +51,18 @@ class LoadedCheckpoint(NamedTuple):
 
 
 class OpenedCheckpoint(NamedTuple):
-    """A checkpoint that is read, as arrays wherever its network needs no torch.
+    """A checkpoint that is read, as arrays.
 
     Attributes:
         record: its record.
-        model: its structure and arrays, or the torch module of a network that only torch can run.
+        model: its structure and arrays.
         labels: labels of its ``K`` outputs.
         mismatch: the difference of this call's front end from that of its training, in words.
         origin: the file that it was read from; None: another origin.
     """
 
     record: Checkpoint
-    model: ArrayModel | Pann
+    model: ArrayModel
     labels: LabelSet
     mismatch: str | None = None
     origin: Origin | None = None
@@ -121,7 +121,7 @@ def load(
     )
     if opened.mismatch is not None:
         warnings.warn(f"{opened.record.name}: {opened.mismatch}", stacklevel=2)
-    module = opened.model.as_module() if isinstance(opened.model, ArrayModel) else opened.model
+    module = opened.model.as_module()
     module.front_end_mismatch = opened.record.front_end_mismatch
     return LoadedCheckpoint(opened.record, module, opened.labels, opened.origin)
 
@@ -235,7 +235,7 @@ def _hidden(state: dict[str, npt.NDArray[Any]]) -> list[int]:
     return sizes
 
 
-def model_of(record: Checkpoint, state: dict[str, npt.NDArray[Any]], path: Path) -> ArrayModel | Pann:
+def model_of(record: Checkpoint, state: dict[str, npt.NDArray[Any]], path: Path) -> ArrayModel:
     """The network of a record with a published state dict; ``path`` is for messages.
 
     Raises:
@@ -250,11 +250,6 @@ def model_of(record: Checkpoint, state: dict[str, npt.NDArray[Any]], path: Path)
     facts = (record.architecture, record.sample_rate, record.frontend, record.n_classes)
     hidden = _hidden(state)
     try:
-        structure = structure_of(*facts, hidden=hidden)
-        if structure is not None:
-            return array_model(structure, state)
-        from pannsx.models.convert import module_of_arrays
-
-        return module_of_arrays(state, *facts, hidden)
+        return array_model(structure_of(*facts, hidden=hidden), state)
     except (ValueError, WeightsError) as error:
         raise WeightsError(f"{path}: {error}") from error

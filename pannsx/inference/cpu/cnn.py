@@ -13,6 +13,7 @@ from pannsx.inference.cpu.blocks import (
 )
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.planes import Plane, Planes
+from pannsx.inference.cpu.wavegram import Wavegrams
 from pannsx.inference.cpu.workers import Workers
 from pannsx.models.settings import CnnSettings
 from pannsx.types import FloatArray
@@ -49,7 +50,11 @@ class PreparedCnn:
 
         ``joined`` is a second representation of each, concatenated along channels after the first block.
         """
-        plane = entry_plane(items, self._planes)
+        if isinstance(items, Wavegrams):
+            plane = self._planes.get("entry", items.heights, items.width, items.channels)
+            items.fill(plane, 0)
+        else:
+            plane = entry_plane(items, self._planes)
         for number, layer in enumerate(self._layers):
             plane = self._layer(number, layer, plane, joined if number == 1 else None)
         return features_of(plane)
@@ -62,11 +67,21 @@ class PreparedCnn:
             heights, width = tuple(height // 2 for height in heights), width // 2
         if joined is not None:
             # The two differ by one frame for about half of all clip lengths.
-            heights = tuple(min(h, other.shape[1]) for h, other in zip(heights, joined, strict=True))
-            channels += joined[0].shape[0]
+            others, more = _sizes(joined)
+            heights = tuple(min(pair) for pair in zip(heights, others, strict=True))
+            channels += more
         target = self._planes.get(number, heights, width, channels)
         layer(source, target, self._workers)
-        if joined is not None:
+        if isinstance(joined, Wavegrams):
+            joined.fill(target, layer.out_channels)
+        elif joined is not None:
             for inside, other in zip(target.items(), joined, strict=True):
                 inside[..., layer.out_channels :] = other[:, : len(inside)].transpose(1, 2, 0)
         return target
+
+
+def _sizes(items: Sequence[FloatArray]) -> tuple[tuple[int, ...], int]:
+    """``T`` of each, and ``C``."""
+    if isinstance(items, Wavegrams):
+        return items.heights, items.channels
+    return tuple(item.shape[1] for item in items), items[0].shape[0]

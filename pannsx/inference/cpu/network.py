@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.frontend.settings import FrontEnd
 from pannsx.inference.cpu.cnn import PreparedCnn, can_prepare
 from pannsx.inference.cpu.explanation import Step
 from pannsx.inference.cpu.folding import Tensors
@@ -18,11 +19,12 @@ from pannsx.inference.cpu.mobilenet_strips import MobileNetInStrips, Source, Wav
 from pannsx.inference.cpu.product import product_kind
 from pannsx.inference.cpu.resnet import PreparedResNet
 from pannsx.inference.cpu.waveform_networks import WaveformNetworkInStrips, can_prepare_waveform
+from pannsx.inference.cpu.wavegram import PreparedWavegram
 from pannsx.inference.cpu.workers import Workers
 from pannsx.models.layout import published_key
 from pannsx.models.raw_settings import DaiNet19Settings, LeeNetSettings, Res1dNetSettings
 from pannsx.models.settings import CnnSettings, MobileNetSettings, ResNetSettings
-from pannsx.models.structure import ArrayModel, StemKind, Structure, TrunkSettings
+from pannsx.models.structure import Architecture, ArrayModel, Structure, TrunkSettings
 from pannsx.models.zoo import ARCHITECTURES
 from pannsx.types import FloatArray
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from pannsx.inference.cpu.traced import TracedTrunk
     from pannsx.models.pann import Pann
 
-Stem = Callable[[Sequence[FloatArray], Sequence[FloatArray]], tuple[list[FloatArray], ...]]
+Stem = Callable[[Sequence[FloatArray], Sequence[FloatArray]], tuple[Sequence[FloatArray], ...]]
 _PASSES = 3  # of an explanation, after one to warm up
 
 PreparedTrunk = PreparedCnn | PreparedMobileNet | MobileNetInStrips | PreparedResNet | WaveformNetworkInStrips
@@ -68,7 +70,7 @@ class PreparedNetwork:
 
     Args:
         model: its weights are copied in other layouts, not changed; a torch module is in float32, on the CPU,
-            and parts that only torch can run are traced from it.
+            and a trunk that only torch can run is traced from it.
         workers: the threads to compute on.
         kernel: what computes the log-mel, if the network may do so; see :meth:`computes_log_mel`.
         bfloat16: round the trunk's products to bfloat16; see :func:`may_round`.
@@ -94,18 +96,18 @@ class PreparedNetwork:
         module: Pann | None = None
         arrays: Mapping[str, npt.NDArray[Any]]
         if isinstance(model, ArrayModel):
-            row, arrays = model.structure.row, model.arrays
+            row, arrays, frontend = model.structure.row, model.arrays, model.structure.frontend
         else:
-            module, row = model, ARCHITECTURES[model.architecture]
+            module, row, frontend = model, ARCHITECTURES[model.architecture], model.frontend
             arrays = {published_key(key): each.detach().numpy() for key, each in model.state_dict().items()}
         tensors = Tensors(arrays)
-        self._stem = _stem(row.stem, tensors, module)
+        self._stem = _stem(row, frontend, tensors, workers)
         self._trunk: PreparedTrunk | TracedTrunk
         n_hidden = sum(key.startswith("hidden.") and key.endswith(".weight") for key in arrays)
         if _can_prepare(row.trunk, bfloat16=bfloat16):
             head = layers_of_clips(n_hidden) if row.head == "clip" else ()
             self._trunk = _trunk(row.trunk, tensors, workers, bfloat16, head)
-            self.accepts_ragged = isinstance(self._stem, (_Normalised, _Raw))
+            self.accepts_ragged = True
         elif module is None:
             raise ValueError(f"the trunk of this network needs its torch module for inference: {row.trunk}")
         else:
@@ -234,24 +236,16 @@ class _Both:
 
     def __call__(
         self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
-    ) -> tuple[list[FloatArray], ...]:
+    ) -> tuple[Sequence[FloatArray], ...]:
         return tuple(found for part in self._parts for found in part(waveforms, log_mels))
 
 
-def _stem(kind: StemKind, tensors: Tensors, module: Pann | None) -> Stem:
-    """Of a network on the log-mel or on samples, or with a torch module one on a wavegram."""
-    if kind == "log_mel":
-        return _Normalised(tensors)
-    if kind == "raw":
-        return _Raw()
-    if module is None:
-        raise ValueError(f"the stem {kind!r} needs its torch module for inference")
-    from pannsx.inference.cpu.traced import TracedWavegram
-    from pannsx.models.stems import WavegramLogMelStem
-
-    if isinstance(module.stem, WavegramLogMelStem):
-        return _Both(_Normalised(tensors), TracedWavegram(module.stem.wavegram))
-    return TracedWavegram(module.stem)
+def _stem(row: Architecture, frontend: FrontEnd | None, tensors: Tensors, workers: Workers) -> Stem:
+    wavegram = row.wavegram(frontend)
+    if wavegram is None:
+        return _Raw() if frontend is None else _Normalised(tensors)
+    of_samples = PreparedWavegram(wavegram, tensors, workers)
+    return of_samples if frontend is None else _Both(_Normalised(tensors), of_samples)
 
 
 def _trunk(

@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from pannsx.inference.cpu.folding import by_tap, folded, scale_and_shift
+from pannsx.models.trunks import Cnn
 from pannsx.types import FloatArray
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
@@ -35,28 +36,16 @@ class TracedTrunk:
 
     def __init__(self, trunk: nn.Module, *, bfloat16: bool) -> None:
         self._dtype = torch.bfloat16 if bfloat16 else torch.float32
-        self._module = prepare_module(trunk).to(self._dtype)
+        # What a trunk does that joins two representations depends on their sizes, and cannot be traced.
+        joins = isinstance(trunk, Cnn) and trunk.settings.joined_channels > 0
+        prepared = copy.deepcopy(trunk).eval() if joins else prepare_module(trunk)
+        self._module = prepared.to(self._dtype)
 
     def __call__(self, *representations: Sequence[FloatArray]) -> list[FloatArray]:
         """``(C, T, F)`` or ``(1, S)`` of each item -> ``(T', C')`` features."""
         with torch.inference_mode():
             batches = [torch.from_numpy(np.stack(items)).to(self._dtype) for items in representations]
             return list(self._module(*batches).float().transpose(1, 2).contiguous().numpy())
-
-
-class TracedWavegram:
-    """``(S,)`` waveforms of one length -> ``(64, T, n_bands)``."""
-
-    def __init__(self, stem: nn.Module) -> None:
-        self._stem = prepare_module(stem)
-
-    def __call__(
-        self, waveforms: Sequence[FloatArray], log_mels: Sequence[FloatArray]
-    ) -> tuple[list[FloatArray], ...]:
-        """``log_mels`` are left alone."""
-        with torch.inference_mode():
-            (wavegrams,) = self._stem(torch.from_numpy(np.stack(waveforms)))
-            return (list(wavegrams.numpy()),)
 
 
 def prepare_module(part: nn.Module) -> nn.Module:
