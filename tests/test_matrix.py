@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pannsx.jit import matrix
 from pannsx.jit.matrix import PANEL, TILE_ROWS, TILE_VECTORS, packed, padded, product
+from pannsx.jit.simd import N_LANES
 
 ROUNDING = 4e-7  # of the sum of the magnitudes of a result's products: float32 has 6e-8, sums add to it
 INFINITY = np.float32(np.inf)
@@ -54,6 +55,28 @@ def test_product(m: int, k: int, n: int, adds: bool, clips: bool, seed: int) -> 
 
 
 @pytest.mark.parametrize("adds", [False, True])
+@pytest.mark.parametrize("n", [50, 4 * PANEL, 9 * PANEL + N_LANES + 5])
+@pytest.mark.parametrize("k", [1, 7, 2 * matrix._LONGEST_SUM + 5])
+def test_a_row_does_not_depend_on_the_others(k: int, n: int, adds: bool) -> None:
+    """One row, and two, take several panels at a time; bit for bit as a tile."""
+    rng = np.random.default_rng(k + n)
+    m = TILE_ROWS + 3
+    rows, weights, before = (
+        rng.standard_normal(shape).astype(np.float32) for shape in ((m, k), (k, n), (m, n))
+    )
+    bias = rng.standard_normal(n).astype(np.float32)
+    together = before.copy()
+    multiplied(rows, weights, bias, together, floor=-0.5, cap=60, adds=adds)
+    exact = rows.astype(np.float64) @ weights + bias + (before if adds else 0)
+    size = np.abs(rows).astype(np.float64) @ np.abs(weights) + 2
+    assert np.all(np.abs(together - np.clip(exact, -0.5, 60)) <= ROUNDING * size)
+    for begin, end in ((0, 1), (m - 1, m), (3, 5), (2, 5)):
+        some = before[begin:end].copy()
+        multiplied(rows[begin:end], weights, bias, some, floor=-0.5, cap=60, adds=adds)
+        np.testing.assert_array_equal(some, together[begin:end])
+
+
+@pytest.mark.parametrize("adds", [False, True])
 @pytest.mark.parametrize("k", [3, matrix._LONGEST_SUM // 2 + 1, 2 * matrix._LONGEST_SUM + 5])
 def test_segments_of_a_row(k: int, adds: bool) -> None:
     """Rows that overlap, of three segments each, in sums of one part and of several."""
@@ -72,18 +95,6 @@ def test_segments_of_a_row(k: int, adds: bool) -> None:
     exact = np.maximum(np.einsum("rsk,skn->rn", rows, weights) + 2 + adds, 0)
     size = np.einsum("rsk,skn->rn", np.abs(rows), np.abs(weights))
     assert np.all(np.abs(c - exact) <= ROUNDING * size)
-
-
-def test_a_row_does_not_depend_on_the_others() -> None:
-    rng = np.random.default_rng(1)
-    rows = rng.standard_normal((2 * TILE_ROWS + 3, 40)).astype(np.float32)
-    weights, bias = rng.standard_normal((40, 50)).astype(np.float32), np.zeros(50, np.float32)
-    together = np.empty((len(rows), 50), np.float32)
-    multiplied(rows, weights, bias, together)
-    for row, found in zip(rows, together, strict=True):
-        alone = np.empty((1, 50), np.float32)
-        multiplied(row[None], weights, bias, alone)
-        np.testing.assert_array_equal(alone[0], found)
 
 
 def test_nan_is_kept() -> None:

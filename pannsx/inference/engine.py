@@ -241,9 +241,12 @@ def _rebuilt(
 
 
 def _sigmoid(logits: FloatArray) -> FloatArray:
-    """Logits -> probabilities; beyond +-80 the result is 0 or 1 in float32, and exp would overflow."""
-    with_bounds: FloatArray = np.clip(logits, -80, 80)
-    return np.asarray(1 / (1 + np.exp(-with_bounds)), np.float32)
+    """Logits -> probabilities, in float32; below -80 exp would overflow."""
+    found: FloatArray = np.negative(logits, dtype=np.float32)
+    np.minimum(found, 80, out=found)
+    np.exp(found, out=found)
+    found += 1
+    return np.reciprocal(found, out=found)
 
 
 def _bfloat16_is_quicker() -> bool:

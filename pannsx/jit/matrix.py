@@ -44,6 +44,8 @@ _UNROLLED = 2  # steps of a loop's turn
 _AHEAD = 8  # floats of the next panel that a step fetches: a turn one line of the cache of 64 bytes
 _LONGEST_SUM = 1024  # numbers of a row at a time: a panel's part of 128 KB stays in the second-level cache
 _ROW_FLOATS = 2**16  # floats of A at a time: they stay in the second-level cache from panel to panel
+_FEW_ROWS = 2  # so few are computed one by one, of several panels at a time: reading B takes the time
+_ROW_PANELS = 4  # 8 vectors of sums on AVX-512, as many as hide the latency
 
 
 def _tile() -> tuple[int, int]:
@@ -94,7 +96,7 @@ class _Emitter:
     def __init__(self, builder: Any, rows: list[Any], n_vectors: int, ahead: Any) -> None:
         self.builder = builder
         self.rows = rows  # pointers to the rows of A
-        self.n_vectors = n_vectors  # of a panel's row that are used
+        self.n_vectors = n_vectors  # of C
         self.ahead = ahead  # pointer to the values to prefetch
 
     def integer(self, value: int) -> Any:
@@ -121,11 +123,14 @@ class _Emitter:
         read, second_level, data = (ir.Constant(flag, value) for value in (0, 2, 1))
         builder.call(prefetch, [builder.bitcast(at, byte_pointer), read, second_level, data])
 
+    def vectors_of_b(self, here: Any) -> list[Any]:
+        """The vectors of B at step ``here`` of the panel."""
+        return [self.builder.load(self.vector(here, v), align=_FLOAT_BYTES) for v in range(self.n_vectors)]
+
     def step(self, sums: list[Any], i: Any, panel: Any, ahead: int) -> list[Any]:
         """The sums after number ``i + ahead`` of every row; ``panel`` points at step ``i``."""
         builder = self.builder
-        here = builder.gep(panel, [self.integer(ahead * PANEL)])
-        b = [builder.load(self.vector(here, v), align=_FLOAT_BYTES) for v in range(self.n_vectors)]
+        b = self.vectors_of_b(builder.gep(panel, [self.integer(ahead * PANEL)]))
         new = []
         for r, row in enumerate(self.rows):
             a = self.everywhere(builder.load(builder.gep(row, [builder.add(i, self.integer(ahead))])))
@@ -228,6 +233,30 @@ class _Emitter:
             builder.store(value, pointer, align=_FLOAT_BYTES)
 
 
+class _RowEmitter(_Emitter):
+    """The same of one row and several panels, ``stride`` floats apart."""
+
+    def __init__(self, builder: Any, row: Any, stride: Any) -> None:
+        super().__init__(builder, [row], _ROW_PANELS * TILE_VECTORS, row)
+        self.stride = stride
+
+    def panels(self, here: Any) -> list[Any]:
+        """Pointers to a step of each panel; ``here`` points at it in the first."""
+        builder = self.builder
+        return [builder.gep(here, [builder.mul(self.stride, self.integer(p))]) for p in range(_ROW_PANELS)]
+
+    def vectors_of_b(self, here: Any) -> list[Any]:
+        """The vectors of all panels."""
+        return [
+            self.builder.load(self.vector(panel, v), align=_FLOAT_BYTES)
+            for panel in self.panels(here)
+            for v in range(TILE_VECTORS)
+        ]
+
+    def fetch(self, _i: Any) -> None:
+        """Nothing: the processor sees by itself that each panel is read in order."""
+
+
 def _tile_product_of(n_vectors: int) -> Any:
     """What computes a tile of the first ``n_vectors`` of a panel."""
 
@@ -284,6 +313,42 @@ _tile_product = _tile_product_of(TILE_VECTORS)
 _narrow_product = _tile_product_of(1)  # for a last panel of which half is used, or less
 
 
+@intrinsic
+def _row_product(
+    _typing: Any, a: Any, a_at: Any, n: Any, a_segment: Any, k: Any, b: Any, b_at: Any, b_segment: Any,
+    b_panel: Any, bias: Any, bias_at: Any, starts: Any, floor: Any, cap: Any, adds: Any, c: Any,
+    added_at: Any, c_at: Any,
+) -> Any:  # fmt: skip
+    """As a tile's product, in the same order of sums, of one row and ``_ROW_PANELS`` panels.
+
+    The bias counts if the sum ``starts``.
+    """
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def at(which: int, offset: Any) -> Any:
+            data = context.make_array(sig.args[which])(context, builder, args[which]).data
+            return builder.gep(data, [offset])
+
+        emit = _RowEmitter(builder, at(0, args[1]), args[8])
+        first = at(9, args[10])
+        zeros = ir.Constant(_VECTOR, [0.0] * N_LANES)
+        biases = [
+            builder.select(args[11], builder.load(emit.vector(first, v), align=_FLOAT_BYTES), zeros)
+            for v in range(emit.n_vectors)
+        ]
+        sums = emit.segments(biases, args[2], args[4], at(5, args[6]), args[3], args[7])
+        sums = emit.added(sums, args[14], lambda: [at(15, args[16])])
+        emit.finish(sums, args[12], args[13], [at(15, args[17])])
+        return context.get_dummy_value()
+
+    where, number = types.intp, types.float32
+    arguments = (
+        a, where, where, where, where, b, where, where, where, bias, where, types.boolean, number, number,
+        types.boolean, c, where, where,
+    )  # fmt: skip
+    return types.void(*arguments), generate
+
+
 @njit(forceinline=True)
 def _copy_rows(source, at, step, target, to, to_step, n, width):
     """``n`` rows of ``width`` floats."""
@@ -328,7 +393,18 @@ def product() -> Callable[..., Any]:
                     high = np.float32(cap if ends else np.inf)
                     before = added_at if starts else c_at
                     adds = before >= 0
-                    for j in range(0, n, PANEL):
+                    # Few rows: several panels at a time, as many as there are of these.
+                    several = _ROW_PANELS * PANEL
+                    done = n // several * several if m <= _FEW_ROWS else 0
+                    for j in range(0, done, several):
+                        panel = b_at + j // PANEL * b_panel + (part * b_segment + begin) * PANEL
+                        for r in range(first, last):
+                            of_a, of_c = a_at + r * a_step + part * a_segment + begin, r * c_step + j
+                            _row_product(
+                                a, of_a, n_joined, a_segment, length, b, panel, b_segment, b_panel, bias,
+                                bias_at + j, starts, low, high, adds, c, before + of_c, c_at + of_c,
+                            )  # fmt: skip
+                    for j in range(done, n, PANEL):
                         panel = b_at + j // PANEL * b_panel + (part * b_segment + begin) * PANEL
                         width = min(PANEL, n - j)
                         whole = width % N_LANES == 0  # else the last vector goes beyond the columns of C

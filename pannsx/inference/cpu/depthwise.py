@@ -59,6 +59,18 @@ def _place(table, i, lacks):
     return frame - lacks if frame > 0 else 0
 
 
+@njit(forceinline=True)
+def _four_loads(source, r0, r1, r2, r3, at):
+    """A cell in each of four rows."""
+    return load(source, r0 + at), load(source, r1 + at), load(source, r2 + at), load(source, r3 + at)
+
+
+@njit(forceinline=True)
+def _three(total, a, b, c, v, w, x):
+    """``total`` and three products, one after the other: fused in one way only, as a frame may be either."""
+    return total + a * v + b * w + c * x
+
+
 @cache
 def depthwise() -> Callable[..., Any]:
     """The compiled kernel for 3 x 3 taps on every cell, ``(cells, C)`` -> ``(cells, C)``."""
@@ -70,42 +82,46 @@ def depthwise() -> Callable[..., Any]:
         """Frames ``first`` to ``last`` -> ``out``, from its beginning, activated; see :func:`_place`.
 
         Of the first ``channels``; cells are ``source_cell`` and ``cell`` floats apart, taps ``step``.
+
+        Two frames at a time, which share two of their three sources. A last one, of the range or of an item,
+        is computed with something in place of the other, which it then overwrites.
         """
         _ = sources
         row = width * source_cell
-        for k in range(first, last):
-            r0 = _place(table, 3 * k, lacks) * row
-            r1 = _place(table, 3 * k + 1, lacks) * row
-            r2 = _place(table, 3 * k + 2, lacks) * row
-            to = (k - first) * width * cell
+        k = first
+        while k < last:
+            i = 3 * k
+            is_pair = k + 1 < last and table[i + 3] == table[i + 1] and table[i + 4] == table[i + 2]
+            r0, r1 = _place(table, i, lacks) * row, _place(table, i + 1, lacks) * row
+            r2 = _place(table, i + 2, lacks) * row
+            r3 = _place(table, i + 5, lacks) * row if is_pair else r2
+            frame = (k - first) * width * cell
+            second = width * cell if is_pair else 0
             for c in range(0, channels, N_LANES):
                 b = load(bias, c)
                 w0, w1, w2 = load(weight, c), load(weight, c + step), load(weight, c + 2 * step)
-                w3 = load(weight, c + 3 * step)
-                w4 = load(weight, c + 4 * step)
-                w5 = load(weight, c + 5 * step)
-                w6 = load(weight, c + 6 * step)
-                w7 = load(weight, c + 7 * step)
-                w8 = load(weight, c + 8 * step)
-                left0, left1, left2 = broadcast(_ZERO), broadcast(_ZERO), broadcast(_ZERO)
-                here0 = load(source, r0 + c)
-                here1 = load(source, r1 + c)
-                here2 = load(source, r2 + c)
-                for x in range(width - 1):
-                    at = (x + 1) * source_cell + c
-                    right0 = load(source, r0 + at)
-                    right1 = load(source, r1 + at)
-                    right2 = load(source, r2 + at)
-                    total = b + left0 * w0 + here0 * w1 + right0 * w2
-                    total = total + left1 * w3 + here1 * w4 + right1 * w5
-                    total = total + left2 * w6 + here2 * w7 + right2 * w8
-                    store(out, to + x * cell + c, _left(total, cap))
-                    left0, left1, left2 = here0, here1, here2
-                    here0, here1, here2 = right0, right1, right2
-                total = b + left0 * w0 + here0 * w1
-                total = total + left1 * w3 + here1 * w4
-                total = total + left2 * w6 + here2 * w7
-                store(out, to + (width - 1) * cell + c, _left(total, cap))
+                w3, w4 = load(weight, c + 3 * step), load(weight, c + 4 * step)
+                w5, w6 = load(weight, c + 5 * step), load(weight, c + 6 * step)
+                w7, w8 = load(weight, c + 7 * step), load(weight, c + 8 * step)
+                at, to = c, frame + c
+                p, q, r, s = _four_loads(source, r0, r1, r2, r3, at)
+                upper, lower = _three(b, p, q, r, w1, w4, w7), _three(b, q, r, s, w1, w4, w7)
+                upper_next, lower_next = _three(b, p, q, r, w0, w3, w6), _three(b, q, r, s, w0, w3, w6)
+                for _x in range(1, width):
+                    at += source_cell
+                    p, q, r, s = _four_loads(source, r0, r1, r2, r3, at)
+                    # A column of cells counts for three outputs of each frame.
+                    store(out, to + second, _left(_three(lower, q, r, s, w2, w5, w8), cap))
+                    store(out, to, _left(_three(upper, p, q, r, w2, w5, w8), cap))
+                    to += cell
+                    upper, lower = (
+                        _three(upper_next, p, q, r, w1, w4, w7),
+                        _three(lower_next, q, r, s, w1, w4, w7),
+                    )
+                    upper_next, lower_next = _three(b, p, q, r, w0, w3, w6), _three(b, q, r, s, w0, w3, w6)
+                store(out, to + second, _left(lower, cap))
+                store(out, to, _left(upper, cap))
+            k += 2 if is_pair else 1
 
     return compiled(convolve)
 
@@ -113,12 +129,6 @@ def depthwise() -> Callable[..., Any]:
 @njit(forceinline=True)
 def _four_weights(weight, at, step):
     return load(weight, at), load(weight, at + step), load(weight, at + 2 * step), load(weight, at + 3 * step)
-
-
-@njit(forceinline=True)
-def _four_loads(source, r0, r1, r2, r3, at):
-    """A cell in each of four rows."""
-    return load(source, r0 + at), load(source, r1 + at), load(source, r2 + at), load(source, r3 + at)
 
 
 @njit(forceinline=True)
@@ -142,7 +152,7 @@ def depthwise_halving() -> Callable[..., Any]:
         """
         _ = sources
         row = width * source_cell
-        out_width = width // 2
+        out_width, nothing = width // 2, broadcast(_ZERO)
         for k in range(first, last):
             to = (k - first) * out_width * cell
             r0 = _place(table, 4 * k, lacks) * row
@@ -156,30 +166,35 @@ def depthwise_halving() -> Callable[..., Any]:
                 w1 = _four_weights(weight, c + step, 4 * step)
                 w2 = _four_weights(weight, c + 2 * step, 4 * step)
                 w3 = _four_weights(weight, c + 3 * step, 4 * step)
-                nothing = broadcast(_ZERO)
-                before = nothing, nothing, nothing, nothing
-                here = _four_loads(source, r0, r1, r2, r3, c)
-                for x in range(out_width):
-                    at = (2 * x + 1) * source_cell + c
-                    right = _four_loads(source, r0, r1, r2, r3, at)
-                    total = _plus(_plus(_plus(b, before, w0), here, w1), right, w2)
-                    before = right
-                    if 2 * x + 2 < width:
-                        here = _four_loads(source, r0, r1, r2, r3, at + source_cell)
-                        total = _plus(total, here, w3)
-                    store(out, to + x * cell + c, _left(total, cap))
+                at = c
+                early = _plus(b, _four_loads(source, r0, r1, r2, r3, at), w1)
+                for x in range(out_width - 1):
+                    # A column of cells counts for two outputs, each a sum in two parts that run in parallel.
+                    at += source_cell
+                    cells = _four_loads(source, r0, r1, r2, r3, at)
+                    late, following = _plus(nothing, cells, w2), _plus(b, cells, w0)
+                    at += source_cell
+                    cells = _four_loads(source, r0, r1, r2, r3, at)
+                    late, following = _plus(late, cells, w3), _plus(following, cells, w1)
+                    store(out, to + x * cell + c, _left(early + late, cap))
+                    early = following
+                at += source_cell
+                late = _plus(nothing, _four_loads(source, r0, r1, r2, r3, at), w2)
+                if 2 * out_width < width:
+                    late = _plus(late, _four_loads(source, r0, r1, r2, r3, at + source_cell), w3)
+                store(out, to + (out_width - 1) * cell + c, _left(early + late, cap))
 
     return compiled(convolve)
 
 
 @njit(forceinline=True)
-def _four_neighbours(source, at):
-    """Four neighbouring numbers of one channel, each in every lane."""
+def _column(source, at, row):
+    """Four numbers of one channel, one below the other, each in every lane."""
     return (
         load_everywhere(source, at),
-        load_everywhere(source, at + 1),
-        load_everywhere(source, at + 2),
-        load_everywhere(source, at + 3),
+        load_everywhere(source, at + row),
+        load_everywhere(source, at + 2 * row),
+        load_everywhere(source, at + 3 * row),
     )
 
 
@@ -194,19 +209,29 @@ def first_halving() -> Callable[..., Any]:
         ``source`` is a plane with a border; ``tops`` the row above each output's first.
         """
         _ = sources
+        nothing = broadcast(_ZERO)
         for c in range(0, channels, N_LANES):
             b = load(bias, c)
-            w0 = _four_weights(weight, c, channels)
-            w1 = _four_weights(weight, c + 4 * channels, channels)
-            w2 = _four_weights(weight, c + 8 * channels, channels)
-            w3 = _four_weights(weight, c + 12 * channels, channels)
+            w0 = _four_weights(weight, c, 4 * channels)
+            w1 = _four_weights(weight, c + channels, 4 * channels)
+            w2 = _four_weights(weight, c + 2 * channels, 4 * channels)
+            w3 = _four_weights(weight, c + 3 * channels, 4 * channels)
             for k in range(first, last):
-                for x in range(width):
-                    at = tops[k] * row + 2 * x
-                    total = _plus(b, _four_neighbours(source, at), w0)
-                    total = _plus(total, _four_neighbours(source, at + row), w1)
-                    total = _plus(total, _four_neighbours(source, at + 2 * row), w2)
-                    total = _plus(total, _four_neighbours(source, at + 3 * row), w3)
-                    store(out, ((k - first) * width + x) * channels + c, _left(total, cap))
+                at = tops[k] * row
+                to = (k - first) * width * channels + c
+                early = _plus(_plus(b, _column(source, at, row), w0), _column(source, at + 1, row), w1)
+                for _x in range(width - 1):
+                    at += 2
+                    cells = _column(source, at, row)
+                    late, following = _plus(nothing, cells, w2), _plus(b, cells, w0)
+                    cells = _column(source, at + 1, row)
+                    late, following = _plus(late, cells, w3), _plus(following, cells, w1)
+                    store(out, to, _left(early + late, cap))
+                    early = following
+                    to += channels
+                late = _plus(
+                    _plus(nothing, _column(source, at + 2, row), w2), _column(source, at + 3, row), w3
+                )
+                store(out, to, _left(early + late, cap))
 
     return compiled(convolve)

@@ -11,14 +11,20 @@ from pannsx.inference.cpu.pieces import n_counters
 from pannsx.inference.cpu.workers import Workers
 from pannsx.types import FloatArray, IntArray
 
+_RESERVED = 8 * 2**20  # floats, 32 MB: as long as nothing is written there they take no memory
 _PIECES_PER_THREAD = 2  # at least, so that a thread that is held up leaves some of its part to others
 
 
 class Weights:
-    """The weights of all layers in one array."""
+    """The weights of all layers in one array.
+
+    One array that is long from the beginning is in pages of 2 MB where the system has them: each weight is
+    read once a call, and to find a page of 4 KB takes longer than to read it.
+    """
 
     def __init__(self) -> None:
-        self._numbers: FloatArray = np.empty(0, np.float32)
+        self._numbers: FloatArray = np.empty(_RESERVED, np.float32)
+        self._n = 0
 
     def put(self, numbers: FloatArray) -> int:
         """Append numbers; returns where they begin."""
@@ -26,9 +32,11 @@ class Weights:
 
     def put_each(self, size: int, parts: Iterable[FloatArray]) -> int:
         """Append parts of ``size`` together, which need not be there at once; returns where they begin."""
-        begin = at = len(self._numbers)
-        # Most systems enlarge a long array where it is, so that the weights are never held twice.
-        self._numbers.resize(begin + size, refcheck=False)
+        begin = at = self._n
+        self._n += size
+        if self._n > len(self._numbers):
+            # Most systems enlarge a long array where it is, so that the weights are never held twice.
+            self._numbers.resize(max(self._n, len(self._numbers) * 5 // 4), refcheck=False)
         for part in parts:
             self._numbers[at : at + part.size] = part.reshape(-1)
             at += part.size
@@ -37,6 +45,7 @@ class Weights:
     def take(self, n_zeros: int) -> FloatArray:
         """All numbers, with zeros at the end, which a product adds to parts of its sums; once only."""
         self.put(np.zeros(n_zeros, np.float32))
+        self._numbers.resize(self._n, refcheck=False)
         taken, self._numbers = self._numbers, np.empty(0, np.float32)
         return taken
 
