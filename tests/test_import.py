@@ -103,7 +103,7 @@ def test_import_pannsx_is_enough_and_few_names_take_torch() -> None:
     assert [expression for expression, torch_loaded in seen.items() if not torch_loaded] == WITHOUT_TORCH
 
 
-ON_SAMPLES = """
+EACH_KIND = """
 import sys
 import numpy as np
 from pannsx.frontend import FrontEnd
@@ -120,6 +120,7 @@ for trunk, stem, front in (
     (Res1dNetSettings((1, 1), (16, 32)), "raw", None),
     (CnnSettings((32,), (2,), in_channels=64, first_block=2), "wavegram", None),
     (CnnSettings((16, 32), (2, 2), joined_channels=64), "wavegram_log_mel", front_end),
+    (CnnSettings((16, 32), (2, 2), kernel=5), "log_mel", front_end),
 ):
     ARCHITECTURES["small"] = Architecture(trunk=trunk, embedding=8, stem=stem)
     structure = structure_of("small", 32000, front, 5)
@@ -131,8 +132,8 @@ for trunk, stem, front in (
 """
 
 
-def test_networks_on_samples_run_without_torch() -> None:
-    assert python(ON_SAMPLES).splitlines() == ["(5,) True False"] * 5
+def test_networks_of_each_kind_run_without_torch() -> None:
+    assert python(EACH_KIND).splitlines() == ["(5,) True False"] * 6
 
 
 ON_THE_CPU = """

@@ -21,9 +21,14 @@ from torch.nn import functional
 
 from pannsx import AudioTagger
 from pannsx.inference.cpu import bfloat16, product
-from pannsx.inference.cpu.blocks import MANY_TILES, EitherConvolution
+from pannsx.inference.cpu.blocks import MANY_TILES, Convolution, EitherConvolution
 from pannsx.inference.cpu.cnn import can_prepare
-from pannsx.inference.cpu.direct import FirstConvolution, ProductConvolution, ShallowConvolution
+from pannsx.inference.cpu.direct import (
+    FirstConvolution,
+    FirstConvolution5x5,
+    ProductConvolution,
+    ShallowConvolution,
+)
 from pannsx.inference.cpu.head import pool_locally
 from pannsx.inference.cpu.mobilenet import Memory, Separable
 from pannsx.inference.cpu.planes import Plane, Planes
@@ -65,39 +70,42 @@ def torch_convolution(
 ) -> np.ndarray:
     """``(C, H, W) -> (H', W', C')``: what each of the convolutions should give, in float64."""
     x = torch.from_numpy(item)[None].double()
-    x = functional.conv2d(x, *map(double, (weight, bias)), padding=1).relu()
+    x = functional.conv2d(x, *map(double, (weight, bias)), padding=weight.shape[-1] // 2).relu()
     if pool:
         x = functional.avg_pool2d(x, (2, 2 if over_bands else 1))
     return x[0].permute(1, 2, 0).numpy()
 
 
-@pytest.mark.parametrize("pool", [False, True])
 @pytest.mark.parametrize(
-    "kind", ["winograd", "winograd, shared", "winograd, over time", "product", "first", "shallow"]
-)
+    ("kind", "n_taps", "pool"),
+    [
+        ("winograd", 3, False), ("winograd", 3, True), ("winograd", 5, False), ("winograd", 5, True),
+        ("winograd, shared", 3, False), ("winograd, shared", 3, True), ("winograd, shared", 5, True),
+        ("winograd, over time", 3, True), ("product", 3, False), ("product", 3, True),
+        ("first", 3, False), ("first", 5, True), ("shallow", 3, False),
+    ],
+)  # fmt: skip
 @examples
 @given(heights=sizes, width=st.integers(1, 13), seed=st.integers(0, 99))
-def test_convolutions(kind: str, pool: bool, heights: list[int], width: int, seed: int) -> None:
-    if kind in ("first", "shallow") and pool:
-        return  # no network pools there
+def test_convolutions(kind: str, n_taps: int, pool: bool, heights: list[int], width: int, seed: int) -> None:
     over_bands = kind != "winograd, over time"
     if pool:
         heights, width = [height + 1 for height in heights], width + 1
     rng = np.random.default_rng(seed)
-    channels = {"first": 1, "shallow": 1 + seed % 7, "winograd, shared": 256}.get(kind, 32)
+    channels = {"first": 1, "shallow": 1 + seed % 7, "winograd, shared": 128}.get(kind, 32)
     out_channels = 256 if kind == "winograd, shared" else 48
-    weight = rng.standard_normal((out_channels, channels, 3, 3)).astype(np.float32)
+    weight = rng.standard_normal((out_channels, channels, n_taps, n_taps)).astype(np.float32)
     bias = rng.standard_normal(out_channels).astype(np.float32)
-    layer: FirstConvolution | ShallowConvolution | WinogradConvolution | ProductConvolution
+    layer: Convolution | ShallowConvolution
     if kind == "first":
-        layer = FirstConvolution(weight, bias)
+        layer = (FirstConvolution if n_taps == 3 else FirstConvolution5x5)(weight, bias)
     elif kind == "shallow":
         layer = ShallowConvolution(weight, bias)
     elif kind == "product":
         layer = ProductConvolution(weight, bias, pool=pool, n_parts=2)
     else:
         layer = WinogradConvolution(weight, bias, pool=pool, over_bands=over_bands)
-    planes = Planes()
+    planes = Planes(margin=n_taps // 2)
     planes.get(1, (40,), 20, out_channels).cells[...] = np.nan  # what an earlier pass left
     items = random_items(rng, channels, heights, width)
     step = 2 if pool else 1
@@ -109,7 +117,8 @@ def test_convolutions(kind: str, pool: bool, heights: list[int], width: int, see
         error = WINOGRAD_ERROR if isinstance(layer, WinogradConvolution) else ROUNDING
         np.testing.assert_allclose(found, expected, rtol=0, atol=error * max(1.0, np.abs(expected).max()))
     outside = np.ones(target.cells.shape[:2], bool)
-    outside[target.rows.inside, 1 : target.width + 1] = False
+    margin = target.rows.margin
+    outside[target.rows.inside, margin : margin + target.width] = False
     assert not target.cells[outside].any(), "something was written into the border"
 
 
@@ -254,14 +263,16 @@ def test_what_the_planes_cannot_do_is_left_to_torch() -> None:
     assert can_prepare(CnnSettings((16, 32), (2, 1)))
     assert not can_prepare(CnnSettings((16, 24), (2, 1)))  # channels that fill no vector
     assert not can_prepare(CnnSettings((16, 32), (2, 4)))
-    assert not can_prepare(CnnSettings((16, 32), (2, 1), kernel=5))
+    assert can_prepare(CnnSettings((16, 32), (2, 1), kernel=5))
+    assert not can_prepare(CnnSettings((16, 32), (1, 2), kernel=5))
+    assert not can_prepare(CnnSettings((16, 24), (2, 2), kernel=5))
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "Cnn10", "MobileNetV1", "MobileNetV2", "ResNet22", pytest.param("ResNet54", marks=pytest.mark.slow),
-        "LeeNet11", "DaiNet19",
+        "Cnn6", "Cnn10", "MobileNetV1", "MobileNetV2", "ResNet22",
+        pytest.param("ResNet54", marks=pytest.mark.slow), "LeeNet11", "DaiNet19",
     ],
 )  # fmt: skip
 def test_each_of_a_ragged_batch_gets_what_it_gets_alone(name: str) -> None:
@@ -397,9 +408,14 @@ def test_bfloat16_is_used_only_where_it_is_quicker(monkeypatch: pytest.MonkeyPat
         assert np.array_equal(found.logits, exact.logits) is not quicker
 
 
-@pytest.mark.parametrize("product", ["own", "numpy"])
-@pytest.mark.parametrize("name", ["MobileNetV1", "MobileNetV2"])
-def test_a_mobilenet_is_never_rounded(name: str, product: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "product"),
+    [
+        ("MobileNetV1", "own"), ("MobileNetV1", "numpy"), ("MobileNetV2", "own"), ("MobileNetV2", "numpy"),
+        ("Cnn6", "own"),
+    ],
+)  # fmt: skip
+def test_some_networks_are_never_rounded(name: str, product: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANNSX_PRODUCT", product)
     monkeypatch.setattr(bfloat16, "is_quicker", lambda: True)
     model = seeded_checkpoint(name).model

@@ -68,7 +68,7 @@ class Engine:
         precision: ``"float32"`` (exact: TF32 is off while it runs), or ``"bfloat16"`` or ``"float16"``
             for the convolutions; log-mel and head stay in float32. On the CPU, bfloat16 is used only for
             large products, and only if it is faster on this processor; never for a MobileNet, which it makes
-            slower and less exact.
+            slower and less exact, nor for Cnn6 and Cnn10, which have no such products.
         batch_size: waveforms per pass; None: by device.
         low_memory: on the CPU, run the torch module instead of the prepared form, which takes less memory for
             large networks alone.

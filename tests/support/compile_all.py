@@ -19,7 +19,11 @@ from pannsx.inference.engine import Engine
 from pannsx.models.settings import CnnSettings, ResNetSettings
 from pannsx.models.zoo import ARCHITECTURES, build
 
-TRUNKS = (CnnSettings((32, 1024), (2, 2)), ResNetSettings("basic", (1, 1, 1, 1), (32, 32, 32, 32)))
+TRUNKS = (
+    CnnSettings((32, 1024), (2, 2)),
+    CnnSettings((32, 32, 1024), (2, 2, 2), kernel=5),
+    ResNetSettings("basic", (1, 1, 1, 1), (32, 32, 32, 32)),
+)
 """They have all kinds of layers of the CNNs and ResNets; the bundled network and LeeNet11 have the others."""
 
 N_FFT = [2**k for k in range(6, 13)]

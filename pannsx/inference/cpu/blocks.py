@@ -1,10 +1,10 @@
-"""The convolution block of the CNNs and ResNets on planes, each layer in the form that suits its size."""
+"""The convolution blocks of the CNNs and ResNets on planes, each layer in the form that suits its size."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pannsx.inference.cpu.direct import FirstConvolution, ProductConvolution
+from pannsx.inference.cpu.direct import FirstConvolution, FirstConvolution5x5, ProductConvolution
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.planes import Plane, Planes
 from pannsx.inference.cpu.winograd import WinogradConvolution
@@ -40,12 +40,23 @@ class EitherConvolution:
         form(source, target, workers)
 
 
-Convolution = FirstConvolution | WinogradConvolution | ProductConvolution | EitherConvolution
+Convolution = (
+    FirstConvolution | FirstConvolution5x5 | WinogradConvolution | ProductConvolution | EitherConvolution
+)
 
 
-def can_prepare_block(out_channels: int, pool: int) -> bool:
-    """Whether prepared forms exist for the layers of a block of two 3 x 3 convolutions."""
-    return pool in (1, 2) and out_channels % N_LANES == 0
+def can_prepare_block(in_channels: int, out_channels: int, pool: int, kernel: int) -> bool:
+    """Whether prepared forms exist for the layers of a block: two convolutions of 3 x 3, or one of 5 x 5."""
+    if out_channels % N_LANES:
+        return False
+    if kernel == 3:
+        return pool in (1, 2)
+    return (in_channels % N_LANES == 0 and pool in (1, 2)) or (in_channels == 1 and pool == 2)
+
+
+def may_round_block(in_channels: int, out_channels: int, kernel: int) -> bool:
+    """Whether a layer of a block is computed as products, which can be rounded, for some inputs."""
+    return kernel == 3 and out_channels * max(in_channels, out_channels) >= WINOGRAD_WEIGHTS
 
 
 def prepared_block(
@@ -59,6 +70,14 @@ def prepared_block(
         _convolution(tensors, f"{name}.conv1", f"{name}.bn1", False, workers, bfloat16),
         _convolution(tensors, f"{name}.conv2", f"{name}.bn2", pool, workers, bfloat16),
     ]
+
+
+def prepared_block_5x5(tensors: Tensors, name: str, *, pool: bool) -> list[Convolution]:
+    """The layer of a block of one 5 x 5 convolution, with its pooling."""
+    weight, bias = tensors.folded(f"{name}.conv1", f"{name}.bn1")
+    if weight.shape[1] == 1:
+        return [FirstConvolution5x5(weight, bias)]
+    return [WinogradConvolution(weight, bias, pool=pool)]
 
 
 def _convolution(

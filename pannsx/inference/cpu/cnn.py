@@ -1,4 +1,4 @@
-"""Cnn10, Cnn14 and the wavegram CNNs for inference on the CPU."""
+"""Cnn6, Cnn10, Cnn14 and the wavegram CNNs for inference on the CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pannsx.inference.cpu.blocks import (
     can_prepare_block,
     entry_plane,
     features_of,
+    may_round_block,
     prepared_block,
+    prepared_block_5x5,
 )
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.planes import Plane, Planes
@@ -21,7 +23,12 @@ from pannsx.types import FloatArray
 
 def can_prepare(trunk: CnnSettings) -> bool:
     """Whether :class:`PreparedCnn` supports every part of a trunk."""
-    return trunk.kernel == 3 and all(can_prepare_block(b.out_channels, b.pool) for b in trunk.blocks)
+    return all(can_prepare_block(b.in_channels, b.out_channels, b.pool, trunk.kernel) for b in trunk.blocks)
+
+
+def may_round_cnn(trunk: CnnSettings) -> bool:
+    """Whether some products of :class:`PreparedCnn` can be rounded to bfloat16."""
+    return any(may_round_block(b.in_channels, b.out_channels, trunk.kernel) for b in trunk.blocks)
 
 
 class PreparedCnn:
@@ -36,12 +43,15 @@ class PreparedCnn:
 
     def __init__(self, trunk: CnnSettings, tensors: Tensors, workers: Workers, *, bfloat16: bool) -> None:
         self._workers = workers
-        self._layers = [
-            layer
-            for block in trunk.blocks
-            for layer in prepared_block(tensors, block.name, workers, pool=block.pool == 2, bfloat16=bfloat16)
-        ]
-        self._planes = Planes()
+        self._layers: list[Convolution] = []
+        for block in trunk.blocks:
+            pool = block.pool == 2
+            if trunk.kernel == 5:
+                self._layers += prepared_block_5x5(tensors, block.name, pool=pool)
+            else:
+                self._layers += prepared_block(tensors, block.name, workers, pool=pool, bfloat16=bfloat16)
+        self._joins = len(self._layers) // len(trunk.blocks) - 1  # the last layer of the first block
+        self._planes = Planes(margin=trunk.kernel // 2)
 
     def __call__(
         self, items: Sequence[FloatArray], joined: Sequence[FloatArray] | None = None
@@ -56,7 +66,7 @@ class PreparedCnn:
         else:
             plane = entry_plane(items, self._planes)
         for number, layer in enumerate(self._layers):
-            plane = self._layer(number, layer, plane, joined if number == 1 else None)
+            plane = self._layer(number, layer, plane, joined if number == self._joins else None)
         return features_of(plane)
 
     def _layer(

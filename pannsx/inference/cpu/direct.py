@@ -1,4 +1,4 @@
-"""3 x 3 convolutions in forms other than Winograd's: for one input channel, for few, and for very many."""
+"""Convolutions in forms other than Winograd's: for one input channel, for few, and for very many."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from pannsx.inference.cpu.folding import by_tap
-from pannsx.inference.cpu.planes import Plane, convolution_step, row_sources
+from pannsx.inference.cpu.planes import Plane, convolution_step, pooled_rows, row_sources
 from pannsx.inference.cpu.product import Factor, factor
 from pannsx.inference.cpu.workers import Workers, even_ranges
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.matrix import PANEL, packed, padded, product
-from pannsx.jit.simd import N_LANES, load, maximum, store
+from pannsx.jit.simd import N_LANES, load, load_everywhere, maximum, store
 from pannsx.types import FloatArray
 
 _ZERO, _QUARTER, _INFINITY = np.float32(0), np.float32(0.25), np.float32(np.inf)
@@ -119,6 +119,65 @@ class ShallowConvolution:
 
         workers.run(share)
         target.clear_border()
+
+
+@cache
+def _from_one_channel_5x5() -> Callable[..., Any]:
+    sources = digest_of("jit/simd.py", "inference/cpu/direct.py")
+
+    def convolve(source, source_row, weight, bias, tops, inside, first, last, width, target, row):
+        """Frames ``first`` to ``last`` of the target: means over 2 x 2 outputs of one channel, rectified."""
+        _ = sources
+        channels = len(bias)
+        for k in range(first, last):
+            for c in range(0, channels, N_LANES):
+                b = load(bias, c)
+                for x in range(width):
+                    corner = (tops[k] - 2) * source_row + 2 * x
+                    p, q, r, s = b, b, b, b
+                    for dy in range(5):
+                        for dx in range(5):
+                            w = load(weight, (5 * dy + dx) * channels + c)
+                            a = corner + dy * source_row + dx
+                            p = p + w * load_everywhere(source, a)
+                            q = q + w * load_everywhere(source, a + 1)
+                            r = r + w * load_everywhere(source, a + source_row)
+                            s = s + w * load_everywhere(source, a + source_row + 1)
+                    upper = maximum(p, _ZERO) + maximum(q, _ZERO)
+                    lower = maximum(r, _ZERO) + maximum(s, _ZERO)
+                    to = inside[k] * row + (x + 2) * channels + c
+                    store(target, to, (upper + lower) * _QUARTER)
+
+    return compiled(convolve)
+
+
+class FirstConvolution5x5:
+    """A 5 x 5 convolution of one channel to ``C'``, with bias, ReLU, and a mean over 2 x 2 cells."""
+
+    pool = True
+
+    def __init__(self, weight: FloatArray, bias: FloatArray) -> None:
+        self.out_channels, self.in_channels = weight.shape[:2]
+        self._weight = by_tap(weight).reshape(-1)
+        self._bias = bias
+
+    def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
+        """Fill ``target`` from ``source``, which has one channel and the same items before pooling."""
+        channels = (self.in_channels, self.out_channels)
+        with workers.step(*convolution_step(source, channels, 25), form="vectors", product="-"):
+            self._run(source, target, workers)
+
+    def _run(self, source: Plane, target: Plane, workers: Workers) -> None:
+        tops = pooled_rows(source.rows.heights, source.rows.margin)
+        ranges = list(even_ranges(len(tops), workers.n))
+
+        def share(i: int) -> None:
+            _from_one_channel_5x5()(
+                source.flat, source.row, self._weight, self._bias, tops, target.rows.inside, *ranges[i],
+                target.width, target.flat, target.row,
+            )  # fmt: skip
+
+        workers.run(share)
 
 
 @cache

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.frontend.settings import FrontEnd
-from pannsx.inference.cpu.cnn import PreparedCnn, can_prepare
+from pannsx.inference.cpu.cnn import PreparedCnn, can_prepare, may_round_cnn
 from pannsx.inference.cpu.explanation import Step
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.head import Found, PreparedHead, layers_of_clips, pool_locally
@@ -47,10 +47,17 @@ def may_round(model: ArrayModel | Pann) -> bool:
     """Whether ``precision="bfloat16"`` can round products of this network's prepared form.
 
     Not those of a MobileNet: they are narrow, between layers that are not products, so that rounding takes
-    longer than it saves; and each rounding adds to the error of fifty layers.
+    longer than it saves; and each rounding adds to the error of fifty layers. A CNN may have none: Winograd's
+    stay in float32.
     """
     row = model.structure.row if isinstance(model, ArrayModel) else ARCHITECTURES[model.architecture]
-    return not (isinstance(row.trunk, MobileNetSettings) and _can_prepare(row.trunk, bfloat16=False))
+    match row.trunk:
+        case MobileNetSettings() as trunk if _can_prepare(trunk, bfloat16=False):
+            return False
+        case CnnSettings() as trunk if _can_prepare(trunk, bfloat16=False):
+            return may_round_cnn(trunk)
+        case _:
+            return True
 
 
 def _can_prepare(trunk: TrunkSettings, *, bfloat16: bool) -> bool:
