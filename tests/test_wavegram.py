@@ -12,7 +12,7 @@ from seeded_models import FRONT_END
 from small_models import SAME_ALONE, noise
 from torch import nn
 
-from pannsx.inference.cpu import bfloat16, time_plan
+from pannsx.inference.cpu import time_plan
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.network import PreparedNetwork
 from pannsx.inference.cpu.planes import Planes
@@ -188,8 +188,6 @@ def test_the_stem_is_never_rounded(product: str, monkeypatch: pytest.MonkeyPatch
     model = network("Wavegram_Cnn14", monkeypatch)
     (expected,) = PreparedNetwork(model, Workers())(WAVEFORMS[2:3], None, frames=False)
     monkeypatch.setenv("PANNSX_PRODUCT", product)
-    monkeypatch.setattr(bfloat16, "is_quicker", lambda: True)
-    engine = Engine(model, device="cpu", precision="bfloat16")
-    assert engine.workers._with_torch
-    (found,) = engine.run(WAVEFORMS[2:3])
+    rounded = PreparedNetwork(model, Workers(with_torch=True), bfloat16=True)
+    (found,) = rounded(WAVEFORMS[2:3], None, frames=False)
     np.testing.assert_allclose(found.logits, expected.logits, rtol=0, atol=SAME_ALONE)
