@@ -170,7 +170,7 @@ class Engine:
             return self._runner(padded, self._log_mels(padded), wanted)
         if self._prepared is None:
             raise RuntimeError("the engine has no network")
-        with self.workers.lock:  # another caller's front end would take a core from the network
+        with self.workers.lock:
             log_mels = None if self._prepared.computes_log_mel(len(padded)) else self._log_mels(padded)
             found = self._prepared(padded, log_mels, frames=any(wanted))
         # Copies: these are views into whole-batch arrays, which a kept result would keep alive.
@@ -229,9 +229,10 @@ class Engine:
         """Padded waveforms -> ``(T, F)`` each by the compiled kernel; empty if the model computes its own."""
         if self._kernel is None:
             return []
-        if len(waveforms) == 1:
-            return [self._kernel(waveforms[0], self.workers)]
-        return self.workers.map(self._kernel, waveforms)
+        with self.workers.lock:  # else one caller's front end would take a core from another's network
+            if len(waveforms) == 1:
+                return [self._kernel(waveforms[0], self.workers)]
+            return self.workers.map(self._kernel, waveforms)
 
 
 def _rebuilt(
