@@ -1,4 +1,4 @@
-"""Any part of a PANN for inference on the CPU: norms folded, channels last, convolutions as products.
+"""Any part of a PANN for inference on the CPU: norms folded, channels last, deep layers in time as products.
 
 The part is traced into its operations (torch.fx) and stays a torch module; its results change only by
 rounding.
@@ -24,11 +24,8 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _MEAN_POOLS = (nn.AvgPool2d, nn.AvgPool1d)
 
-PRODUCT_WEIGHTS = 1024 * 1024
-"""Minimum product of channels in and channels out for a 3 x 3 convolution as one matrix product."""
-
 PRODUCT_WEIGHTS_1D = 512 * 512
-"""The same minimum for a convolution over time."""
+"""Minimum product of channels in and channels out for a convolution over time as a matrix product."""
 
 
 class TracedTrunk:
@@ -158,13 +155,6 @@ def _drop_dropout(traced: fx.GraphModule) -> None:
 def _use_products(traced: fx.GraphModule) -> None:
     for node in list(traced.graph.nodes):
         layer = module_of(traced, node)
-        if (
-            isinstance(layer, nn.Conv2d)
-            and layer.kernel_size == (3, 3)
-            and layer.groups == 1
-            and layer.in_channels * layer.out_channels >= PRODUCT_WEIGHTS
-        ):
-            _replace(traced, str(node.target), _ProductConv2d(layer))
         if not isinstance(layer, nn.Conv1d) or layer.groups != 1 or isinstance(layer.padding, str):
             continue
         if layer.padding_mode != "zeros":
@@ -198,22 +188,3 @@ class _ProductConv1d(nn.Module):
         around = padded.as_strided((b, length, self.n_taps, c), (item, cell, self.dilation * cell, 1))
         out = torch.addmm(self.bias, around.reshape(b * length, self.n_taps * c), self.weight)
         return out.view(b, length, -1).transpose(1, 2)
-
-
-class _ProductConv2d(nn.Module):
-    """A 3 x 3 convolution as one matrix product: reads the weights of a deep layer once, in order."""
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(_by_tap(layer.weight).view(-1, layer.out_channels))
-        bias = layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias
-        self.bias = nn.Parameter(bias.detach())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, H, W) -> (B, C', H, W)``."""
-        b, c, h, w = x.shape
-        padded = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
-        image, row, cell, _ = padded.stride()
-        around = padded.as_strided((b, h, w, 3, 3 * c), (image, row, cell, row, 1))
-        out = torch.addmm(self.bias, around.reshape(b * h * w, 9 * c), self.weight)
-        return out.view(b, h, w, -1).permute(0, 3, 1, 2)
