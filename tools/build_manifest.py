@@ -94,8 +94,33 @@ BUNDLED_NOTES = (
     "teacher_top1_agreement and teacher_top5_agreement, the same shares of 368 clips of ESC-50 and "
     "ESC-10; esc10_zero_shot_accuracy, the share of ESC-10's 80 clips named right by the best of each "
     "class's AudioSet labels (the teacher: 0.985 over all folds). Stored as float16, without front-end "
-    "constants. Authors of the audio: MobileNetV1_distilled.ATTRIBUTION.txt."
+    "constants. int8_steps are calibrated on the 80 clips of ESC-10's fold 1, by "
+    "pannsx.inference.quantisation. Authors of the audio: MobileNetV1_distilled.ATTRIBUTION.txt."
 )
+BUNDLED_STEPS = dict(
+    zip(
+        (f"features.{block}.4" for block in range(1, 14)),
+        (
+            0.047108,
+            0.047285,
+            0.045569,
+            0.03744,
+            0.034582,
+            0.038107,
+            0.039584,
+            0.039307,
+            0.049712,
+            0.046764,
+            0.04759,
+            0.038737,
+            0.038405,
+        ),
+        strict=True,
+    )
+)
+"""Of the bundled file, from pannsx.inference.quantisation.int8_steps; five digits."""
+STEPS_SHA256 = "c730ac2c6969259c8cbf53e59090b017b50911557d9320e2f8b6db46be6f6eec"
+"""The file that they were calibrated with."""
 BUNDLED_TRAINED_ON = (
     "Scenes of one to three clips, composed as they are read: of 1,324 clips of ESC-50 and ESC-10 "
     "(folds 1 to 4, CC0 and CC BY) and 16,933 clips of train.pool (permissive and share-alike tiers). "
@@ -192,6 +217,7 @@ def bundled_record(mobilenet: Checkpoint) -> Checkpoint:
         recipe=f"train/recipes/{BUNDLED.stem}.toml",
         notes=BUNDLED_NOTES,
         operating_points_sha256=_points_digest(),
+        int8_steps=_bundled_steps(),
     )
 
 
@@ -202,6 +228,13 @@ def _points_digest() -> str | None:
     if read_operating_points(BUNDLED_POINTS).weights_sha256 != file_digest(BUNDLED, "sha256"):
         raise SystemExit(f"{BUNDLED_POINTS.name} is of another file; run train.calibrate again")
     return file_digest(BUNDLED_POINTS, "sha256")
+
+
+def _bundled_steps() -> dict[str, float]:
+    """Steps of products in 8 bits; they must have been calibrated with the bundled file."""
+    if file_digest(BUNDLED, "sha256") != STEPS_SHA256:
+        raise SystemExit("BUNDLED_STEPS are of another file; calibrate them again on ESC-10's fold 1")
+    return BUNDLED_STEPS
 
 
 def _bundled_scores() -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +19,7 @@ from pannsx.types import FrameSource
 if TYPE_CHECKING:
     from pannsx.frontend.settings import FrontEnd
 
+PannT = TypeVar("PannT", bound="Pann")
 Augment = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
@@ -41,6 +42,8 @@ class Pann(nn.Module):
             (see :mod:`pannsx.models.heads`).
         front_end_mismatch: how the front end that its weights were trained with differs from ``frontend``;
             None: it does not.
+        int8_steps: for products in 8 bits, the value of one unit of each pointwise convolution's input, by
+            published name; empty: not calibrated. Training mode empties it, since the ranges change.
     """
 
     stem: Stem
@@ -72,6 +75,13 @@ class Pann(nn.Module):
         self.receptive_field: ReceptiveField = self._times.receptive_field
         self.min_samples: int = self._times.min_samples
         self.frame_source: FrameSource = head.frame_source
+        self.int8_steps: Mapping[str, float] = {}
+
+    def train(self: PannT, mode: bool = True) -> PannT:
+        """As in torch; a network that is trained further loses its ``int8_steps``."""
+        if mode:
+            self.int8_steps = {}
+        return super().train(mode)
 
     def forward(
         self, waveform: Tensor, log_mel: Tensor | None = None, augment: Augment | None = None

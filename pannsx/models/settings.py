@@ -274,6 +274,14 @@ class MobileNetSettings:
         return tuple(found)
 
     @property
+    def rectified_products(self) -> dict[str, str]:
+        """Pointwise convolutions whose input is never negative, with their norms; see `int8_steps`.
+
+        Residual networks have none here: the input of a block may be negative.
+        """
+        return {} if self.residual else {block.layer(4): block.layer(5) for block in self.blocks}
+
+    @property
     def last(self) -> str | None:
         """Name of the last pointwise convolution with its norm, if there is one."""
         blocks = self.blocks

@@ -198,10 +198,17 @@ class Structure:
 
 @dataclass(frozen=True)
 class ArrayModel:
-    """A network as its structure and its tensors in NumPy, by published key, of any floating type."""
+    """A network as its structure and its tensors in NumPy, by published key, of any floating type.
+
+    Attributes:
+        structure: its structure.
+        arrays: its tensors.
+        int8_steps: see :class:`pannsx.weights.record.Checkpoint`; empty: not calibrated.
+    """
 
     structure: Structure
     arrays: Arrays
+    int8_steps: Mapping[str, float] = field(default_factory=dict)
 
     def as_module(self) -> Pann:
         """The same network as a torch module, in float32."""
@@ -209,7 +216,9 @@ class ArrayModel:
 
         own = self.structure
         facts = (own.architecture, own.sample_rate, own.frontend, own.n_classes)
-        return module_of_arrays(self.arrays, *facts, own.hidden)
+        module = module_of_arrays(self.arrays, *facts, own.hidden)
+        module.int8_steps = dict(self.int8_steps)
+        return module
 
 
 def row_of(architectures: Mapping[str, Architecture], architecture: str) -> Architecture:

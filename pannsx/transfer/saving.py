@@ -66,6 +66,7 @@ def save(
         recipe=None,
         example=None,
         notes=f"Begun from {base.record.name}.",
+        int8_steps=None,
     )
     state = to_published(model)
     if as_delta:

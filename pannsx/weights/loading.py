@@ -14,17 +14,19 @@ import numpy.typing as npt
 from pannsx.errors import WeightsError
 from pannsx.labels import LabelSet
 from pannsx.models.layout import array_model, front_end_mismatch
+from pannsx.models.settings import MobileNetSettings
 from pannsx.models.structure import ArrayModel
 from pannsx.models.zoo import structure_of
 from pannsx.types import PathLike
 from pannsx.weights.base import Origin, resolve_base
 from pannsx.weights.delta import apply_delta
+from pannsx.weights.digests import file_digest
 from pannsx.weights.fetch import fetch_repository, resolve
 from pannsx.weights.hub import Token
 from pannsx.weights.manifest import labels_of
 from pannsx.weights.naming import at_revision, kind_of, own_record, record_of
 from pannsx.weights.prefixes import ANCHORS
-from pannsx.weights.record import Checkpoint
+from pannsx.weights.record import Checkpoint, Digest
 from pannsx.weights.state_dict import FRONT_END_PREFIXES, read_arrays
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pannsx.models.pann import Pann
 
 logger = logging.getLogger("pannsx")
+_SHOWN = 3  # layers named in an error
 
 
 class LoadedCheckpoint(NamedTuple):
@@ -142,6 +145,7 @@ def open_checkpoint(
     """As :func:`load`, without torch if neither the file nor the network needs it."""
     model = at_revision(model, revision)
     kind = "published" if model is None else kind_of(model)
+    holds = True  # int8_steps: for exactly the weights and the front end of the record
     if kind == "own" and checkpoint is None:
         model, checkpoint = None, model
     if kind != "published" and model is not None and checkpoint is not None:
@@ -157,6 +161,7 @@ def open_checkpoint(
         )
     elif model is not None and checkpoint is not None:
         record, path = record_of(model), Path(checkpoint)
+        holds = record.int8_steps is None or _is_of(record, path)
     else:
         record = record_of(model) if checkpoint is None else own_record(Path(checkpoint))
         path = resolve(record, cache_dir=cache_dir, allow_unverified=allow_unverified, progress=progress)
@@ -164,7 +169,7 @@ def open_checkpoint(
     if frontend is not None and frontend != record.frontend:
         if checkpoint is None or model is None:  # else the record is of the architecture, not of the file
             mismatch = _other_settings(record, frontend, ignored=ignore_front_end)
-        record = _with_front_end(record, frontend)
+        record, holds = _with_front_end(record, frontend), False
     logger.info("%s: loading the weights of %s", record.name, path)
     try:
         labels = labels_of(record)
@@ -172,6 +177,7 @@ def open_checkpoint(
         raise WeightsError(f"cannot use the labels of {record.name}: {error}") from error
     state = read_arrays(path, prefix=prefix)
     if record.base is not None:
+        holds = False
         base_path = resolve_base(record, cache_dir=cache_dir, progress=progress)
         logger.info(
             "%s: loading the weights of its base %s from %s", record.name, record.base.name, base_path
@@ -184,7 +190,9 @@ def open_checkpoint(
         mismatch = mismatch or _other_constants(record, state)
         state = _without_constants(state)
     if mismatch is not None:
-        record = replace(record, front_end_mismatch=mismatch)
+        record, holds = replace(record, front_end_mismatch=mismatch), False
+    if record.int8_steps is not None and not holds:
+        record = replace(record, int8_steps=None)
     return OpenedCheckpoint(record, model_of(record, state, path), labels, mismatch, Origin(path, prefix))
 
 
@@ -223,6 +231,15 @@ def _other_constants(record: Checkpoint, constants: Mapping[str, npt.NDArray[Any
     )
 
 
+def _is_of(record: Checkpoint, path: Path) -> bool:
+    """Whether a file is that of a record, by size and digest."""
+    try:
+        same_size = record.size_bytes in (None, path.stat().st_size)
+        return same_size and record.digest == Digest("sha256", file_digest(path, "sha256"))
+    except OSError:  # reading it fails, too, with its message
+        return False
+
+
 def _without_constants(state: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     return {key: array for key, array in state.items() if not key.startswith(FRONT_END_PREFIXES)}
 
@@ -250,6 +267,17 @@ def model_of(record: Checkpoint, state: dict[str, npt.NDArray[Any]], path: Path)
     facts = (record.architecture, record.sample_rate, record.frontend, record.n_classes)
     hidden = _hidden(state)
     try:
-        return array_model(structure_of(*facts, hidden=hidden), state)
+        model = array_model(structure_of(*facts, hidden=hidden), state)
     except (ValueError, WeightsError) as error:
         raise WeightsError(f"{path}: {error}") from error
+    if record.int8_steps is None:
+        return model
+    trunk = model.structure.trunk
+    needed = set(trunk.rectified_products) if isinstance(trunk, MobileNetSettings) else set()
+    if wrong := sorted(needed ^ set(record.int8_steps)):
+        raise WeightsError(
+            f"int8_steps in the record of {record.name} does not fit {record.architecture}: it needs "
+            f"{len(needed)} layers, and {', '.join(wrong[:_SHOWN])} {'is' if len(wrong) == 1 else 'are'} "
+            "missing or not among them; remove int8_steps, or run `pannsx quantise` again"
+        )
+    return replace(model, int8_steps=dict(record.int8_steps))

@@ -6,6 +6,7 @@ None means "not known"; nothing is guessed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -151,6 +152,9 @@ class Checkpoint:
         base: for a delta, the checkpoint that it is on; the file then holds only the tensors that differ.
         front_end_mismatch: how the front end of the weights' training differs from ``frontend``, where that
             was chosen otherwise; None: it does not.
+        int8_steps: for products in 8 bits, by published name of each pointwise convolution, such as
+            ``features.1.4``: the value of one unit of its input, which is rounded to whole units from 0 to
+            255. They hold for the weights of this file alone; None: not calibrated.
         folder: folder of a user's own record; None for the manifest's entries.
     """
 
@@ -178,6 +182,7 @@ class Checkpoint:
     operating_points_sha256: str | None = None
     base: Base | None = None
     front_end_mismatch: str | None = None
+    int8_steps: Mapping[str, float] | None = None
     folder: Path | None = None
 
     @property

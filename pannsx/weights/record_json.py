@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -14,7 +15,7 @@ from pannsx.weights.record import Base, BundledSource, Checkpoint, HubSource, So
 MANIFEST_FORMAT = 1
 
 ALL_KEYS = frozenset(field.name for field in fields(Checkpoint)) - {"folder"}
-_OF_FEW = ("base", "front_end_mismatch")
+_OF_FEW = ("base", "front_end_mismatch", "int8_steps")
 REQUIRED_KEYS = ALL_KEYS - set(_OF_FEW)
 """Of the manifest's records, which are of whole networks with weights as they were trained."""
 
@@ -74,6 +75,7 @@ def parse_record(
             _check_digest(getattr(record, key), key, where)
     for key in ("labels", "filename"):
         _check_relative(getattr(record, key), f"{where}: {key}")
+    _check_steps(record.int8_steps, where)
     return record
 
 
@@ -96,6 +98,14 @@ def _check_digest(digest: str, algorithm: str, where: str) -> None:
         raise ValueError(
             f"{where}: {algorithm} is {digest!r}; {length} lower-case hexadecimal digits are needed"
         )
+
+
+def _check_steps(steps: Mapping[str, float] | None, where: str) -> None:
+    if steps is not None and not steps:
+        raise ValueError(f"{where}: int8_steps is empty; leave it out, or give the step of each layer")
+    for layer, step in (steps or {}).items():
+        if not (math.isfinite(step) and step > 0):
+            raise ValueError(f"{where}: int8_steps.{layer} is {step}; a finite number above 0 is needed")
 
 
 def _parse_sources(facts: dict[str, Any], where: str) -> None:

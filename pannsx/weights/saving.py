@@ -51,7 +51,8 @@ def save(
     Args:
         network: a model of :func:`pannsx.create_model`, also compiled or in ``DataParallel``; a checkpoint of
             :func:`pannsx.weights.load`; or an ``AudioTagger``, ``FeatureExtractor`` or ``StreamTagger``.
-            Calibrated thresholds of a tagger are saved, too.
+            Calibrated thresholds of a tagger are saved, too; steps for products in 8 bits are not, and
+            `pannsx quantise` calibrates them again.
         path: file to write, with the extension ``.safetensors``; record and labels are written next to it.
         labels: names of the ``K`` classes; None: the network's own, for a model of 527 classes AudioSet's.
         name: name of the checkpoint; None: the stem of ``path``.
@@ -78,6 +79,7 @@ def save(
         labels="audioset" if chosen == audioset() else "own",
         n_classes=model.n_classes,
         description=description or record.description,
+        int8_steps=None,  # of the file that the network came from; it may have been trained since
     )
     state = {key: tensor.detach().cpu() for key, tensor in to_published(model).items()}
     for key, tensor in state.items():

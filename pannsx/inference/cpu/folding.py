@@ -17,6 +17,10 @@ NORM_EPSILON = 1e-5
 """Added to the variance by every batch norm of the published networks."""
 
 
+LARGEST_WEIGHT = 127
+"""Largest whole number of a weight in 8 bits."""
+
+
 class Tensors:
     """The tensors of a network by published key, of any floating type, as its layers need them.
 
@@ -83,6 +87,18 @@ def folded(
     scaled = weight * scale.astype(np.float32).reshape(-1, *[1] * (weight.ndim - 1))
     moved = shift if bias is None else shift + bias * scale
     return scaled, moved.astype(np.float32)
+
+
+def rounded(weight: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
+    """A weight ``(C', ...)`` in 8 bits, symmetric: whole numbers from -127 to 127, and ``(C',)`` scales.
+
+    Each channel's largest weight is 127 scales; a channel of zeros has the scale 1.
+    """
+    largest = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
+    scale = np.where(largest > 0, largest / LARGEST_WEIGHT, 1).astype(np.float32)
+    scale = np.where(scale > 0, scale, 1)  # of weights so small that the quotient is 0
+    whole = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
+    return np.clip(whole, -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8), scale
 
 
 def by_tap(weight: FloatArray) -> FloatArray:
