@@ -90,8 +90,10 @@ def padded(bias: FloatArray) -> FloatArray:
     return filled
 
 
-class _Emitter:
+class Emitter:
     """LLVM instructions of one tile's sums."""
+
+    kind = _VECTOR  # of the sums
 
     def __init__(self, builder: Any, rows: list[Any], n_vectors: int, ahead: Any) -> None:
         self.builder = builder
@@ -107,9 +109,8 @@ class _Emitter:
         return self.builder.bitcast(at, _VECTOR.as_pointer())
 
     def everywhere(self, scalar: Any) -> Any:
-        first = self.builder.insert_element(
-            ir.Constant(_VECTOR, ir.Undefined), scalar, ir.Constant(_INT32, 0)
-        )
+        undefined = ir.Constant(ir.VectorType(scalar.type, N_LANES), ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
         lanes = ir.Constant(ir.VectorType(_INT32, N_LANES), [0] * N_LANES)
         return self.builder.shuffle_vector(first, first, lanes)
 
@@ -135,9 +136,13 @@ class _Emitter:
         for r, row in enumerate(self.rows):
             a = self.everywhere(builder.load(builder.gep(row, [builder.add(i, self.integer(ahead))])))
             for v in range(self.n_vectors):
-                product = builder.fmul(a, b[v], flags=_CONTRACT)
-                new.append(builder.fadd(sums[r * self.n_vectors + v], product, flags=_CONTRACT))
+                new.append(self.sum_of(sums[r * self.n_vectors + v], a, b[v]))
         return new
+
+    def sum_of(self, total: Any, a: Any, b: Any) -> Any:
+        """``total + a * b``."""
+        product = self.builder.fmul(a, b, flags=_CONTRACT)
+        return self.builder.fadd(total, product, flags=_CONTRACT)
 
     def loop(self, sums: list[Any], begin: Any, end: Any, panel: Any, stride: int) -> list[Any]:
         """The sums after steps ``begin`` to ``end``, ``stride`` at a time; ``end - begin`` is a multiple."""
@@ -148,7 +153,7 @@ class _Emitter:
         builder.cbranch(builder.icmp_signed("<", begin, end), turn, after)
         builder.position_at_end(turn)
         i = builder.phi(_INT64)
-        old = [builder.phi(_VECTOR) for _ in sums]
+        old = [builder.phi(self.kind) for _ in sums]
         new: list[Any] = list(old)
         here = builder.gep(panel, [builder.mul(i, self.integer(PANEL))])
         if stride == _UNROLLED:
@@ -163,7 +168,7 @@ class _Emitter:
             phi.add_incoming(last, turn)
         builder.cbranch(builder.icmp_signed("<", following, end), turn, after)
         builder.position_at_end(after)
-        found = [builder.phi(_VECTOR) for _ in sums]
+        found = [builder.phi(self.kind) for _ in sums]
         for phi, first, last in zip(found, sums, new, strict=True):
             phi.add_incoming(first, before)
             phi.add_incoming(last, turn)
@@ -180,7 +185,7 @@ class _Emitter:
         builder.branch(turn)
         builder.position_at_end(turn)
         s = builder.phi(_INT64)
-        old = [builder.phi(_VECTOR) for _ in sums]
+        old = [builder.phi(self.kind) for _ in sums]
         rows, ahead = self.rows, self.ahead
         self.ahead = builder.gep(ahead, [builder.mul(builder.mul(s, k), self.integer(_AHEAD))])
         self.rows = [builder.gep(row, [builder.mul(s, a_segment)]) for row in rows]
@@ -215,7 +220,7 @@ class _Emitter:
             both.append(builder.fadd(value, builder.load(pointer, align=_FLOAT_BYTES)))
         builder.branch(after)
         builder.position_at_end(after)
-        found = [builder.phi(_VECTOR) for _ in sums]
+        found = [builder.phi(self.kind) for _ in sums]
         for phi, alone, more in zip(found, sums, both, strict=True):
             phi.add_incoming(alone, before)
             phi.add_incoming(more, adding)
@@ -233,7 +238,7 @@ class _Emitter:
             builder.store(value, pointer, align=_FLOAT_BYTES)
 
 
-class _RowEmitter(_Emitter):
+class _RowEmitter(Emitter):
     """The same of one row and several panels, ``stride`` floats apart."""
 
     def __init__(self, builder: Any, row: Any, stride: Any) -> None:
@@ -255,6 +260,16 @@ class _RowEmitter(_Emitter):
 
     def fetch(self, _i: Any) -> None:
         """Nothing: the processor sees by itself that each panel is read in order."""
+
+
+def row_numbers(builder: Any, rows: Any) -> list[Any]:
+    """The rows of a tile: 0, 1 ... ``rows - 1``, and this one again in place of those that lack."""
+    last = builder.sub(rows, ir.Constant(_INT64, 1))
+    numbers = [ir.Constant(_INT64, 0)]
+    for r in range(1, TILE_ROWS):
+        here = ir.Constant(_INT64, r)
+        numbers.append(builder.select(builder.icmp_signed("<", here, rows), here, last))
+    return numbers
 
 
 def _tile_product_of(n_vectors: int) -> Any:
@@ -282,15 +297,8 @@ def _tile_product_of(n_vectors: int) -> Any:
                 start = builder.gep(data(which), [at])
                 return [builder.gep(start, [builder.mul(number, step)]) for number in numbers]
 
-            last = builder.sub(args[1], ir.Constant(_INT64, 1))
-            numbers = []
-            for r in range(TILE_ROWS):
-                here = ir.Constant(_INT64, r)
-                is_there = builder.icmp_signed("<", here, args[1])
-                numbers.append(builder.select(is_there, here, last) if r else here)
-            emit = _Emitter(
-                builder, rows_of(0, args[2], args[3]), n_vectors, builder.gep(data(7), [args[10]])
-            )
+            numbers = row_numbers(builder, args[1])
+            emit = Emitter(builder, rows_of(0, args[2], args[3]), n_vectors, builder.gep(data(7), [args[10]]))
             first = builder.gep(data(11), [args[12]])
             biases = [builder.load(emit.vector(first, v), align=_FLOAT_BYTES) for v in range(n_vectors)]
             panel = builder.gep(data(7), [args[8]])

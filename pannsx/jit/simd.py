@@ -30,6 +30,7 @@ _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
 _FLOATS = ir.VectorType(_FLOAT, N_LANES)
 _INTS = ir.VectorType(_INT, N_LANES)
+_BYTES = ir.VectorType(ir.IntType(8), N_LANES)
 _FLOAT_BYTES = 4
 _CONTRACT = ("contract",)  # a * b + c may become one fused instruction
 
@@ -76,6 +77,20 @@ def store(_typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         target = _pointer(context, builder, sig.args[0], args[0], args[1])
         builder.store(args[2], target, align=_FLOAT_BYTES)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), generate
+
+
+@intrinsic
+def store_bytes(_typing: Any, array: Any, offset: Any, lanes: Any) -> Any:
+    """Write ``lanes``, rounded down to whole numbers of 0 to 255, as bytes; ``offset`` counts bytes."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        start = builder.bitcast(data, ir.IntType(8).as_pointer())
+        target = builder.bitcast(builder.gep(start, [args[1]]), _BYTES.as_pointer())
+        builder.store(builder.trunc(builder.fptosi(args[2], _INTS), _BYTES), target, align=1)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), generate

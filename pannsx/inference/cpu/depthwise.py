@@ -17,10 +17,10 @@ import numpy as np
 from numba import njit
 
 from pannsx.jit.cache import compiled, digest_of
-from pannsx.jit.simd import N_LANES, broadcast, load, load_everywhere, maximum, minimum, store
+from pannsx.jit.simd import N_LANES, broadcast, load, load_everywhere, maximum, minimum, store, store_bytes
 from pannsx.types import FloatArray, IntArray
 
-_ZERO = np.float32(0)
+_ZERO, _HALF = np.float32(0), np.float32(0.5)
 
 
 @lru_cache(maxsize=256)
@@ -71,10 +71,24 @@ def _three(total, a, b, c, v, w, x):
     return total + a * v + b * w + c * x
 
 
+@njit(forceinline=True)
+def _put(out, at, total, cap):
+    store(out, at, _left(total, cap))
+
+
+@njit(forceinline=True)
+def _put_bytes(out, at, total, cap):
+    store_bytes(out, at, _left(total, cap) + _HALF)
+
+
 @cache
-def depthwise() -> Callable[..., Any]:
-    """The compiled kernel for 3 x 3 taps on every cell, ``(cells, C)`` -> ``(cells, C)``."""
+def depthwise(*, to_bytes: bool = False) -> Callable[..., Any]:
+    """The compiled kernel for 3 x 3 taps on every cell, ``(cells, C)`` -> ``(cells, C)``.
+
+    With ``to_bytes``, outputs are rounded to whole numbers of 0 to 255 and are bytes, and so is ``cell``.
+    """
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
+    put = _put_bytes if to_bytes else _put
 
     def convolve(
         source, source_cell, width, table, lacks, first, last, weight, step, bias, channels, cap, out, cell
@@ -111,16 +125,16 @@ def depthwise() -> Callable[..., Any]:
                     at += source_cell
                     p, q, r, s = _four_loads(source, r0, r1, r2, r3, at)
                     # A column of cells counts for three outputs of each frame.
-                    store(out, to + second, _left(_three(lower, q, r, s, w2, w5, w8), cap))
-                    store(out, to, _left(_three(upper, p, q, r, w2, w5, w8), cap))
+                    put(out, to + second, _three(lower, q, r, s, w2, w5, w8), cap)
+                    put(out, to, _three(upper, p, q, r, w2, w5, w8), cap)
                     to += cell
                     upper, lower = (
                         _three(upper_next, p, q, r, w1, w4, w7),
                         _three(lower_next, q, r, s, w1, w4, w7),
                     )
                     upper_next, lower_next = _three(b, p, q, r, w0, w3, w6), _three(b, q, r, s, w0, w3, w6)
-                store(out, to + second, _left(lower, cap))
-                store(out, to, _left(upper, cap))
+                put(out, to + second, lower, cap)
+                put(out, to, upper, cap)
             k += 2 if is_pair else 1
 
     return compiled(convolve)
@@ -139,9 +153,13 @@ def _plus(total, cells, weights):
 
 
 @cache
-def depthwise_halving() -> Callable[..., Any]:
-    """The compiled kernel for 4 x 4 taps at a stride of two, ``(cells, C)`` -> ``(cells, C)``."""
+def depthwise_halving(*, to_bytes: bool = False) -> Callable[..., Any]:
+    """The compiled kernel for 4 x 4 taps at a stride of two, ``(cells, C)`` -> ``(cells, C)``.
+
+    ``to_bytes`` as of :func:`depthwise`.
+    """
     sources = digest_of("jit/simd.py", "inference/cpu/depthwise.py")
+    put = _put_bytes if to_bytes else _put
 
     def convolve(
         source, source_cell, width, table, lacks, first, last, weight, step, bias, channels, cap, out, cell
@@ -176,13 +194,13 @@ def depthwise_halving() -> Callable[..., Any]:
                     at += source_cell
                     cells = _four_loads(source, r0, r1, r2, r3, at)
                     late, following = _plus(late, cells, w3), _plus(following, cells, w1)
-                    store(out, to + x * cell + c, _left(early + late, cap))
+                    put(out, to + x * cell + c, early + late, cap)
                     early = following
                 at += source_cell
                 late = _plus(nothing, _four_loads(source, r0, r1, r2, r3, at), w2)
                 if 2 * out_width < width:
                     late = _plus(late, _four_loads(source, r0, r1, r2, r3, at + source_cell), w3)
-                store(out, to + (out_width - 1) * cell + c, _left(early + late, cap))
+                put(out, to + (out_width - 1) * cell + c, early + late, cap)
 
     return compiled(convolve)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +17,17 @@ from pannsx.inference.cpu.strip_parts import Described, run_tasks
 from pannsx.inference.cpu.strip_plan import Layer, Layers, Plan, Task, make_plan
 from pannsx.inference.cpu.strips import (
     DEPTHWISE,
+    DEPTHWISE8,
     FIRST,
     HALVING,
+    HALVING8,
+    HALVING_KINDS,
     IN_CHANNELS,
     KIND,
     POOLING,
     PRODUCT,
+    PRODUCT8,
+    PRODUCT_KINDS,
     WIDTH,
     compiled_share,
 )  # fmt: skip
@@ -30,6 +36,8 @@ from pannsx.jit.atomic import address_of_give_way
 from pannsx.jit.matrix import up_to_panel
 from pannsx.models.settings import MobileNetSettings
 from pannsx.types import FloatArray, IntArray
+
+NO_STEPS: Mapping[str, float] = MappingProxyType({})
 
 
 class Waveform(NamedTuple):
@@ -65,10 +73,17 @@ class MobileNetInStrips:
         tensors: those of the network.
         workers: the threads to compute on.
         head: names of dense layers, all but the last rectified, of a head that pools before them.
+        steps: for products in 8 bits, by name of each pointwise convolution the value of one unit of its
+            input; none: in float32. See :mod:`pannsx.inference.quantisation`.
     """
 
     def __init__(
-        self, trunk: MobileNetSettings, tensors: Tensors, workers: Workers, head: Sequence[str] = ()
+        self,
+        trunk: MobileNetSettings,
+        tensors: Tensors,
+        workers: Workers,
+        head: Sequence[str] = (),
+        steps: Mapping[str, float] = NO_STEPS,
     ) -> None:
         self._workers = workers
         cap = 6.0 if trunk.residual else math.inf
@@ -79,14 +94,20 @@ class MobileNetInStrips:
         for number, block in enumerate(trunk.blocks):
             if block.widens:
                 layers.product(*tensors.folded(f"{block.name}.0", f"{block.name}.1"), cap=cap, block=number)
+            pointwise = tensors.folded(block.layer(4), block.layer(5))
+            step = steps.get(block.layer(4))
             layers.convolution(
                 *tensors.folded(block.layer(0), block.layer(2)),
                 halves=block.stride == 2,
                 cap=cap,
                 block=number,
+                step=step,
             )
+            if step is not None:
+                layers.product_of_bytes(*pointwise, step=step, cap=cap, block=number)
+                continue
             layers.product(
-                *tensors.folded(block.layer(4), block.layer(5)),
+                *pointwise,
                 # The narrow outputs of residual blocks have no activation.
                 cap=None if trunk.residual else cap,
                 block=number,
@@ -189,16 +210,19 @@ def _described(plan: Plan, layers: Sequence[Layer], task: Task) -> Described:
             {
                 FIRST: f"1 -> {n_out}, 3 x 3, halving",
                 DEPTHWISE: f"{n_out}, depthwise",
+                DEPTHWISE8: f"{n_out}, depthwise",
                 HALVING: f"{n_out}, depthwise, halving",
+                HALVING8: f"{n_out}, depthwise, halving",
                 PRODUCT: f"{n_in} -> {n_out}",
+                PRODUCT8: f"{n_in} -> {n_out}, 8 bits",
                 POOLING: "mean over frequency, maximum and mean over time",
             }[kind]
         )
         if kind == POOLING:
             continue
-        n_operations += 2 * n_frames * int(row[WIDTH]) * n_out * (n_in if kind == PRODUCT else 9)
-        if kind in (FIRST, HALVING):
+        n_operations += 2 * n_frames * int(row[WIDTH]) * n_out * (n_in if kind in PRODUCT_KINDS else 9)
+        if kind in (FIRST, *HALVING_KINDS):
             n_frames *= 2
     form = f"{task.n_pieces} {'columns' if task.by_columns else 'strips'}"
-    multiplies = (plan.layers[task.begin : task.end, KIND] == PRODUCT).any()
+    multiplies = np.isin(plan.layers[task.begin : task.end, KIND], PRODUCT_KINDS).any()
     return Described("; ".join(names[::-1]), n_operations, form, "own" if multiplies else "-")

@@ -15,7 +15,7 @@ from pannsx.inference.cpu.explanation import Step
 from pannsx.inference.cpu.folding import Tensors
 from pannsx.inference.cpu.head import Found, PreparedHead, layers_of_clips, pool_locally
 from pannsx.inference.cpu.mobilenet import PreparedMobileNet, can_prepare_mobile
-from pannsx.inference.cpu.mobilenet_strips import MobileNetInStrips, Source, Waveform
+from pannsx.inference.cpu.mobilenet_strips import NO_STEPS, MobileNetInStrips, Source, Waveform
 from pannsx.inference.cpu.product import product_kind
 from pannsx.inference.cpu.resnet import PreparedResNet
 from pannsx.inference.cpu.waveform_networks import WaveformNetworkInStrips, can_prepare_waveform
@@ -81,6 +81,7 @@ class PreparedNetwork:
         workers: the threads to compute on.
         kernel: what computes the log-mel, if the network may do so; see :meth:`computes_log_mel`.
         bfloat16: round the trunk's products to bfloat16; see :func:`may_round`.
+        steps: for a MobileNet's products in 8 bits; see :class:`MobileNetInStrips`.
 
     Attributes:
         accepts_ragged: whether waveforms of different lengths can be processed together, with exactly the
@@ -97,6 +98,7 @@ class PreparedNetwork:
         kernel: LogMelKernel | None = None,
         *,
         bfloat16: bool = False,
+        steps: Mapping[str, float] = NO_STEPS,
     ) -> None:
         self._workers = workers
         self._kernel = kernel
@@ -113,7 +115,7 @@ class PreparedNetwork:
         n_hidden = sum(key.startswith("hidden.") and key.endswith(".weight") for key in arrays)
         if _can_prepare(row.trunk, bfloat16=bfloat16):
             head = layers_of_clips(n_hidden) if row.head == "clip" else ()
-            self._trunk = _trunk(row.trunk, tensors, workers, bfloat16, head)
+            self._trunk = _trunk(row.trunk, tensors, workers, bfloat16, head, steps)
             self.accepts_ragged = True
         elif module is None:
             raise ValueError(f"the trunk of this network needs its torch module for inference: {row.trunk}")
@@ -256,14 +258,19 @@ def _stem(row: Architecture, frontend: FrontEnd | None, tensors: Tensors, worker
 
 
 def _trunk(
-    trunk: TrunkSettings, tensors: Tensors, workers: Workers, bfloat16: bool, head: Sequence[str]
+    trunk: TrunkSettings,
+    tensors: Tensors,
+    workers: Workers,
+    bfloat16: bool,
+    head: Sequence[str],
+    steps: Mapping[str, float],
 ) -> PreparedTrunk:
     """The prepared form of a trunk, or of a MobileNet with the layers of its ``head``."""
     match trunk:
         case CnnSettings():
             return PreparedCnn(trunk, tensors, workers, bfloat16=bfloat16)
         case MobileNetSettings() if product_kind() == "own":
-            return MobileNetInStrips(trunk, tensors, workers, head)
+            return MobileNetInStrips(trunk, tensors, workers, head, steps)
         case MobileNetSettings():
             return PreparedMobileNet(trunk, tensors, workers)
         case ResNetSettings():

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from pannsx.inference.cpu.depthwise import frame_table, taps_of
 from pannsx.inference.cpu.product import FEW_ROWS
@@ -17,8 +18,12 @@ from pannsx.inference.cpu.strips import (
     BIAS,
     CELL,
     DEPTHWISE,
+    DEPTHWISE8,
+    DEPTHWISE_KINDS,
     FIRST,
     HALVING,
+    HALVING8,
+    HALVING_KINDS,
     IN_CELL,
     IN_CHANNELS,
     IN_WIDTH,
@@ -27,6 +32,8 @@ from pannsx.inference.cpu.strips import (
     PANELS,
     POOLING,
     PRODUCT,
+    PRODUCT8,
+    PRODUCT_KINDS,
     SOURCE,
     TABLE,
     TAPS,
@@ -34,6 +41,8 @@ from pannsx.inference.cpu.strips import (
     WIDTH,
 )  # fmt: skip
 from pannsx.jit.matrix import PANEL, TILE_ROWS, packed, padded
+from pannsx.jit.matrix8 import BYTES, MOST
+from pannsx.jit.matrix8 import packed as packed8
 from pannsx.jit.simd import N_LANES
 from pannsx.types import FloatArray, IntArray
 
@@ -65,6 +74,14 @@ class Layer:
     is_kept: bool = False
 
 
+def rounded(weight: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
+    """``(C', ...)`` filters -> numbers of -127 to 127, and ``(C',)`` the value of one of each filter's."""
+    most = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+    scale = np.where(most > 0, most / 127, 1).astype(np.float32)
+    whole = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
+    return np.clip(whole, -127, 127).astype(np.int8), scale
+
+
 def cell_of(channels: int) -> int:
     """Floats of a cell: whole vectors, of which those beyond the channels are zeros."""
     return -(-channels // N_LANES) * N_LANES
@@ -85,10 +102,23 @@ class Layers:
         self._weights = Weights()
 
     def convolution(
-        self, weight: FloatArray, bias: FloatArray, *, halves: bool, cap: float, block: int
+        self,
+        weight: FloatArray,
+        bias: FloatArray,
+        *,
+        halves: bool,
+        cap: float,
+        block: int,
+        step: float | None = None,
     ) -> None:
-        """Add a convolution of one channel, the first, or a depthwise one; ``(C, 1, 3, 3)`` and ``(C,)``."""
+        """Add a convolution of one channel, the first, or a depthwise one; ``(C, 1, 3, 3)`` and ``(C,)``.
+
+        With a ``step``, its outputs are bytes, of so much each.
+        """
         kind = FIRST if not self.all else HALVING if halves else DEPTHWISE
+        if step is not None:
+            kind = HALVING8 if halves else DEPTHWISE8
+            weight, bias, cap = weight / np.float32(step), bias / np.float32(step), min(cap / step, MOST)
         missing = cell_of(len(weight)) - len(weight)
         whole = np.pad(weight, ((0, missing), *((0, 0),) * 3))
         taps = self._weights.put(taps_of(whole, 2 if halves else 1))
@@ -101,6 +131,17 @@ class Layers:
         """Add a pointwise convolution, ``(C', C, 1, 1)`` and ``(C',)``; ``cap`` None: without activation."""
         panels = self._weights.put(packed(np.ascontiguousarray(weight.reshape(len(weight), -1).T)))
         self._add(Layer(PRODUCT, len(weight), block, 0, self._weights.put(padded(bias)), panels, adds), cap)
+        self.n_trunk = len(self.all)
+
+    def product_of_bytes(
+        self, weight: FloatArray, bias: FloatArray, *, step: float, cap: float, block: int
+    ) -> None:
+        """Add a pointwise convolution of the bytes of the layer before; ``(C', C, 1, 1)`` and ``(C',)``."""
+        whole, scale = rounded(weight)
+        panels = self._weights.put(packed8(whole.reshape(len(weight), -1).T).view(np.float32))
+        scales = self._weights.put(padded(scale * np.float32(step)))
+        bias_at = self._weights.put(padded(bias))
+        self._add(Layer(PRODUCT8, len(weight), block, scales, bias_at, panels, False), cap)
         self.n_trunk = len(self.all)
 
     def dense(self, weight: FloatArray, bias: FloatArray | None, *, cap: float | None) -> None:
@@ -212,12 +253,12 @@ def _shapes(
     rows = np.zeros((len(network), N_LAYER_COLUMNS), np.int64)
     tables: list[IntArray] = []
     places: dict[tuple[tuple[int, ...], int], int] = {}
-    n_entries, channels, n_frames = 0, 1, []
+    n_entries, channels, cell, n_frames = 0, 1, cell_of(1), []
     out_heights: tuple[int, ...] = ()
     for row, layer in zip(rows, network, strict=True):
-        row[[KIND, IN_CHANNELS, IN_CELL, IN_WIDTH]] = layer.kind, channels, cell_of(channels), width
-        if layer.kind in (DEPTHWISE, HALVING):
-            key = heights, 1 if layer.kind == DEPTHWISE else 2
+        row[[KIND, IN_CHANNELS, IN_CELL, IN_WIDTH]] = layer.kind, channels, cell, width
+        if layer.kind in (*DEPTHWISE_KINDS, *HALVING_KINDS):
+            key = heights, 1 if layer.kind in DEPTHWISE_KINDS else 2
             if key not in places:
                 places[key] = n_entries
                 tables.append(frame_table(*key).reshape(-1))
@@ -228,10 +269,11 @@ def _shapes(
             tables.append(np.cumsum([0, *heights], dtype=np.int64))
             n_entries += tables[-1].size
             out_heights, heights, width = heights, (1,) * len(heights), 1
-        if layer.kind in (FIRST, HALVING):
+        if layer.kind in (FIRST, *HALVING_KINDS):
             heights, width = tuple(height // 2 for height in heights), width // 2
         channels = layer.channels
-        row[[CELL, WIDTH]] = cell_of(channels), width
+        cell = cell_of(channels) // (BYTES if layer.kind in (DEPTHWISE8, HALVING8) else 1)
+        row[[CELL, WIDTH]] = cell, width
         row[[TAPS, BIAS, PANELS]] = layer.taps, layer.bias, layer.panels
         n_frames.append(sum(heights))
     return rows, np.concatenate(tables), n_frames, out_heights or heights
@@ -246,7 +288,7 @@ def _cut(network: Sequence[Layer], rows: IntArray, n_frames: list[int]) -> list[
     """
     weights: dict[int, int] = {}
     for layer, row in zip(network, rows, strict=True):
-        if layer.kind == PRODUCT:
+        if layer.kind in PRODUCT_KINDS:
             size = int(row[IN_CHANNELS] * row[CELL])
             weights[layer.block] = max(size, weights.get(layer.block, 0))
     few = [
@@ -259,10 +301,10 @@ def _cut(network: Sequence[Layer], rows: IntArray, n_frames: list[int]) -> list[
         is_widened = begin == i - 1 and few[begin] and network[begin].kind == PRODUCT
         if (
             is_last
-            or (few[i] and (is_widened or network[i + 1].kind == PRODUCT))
+            or (few[i] and (is_widened or network[i + 1].kind in PRODUCT_KINDS))
             or (few[i + 1] and not few[i])
         ):
-            is_product = layer.kind == PRODUCT and begin == i
+            is_product = layer.kind in PRODUCT_KINDS and begin == i
             by_columns = layer.kind == POOLING or (bool(few[i]) and (is_product or is_widened))
             found.append((begin, i + 1, by_columns))
             begin = i + 1
@@ -278,8 +320,8 @@ def _strips(rows: IntArray, tables: IntArray, n_frames: int, n_threads: int) -> 
         first, last = cuts[:-1], cuts[1:]
         sizes = np.zeros(n_pieces, np.int64)
         for row, frame in zip(rows[:0:-1], frames[::-1], strict=True):
-            if row[KIND] in (DEPTHWISE, HALVING):
-                n_taps = 3 if row[KIND] == DEPTHWISE else 4
+            if row[KIND] in (*DEPTHWISE_KINDS, *HALVING_KINDS):
+                n_taps = 3 if row[KIND] in DEPTHWISE_KINDS else 4
                 table = tables[row[TABLE] :]
                 of_first = table[first[:, None] * n_taps + np.arange(n_taps)]
                 of_last = table[(last[:, None] - 1) * n_taps + np.arange(n_taps)]

@@ -26,15 +26,19 @@ from numba import njit
 
 from pannsx.inference.cpu import pieces
 from pannsx.inference.cpu.depthwise import depthwise, depthwise_halving, first_halving
-from pannsx.jit import matrix
+from pannsx.jit import matrix, matrix8
 from pannsx.jit.cache import compiled, digest_of
 from pannsx.jit.matrix import NONE, NOWHERE, ONE, PANEL, TILE_ROWS
 from pannsx.jit.simd import N_LANES, broadcast, load, maximum, store
 
-FIRST, DEPTHWISE, HALVING, PRODUCT, POOLING = range(5)
+FIRST, DEPTHWISE, HALVING, PRODUCT, POOLING, DEPTHWISE8, HALVING8, PRODUCT8 = range(8)
 """Kinds of layers. The first and the halving ones read two frames for each of their own. Pooling gives a cell
-for each item: the mean over the width, then over time the maximum plus the mean.
+for each item: the mean over the width, then over time the maximum plus the mean. Those of 8 bits: depthwise
+convolutions that give bytes, and products that read them.
 """
+
+DEPTHWISE_KINDS, HALVING_KINDS = (DEPTHWISE, DEPTHWISE8), (HALVING, HALVING8)
+PRODUCT_KINDS = (PRODUCT, PRODUCT8)
 
 (
     KIND, IN_CHANNELS, IN_CELL, IN_WIDTH, CELL, WIDTH, TABLE, TAPS, BIAS, PANELS, SOURCE, TARGET, ADDED,
@@ -45,7 +49,8 @@ item and their number; its taps, bias and panels in the weights; and in the memo
 writes and adds, each with a zero frame before it.
 ``SOURCE`` counts for the first layer of a task, ``TARGET`` for the last; ``ADDED`` may be -1.
 
-A cell is whole vectors; channels are filled up with zeros.
+A cell is whole vectors; channels are filled up with zeros. Four bytes stand in a float's place. ``TAPS`` of a
+product of bytes are the scales of its columns.
 """
 
 N_LAYER_COLUMNS = 13
@@ -61,9 +66,9 @@ _ZERO, _INFINITY = np.float32(0), np.float32(np.inf)
 @njit(forceinline=True)
 def _needed(layer, tables, first, last):
     """The frames that frames ``first`` to ``last`` of a layer need of its source."""
-    if layer[KIND] != DEPTHWISE and layer[KIND] != HALVING:
+    if layer[KIND] not in DEPTHWISE_KINDS and layer[KIND] not in HALVING_KINDS:
         return first, last
-    n_taps = 3 if layer[KIND] == DEPTHWISE else 4
+    n_taps = 3 if layer[KIND] in DEPTHWISE_KINDS else 4
     begin, end = layer[TABLE] + first * n_taps, layer[TABLE] + last * n_taps - 1
     while tables[begin] == 0:
         begin += 1
@@ -76,10 +81,14 @@ def _needed(layer, tables, first, last):
 def compiled_share() -> Callable[..., Any]:
     """The compiled function that each thread calls; it returns when all tasks are done."""
     sources = digest_of(
-        *matrix.SOURCES, *pieces.SOURCES, "inference/cpu/depthwise.py", "inference/cpu/strips.py"
+        *matrix8.SOURCES, *pieces.SOURCES, "inference/cpu/depthwise.py", "inference/cpu/strips.py"
     )
     multiply = matrix.product()
     first_layer, stride_one, stride_two = first_halving(), depthwise(), depthwise_halving()
+    has_bytes = matrix8.FEATURE is not None
+    # Where there are none, no layer is of these kinds; something must stand in their place.
+    multiply8 = matrix8.product() if has_bytes else matrix.product()
+    stride_one8, stride_two8 = depthwise(to_bytes=has_bytes), depthwise_halving(to_bytes=has_bytes)
 
     def strip(
         layers,
@@ -129,10 +138,26 @@ def compiled_share() -> Callable[..., Any]:
                     weights, layer[PANELS], NONE, layer[IN_CHANNELS] * PANEL, cell,
                     target, to, cell, weights, layer[BIAS], floor, cap, added,
                 )  # fmt: skip
+            elif has_bytes and layer[KIND] == PRODUCT8:
+                multiply8(
+                    source.view(np.int32), (1 + low - lacks) * layer[IN_WIDTH] * in_cell, in_cell,
+                    (high - low) * layer[WIDTH], in_cell, weights.view(np.int32), layer[PANELS], cell,
+                    target, to, cell, weights, layer[TAPS], weights, layer[BIAS], floor, cap,
+                )  # fmt: skip
             elif layer[KIND] == DEPTHWISE:
                 stride_one(
                     source, cell, layer[IN_WIDTH], table, lacks, low, high, taps, cell, bias, cell, cap,
                     target[to:], cell,
+                )  # fmt: skip
+            elif layer[KIND] == DEPTHWISE8:
+                stride_one8(
+                    source, in_cell, layer[IN_WIDTH], table, lacks, low, high, taps, in_cell, bias, in_cell,
+                    cap, target[to:], in_cell,
+                )  # fmt: skip
+            elif layer[KIND] == HALVING8:
+                stride_two8(
+                    source, in_cell, layer[IN_WIDTH], table, lacks, low, high, taps, in_cell, bias, in_cell,
+                    cap, target[to:], in_cell,
                 )  # fmt: skip
             elif layer[KIND] == HALVING:
                 stride_two(
@@ -153,6 +178,14 @@ def compiled_share() -> Callable[..., Any]:
         begin, end = first * PANEL, min(last * PANEL, cell)
         row = layer[WIDTH] + first_row
         at = row * cell + begin
+        if has_bytes and layer[KIND] == PRODUCT8:
+            multiply8(
+                memory.view(np.int32), layer[SOURCE] + row * in_cell, in_cell, last_row - first_row, in_cell,
+                weights.view(np.int32), layer[PANELS] + begin * in_cell, end - begin, memory,
+                layer[TARGET] + at, cell, weights, layer[TAPS] + begin, weights, layer[BIAS] + begin, floor,
+                cap,
+            )  # fmt: skip
+            return
         multiply(
             memory, layer[SOURCE] + row * in_cell, in_cell, last_row - first_row,
             ONE, NONE, in_channels, weights, layer[PANELS] + begin * in_channels, NONE, in_channels * PANEL,
