@@ -20,6 +20,7 @@ from pannsx.inference.cpu.mobilenet import PreparedMobileNet
 from pannsx.inference.cpu.mobilenet_strips import MobileNetInStrips
 from pannsx.inference.cpu.workers import Workers
 from pannsx.inference.engine import Engine, Wanted
+from pannsx.jit import matrix8
 from pannsx.jit.atomic import LINE, address_of_give_way, fetch_add, give_way, read_again
 from pannsx.models.settings import MobileNetSettings
 from pannsx.models.trunks.mobilenet import MobileNet
@@ -39,6 +40,7 @@ ODD = {
 
 WIDTH = 16
 SAME_LOGITS = 2e-5  # the log-mel is normalised in one rounding instead of two
+UNIT_MORE = 2e-3  # of the largest feature: one unit of 255 more or less in a few of the inputs of a sum
 ROUNDING = 2e-6  # of the largest feature: some twelve layers with sums of at most 144 terms in float32
 
 
@@ -115,6 +117,53 @@ def test_all_cuts_give_what_torch_gives(
         assert_as_torch(network(items), trunk, items)
         # The memory holds the numbers of other items now.
         assert_as_torch(network(items[::-1] + items[:1]), trunk, items[::-1] + items[:1])
+
+
+@pytest.mark.skipif(matrix8.FEATURE is None, reason="no instructions for products of bytes")
+@pytest.mark.parametrize("name", ["separable", "separable, odd"])
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(
+    heights=st.lists(st.integers(4, 45), min_size=1, max_size=4),
+    strip_floats=st.sampled_from([1, 4000, 150_000]),
+    long_weights=st.sampled_from([0, 600, 1 << 20]),
+    n_threads=st.integers(1, 3),
+)
+def test_products_of_bytes(
+    name: str, heights: list[int], strip_floats: int, long_weights: int, n_threads: int
+) -> None:
+    """Against float64 with the same roundings, of all but the inputs that lie between two whole numbers."""
+    trunk, items = trunk_of(name), items_of(heights)
+    steps = {block.layer(4): 0.01 * (1 + i) for i, block in enumerate(trunk.settings.blocks)}
+    rounded = rounded_trunk(trunk, steps)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strip_plan, "_STRIP_FLOATS", strip_floats)
+        patch.setattr(strip_plan, "_LONG_WEIGHTS", long_weights)
+        network = MobileNetInStrips(trunk.settings, tensors_of(trunk), Counted(n_threads), steps=steps)
+        together = network(items)
+        for features, item in zip(together, items, strict=True):
+            with torch.inference_mode():
+                expected = rounded(torch.from_numpy(item)[None].double())[0].T.numpy()
+            np.testing.assert_allclose(features, expected, rtol=0, atol=UNIT_MORE * np.abs(expected).max())
+        for features, item in zip(together, items, strict=True):
+            np.testing.assert_array_equal(network([item])[0], features)
+
+
+def rounded_trunk(trunk: MobileNet, steps: dict[str, float]) -> MobileNet:
+    """The trunk in float64, its pointwise convolutions of whole numbers times a step."""
+    tensors, double = tensors_of(trunk), trunk_of_double(trunk)
+    for block in trunk.settings.blocks:
+        weight, bias = tensors.folded(block.layer(4), block.layer(5))
+        whole, scale = strip_plan.rounded(weight.reshape(len(weight), -1))
+        pointwise = torch.nn.Conv2d(weight.shape[1], weight.shape[0], 1).double()
+        pointwise.weight.data = torch.from_numpy(whole * scale.astype(np.float64)[:, None])[..., None, None]
+        pointwise.bias.data = torch.from_numpy(bias.astype(np.float64))
+        step = steps[block.layer(4)]
+        pointwise.register_forward_pre_hook(
+            lambda _, inputs, step=step: ((inputs[0] / step).clamp(0, 255).add(0.5).floor() * step,)
+        )
+        double.set_submodule(block.layer(4), pointwise)
+        double.set_submodule(block.layer(5), torch.nn.Identity())
+    return double
 
 
 @pytest.mark.parametrize("name", SETTINGS)

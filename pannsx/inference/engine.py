@@ -18,7 +18,13 @@ from pannsx.frontend.numba_logmel import LogMelKernel
 from pannsx.inference.batcher import Batcher
 from pannsx.inference.cpu.cores import one_thread_after_fork
 from pannsx.inference.cpu.explanation import Step
-from pannsx.inference.cpu.network import PreparedNetwork, may_round, runs_without_torch
+from pannsx.inference.cpu.mobilenet_strips import NO_STEPS
+from pannsx.inference.cpu.network import (
+    PreparedNetwork,
+    computes_in_bytes,
+    may_round,
+    runs_without_torch,
+)
 from pannsx.inference.cpu.workers import Workers
 from pannsx.inference.device import DEFAULT_BATCH, choose_device
 from pannsx.jit import is_enabled
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
     from pannsx.inference.module import ModuleRunner
     from pannsx.models.pann import Pann
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
 
 HEAD_LEVELS = ("trunk", "pooled", "fc1", "logits")
 """Levels that the prepared form has; those of the blocks are maps of the torch module."""
@@ -68,7 +74,9 @@ class Engine:
         precision: ``"float32"`` (exact: TF32 is off while it runs), or ``"bfloat16"`` or ``"float16"``
             for the convolutions; log-mel and head stay in float32. On the CPU, bfloat16 is used only for
             large products, and only if it is faster on this processor; never for a MobileNet, which it makes
-            slower and less exact, nor for Cnn6 and Cnn10, which have no such products.
+            slower and less exact, nor for Cnn6 and Cnn10, which have no such products. ``"int8"``: on the
+            CPU, the products of a MobileNetV1 with calibrated ranges in 8 bits, if the processor has the
+            instructions (VNNI), else in float32; see :mod:`pannsx.inference.quantisation`.
         batch_size: waveforms per pass; None: by device.
         low_memory: on the CPU, run the torch module instead of the prepared form, which takes less memory for
             large networks alone.
@@ -96,6 +104,8 @@ class Engine:
             raise ValueError(
                 "precision 'float16' needs an accelerator; on the CPU use 'float32' or 'bfloat16'"
             )
+        if precision == "int8":
+            _check_int8(model, self.device, low_memory=low_memory)
         self.precision = precision
         self.batch_size = batch_size or DEFAULT_BATCH[self.device.type]
         self.low_memory = low_memory
@@ -119,7 +129,8 @@ class Engine:
         if is_prepared:
             if not isinstance(model, ArrayModel):
                 model.to("cpu").eval()
-            self._prepared = PreparedNetwork(model, self.workers, self._kernel, bfloat16=rounds)
+            steps = model.int8_steps if precision == "int8" and computes_in_bytes() else NO_STEPS
+            self._prepared = PreparedNetwork(model, self.workers, self._kernel, bfloat16=rounds, steps=steps)
             if isinstance(model, ArrayModel):
                 release(model.arrays.values())
         elif not isinstance(model, ArrayModel):
@@ -248,6 +259,21 @@ def _sigmoid(logits: FloatArray) -> FloatArray:
     np.exp(found, out=found)
     found += 1
     return np.reciprocal(found, out=found)
+
+
+def _check_int8(model: ArrayModel | Pann, device: torch.device, *, low_memory: bool) -> None:
+    if device.type != "cpu":
+        raise ValueError(
+            f"precision 'int8' is for the CPU; got device {device}, where 'bfloat16' and 'float16' are quick"
+        )
+    if low_memory:
+        raise ValueError("precision is 'int8' and low_memory True; only the prepared form computes in 8 bits")
+    if not model.int8_steps:
+        architecture = model.structure.architecture if isinstance(model, ArrayModel) else model.architecture
+        raise ValueError(
+            f"precision 'int8' needs the ranges of a network's inputs, which this {architecture} lacks; "
+            "`pannsx quantise` finds them for networks like MobileNetV1, and the bundled checkpoint has them"
+        )
 
 
 def _bfloat16_is_quicker() -> bool:

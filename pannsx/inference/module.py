@@ -93,7 +93,7 @@ class ModuleRunner:
         ]
 
     def _reduced_precision(self) -> Any:
-        if self._precision == "float32":
+        if self._precision not in _REDUCED:  # products in 8 bits are the prepared form's
             return nullcontext()
         return torch.autocast(self._device.type, dtype=_REDUCED[self._precision])
 

@@ -50,8 +50,6 @@ def _feature() -> str | None:
     said: str | None = getattr(config, "CPU_FEATURES", None)  # what NUMBA_CPU_FEATURES says
     if said is None:
         features = {name for name, there in binding.get_host_cpu_features().items() if there}
-        if getattr(config, "CPU_NAME", None) == "generic":
-            features = set()
     else:
         features = {each[1:] for each in said.split(",") if each.startswith("+")}
     return next((name for name in _ASSEMBLY if name in features), None)

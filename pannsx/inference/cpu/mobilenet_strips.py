@@ -95,7 +95,7 @@ class MobileNetInStrips:
             if block.widens:
                 layers.product(*tensors.folded(f"{block.name}.0", f"{block.name}.1"), cap=cap, block=number)
             pointwise = tensors.folded(block.layer(4), block.layer(5))
-            step = steps.get(block.layer(4))
+            step = None if trunk.residual else steps.get(block.layer(4))  # outputs of ReLU are bytes
             layers.convolution(
                 *tensors.folded(block.layer(0), block.layer(2)),
                 halves=block.stride == 2,

@@ -21,6 +21,7 @@ from pannsx.inference.cpu.resnet import PreparedResNet
 from pannsx.inference.cpu.waveform_networks import WaveformNetworkInStrips, can_prepare_waveform
 from pannsx.inference.cpu.wavegram import PreparedWavegram
 from pannsx.inference.cpu.workers import Workers
+from pannsx.jit import matrix8
 from pannsx.models.layout import published_key
 from pannsx.models.raw_settings import DaiNet19Settings, LeeNetSettings, Res1dNetSettings
 from pannsx.models.settings import CnnSettings, MobileNetSettings, ResNetSettings
@@ -58,6 +59,11 @@ def may_round(model: ArrayModel | Pann) -> bool:
             return may_round_cnn(trunk)
         case _:
             return True
+
+
+def computes_in_bytes() -> bool:
+    """Whether this processor has the instructions for products in 8 bits, and they are to be used."""
+    return matrix8.FEATURE is not None and product_kind() == "own"
 
 
 def _can_prepare(trunk: TrunkSettings, *, bfloat16: bool) -> bool:

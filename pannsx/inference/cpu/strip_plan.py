@@ -75,11 +75,10 @@ class Layer:
 
 
 def rounded(weight: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
-    """``(C', ...)`` filters -> numbers of -127 to 127, and ``(C',)`` the value of one of each filter's."""
-    most = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+    """``(C', C)`` filters -> numbers of -127 to 127, and ``(C',)`` the value of one of each filter's."""
+    most = np.abs(weight).max(axis=1)
     scale = np.where(most > 0, most / 127, 1).astype(np.float32)
-    whole = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
-    return np.clip(whole, -127, 127).astype(np.int8), scale
+    return np.clip(np.rint(weight / scale[:, None]), -127, 127).astype(np.int8), scale
 
 
 def cell_of(channels: int) -> int:
@@ -137,8 +136,9 @@ class Layers:
         self, weight: FloatArray, bias: FloatArray, *, step: float, cap: float, block: int
     ) -> None:
         """Add a pointwise convolution of the bytes of the layer before; ``(C', C, 1, 1)`` and ``(C',)``."""
-        whole, scale = rounded(weight)
-        panels = self._weights.put(packed8(whole.reshape(len(weight), -1).T).view(np.float32))
+        whole, scale = rounded(weight.reshape(len(weight), -1))
+        filled = np.pad(whole.T, ((0, cell_of(whole.shape[1]) - whole.shape[1]), (0, 0)))
+        panels = self._weights.put(packed8(filled).view(np.float32))
         scales = self._weights.put(padded(scale * np.float32(step)))
         bias_at = self._weights.put(padded(bias))
         self._add(Layer(PRODUCT8, len(weight), block, scales, bias_at, panels, False), cap)
