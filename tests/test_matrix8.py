@@ -30,9 +30,9 @@ def multiplied(
 ) -> None:  # fmt: skip
     """``rows (m, K)`` of uint8, ``weights (K, n)`` of int8, ``c`` contiguous with rows of ``n`` or more."""
     m, k = rows.shape
-    ints = np.ascontiguousarray(rows).reshape(-1).view(np.int32)
+    ints, flat = np.ascontiguousarray(rows).reshape(-1).view(np.int32), c.reshape(-1)
     product()(
-        ints, 0, k // BYTES, m, k // BYTES, packed(weights), 0, weights.shape[1], c.reshape(-1), 0, c.shape[1],
+        ints, 0, k // BYTES, m, k // BYTES, packed(weights), 0, weights.shape[1], flat, 0, c.shape[1],
         padded(scale), 0, padded(bias), 0, np.float32(floor), np.float32(cap),
     )  # fmt: skip
 

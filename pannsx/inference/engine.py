@@ -26,7 +26,7 @@ from pannsx.inference.cpu.network import (
     runs_without_torch,
 )
 from pannsx.inference.cpu.workers import Workers
-from pannsx.inference.device import DEFAULT_BATCH, choose_device
+from pannsx.inference.device import DEFAULT_BATCH, Device, choose_device
 from pannsx.jit import is_enabled
 from pannsx.models.structure import ArrayModel, Network
 from pannsx.types import FloatArray
@@ -261,7 +261,7 @@ def _sigmoid(logits: FloatArray) -> FloatArray:
     return np.reciprocal(found, out=found)
 
 
-def _check_int8(model: ArrayModel | Pann, device: torch.device, *, low_memory: bool) -> None:
+def _check_int8(model: ArrayModel | Pann, device: Device, *, low_memory: bool) -> None:
     if device.type != "cpu":
         raise ValueError(
             f"precision 'int8' is for the CPU; got device {device}, where 'bfloat16' and 'float16' are quick"
