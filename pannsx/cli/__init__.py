@@ -27,6 +27,7 @@ from pannsx.cli import (
     info,
     labels,
     models,
+    quantise,
     score,
     stream,
     tag,
@@ -45,7 +46,7 @@ __all__ = ["main"]
 
 _COMMANDS = (
     tag, events, embed, corpus, stream, figures, calibrate, score, finetune, models, labels, info, fetch,
-    verify, export,
+    verify, export, quantise,
 )  # fmt: skip
 _ABOUT_ITSELF = (help, completion)  # they need the whole parser
 

@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from pannsx.errors import WeightsError
 
-_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8"}
+_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I8": "i1"}
 _LENGTH_BYTES = 8  # of the header's length, before the header
 
 
 def read_safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The tensors of a file by key: float16, float32, float64 or int64; bfloat16 is widened to float32.
+    """The tensors of a file by key, in the file's types; bfloat16 is widened to float32.
 
     Mapped, not copied: only the pages that are used are read. The file must not be cut short meanwhile; if it
     is replaced, as this package replaces files, the old content stays mapped.

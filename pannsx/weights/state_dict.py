@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pannsx.errors import WeightsError
 from pannsx.types import PathLike
+from pannsx.weights.eight_bits import restored
 from pannsx.weights.mapped import read_safetensors
 from pannsx.weights.prefixes import published_keys, under
 
@@ -38,8 +39,8 @@ def read_state_dict(path: PathLike, *, prefix: str | None = None) -> dict[str, T
 
     Raises:
         WeightsError: unreadable, damaged, neither format, a pickle that would run code, not a state dict,
-            several networks or a network and more without ``prefix``, a prefix that no key has, or weights
-            that are NaN or infinite.
+            several networks or a network and more without ``prefix``, a prefix that no key has, weights in 8
+            bits without their scales, or weights that are NaN or infinite.
     """
     import torch
 
@@ -50,7 +51,8 @@ def read_state_dict(path: PathLike, *, prefix: str | None = None) -> dict[str, T
 def read_arrays(path: PathLike, *, prefix: str | None = None) -> dict[str, npt.NDArray[Any]]:
     """As :func:`read_state_dict`, in NumPy and in the file's types; only ``.pth`` files need torch.
 
-    Tensors of safetensors files are mapped into memory, and read when they are used.
+    Tensors of safetensors files are mapped into memory, and read when they are used, except for weights in 8
+    bits, which are given back in float32.
     """
     path = Path(path)
     try:
@@ -85,7 +87,7 @@ def read_arrays(path: PathLike, *, prefix: str | None = None) -> dict[str, npt.N
             raise WeightsError(f"{path} holds {name} twice, once as {key}; save one network's state_dict()")
         check_finite(key, array, path)
         found[name] = array
-    return found
+    return restored(found, path)
 
 
 def _itself(_: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
