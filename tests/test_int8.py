@@ -13,53 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from narrow_mobilenet import STEPS, narrow_mobilenet, with_steps
+from seeded_models import FRONT_END
 from small_models import noise
 from torch import Tensor
 
 import pannsx
 from pannsx import create_model, save
 from pannsx.errors import WeightsError
-from pannsx.frontend.settings import FrontEnd
-from pannsx.inference.cpu.folding import Tensors, rounded
+from pannsx.inference.cpu.folding import Tensors, rounded_filters
 from pannsx.inference.quantisation import int8_steps, rounded_module, rounded_weights
-from pannsx.models import ARCHITECTURES
 from pannsx.models.convert import to_published
-from pannsx.models.settings import MobileNetSettings
-from pannsx.models.zoo import build
 from pannsx.weights.loading import load, open_checkpoint
 from pannsx.weights.manifest import DEFAULT_CHECKPOINT, find, read_record
 from pannsx.weights.record_json import record_to_json
 
-LABELS = ("Dog", "Rain", "Siren")
-FRONT_END = FrontEnd(sample_rate=32000, n_fft=1024, hop_length=320, n_mels=64, fmin=50.0, fmax=14000.0)
-STEPS = {"features.1.4": 0.02, "features.2.4": 0.01}
-
-
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A MobileNetV1 of two separable blocks, with its record and steps; the architecture is narrow."""
-    trunk = MobileNetSettings(((1, 24, 1, 2), (1, 40, 1, 2)), residual=False, out_channels=40)
-    monkeypatch.setitem(
-        ARCHITECTURES, "MobileNetV1", replace(ARCHITECTURES["MobileNetV1"], trunk=trunk, embedding=16)
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        model = build("MobileNetV1", 32000, FRONT_END, len(LABELS))
-        for name, tensor in model.state_dict().items():
-            if name.endswith("running_var"):
-                tensor.uniform_(0.5, 1.5)
-            elif name.endswith("bn0.weight") or ".5.weight" in name:
-                tensor.uniform_(-1, 1)
-    path = tmp_path / "narrow.safetensors"
-    save(model, path, labels=LABELS)
-    with_steps(path, STEPS)
-    return path
-
-
-def with_steps(path: Path, steps: Any) -> Path:
-    record = json.loads(path.with_suffix(".json").read_text("utf-8"))
-    path.with_suffix(".json").write_text(json.dumps({**record, "int8_steps": steps}), "utf-8")
-    return path
+narrow = narrow_mobilenet
 
 
 def test_steps_go_from_the_record_to_both_forms_of_the_network(narrow: Path) -> None:
@@ -196,7 +165,7 @@ def test_rounded_weights_round_to_the_same_numbers_again(narrow: Path) -> None:
             folded, _ = Tensors(each).folded(layer, layers[layer])
             sign = np.sign(arrays[f"{layers[layer]}.weight"])[:, None, None, None]
             used = sign.ravel() != 0
-            assert np.array_equal(rounded(folded)[0][used], (whole * sign)[used])
+            assert np.array_equal(rounded_filters(folded)[0][used], (whole * sign)[used])
 
 
 def test_the_rounded_module_computes_in_whole_numbers(narrow: Path) -> None:

@@ -15,7 +15,7 @@ from numba import njit
 from small_models import noise, seeded_checkpoint
 
 from pannsx.inference.cpu import strip_plan
-from pannsx.inference.cpu.folding import Tensors
+from pannsx.inference.cpu.folding import Tensors, rounded_filters
 from pannsx.inference.cpu.mobilenet import PreparedMobileNet
 from pannsx.inference.cpu.mobilenet_strips import MobileNetInStrips
 from pannsx.inference.cpu.workers import Workers
@@ -153,7 +153,7 @@ def rounded_trunk(trunk: MobileNet, steps: dict[str, float]) -> MobileNet:
     tensors, double = tensors_of(trunk), trunk_of_double(trunk)
     for block in trunk.settings.blocks:
         weight, bias = tensors.folded(block.layer(4), block.layer(5))
-        whole, scale = strip_plan.rounded(weight.reshape(len(weight), -1))
+        whole, scale = rounded_filters(weight.reshape(len(weight), -1))
         pointwise = torch.nn.Conv2d(weight.shape[1], weight.shape[0], 1).double()
         pointwise.weight.data = torch.from_numpy(whole * scale.astype(np.float64)[:, None])[..., None, None]
         pointwise.bias.data = torch.from_numpy(bias.astype(np.float64))

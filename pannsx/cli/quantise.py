@@ -112,11 +112,10 @@ def _quantised(
         progress=not arguments.quiet,
     )
     source = None if opened.origin is None else opened.origin.path
-    if source is not None and output.absolute() in (
-        source.absolute(),
-        source.with_suffix(".json").absolute(),
-    ):
-        raise ValueError(f"{output} is the checkpoint itself; choose another path with --output")
+    if source is not None and output.with_suffix("").resolve() == source.with_suffix("").resolve():
+        raise ValueError(
+            f"the record of {output} would replace that of {source}; choose another name with --output"
+        )
     structure = opened.model.structure
     products_in_8_bits(structure.trunk, structure.architecture)
     module = opened.model.as_module()
@@ -140,7 +139,7 @@ def _quantised(
 
 
 class _Clips:
-    """Clips of the parts at a rate; iterate any number of times. Files that cannot be read leave ``parts``."""
+    """Clips of the parts at a rate, to be iterated several times; files that cannot be read leave them."""
 
     def __init__(self, parts: list[_Part], sample_rate: int, outcome: Outcome, quiet: bool) -> None:
         self.parts = parts

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pannsx.inference.cpu.folding import Tensors, rounded
+from pannsx.inference.cpu.folding import Tensors, rounded_filters
 from pannsx.models.settings import MobileNetSettings
 from pannsx.models.structure import TrunkSettings
 from pannsx.types import FloatArray
@@ -151,11 +151,11 @@ def rounded_weights(
     found = {}
     for layer, norm in layers.items():
         folded, _ = tensors.folded(layer, norm)
-        whole, scale = rounded(folded)
+        whole, scale = rounded_filters(folded)
         of_norm, _ = tensors.scale_and_shift(norm)
         used = of_norm.astype(np.float32) != 0
         # A channel whose norm is 0 answers a constant, whatever its weights are.
-        alone, own = rounded(tensors.weight(layer))
+        alone, own = rounded_filters(tensors.weight(layer))
         sign = np.where(of_norm < 0, -1, 1).astype(np.int8)[:, None, None, None]
         whole = np.where(used[:, None, None, None], whole * sign, alone)
         unfolded = np.divide(scale, np.abs(of_norm), out=own.astype(np.float64), where=used)

@@ -37,6 +37,7 @@ def spectra_and_bundled() -> None:
     for n_fft in N_FFT:
         LogMelKernel(replace(FRONT_END, n_fft=n_fft))(SILENCE)
     AudioTagger(device="cpu").inference((44100, SILENCE)).events(threshold=0.5, median_s=1.0, top_k=1)
+    AudioTagger(device="cpu", precision="int8").inference((44100, SILENCE))
 
 
 def other_networks() -> None:

@@ -89,7 +89,7 @@ def folded(
     return scaled, moved.astype(np.float32)
 
 
-def rounded(weight: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
+def rounded_filters(weight: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
     """A weight ``(C', ...)`` in 8 bits, symmetric: whole numbers from -127 to 127, and ``(C',)`` scales.
 
     Each channel's largest weight is 127 scales; a channel of zeros has the scale 1.

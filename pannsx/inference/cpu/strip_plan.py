@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pannsx.inference.cpu.depthwise import frame_table, taps_of
+from pannsx.inference.cpu.folding import rounded_filters
 from pannsx.inference.cpu.product import FEW_ROWS
 from pannsx.inference.cpu.strip_parts import Weights, fewest_pieces, slots_of
 from pannsx.inference.cpu.strips import (
@@ -74,13 +74,6 @@ class Layer:
     is_kept: bool = False
 
 
-def rounded(weight: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
-    """``(C', C)`` filters -> numbers of -127 to 127, and ``(C',)`` the value of one of each filter's."""
-    most = np.abs(weight).max(axis=1)
-    scale = np.where(most > 0, most / 127, 1).astype(np.float32)
-    return np.clip(np.rint(weight / scale[:, None]), -127, 127).astype(np.int8), scale
-
-
 def cell_of(channels: int) -> int:
     """Floats of a cell: whole vectors, of which those beyond the channels are zeros."""
     return -(-channels // N_LANES) * N_LANES
@@ -136,7 +129,7 @@ class Layers:
         self, weight: FloatArray, bias: FloatArray, *, step: float, cap: float, block: int
     ) -> None:
         """Add a pointwise convolution of the bytes of the layer before; ``(C', C, 1, 1)`` and ``(C',)``."""
-        whole, scale = rounded(weight.reshape(len(weight), -1))
+        whole, scale = rounded_filters(weight.reshape(len(weight), -1))
         filled = np.pad(whole.T, ((0, cell_of(whole.shape[1]) - whole.shape[1]), (0, 0)))
         panels = self._weights.put(packed8(filled).view(np.float32))
         scales = self._weights.put(padded(scale * np.float32(step)))
