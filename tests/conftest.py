@@ -33,9 +33,7 @@ keep_most_freed_memory()
 
 _LARGE = (
     "test_models_golden.py", "test_train_distributed.py", "test_report_browser.py", "test_scoring.py",
-    "test_prepared.py", "test_models_timing.py", "test_models_structure.py", "test_models_dropout.py",
-    "test_streaming.py", "test_benchmark_gpu.py", "test_train_finetune.py", "test_train_augment.py",
-    "test_train_step.py", "test_report.py",
+    "test_prepared.py", "test_benchmark_gpu.py", "test_train_step.py", "test_report.py",
 )  # fmt: skip
 """Files that take over half a gigabyte beside what the process has, or start a browser or processes that do,
 in the order in which they run: the most memory first, while the other process has little."""
@@ -95,6 +93,9 @@ def _nothing_is_left_to_the_next_file(request: pytest.FixtureRequest) -> Iterato
     for value in vars(request.module).values():
         if hasattr(value, "cache_clear") and getattr(value, "__module__", None) == request.module.__name__:
             value.cache_clear()
-    if seeded_models := sys.modules.get("seeded_models"):  # not imported here: it imports torch
+    # Not imported here: they import torch or take their time.
+    if seeded_models := sys.modules.get("seeded_models"):
         seeded_models.forget_seeded_tensors()
+    if resample := sys.modules.get("pannsx.audio.resample"):
+        resample._converter.cache_clear()  # up to 64 MB for each pair of rates
     give_memory_back()

@@ -19,7 +19,6 @@ from pannsx import AudioTagger
 from pannsx.cli import main
 
 pa = pytest.importorskip("pyarrow")
-import pyarrow.dataset  # noqa: E402
 
 Captured = pytest.CaptureFixture[str]
 
@@ -38,6 +37,8 @@ def clips(tmp_path: Path) -> Path:
 
 
 def table_of(folder: Path) -> dict[str, list[Any]]:
+    import pyarrow.dataset  # here: with it comes pandas, which takes 30 MB in each of the tests' processes
+
     found: dict[str, list[Any]] = pyarrow.dataset.dataset(folder).to_table().to_pydict()
     return found
 

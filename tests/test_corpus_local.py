@@ -25,7 +25,6 @@ from pannsx.corpus.shards import Shard
 from pannsx.corpus.sinks import SINKS
 
 pa = pytest.importorskip("pyarrow")
-import pyarrow.dataset  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
 manifest, out = corpus_runs.manifest, corpus_runs.out
@@ -223,6 +222,8 @@ def test_a_few_recordings_are_divided_among_workers(
 def test_rows_that_failed_are_tried_again(
     manifest: Path, out: Path, tmp_path: Path, undisturbed: Any
 ) -> None:
+    import pyarrow.dataset  # here: with it comes pandas
+
     stage = StubStage({f"r{i}": "fail" for i in (0, 5, 6, 39)}, tmp_path)
     summary = run_stub(manifest, out, stage)
     assert (summary.n_failed, table_of(out)["error"][5].as_py()) == (4, "it failed")

@@ -14,7 +14,6 @@ from cli_files import write_wav
 from docs_pages import ROOT, file_of
 
 pytest.importorskip("pyarrow")
-import pyarrow.dataset
 
 pytestmark = pytest.mark.slow  # test_corpus_local tests shares in processes that start faster
 
@@ -37,6 +36,8 @@ def run(folder: Path, *command: str, **variables: str) -> None:
 
 
 def ids(table: Path) -> list[str]:
+    import pyarrow.dataset  # here: with it comes pandas
+
     return sorted(pyarrow.dataset.dataset(table).to_table(["id"])["id"].to_pylist(), key=int)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from seeded_models import FRONT_END, lively_model, noise
+from seeded_models import FRONT_END, narrow_empty_model, narrow_model, noise
 from torch import nn
 
 from pannsx.models.heads import AttentionHead, ClipHead, FrameHead
@@ -69,7 +69,7 @@ def test_the_table_is_of_all_architectures() -> None:
 
 @pytest.mark.parametrize("architecture", DROPPED)
 def test_dropout_is_where_it_was_published(architecture: str) -> None:
-    model = lively_model(architecture)
+    model = narrow_model(architecture)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.train()  # dropout alone: batch norms keep their statistics
@@ -113,20 +113,20 @@ def test_the_classifier_sees_the_embedding_without_dropout(architecture: str) ->
 
 def test_wavegram_and_log_mel_are_dropped_together() -> None:
     """One dropout of .2 after the two are joined, none on either before."""
-    model = model_of("Wavegram_Logmel_Cnn14").eval()
+    model = narrow_model("Wavegram_Logmel_Cnn14")
     model.trunk.joined_dropout.train()
     probe = Probe(model)
     with torch.inference_mode():
         model(noise(1, 32000))
     shapes = [tuple(seen.shape) for _, seen in probe.seen]
-    assert shapes[0][1] == 128  # 64 channels of each
-    assert shapes[1][1] == 128  # after the second block
+    assert shapes[0][1] == 16 + 64  # channels of the first block and of the wavegram
+    assert shapes[1][1] == 32  # after the second block
 
 
 @pytest.mark.parametrize("architecture", ["Cnn14_DecisionLevelAvg", "Cnn14_DecisionLevelAtt"])
 def test_a_missed_class_is_still_learnt(architecture: str) -> None:
     """The gradient does not vanish where a positive class has a probability below float32's step at one."""
-    head = model_of(architecture).head
+    head = narrow_empty_model(architecture).head
     assert isinstance(head, (FrameHead, AttentionHead))
     frame_logits = torch.full((1, 5, N_CLASSES), -30.0, requires_grad=True)
     attention = torch.zeros(1, 5, N_CLASSES)

@@ -10,7 +10,7 @@ import torch
 from seeded_models import (
     DISTINCT,
     FRONT_END,
-    lively_model,
+    narrow_model,
     noise,
     run,
 )
@@ -189,7 +189,7 @@ def test_empty_models_hold_no_weights_but_a_real_front_end(architecture: str) ->
 @pytest.mark.parametrize("n_samples", [1, 2, 4801, 12347])
 @pytest.mark.parametrize("name", [*SMALL, "Wavegram_Logmel_Cnn14"])
 def test_any_length(name: str, n_samples: int) -> None:
-    model = lively_model(name)
+    model = narrow_model(name)
     output = run(model, noise(1, n_samples))
     assert output.logits.shape == (1, model.n_classes)
     assert output.embedding.shape == (1, model.embedding_size)
@@ -199,7 +199,7 @@ def test_any_length(name: str, n_samples: int) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_short_input_is_padded_with_zeros_at_its_end(name: str) -> None:
-    model = lively_model(name)
+    model = narrow_model(name)
     short = noise(1, 300)
     padded = torch.zeros(1, max(300, model.min_samples))
     padded[:, :300] = short
@@ -210,12 +210,12 @@ def test_short_input_is_padded_with_zeros_at_its_end(name: str) -> None:
 @pytest.mark.parametrize("shape", [(16000,), (1, 1, 16000), (1, 0)])
 def test_waveforms_of_the_wrong_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="at least one sample"):
-        lively_model("LeeNet11")(torch.zeros(shape))
+        narrow_model("LeeNet11")(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("name", DISTINCT)
 def test_batch_of_two_is_two_of_one(name: str) -> None:
-    model = lively_model(name)
+    model = narrow_model(name)
     waveforms = noise(2, 13001)
     waveforms[1] *= torch.linspace(0, 5, 13001)
     together = run(model, waveforms)
@@ -233,7 +233,7 @@ def test_batch_of_two_is_two_of_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Cnn6", "Wavegram_Logmel_Cnn14"])
 def test_log_mel_may_be_given(name: str) -> None:
-    model = lively_model(name)
+    model = narrow_model(name)
     waveform = noise(2, 7000)
     log_mel = LogMel(model.frontend)(model.pad(waveform))
     with torch.inference_mode():
@@ -244,11 +244,11 @@ def test_log_mel_may_be_given(name: str) -> None:
 
 
 def test_log_mel_that_does_not_fit() -> None:
-    model = lively_model("Cnn6")
+    model = narrow_model("Cnn6")
     with pytest.raises(ValueError, match=r"\(1, 101, 64\) is needed.*model.pad"):
         model(noise(1, 32000), torch.zeros(1, 100, 64))
     with pytest.raises(ValueError, match="waveform alone"):
-        lively_model("LeeNet11")(noise(1, 32000), torch.zeros(1, 101, 64))
+        narrow_model("LeeNet11")(noise(1, 32000), torch.zeros(1, 101, 64))
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_log_mel_that_does_not_fit() -> None:
     ],
 )
 def test_augment_sees_the_representations(name: str, shapes: list[tuple[int, ...]]) -> None:
-    model = lively_model(name)
+    model = narrow_model(name)
     seen: list[Tensor] = []
 
     def keep_the_first(representations: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -279,7 +279,7 @@ def test_augment_sees_the_representations(name: str, shapes: list[tuple[int, ...
 
 
 def test_dropout_acts_in_training_alone() -> None:
-    model = lively_model("MobileNetV1")
+    model = narrow_model("MobileNetV1")
     waveform = noise(1, 16000)
     assert torch.equal(run(model, waveform).logits, run(model, waveform).logits)
     model.head.train()
@@ -287,7 +287,7 @@ def test_dropout_acts_in_training_alone() -> None:
 
 
 def test_models_can_be_pickled() -> None:
-    model = lively_model("LeeNet11")
+    model = narrow_model("LeeNet11")
     again = pickle.loads(pickle.dumps(model))
     waveform = noise(1, 5000)
     assert torch.equal(run(again, waveform).logits, run(model, waveform).logits)

@@ -11,7 +11,8 @@ from seeded_models import (
     DISTINCT,
     HOPS_AND_OFFSETS,
     empty_model,
-    lively_model,
+    narrow_empty_model,
+    narrow_model,
     noise,
 )
 from torch import Tensor, nn
@@ -104,7 +105,7 @@ def test_wavegrams_of_every_length(name: str) -> None:
 @pytest.mark.parametrize("name", DISTINCT)
 def test_an_impulse_is_found_within_one_frame(name: str) -> None:
     """What an impulse changes is centred, by its energy, within one hop of it."""
-    model = lively_model(name)
+    model = narrow_model(name)
     hop = model.grid.hop_samples
     n_samples = max(round(11.3 * hop), 16000)
     positions = [round(share * n_samples) for share in (0.31, 0.52, 0.77)]
@@ -179,7 +180,7 @@ def test_receptive_field(name: str) -> None:
 
 
 def _zero_model(name: str) -> torch.nn.Module:
-    model = empty_model(name)
+    model = narrow_empty_model(name)
     front_end = {key for key, buffer in model.named_buffers() if not buffer.is_meta}
     for module_name, module in model.named_modules():
         for key, tensor in [*module._parameters.items(), *module._buffers.items()]:

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seeded_models import HOPS_AND_OFFSETS, empty_model
-from small_models import lively_checkpoint, noise
+from small_models import narrow_published, noise
 from streams import RATE, SCENE, collected, cut, found_whole
 
 from pannsx import AudioError, AudioTagger, StreamTagger
@@ -42,10 +42,11 @@ def frames_of(updates: list[StreamUpdate]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def decision_level() -> tuple[StreamTagger, Pipeline]:
     """A stream and a pipeline for whole files, of one DecisionLevel model."""
-    checkpoint = lively_checkpoint("Cnn14_DecisionLevelMax")
+    name = "Cnn14_DecisionLevelMax"
+    checkpoint = narrow_published(name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pannsx.weights.heads.open_checkpoint", lambda *_, **__: checkpoint)
-        stream = StreamTagger("Cnn14_DecisionLevelMax", device="cpu", low_memory=True, step_s=1.6)
+        stream = StreamTagger(name, device="cpu", low_memory=True, step_s=1.6)
     pipeline = Pipeline(checkpoint, device="cpu", low_memory=True, settings=WindowSettings(window_s=60.0))
     return stream, pipeline
 

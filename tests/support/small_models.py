@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from seeded_models import lively_model, seeded_model
+from seeded_models import narrow_model, seeded_model
 from torch import Tensor
 
 from pannsx import labels
@@ -27,9 +27,9 @@ def seeded_checkpoint(name: str = "Cnn6") -> LoadedCheckpoint:
     return LoadedCheckpoint(manifest.find(name), seeded_model(name), labels.audioset())
 
 
-def lively_checkpoint(name: str) -> LoadedCheckpoint:
-    """The same with weights like the golden data's (`lively_model`), for classes with many."""
-    return LoadedCheckpoint(manifest.find(name), lively_model(name), labels.audioset())
+def narrow_published(name: str) -> LoadedCheckpoint:
+    """The same with a quarter of the channels and lively weights (`narrow_model`)."""
+    return LoadedCheckpoint(manifest.find(name), narrow_model(name), labels.audioset())
 
 
 def noise(n_samples: int, seed: int = 0) -> np.ndarray:
