@@ -25,12 +25,13 @@ SCENE = (ROOT / "examples" / "scene.flac").read_bytes()
 
 
 @pytest.fixture(scope="module")
-def service() -> dict[str, Any]:
+def service() -> Iterator[dict[str, Any]]:
     """The names of the page's module."""
     (text,) = (block.text for block in blocks_of(PAGE) if block.file == "service.py")
     names: dict[str, Any] = {"__name__": "service"}
     exec(compile(text, str(PAGE), "exec"), names)
-    return names
+    yield names
+    names.clear()  # FastAPI keeps the functions for ever, and with them these names: the network among them
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import io
 from typing import Any
 
 import numpy as np
+import scipy  # not scipy.signal yet, 40 MB that most runs do without
 import soundfile
 from numpy.typing import NDArray
-from scipy.signal import butter, oaconvolve, resample_poly, sosfilt
 
 from pannsx.types import FloatArray
 
@@ -33,7 +33,7 @@ def room(waveform: FloatArray, rng: Rng) -> FloatArray:
     at_s = np.arange(n) / RATE
     tail = rng.standard_normal(n) * 10.0 ** (-3.0 * at_s / rt60_s)
     # Two bands: air and walls absorb more above some kHz.
-    dull = sosfilt(butter(1, rng.uniform(1500, 6000), fs=RATE, output="sos"), tail)
+    dull = scipy.signal.sosfilt(scipy.signal.butter(1, rng.uniform(1500, 6000), fs=RATE, output="sos"), tail)
     tail = dull + (tail - dull) * 10.0 ** (-3.0 * at_s / rt60_s)
     tail[: int(rng.uniform(0.002, 0.02) * RATE)] = 0.0
     for _ in range(int(rng.integers(2, 8))):
@@ -41,7 +41,7 @@ def room(waveform: FloatArray, rng: Rng) -> FloatArray:
     direct_over_tail = 10.0 ** (rng.uniform(-6.0, 15.0) / 20.0)
     response = tail / (np.sqrt(np.square(tail).sum()) + 1e-12)
     response[0] += direct_over_tail
-    wet = oaconvolve(waveform.astype(np.float64), response)[: len(waveform)]
+    wet = scipy.signal.oaconvolve(waveform.astype(np.float64), response)[: len(waveform)]
     return _at_level_of(waveform, wet)
 
 
@@ -49,22 +49,25 @@ def band(waveform: FloatArray, rng: Rng) -> FloatArray:
     """``(S,)`` -> ``(S,)``, a part of the spectrum: through a telephone, a radio, a wall, small speakers."""
     kind = rng.integers(4)
     if kind == 0:  # telephone
-        sections = butter(4, (300.0, 3400.0), "bandpass", fs=RATE, output="sos")
+        sections = scipy.signal.butter(4, (300.0, 3400.0), "bandpass", fs=RATE, output="sos")
     elif kind == 1:  # radio, small speaker
-        sections = butter(
+        sections = scipy.signal.butter(
             2, (rng.uniform(80.0, 400.0), rng.uniform(4000.0, 9000.0)), "bandpass", fs=RATE, output="sos"
         )
     elif kind == 2:  # a wall, a far source, a low sample rate
-        sections = butter(int(rng.integers(1, 9)), rng.uniform(1500.0, 10000.0), fs=RATE, output="sos")
+        sections = scipy.signal.butter(
+            int(rng.integers(1, 9)), rng.uniform(1500.0, 10000.0), fs=RATE, output="sos"
+        )
     else:  # handling noise filtered out
-        sections = butter(2, rng.uniform(60.0, 250.0), "highpass", fs=RATE, output="sos")
-    return _at_level_of(waveform, sosfilt(sections, waveform))
+        sections = scipy.signal.butter(2, rng.uniform(60.0, 250.0), "highpass", fs=RATE, output="sos")
+    return _at_level_of(waveform, scipy.signal.sosfilt(sections, waveform))
 
 
 def tilt(waveform: FloatArray, rng: Rng) -> FloatArray:
     """``(S,)`` -> ``(S,)`` of another microphone: a shelf of up to 8 dB above or below some frequency."""
-    low = sosfilt(
-        butter(1, np.exp(rng.uniform(np.log(200.0), np.log(6000.0))), fs=RATE, output="sos"), waveform
+    low = scipy.signal.sosfilt(
+        scipy.signal.butter(1, np.exp(rng.uniform(np.log(200.0), np.log(6000.0))), fs=RATE, output="sos"),
+        waveform,
     )
     gain = 10.0 ** (rng.uniform(-8.0, 8.0) / 20.0)
     return _at_level_of(waveform, low * gain + (waveform - low))
@@ -80,9 +83,9 @@ def codec(waveform: FloatArray, rng: Rng) -> FloatArray:
         )
         return _at_level_of(waveform, _coded(limited, RATE, form, float(rng.uniform(0.5, 0.95))))
     form = {"format": "WAV", "subtype": "ULAW" if kind == 2 else "GSM610"}
-    narrow = resample_poly(limited, 1, 4).astype(np.float32)
+    narrow = scipy.signal.resample_poly(limited, 1, 4).astype(np.float32)
     coded = _coded(narrow, RATE // 4, form, None)[: len(narrow)]
-    wide = resample_poly(coded, 4, 1)
+    wide = scipy.signal.resample_poly(coded, 4, 1)
     return _at_level_of(waveform, wide)
 
 
