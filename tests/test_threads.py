@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import soundfile
 
 from pannsx import AudioTagger
@@ -88,9 +89,13 @@ def test_the_calling_thread_has_the_first_share(with_torch: bool) -> None:
     def share(i: int) -> None:
         seen[i] = threading.current_thread()
 
-    workers.run(share, 2)
-    with workers.lock:
-        leading = workers.lead(threading.current_thread)
+    before = torch.get_num_threads()
+    try:
+        workers.run(share, 2)
+        with workers.lock:
+            leading = workers.lead(threading.current_thread)
+    finally:
+        torch.set_num_threads(before)  # two, else, for all later tests
     assert (seen[0] is threading.current_thread()) is not with_torch
     assert (leading is threading.current_thread()) is not with_torch
     assert seen[1] is not threading.current_thread()
