@@ -270,7 +270,7 @@ def test_what_the_planes_cannot_do_is_left_to_torch() -> None:
 
 _FORMS = (
     (blocks, "WINOGRAD_WEIGHTS"), (blocks, "MOST_WINOGRAD_WEIGHTS"), (winograd, "SHARED_WEIGHTS"),
-    (traced, "PRODUCT_WEIGHTS"), (traced, "PRODUCT_WEIGHTS_1D"),
+    (traced, "PRODUCT_WEIGHTS_1D"),
 )  # fmt: skip
 """Products of channels in and out at which the form of a layer changes."""
 
