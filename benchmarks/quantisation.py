@@ -7,11 +7,13 @@
 The second makes and scores the int8 files, which takes most of the time, and leaves them in W with their
 outputs; the third, on a quiet machine, then only measures their speed.
 
-Static quantisation by ONNX Runtime's tools: weights in int8 per channel, activations in uint8, their ranges
-calibrated on clips of ESC-10's fold 1; the log-mel is computed before. FOLDER holds ``esc10`` (clips,
-``index.csv``, ``audioset_labels.json``). The bundled network is scored on the folds 4 and 5: first tags that
-stay, change of the probabilities, and accuracy by the best of each class's AudioSet labels. The seeded Cnn14,
-whose answers mean nothing, shows speed, size and change of the probabilities. ``pannsx`` computes in float32.
+``pannsx, int8`` has the steps of the bundled checkpoint's record, calibrated on ESC-10's fold 1; its size is
+that of the file of `pannsx quantise`. It is left out on processors without the instructions. Beside it,
+static quantisation by ONNX Runtime's tools: weights in int8 per channel, activations in uint8, their ranges
+calibrated on clips of fold 1; the log-mel is computed before. FOLDER holds ``esc10`` (clips, ``index.csv``,
+``audioset_labels.json``). The bundled network is scored on the folds 4 and 5: first tags that stay, change of
+the probabilities, and accuracy by the best of each class's AudioSet labels. The seeded Cnn14, whose answers
+mean nothing, shows speed, size and change of the probabilities.
 """
 
 from __future__ import annotations
@@ -38,11 +40,15 @@ from benchmarks.soundscapes import read_categories
 from benchmarks.timing import alternate
 from pannsx import audio, labels
 from pannsx.atomic import replacing
+from pannsx.export.int8_file import write_int8
 from pannsx.export.onnx_file import open_session, write_onnx
 from pannsx.frontend.numba_logmel import LogMelKernel
+from pannsx.inference.cpu.network import computes_in_bytes
+from pannsx.inference.engine import Engine, Precision, Wanted
 from pannsx.models import Pann
 from pannsx.types import FloatArray
 from pannsx.weights import load
+from pannsx.weights.loading import open_checkpoint
 
 QUESTION = harness.Question(
     "quantisation", "What does int8 gain, and what does it lose?", rounds=21, quick_rounds=3
@@ -53,12 +59,16 @@ CALIBRATING_EVERY = {"MobileNetV1_distilled": 1, "Cnn14": 13}  # of the 80 clips
 SCORED_FOLDS = (4, 5)
 EVERY = {"MobileNetV1_distilled": 1, "Cnn14": 8}  # of their clips
 FLOAT32 = "ONNX Runtime, float32"
+OWN: dict[str, Precision] = {"pannsx, float32": "float32", "pannsx, int8": "int8"}
 FIRST_TAGS, ACCURACY_LOSS, SPEED = 0.98, 0.01, 1.5
 
 
 class Clips(NamedTuple):
-    """ESC-10's clips: log-mels ``(N, T, F)``, folds, categories by number, and the columns of each."""
+    """ESC-10's clips: waveforms ``(N, S)``, log-mels ``(N, T, F)``, folds, and categories by number with the
+    columns of each.
+    """
 
+    waveforms: FloatArray
     log_mels: FloatArray
     folds: np.ndarray
     categories: np.ndarray
@@ -66,9 +76,9 @@ class Clips(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A file of the network, by its name in the folder, with its size and what its answers lose."""
+    """A form of the network, with its size and what its answers lose; None: the engine's, without a file."""
 
-    file: str
+    file: str | None
     errors: dict[str, float]
 
 
@@ -119,11 +129,13 @@ def read_clips(folder: Path, model: Pann, n_clips: int | None) -> Clips:
     with (folder / "index.csv").open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     rows = rows[:: len(rows) // n_clips] if n_clips else rows
-    log_mels = []
+    waveforms, log_mels = [], []
     for row in rows:
         waveform = audio.load(folder / row["file"], sample_rate=RATE).waveform[:CLIP_SAMPLES]
-        log_mels.append(kernel(np.pad(waveform, (0, CLIP_SAMPLES - len(waveform)))))
+        waveforms.append(np.pad(waveform, (0, CLIP_SAMPLES - len(waveform))))
+        log_mels.append(kernel(waveforms[-1]))
     return Clips(
+        np.stack(waveforms),
         np.stack(log_mels).astype(np.float32),
         np.array([int(row["fold"]) for row in rows]),
         np.array([list(named).index(row["category"]) for row in rows]),
@@ -134,10 +146,11 @@ def read_clips(folder: Path, model: Pann, n_clips: int | None) -> Clips:
 def _forms(
     name: str, model: Pann, clips: Callable[[], Clips], folder: Path, given: argparse.Namespace
 ) -> dict[str, Form]:
-    """The network's files in a folder, by label: those that are there, or made and scored."""
+    """The network's forms by label, with files in a folder: those that are there, or made and scored."""
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "forms.json"
-    made_of = {"weights": _digest(model), "quick": given.quick}
+    labels_of_own = [label for label, precision in OWN.items() if precision != "int8" or _has_int8(model)]
+    made_of = {"weights": _digest(model), "quick": given.quick, "own": labels_of_own}
     if done.is_file():
         kept = json.loads(done.read_text("utf-8"))
         if kept["made_of"] == made_of:
@@ -151,14 +164,20 @@ def _forms(
         files[f"ONNX Runtime, {label}"] = path
     scored = np.isin(heard.folds, SCORED_FOLDS)
     scored[np.flatnonzero(scored)[np.arange(scored.sum()) % EVERY[name] != 0]] = False
-    reference = np.zeros(0, np.float32)
+    answers: dict[str, FloatArray] = {}
     forms: dict[str, Form] = {}
-    for label, path in files.items():
-        probabilities = _probabilities(open_session(path, given.threads), heard.log_mels[scored])
-        errors = {"MB": path.stat().st_size / 1e6}
-        if label == FLOAT32:
-            reference = probabilities
+    file: str | None
+    size: int | None
+    for label in (*labels_of_own, *files):
+        if label in OWN:
+            file, size = None, _own_size(name, OWN[label], folder)
+            answers[label] = _own_probabilities(model, OWN[label], heard.waveforms[scored])
         else:
+            file, size = files[label].name, files[label].stat().st_size
+            answers[label] = _probabilities(open_session(files[label], given.threads), heard.log_mels[scored])
+        probabilities, reference = answers[label], answers[_float32_of(label)]
+        errors = {} if size is None else {"MB": size / 1e6}
+        if label != _float32_of(label):
             errors |= {
                 "mean change of a probability": float(np.abs(probabilities - reference).mean()),
                 "largest change": float(np.abs(probabilities - reference).max()),
@@ -168,7 +187,7 @@ def _forms(
                 "first tags that stay": float(np.mean(probabilities.argmax(1) == reference.argmax(1))),
                 "ESC-10 accuracy": _accuracy(probabilities, heard, scored),
             }
-        forms[label] = Form(path.name, errors)
+        forms[label] = Form(file, errors)
         print(f"{name}, {label}: {errors}", file=sys.stderr)
     with replacing(done) as temporary:
         temporary.write_text(json.dumps({"made_of": made_of, "forms": forms}, indent=1), "utf-8")
@@ -185,24 +204,31 @@ def _measure(
 ) -> None:
     waveform = (0.1 * np.random.default_rng(0).standard_normal(WINDOW_SAMPLES)).astype(np.float32)
     kernel = LogMelKernel(model.frontend)  # type: ignore[arg-type]
-    calls: dict[str, Any] = {"pannsx, float32": prepared(model, waveform)}
+    calls: dict[str, Any] = {}
     for label, form in forms.items():
+        if form.file is None:
+            calls[label] = prepared(model, waveform, OWN[label])
+            continue
         session = open_session(folder / form.file, given.threads)
         calls[label] = lambda session=session: session.run(
             ["probabilities"], {"log_mel": np.asarray(kernel(waveform))[None]}
         )
-    errors = {"pannsx, float32": {}, **{label: form.errors for label, form in forms.items()}}
+    errors = {label: form.errors for label, form in forms.items()}
     times = alternate(calls, rounds=given.rounds)
     comparison = Comparison(
         f"{name}, 10 s", tuple(Entry(label, times[label], errors[label]) for label in calls), audio_s=10.0
     )
     found.comparisons.append(comparison)
-    best = min(list(calls)[2:], key=lambda label: comparison.ratio(label))
-    found.facts.append(
-        Fact(f"{name}: time of pannsx in float32 by that of {best}", 1 / comparison.ratio(best), "")
-    )
-    if name != "Cnn14":
+    others = [label for label in calls if label not in (*OWN, FLOAT32)]
+    best = min(others, key=lambda label: comparison.ratio(label))
+    for label, precision in OWN.items():
+        if label in calls:
+            ratio = comparison.ratio(label, best)
+            found.facts.append(Fact(f"{name}: time of pannsx in {precision} by that of {best}", ratio, ""))
+    if "pannsx, int8" in calls:
         found.goals += _goals(comparison, errors)
+    elif model.int8_steps:
+        found.absent.append(Absent("pannsx, int8", "the processor has no instructions for products of bytes"))
 
 
 def _digest(model: Pann) -> str:
@@ -213,21 +239,39 @@ def _digest(model: Pann) -> str:
 
 
 def _goals(comparison: Comparison, errors: dict[str, dict[str, float]]) -> list[Goal]:
-    """Of the fastest int8 form and of the most exact one."""
-    float32, *int8 = [entry.name for entry in comparison.entries][1:]
-    quickest = min(int8, key=lambda label: comparison.ratio(label))
-    stays = max(int8, key=lambda label: errors[label]["first tags that stay"])
-    goals = []
-    for label in dict.fromkeys((quickest, stays)):
-        loss = errors[float32]["ESC-10 accuracy"] - errors[label]["ESC-10 accuracy"]
-        goals += [
-            Goal(
-                f"{label}: first tags that stay", errors[label]["first tags that stay"], at_least=FIRST_TAGS
-            ),
-            Goal(f"{label}: loss of ESC-10 accuracy", loss, at_most=ACCURACY_LOSS),
-            Goal(f"{label}: times as fast as float32", comparison.ratio(float32, label), at_least=SPEED),
-        ]
-    return goals
+    """Of pannsx."""
+    float32, int8 = OWN
+    loss = errors[float32]["ESC-10 accuracy"] - errors[int8]["ESC-10 accuracy"]
+    return [
+        Goal(f"{int8}: first tags that stay", errors[int8]["first tags that stay"], at_least=FIRST_TAGS),
+        Goal(f"{int8}: loss of ESC-10 accuracy", loss, at_most=ACCURACY_LOSS),
+        Goal(f"{int8}: times as fast as float32", comparison.ratio(float32, int8), at_least=SPEED),
+    ]
+
+
+def _has_int8(model: Pann) -> bool:
+    return bool(model.int8_steps) and computes_in_bytes()
+
+
+def _float32_of(label: str) -> str:
+    """The form that a form is compared with: the same software's in float32."""
+    return "pannsx, float32" if label in OWN else FLOAT32
+
+
+def _own_size(name: str, precision: Precision, folder: Path) -> int | None:
+    """Bytes of the checkpoint's file, or of that of `pannsx quantise`; None: seeded weights have no file."""
+    if name == "Cnn14":
+        return None
+    opened = open_checkpoint(name)
+    if precision == "float32":
+        return opened.record.size_bytes
+    return write_int8(opened, folder / "int8.safetensors", opened.model.int8_steps, "ESC-10").size_bytes
+
+
+def _own_probabilities(model: Pann, precision: Precision, waveforms: FloatArray) -> FloatArray:
+    engine = Engine(model, device="cpu", precision=precision)
+    answers = (engine.run([waveform], Wanted(framewise=False))[0] for waveform in waveforms)
+    return np.stack([answer.clipwise for answer in answers])
 
 
 def quantised(float32: Path, calibrating: FloatArray, folder: Path) -> Iterator[tuple[str, Path]]:
