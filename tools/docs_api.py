@@ -225,7 +225,13 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "Export",
         "How to use it: [export a checkpoint](../how-to/export.md).",
         "pannsx.export",
-        ("export", "Exported", "Contract", "Contract.as_json"),
+        ("export", "Exported", "Contract", "Contract.as_json", "write_int8", "agreement", "Agreement"),
+    ),
+    (
+        "Products in 8 bits",
+        "How to use them: [compute in 8 bits](../how-to/quantise.md).",
+        "pannsx.inference.quantisation",
+        ("int8_steps", "rounded_module"),
     ),
     (
         "Label sets",
@@ -303,7 +309,9 @@ PAGES: dict[str, ApiPage] = {
         ("Networks by name", "Networks", "Published state dicts"),
         "from pannsx import create_model",
     ),
-    "weights": ApiPage("Weights and records", ("Weights", "Records and labels", "Export")),
+    "weights": ApiPage(
+        "Weights and records", ("Weights", "Records and labels", "Export", "Products in 8 bits")
+    ),
     "labels": ApiPage("Labels", ("Label sets", "The tree of AudioSet's classes")),
     "front-end": ApiPage("Front end", ("Front end",)),
     "errors": ApiPage("Errors", ("Errors",)),
