@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import soundfile
+import torch
 
 from pannsx import AudioTagger
 from pannsx.audio import sections
