@@ -17,12 +17,8 @@ from pannsx.estimator import Transformer, sources_in
 from pannsx.inference.cached_features import OpenOnce, cached_features
 from pannsx.inference.embedding_cache import EmbeddingCache
 from pannsx.inference.levels import Level, Pooling
-from pannsx.inference.pipeline import (
-    OpenNetwork,
-    Pipeline,
-    WindowSettings,
-    as_sources,
-)
+from pannsx.inference.pipeline import OpenNetwork, Pipeline, WindowSettings
+from pannsx.inference.sources import as_sources
 from pannsx.inference.windows import Combination
 from pannsx.models.structure import Structure
 from pannsx.results import FrameEmbeddings

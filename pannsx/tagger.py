@@ -15,7 +15,8 @@ from pannsx.audio.reader import rate_given
 from pannsx.events.operating_points import OperatingPoints
 from pannsx.inference.cpu.explanation import Explanation
 from pannsx.inference.fine_frames import FrameReader
-from pannsx.inference.pipeline import Analysis, OpenNetwork, WindowSettings, as_sources, open_pipeline
+from pannsx.inference.pipeline import Analysis, OpenNetwork, WindowSettings, open_pipeline
+from pannsx.inference.sources import as_sources
 from pannsx.inference.tasks import by_task, grid_of
 from pannsx.inference.windows import Combination
 from pannsx.results import BatchResult, TaggingResult

@@ -13,7 +13,7 @@ from audio_files import encoded
 
 from pannsx import audio
 from pannsx.errors import AudioError
-from pannsx.inference.pipeline import as_sources
+from pannsx.inference.sources import as_sources
 
 RATE = 8_000
 MONO = (np.sin(np.arange(4_000) * 0.1) * 16_000).astype(np.int16)

@@ -19,7 +19,8 @@ from pannsx.inference import device
 from pannsx.inference.cpu import cores
 from pannsx.inference.device import choose_device
 from pannsx.inference.engine import Engine, Wanted
-from pannsx.inference.pipeline import Pipeline, WindowSettings, as_sources
+from pannsx.inference.pipeline import Pipeline, WindowSettings
+from pannsx.inference.sources import as_sources
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from pannsx.audio import Selection
 from pannsx.errors import AudioError
 from pannsx.inference.embedding_cache import EmbeddingCache, Entry
 from pannsx.inference.levels import Level
-from pannsx.inference.pipeline import Pipeline, WindowSettings, at_source, open_pipeline
+from pannsx.inference.pipeline import Pipeline, WindowSettings, open_pipeline
+from pannsx.inference.sources import at_source
 from pannsx.types import FloatArray, OnProgress, Source
 
 

@@ -24,8 +24,9 @@ from pannsx.audio import Selection
 from pannsx.audio.sources import file_name
 from pannsx.errors import AudioError
 from pannsx.inference.engine import Answer, Wanted
-from pannsx.inference.pipeline import OpenNetwork, Pipeline, at_source, is_one
+from pannsx.inference.pipeline import OpenNetwork, Pipeline
 from pannsx.inference.prefetch import prefetch
+from pannsx.inference.sources import at_source, is_one
 from pannsx.inference.windows import Extent, Window, border_between, combine, combine_logits, slide
 from pannsx.results import OnGrid, TaggingResult
 from pannsx.types import Channel, FloatArray, OnProgress, Source
