@@ -50,8 +50,8 @@ class Tensors:
 
     def folded(self, convolution: str, norm: str) -> tuple[FloatArray, FloatArray]:
         """Weight and bias of one convolution equivalent to a convolution and its norm."""
-        weight = np.asarray(self._arrays[f"{convolution}.weight"], np.float32)
-        return folded(weight, self.bias(convolution), *self.scale_and_shift(norm))
+        weight, scale, bias = self.to_fold(convolution, norm)
+        return scaled(weight, scale), bias
 
     def shape(self, layer: str) -> tuple[int, ...]:
         """The shape of a layer's weight."""
@@ -61,8 +61,7 @@ class Tensors:
         """As :meth:`folded`, for a weight too large to copy: as it is, its ``(C',)`` scales, the bias."""
         weight = np.asarray(self._arrays[f"{convolution}.weight"], np.float32)
         scale, shift = self.scale_and_shift(norm)
-        _, bias = folded(weight[:, :0], self.bias(convolution), scale, shift)
-        return weight, scale.astype(np.float32), bias
+        return weight, scale.astype(np.float32), shifted(self.bias(convolution), scale, shift)
 
 
 def scale_and_shift(
@@ -84,9 +83,19 @@ def folded(
     shift: npt.NDArray[np.float64],
 ) -> tuple[FloatArray, FloatArray]:
     """Weight ``(C', ...)`` and bias of a convolution, scaled and shifted by channels of its output."""
-    scaled = weight * scale.astype(np.float32).reshape(-1, *[1] * (weight.ndim - 1))
-    moved = shift if bias is None else shift + bias * scale
-    return scaled, moved.astype(np.float32)
+    return scaled(weight, scale.astype(np.float32)), shifted(bias, scale, shift)
+
+
+def scaled(weight: FloatArray, scale: FloatArray) -> FloatArray:
+    """Weight ``(C', ...)`` times ``(C',)`` scales, a copy."""
+    return weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+
+
+def shifted(
+    bias: FloatArray | None, scale: npt.NDArray[np.float64], shift: npt.NDArray[np.float64]
+) -> FloatArray:
+    """``(C',)`` bias of a folded convolution, from that of the convolution, if it has one."""
+    return (shift if bias is None else shift + bias * scale).astype(np.float32)
 
 
 def rounded_filters(weight: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
