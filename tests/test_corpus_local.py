@@ -19,7 +19,7 @@ from corpus_runs import N_ROWS, is_whole, start, table_of
 from corpus_stages import GROUP, Accelerated, NoStage, OpensOnce, StubStage, run_stub, write_manifest
 from filelock import FileLock
 
-from pannsx.corpus import Row, RunError, folder, rows_from, run, shards
+from pannsx.corpus import Row, RunError, folder, ranges, rows_from, run, shards
 from pannsx.corpus.folder import RunFolder
 from pannsx.corpus.shards import Shard
 from pannsx.corpus.sinks import SINKS
@@ -303,7 +303,7 @@ def test_the_parts_of_a_range_do_not_depend_on_time(
         part.unlink()
     clock = itertools.count(0, 1000)
     monkeypatch.setattr(run.time, "monotonic", lambda: next(clock))
-    runner = run.RangeRunner(folder.RunView(done, "parquet"), StubStage(), 1)
+    runner = ranges.RangeRunner(folder.RunView(done, "parquet"), StubStage(), 1)
     assert runner.run(0, N_ROWS)[:2] == (N_ROWS, 0)
     assert [path.name for path in done.glob("part-*")] == [f"part-{0:012d}-{N_ROWS:06d}.parquet"]
     assert table_of(done).equals(undisturbed)

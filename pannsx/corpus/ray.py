@@ -24,7 +24,8 @@ from pannsx.corpus.folder import RunFolder, RunView
 from pannsx.corpus.local import Summary, check_pyarrow, sources_of, stage_of
 from pannsx.corpus.manifest import rows_from
 from pannsx.corpus.parts import RunError
-from pannsx.corpus.run import Progress, RangeRunner, shares_of
+from pannsx.corpus.ranges import RangeRunner
+from pannsx.corpus.run import Progress, shares_of
 from pannsx.corpus.shards import STRIPE_ROWS, missing
 from pannsx.corpus.stage import Stage
 from pannsx.types import PathLike

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from pannsx.corpus.answers import Answered, Found, columns_of
-from pannsx.corpus.decoding import Failure, Long, decode, opened, reason_of, selection_of
-from pannsx.corpus.rows import Row, rows_of
+from pannsx.corpus.answers import Answered, columns_of
+from pannsx.corpus.groups import Batch, Groups, Pending
 from pannsx.corpus.schema import EmbeddingType, Output, check_outputs, output_schema
-from pannsx.errors import AudioError
 from pannsx.inference.cpu.cores import n_processors, threads_of_environment
-from pannsx.types import Channel, FloatArray, PathLike
+from pannsx.types import Channel, PathLike
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pannsx.corpus.row_events import RowEvents
-    from pannsx.events import Event, EventSettings
+    from pannsx.events import EventSettings
     from pannsx.inference.engine import Precision
-    from pannsx.results import TaggingResult
     from pannsx.tagger import AudioTagger
-
-Batch = Mapping[str, Sequence[Any]]
 
 LONGEST_SPLIT_S = 300.0
 """A part is held in memory as a whole: 38 MB at 32 kHz."""
 
-_MOST_READERS = 16  # of long recordings; each holds windows for two batches: on a GPU 82 MB
-
 _GROUP_BATCHES = 8  # of the network, in a group of rows that are decoded together and sorted by length
-
-
-class _Pending(NamedTuple):
-    """A group of rows whose waveforms are being decoded; a row that names nothing to read has failed."""
-
-    rows: list[Row]
-    waveforms: list[Future[FloatArray | Long | Failure]]
 
 
 class Stage:
@@ -140,12 +124,12 @@ class Stage:
 
     def _close(self) -> None:
         self._tagger: AudioTagger | None = None
-        self._open_pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = None
+        self._open_groups: Groups | None = None
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_tagger", "_open_pools", "_lock"):
+        for name in ("_tagger", "_open_groups", "_lock"):
             del state[name]
         return state
 
@@ -201,7 +185,7 @@ class Stage:
 
     def describe(self) -> dict[str, Any]:
         """Everything that the results depend on, except the recordings, as plain values."""
-        from pannsx.corpus.row_events import digest
+        from pannsx.corpus.row_events import RowEvents, digest
         from pannsx.version import __version__
         from pannsx.weights.local import digest_of_weights
 
@@ -232,7 +216,7 @@ class Stage:
         if "tags" in self.outputs:
             found["top"] = self.top_k
         if "events" in self.outputs:
-            found["events"] = self._events.describe()
+            found["events"] = RowEvents(tagger, self._event_settings).describe()
         return found
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
@@ -255,188 +239,50 @@ class Stage:
         columns = {name: list(values) for name, values in batch.items()}
         n_rows = len(next(iter(columns.values()), []))
         n = self.group_rows
-        waiting: deque[_Pending] = deque()
+        waiting: deque[Pending] = deque()
         answered: list[Answered] = []
         for start in range(0, max(n_rows, 1), n):
-            waiting.append(self._begin({name: values[start : start + n] for name, values in columns.items()}))
+            group = {name: values[start : start + n] for name, values in columns.items()}
+            waiting.append(self._groups.begin(group))
             if len(waiting) > 1:
-                answered += self._finish(waiting.popleft())
-        answered += self._finish(waiting.popleft())
+                answered += self._groups.finish(waiting.popleft())
+        answered += self._groups.finish(waiting.popleft())
         return self._columns(answered)
 
-    def begin(self, batch: Batch) -> _Pending:
+    def begin(self, batch: Batch) -> Pending:
         """Start to decode a batch of at most `group_rows` rows, for :meth:`finish`.
 
         Beginning a batch before finishing the previous one keeps decoders and network busy.
         """
-        return self._begin(batch)
+        return self._groups.begin(batch)
 
-    def finish(self, pending: _Pending) -> dict[str, Any]:
+    def finish(self, pending: Pending) -> dict[str, Any]:
         """The results of a batch of :meth:`begin`, as :meth:`__call__` gives them."""
-        return self._columns(self._finish(pending))
-
-    def _begin(self, batch: Batch) -> _Pending:
-        tagger = self.tagger
-        pool, _ = self._pools()
-        rows: list[Row] = []
-        waveforms: list[Future[FloatArray | Long | Failure]] = []
-        for row in rows_of(batch):
-            if isinstance(row, Row):
-                rows.append(row)
-                waveforms.append(
-                    pool.submit(decode, row, tagger.sample_rate, self._channel, salvage=self._salvage)
-                )
-            else:
-                rows.append(Row(row[0], None))
-                waveforms.append(_done(Failure(str(row[1]))))
-        return _Pending(rows, waveforms)
-
-    def _finish(self, pending: _Pending) -> list[Answered]:
-        _, readers = self._pools()
-        decoded = [each.result() for each in pending.waveforms]
-        found: dict[int, list[Answered]] = {}
-        # Several at a time, as each is decoded by one thread.
-        long = {
-            i: readers.submit(self._long, row)
-            for i, row in enumerate(pending.rows)
-            if isinstance(decoded[i], Long)
-        }
-        short: list[tuple[int, float, FloatArray]] = []
-        for i, (row, each) in enumerate(zip(pending.rows, decoded, strict=True)):
-            if isinstance(each, Failure):
-                found[i] = [Answered(row, row.offset_s, each)]
-            elif not isinstance(each, Long):
-                found[i] = []
-                short += [(i, offset_s, part) for offset_s, part in self._parts(row, each)]
-        order = sorted(range(len(short)), key=lambda n: len(short[n][2]))
-        results = self._results([short[n][2] for n in order])
-        by_part = {n: self._found(result) for n, result in zip(order, results, strict=True)}
-        for n, (i, offset_s, _) in enumerate(short):
-            found[i].append(Answered(pending.rows[i], offset_s, by_part[n]))
-        found |= {i: each.result() for i, each in long.items()}
-        return [answered for i in range(len(decoded)) for answered in found[i]]
-
-    def _parts(self, row: Row, waveform: FloatArray) -> Iterator[tuple[float, FloatArray]]:
-        """The parts of a waveform with their offsets."""
-        if self.split_s is None:
-            yield row.offset_s, waveform
-            return
-        rate = self.tagger.sample_rate
-        n = max(1, round(self.split_s * rate))
-        for start in range(0, len(waveform), n):
-            yield row.offset_s + start / rate, waveform[start : start + n]
-
-    def _results(self, waveforms: list[FloatArray]) -> Iterator[TaggingResult]:
-        if not waveforms:
-            return iter(())
-        return self.tagger.iter_inference(waveforms, self.tagger.sample_rate, framewise=self._needs_frames)
-
-    def _pools(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
-        """The threads that decode recordings, and those that read long ones while the network runs."""
-        n = self._threads or _n_decoders()
-        with self._lock:
-            if self._open_pools is None:
-                self._open_pools = (
-                    ThreadPoolExecutor(n, "pannsx-decoder"),
-                    ThreadPoolExecutor(min(n, _MOST_READERS), "pannsx-long"),
-                )
-            return self._open_pools
-
-    def _long(self, row: Row) -> list[Answered]:
-        """The results of a recording that is read while the network runs."""
-        try:
-            with opened(row) as source:
-                if self.split_s is not None:
-                    return list(self._long_parts(row, source))
-                return [Answered(row, row.offset_s, self._whole(row, source))]
-        except Exception as error:
-            if not _is_of_audio(error):
-                raise
-            return [Answered(row, row.offset_s, Failure(reason_of(error)))]
-
-    def _whole(self, row: Row, source: Any) -> Found:
-        selection = asdict(selection_of(row, self._channel, salvage=self._salvage))
-        tagger = self.tagger
-        if "framewise" in self.outputs or "events" not in self.outputs:
-            return self._found(tagger.inference(source, framewise=self._needs_frames, **selection))
-        from pannsx.inference.fine_frames import FrameReader
-
-        detector = self._events.detector()
-        found: list[Event] = []
-        result = FrameReader(tagger).tag(
-            source, **selection, on_frames=lambda frames: found.extend(detector.push(frames))
-        )
-        found += detector.close(result.duration_s)
-        return self._found(result, events=self._events.chosen(detector, found))
-
-    def _long_parts(self, row: Row, source: Any) -> Iterator[Answered]:
-        """A row for each part; if the recording breaks off, a last one with the reason."""
-        tagger = self.tagger
-        selection = selection_of(row, self._channel, salvage=self._salvage)
-        failures: list[Failure] = []
-        rate = tagger.sample_rate
-        n = max(1, round((self.split_s or 0.0) * rate))
-
-        def parts() -> Iterator[FloatArray]:
-            try:
-                with selection.open(source, rate, n / rate) as blocks:
-                    yield from blocks
-            except Exception as error:
-                if not _is_of_audio(error):
-                    raise
-                failures.append(Failure(reason_of(error)))
-
-        start = 0
-        for result in tagger.iter_inference(parts(), rate, framewise=self._needs_frames):
-            yield Answered(row, row.offset_s + start / rate, self._found(result))
-            start += n
-        for failure in failures:
-            yield Answered(row, row.offset_s + start / rate, failure)
+        return self._columns(self._groups.finish(pending))
 
     @property
-    def _needs_frames(self) -> bool:
-        return "events" in self.outputs or "framewise" in self.outputs
-
-    def _found(self, result: TaggingResult, events: Sequence[Event] | None = None) -> Found:
-        cells: dict[str, Any] = {}
-        mids = result.grid.mids()
-        for name in self.outputs:
-            if name == "tags":
-                k = min(self.top_k, len(result.labels))
-                cells[name] = [
-                    {"label": tag.label, "mid": mids.get(tag.label), "probability": tag.probability}
-                    for tag in result.top(k)
-                ]
-            elif name == "events":
-                events = self._events.of(result) if events is None else events
-                cells[name] = [{**each._asdict(), "mid": mids.get(each.label)} for each in events]
-            else:
-                cells[name] = getattr(result, name)
-        return Found(result.duration_s, cells)
+    def _groups(self) -> Groups:
+        tagger = self.tagger
+        with self._lock:
+            if self._open_groups is None:
+                self._open_groups = Groups(
+                    tagger,
+                    self.outputs,
+                    top_k=self.top_k,
+                    split_s=self.split_s,
+                    channel=self._channel,
+                    salvage=self._salvage,
+                    event_settings=self._event_settings,
+                    n_threads=self._threads or _n_decoders(),
+                )
+            return self._open_groups
 
     def _columns(self, answered: list[Answered]) -> dict[str, Any]:
         widths = {"embedding": self.tagger.embedding_size, "logits": len(self.tagger.labels)}
         return columns_of(answered, self.outputs, widths, self.embedding_dtype)
-
-    @property
-    def _events(self) -> RowEvents:
-        from pannsx.corpus.row_events import RowEvents
-
-        return RowEvents(self.tagger, self._event_settings)
 
 
 def _n_decoders() -> int:
     """Threads that this process should take, of the processors that it may use."""
     n = n_processors()
     return min(threads_of_environment() or n, n)
-
-
-def _is_of_audio(error: Exception) -> bool:
-    """Whether an error concerns the recording, not the network or this program."""
-    return isinstance(error, (AudioError, OSError))
-
-
-def _done(value: Any) -> Future[Any]:
-    future: Future[Any] = Future()
-    future.set_result(value)
-    return future
