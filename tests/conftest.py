@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from compile_all import PARTS
 from memory import give_memory_back, give_much_memory_back, keep_most_freed_memory
 
 from train.loop.memory import ENVIRONMENT
@@ -51,8 +52,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         program = _ROOT / "tests" / "support" / "compile_all.py"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (_ROOT, *sys.path)))}
         programs = [
-            subprocess.Popen([sys.executable, program, part], cwd=_ROOT, env=environment)
-            for part in ("bundled", "others")
+            subprocess.Popen([sys.executable, program, part], cwd=_ROOT, env=environment) for part in PARTS
         ]
         codes = [each.wait() for each in programs]
         if any(codes):
