@@ -52,6 +52,8 @@ def test_tags_and_events(client: TestClient) -> None:
     assert len(found["tags"]) == 3
     assert found["tags"][0].keys() == {"label", "probability"}
     assert {"Speech"} <= {event["label"] for event in found["events"]}
+    times = [event[name] for event in found["events"] for name in ("onset_s", "offset_s")]
+    assert times == [round(time, 6) for time in times]
 
 
 @pytest.mark.parametrize(
