@@ -63,6 +63,19 @@ def test_code_that_calls_other_compiled_code_is_found_again(tmp_path: Path) -> N
     assert run(tmp_path, "kernels") == ""
 
 
+def test_code_that_closes_over_a_function_of_numba_is_found_again(tmp_path: Path) -> None:
+    (tmp_path / "kernels.py").write_text(
+        "from numba import njit\nfrom pannsx.jit.cache import compiled\n\n"
+        "@njit(forceinline=True)\ndef double(x):\n    return x + x\n\n"
+        "@njit(forceinline=True)\ndef triple(x):\n    return x + x + x\n\n"
+        "def made(put):\n"
+        "    return compiled(lambda x: put(x))\n\n"
+        "twice, thrice = made(double), made(triple)\n"
+    )
+    assert run(tmp_path, "kernels").startswith("pannsx is compiling")
+    assert run(tmp_path, "kernels") == ""
+
+
 def test_code_compiled_for_another_processor_is_not_taken(tmp_path: Path) -> None:
     """A cache folder may be shared between machines; code of one may hold instructions the other lacks."""
     (tmp_path / "kernels.py").write_text(KERNELS)

@@ -27,6 +27,7 @@ from llvmlite.binding import add_symbol
 from numba import njit
 from numba.core import config as numba_config
 from numba.core import event, runtime
+from numba.core.dispatcher import Dispatcher
 
 from pannsx.jit.private_folder import private_folder
 
@@ -145,10 +146,15 @@ def _make_findable(dispatcher: Any, function: Callable[..., Any]) -> None:
     cache: Any = getattr(dispatcher, "_cache", None)
     closure = function.__closure__ or ()
     values = [cell.cell_contents for cell in closure]
-    if getattr(cache, "_py_func", None) is not function or not any(value in _ours for value in values):
+    if getattr(cache, "_py_func", None) is not function or not any(map(_is_dispatcher, values)):
         return
-    cells = tuple(CellType(_essence(value) if value in _ours else value) for value in values)
+    cells = tuple(CellType(_essence(value) if _is_dispatcher(value) else value) for value in values)
     cache._py_func = FunctionType(function.__code__, function.__globals__, function.__name__, None, cells)
+
+
+def _is_dispatcher(value: object) -> bool:
+    """Whether it is a compiled function: of `compiled`, or one that Numba puts into its callers."""
+    return isinstance(value, Dispatcher)
 
 
 def _essence(dispatcher: Any) -> tuple[str, bytes, tuple[Any, ...]]:
@@ -158,7 +164,7 @@ def _essence(dispatcher: Any) -> tuple[str, bytes, tuple[Any, ...]]:
     return (
         function.__qualname__,
         function.__code__.co_code,
-        tuple(_essence(value) if value in _ours else value for value in values),
+        tuple(_essence(value) if _is_dispatcher(value) else value for value in values),
     )
 
 
