@@ -59,6 +59,8 @@ def test_a_quantised_file_gives_what_the_steps_give(
         "largest change",
     ]
     assert printed["clips"].strip() == "3"
+    assert main(["info", str(output)]) == 0
+    assert "calibrated, for --precision int8" in capsys.readouterr().out
     assert f"wrote {output}" in shown.err
     assert "3 of 3 used" in shown.err
 
@@ -174,6 +176,8 @@ def test_other_networks_are_refused(clips: Path, tmp_path: Path, capsys: Capture
     output = tmp_path / "small.safetensors"
     assert quantise(tmp_path / "v2.safetensors", clips, output) == 2
     assert "MobileNetV2 cannot be computed in 8 bits: only a MobileNetV1 can" in capsys.readouterr().err
+    assert quantise("Cnn14", clips, output) == 2, "and its weights are not fetched"
+    assert "Cnn14 cannot be computed in 8 bits" in capsys.readouterr().err
     assert not output.exists()
 
 

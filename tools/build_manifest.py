@@ -118,7 +118,7 @@ BUNDLED_STEPS = dict(
         strict=True,
     )
 )
-"""Of the bundled file, from pannsx.inference.quantisation.int8_steps; five digits."""
+"""Of the bundled file, from the record that `pannsx quantise` writes with --calibrate 'esc10/*/1-*.ogg'."""
 STEPS_SHA256 = "c730ac2c6969259c8cbf53e59090b017b50911557d9320e2f8b6db46be6f6eec"
 """The file that they were calibrated with."""
 BUNDLED_TRAINED_ON = (
@@ -233,7 +233,7 @@ def _points_digest() -> str | None:
 def _bundled_steps() -> dict[str, float]:
     """Steps of products in 8 bits; they must have been calibrated with the bundled file."""
     if file_digest(BUNDLED, "sha256") != STEPS_SHA256:
-        raise SystemExit("BUNDLED_STEPS are of another file; calibrate them again on ESC-10's fold 1")
+        raise SystemExit("BUNDLED_STEPS are of another file; take those of `pannsx quantise`")
     return BUNDLED_STEPS
 
 

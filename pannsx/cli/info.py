@@ -167,6 +167,8 @@ def _facts(record: Checkpoint, cache_dir: str | None) -> Iterator[tuple[str, str
             f"{record.paper_operations_per_10s / 1e9:.2f} G for 10 s, as the paper counts them: "
             "two for each multiply-accumulate",
         )
+    if record.int8_steps is not None:
+        yield "8 bits", "calibrated, for --precision int8"
     yield from _scores(record)
     if record.trained_on:
         yield "trained on", record.trained_on

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pannsx.cli.console import FAILED, CommandError, columns
-from pannsx.cli.options import MODEL_HELP, add_verbosity, add_weights_options, count, new_command
+from pannsx.cli.options import (
+    MODEL_HELP,
+    add_verbosity,
+    add_weights_options,
+    count,
+    new_command,
+    record_named,
+)
 from pannsx.cli.outcome import Outcome
 from pannsx.cli.parser import Commands
 from pannsx.cli.progress import Progress
@@ -100,11 +107,14 @@ def _quantised(
     """Write the file -> what to print; None, after messages, if no clip can be read."""
     from pannsx.export.int8_file import agreement, write_int8
     from pannsx.inference.quantisation import int8_steps, products_in_8_bits, rounded_module
+    from pannsx.models import ARCHITECTURES
     from pannsx.weights.loading import open_checkpoint
     from pannsx.weights.saving import check_path
 
     output: Path = arguments.output
     check_path(output)
+    architecture = record_named(arguments).architecture  # before weights are fetched
+    products_in_8_bits(ARCHITECTURES[architecture].trunk, architecture)
     opened = open_checkpoint(
         arguments.model,
         cache_dir=arguments.cache_dir,
@@ -116,10 +126,8 @@ def _quantised(
         raise ValueError(
             f"the record of {output} would replace that of {source}; choose another name with --output"
         )
-    structure = opened.model.structure
-    products_in_8_bits(structure.trunk, structure.architecture)
     module = opened.model.as_module()
-    clips = _Clips(_parts(items, arguments.clips, outcome), structure.sample_rate, outcome, arguments.quiet)
+    clips = _Clips(_parts(items, arguments.clips, outcome), module.sample_rate, outcome, arguments.quiet)
     steps: dict[str, float] = {}
     try:
         steps = int8_steps(module, clips)
