@@ -98,14 +98,18 @@ def trunk_of_double(trunk: MobileNet) -> MobileNet:
     return double
 
 
-@pytest.mark.parametrize("name", SETTINGS | ODD)
-@settings(max_examples=6, deadline=None, derandomize=True)
-@given(
+examples = settings(max_examples=6, deadline=None, derandomize=True)
+cuts = given(
     heights=st.lists(st.integers(4, 45), min_size=1, max_size=4),
     strip_floats=st.sampled_from([1, 4000, 150_000]),
     long_weights=st.sampled_from([0, 600, 1 << 20]),
     n_threads=st.integers(1, 3),
 )
+
+
+@pytest.mark.parametrize("name", SETTINGS | ODD)
+@examples
+@cuts
 def test_all_cuts_give_what_torch_gives(
     name: str, heights: list[int], strip_floats: int, long_weights: int, n_threads: int
 ) -> None:
@@ -121,13 +125,8 @@ def test_all_cuts_give_what_torch_gives(
 
 @pytest.mark.skipif(matrix8.FEATURE is None, reason="no instructions for products of bytes")
 @pytest.mark.parametrize("name", ["separable", "separable, odd"])
-@settings(max_examples=6, deadline=None, derandomize=True)
-@given(
-    heights=st.lists(st.integers(4, 45), min_size=1, max_size=4),
-    strip_floats=st.sampled_from([1, 4000, 150_000]),
-    long_weights=st.sampled_from([0, 600, 1 << 20]),
-    n_threads=st.integers(1, 3),
-)
+@examples
+@cuts
 def test_products_of_bytes(
     name: str, heights: list[int], strip_floats: int, long_weights: int, n_threads: int
 ) -> None:

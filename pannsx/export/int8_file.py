@@ -10,16 +10,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pannsx.errors import WeightsError
-from pannsx.events.operating_points import write_operating_points
 from pannsx.inference.quantisation import products_in_8_bits, rounded_weights
 from pannsx.models.pann import Pann
 from pannsx.types import FloatArray, PathLike
 from pannsx.weights.eight_bits import SCALE_SUFFIX
 from pannsx.weights.loading import OpenedCheckpoint
-from pannsx.weights.operating_points import operating_points_path, points_of
+from pannsx.weights.operating_points import points_of
 from pannsx.weights.record import Checkpoint
-from pannsx.weights.saving import save_checkpoint
+from pannsx.weights.saving import save_checkpoint, save_points
 
 _DIGITS = 5
 """Of a step in the record: rounding moves an input by less than a thousandth of a step."""
@@ -88,11 +86,7 @@ def write_int8(opened: OpenedCheckpoint, path: PathLike, steps: Mapping[str, flo
         labels=None if base.labels == "audioset" else opened.labels,
     )
     if points is not None:
-        try:
-            points = replace(points, model=written.name, weights_sha256=written.sha256)
-            write_operating_points(points, operating_points_path(written))
-        except OSError as error:
-            raise WeightsError(f"cannot write the operating points of {path}: {error}") from error
+        save_points(points, written, path)
     return written
 
 

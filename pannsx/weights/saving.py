@@ -86,12 +86,21 @@ def save(
         check_finite(key, tensor.float().numpy(), "the model")
     written = save_checkpoint(path, state, record, labels=None if record.labels == "audioset" else chosen)
     if points is not None:
-        try:
-            points = replace(points, model=written.name, weights_sha256=written.sha256)
-            write_operating_points(points, operating_points_path(written))
-        except OSError as error:
-            raise WeightsError(f"cannot write the operating points of {path}: {error}") from error
+        save_points(points, written, path)
     return written
+
+
+def save_points(points: OperatingPoints, written: Checkpoint, path: Path) -> None:
+    """Write calibrated thresholds beside the weights that were written to ``path``, as theirs.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
+    try:
+        points = replace(points, model=written.name, weights_sha256=written.sha256)
+        write_operating_points(points, operating_points_path(written))
+    except OSError as error:
+        raise WeightsError(f"cannot write the operating points of {path}: {error}") from error
 
 
 def save_delta(

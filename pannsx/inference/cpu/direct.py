@@ -52,24 +52,31 @@ def _from_one_channel() -> Callable[..., Any]:
     return compiled(convolve)
 
 
-class FirstConvolution:
-    """A 3 x 3 convolution of one channel to ``C'``, with bias and ReLU; bound by writing its output."""
-
-    pool = False
+class _OfOneChannel:
+    """A convolution of one channel to ``C'``, with bias and ReLU."""
 
     def __init__(self, weight: FloatArray, bias: FloatArray) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
+        self._n_taps = weight.shape[2] * weight.shape[3]
         self._weight = by_tap(weight).reshape(-1)
         self._bias = bias
 
     def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
-        """Fill ``target`` from ``source``, which has one channel and the same items."""
+        """Fill ``target`` from ``source``, which has one channel and the same items before any pooling."""
         channels = (self.in_channels, self.out_channels)
-        with workers.step(*convolution_step(source, channels, 9), form="vectors", product="-"):
+        with workers.step(*convolution_step(source, channels, self._n_taps), form="vectors", product="-"):
             self._run(source, target, workers)
 
     def _run(self, source: Plane, target: Plane, workers: Workers) -> None:
-        """Fill ``target`` from ``source``, which has one channel and the same items."""
+        raise NotImplementedError
+
+
+class FirstConvolution(_OfOneChannel):
+    """One of 3 x 3; bound by writing its output."""
+
+    pool = False
+
+    def _run(self, source: Plane, target: Plane, workers: Workers) -> None:
         ranges = list(even_ranges(len(source.rows.inside), workers.n))
 
         def share(i: int) -> None:
@@ -151,21 +158,10 @@ def _from_one_channel_5x5() -> Callable[..., Any]:
     return compiled(convolve)
 
 
-class FirstConvolution5x5:
-    """A 5 x 5 convolution of one channel to ``C'``, with bias, ReLU, and a mean over 2 x 2 cells."""
+class FirstConvolution5x5(_OfOneChannel):
+    """One of 5 x 5, with a mean over 2 x 2 cells."""
 
     pool = True
-
-    def __init__(self, weight: FloatArray, bias: FloatArray) -> None:
-        self.out_channels, self.in_channels = weight.shape[:2]
-        self._weight = by_tap(weight).reshape(-1)
-        self._bias = bias
-
-    def __call__(self, source: Plane, target: Plane, workers: Workers) -> None:
-        """Fill ``target`` from ``source``, which has one channel and the same items before pooling."""
-        channels = (self.in_channels, self.out_channels)
-        with workers.step(*convolution_step(source, channels, 25), form="vectors", product="-"):
-            self._run(source, target, workers)
 
     def _run(self, source: Plane, target: Plane, workers: Workers) -> None:
         tops = pooled_rows(source.rows.heights, source.rows.margin)
