@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pannsx.inference.cpu.folding import Tensors, rounded_filters
+from pannsx.jit.matrix8 import MOST
 from pannsx.models.settings import MobileNetSettings
 from pannsx.models.structure import TrunkSettings
 from pannsx.types import FloatArray
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pannsx.models.pann import Pann
-
-LARGEST_INPUT = 255
-"""Largest whole number of an input; it is a byte."""
 
 PERCENTILE = 99.99
 """Of a clip's inputs of a layer: the largest few are cut off, which makes the steps of all others finer.
@@ -108,7 +106,7 @@ def int8_steps(model: Pann, waveforms: Iterable[npt.ArrayLike]) -> dict[str, flo
             f"the input of {', '.join(silent)} is 0 in every clip, of {n_clips}; give clips with "
             "sound in them"
         )
-    return {layer: value / LARGEST_INPUT for layer, value in largest.items()}
+    return {layer: value / MOST for layer, value in largest.items()}
 
 
 def rounded_module(model: Pann, steps: Mapping[str, float]) -> Pann:
@@ -165,7 +163,7 @@ def rounded_weights(
 
 def _rounding(step: float) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
     def round_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        units = (inputs[0] / step + 0.5).floor().clamp(0, LARGEST_INPUT)
+        units = (inputs[0] / step + 0.5).floor().clamp(0, MOST)
         return (units * step,)
 
     return round_input
